@@ -1,0 +1,132 @@
+"""Every error this project raises on purpose.
+
+::
+
+    LiveRestoreError                 what happened, to which file, what to do next
+    ├── UsageError                   wrong command or configuration (exit code 2)
+    │   ├── SettingsError            config.toml, environment or a flag
+    │   ├── FolderBusyError          another process watches this folder
+    │   ├── ModelError               not a model, or one that this version cannot run
+    │   └── DeviceError              the device that was asked for cannot be used
+    ├── StackError                   about one stack; the others go on
+    │   ├── StackRefusedError        readable, but nothing to restore (2-D, constant, RGB ...)
+    │   ├── StackUnreadableError     damaged, or not what its name says
+    │   ├── StackChangedError        changed or vanished between being found and being read
+    │   └── StackIncompleteError     planes are missing
+    ├── InferenceError               the model failed on a stack
+    └── OutputError                  a result could not be written (no space, no permission ...)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+__all__ = [
+    "DeviceError",
+    "FolderBusyError",
+    "InferenceError",
+    "LiveRestoreError",
+    "ModelError",
+    "OutputError",
+    "SettingsError",
+    "StackChangedError",
+    "StackError",
+    "StackIncompleteError",
+    "StackRefusedError",
+    "StackUnreadableError",
+    "UsageError",
+    "one_line",
+]
+
+
+def one_line(text: object) -> str:
+    """Return ``text`` on one line, control characters escaped, for a terminal or a log.
+
+    Examples
+    --------
+    >>> one_line("a\\nb")
+    'a\\\\nb'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+class LiveRestoreError(Exception):
+    """What happened, to which file, and what to do next, in one line.
+
+    Parameters
+    ----------
+    what
+        What happened, lower case, no full stop.
+    path
+        The file or folder it happened to.
+    remedy
+        What the person can do next, an imperative.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, path: Path | str | None = None, remedy: str = "") -> None:
+        self.what = what
+        self.path = path
+        self.remedy = remedy
+        super().__init__(what, path, remedy)
+
+    def __str__(self) -> str:
+        where = f"{self.path}: " if self.path is not None else ""
+        next_step = f"; {self.remedy}" if self.remedy else ""
+        return one_line(f"{where}{self.what}{next_step}")
+
+    @property
+    def reason(self) -> str:
+        """What and what to do, without the path (for tables that already name the file)."""
+        return one_line(f"{self.what}; {self.remedy}" if self.remedy else self.what)
+
+
+class UsageError(LiveRestoreError):
+    """A wrong command or configuration."""
+
+    exit_code = 2
+
+
+class SettingsError(UsageError):
+    """A setting with an unknown name or a wrong value."""
+
+
+class FolderBusyError(UsageError):
+    """Another process already watches this folder."""
+
+
+class ModelError(UsageError):
+    """A file that is not a model, or a model that this version cannot run."""
+
+
+class DeviceError(UsageError):
+    """The device that was asked for cannot be used."""
+
+
+class StackError(LiveRestoreError):
+    """Something about one stack; the others go on."""
+
+
+class StackRefusedError(StackError):
+    """Readable, but nothing to restore: a 2-D image, a constant image, RGB."""
+
+
+class StackUnreadableError(StackError):
+    """Damaged, or not what its name says."""
+
+
+class StackChangedError(StackError):
+    """The file changed or vanished between being found and being read."""
+
+
+class StackIncompleteError(StackError):
+    """Planes of the stack are missing."""
+
+
+class InferenceError(LiveRestoreError):
+    """The model failed on a stack."""
+
+
+class OutputError(LiveRestoreError):
+    """A result could not be written."""

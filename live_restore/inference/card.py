@@ -1,0 +1,55 @@
+"""The card of a model: what it expects, where it came from, where it stops working."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+CARD_KEY = "live_restore_card"
+"""Key of the card's JSON among the ONNX file's ``metadata_props``."""
+
+
+class ModelCard(BaseModel):
+    """What a model expects and promises; embedded in its ONNX file as JSON.
+
+    Unknown keys are kept: an older daemon still runs a newer card of the same format number.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    format: Literal["live-restore-card/1"] = "live-restore-card/1"
+    name: str = Field(min_length=1, max_length=60, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    version: str = Field("1", max_length=40)
+    description: str = ""
+    licence: str = ""
+    axes: Literal["NCZYX"] = "NCZYX"
+    input_channels: int = Field(1, ge=1)
+    output_channels: int = Field(1, ge=1)
+    channel_meaning: tuple[str, ...] = ()
+    percentiles: tuple[float, float] = (2.0, 99.9)
+    """Percentiles of the raw stack that are 0 and 1 in network units."""
+    shape_multiple_zyx: tuple[int, int, int] = (1, 1, 1)
+    """Z, Y and X of every input must be multiples of these."""
+    overlap_zyx: tuple[int, int, int] = (4, 16, 16)
+    """Voxels by which neighbouring tiles should overlap."""
+    trained_patch_zyx: tuple[int, int, int] | None = None
+    trained_voxel_um: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """Range of voxel sizes in the training data, keys ``z`` and ``xy``."""
+    precision: Literal["fp32", "fp16", "bf16", "mixed"] = "fp32"
+    weights_sha256: str = ""
+    """Digest of the weights alone, independent of how the file was serialised."""
+    architecture: dict[str, Any] = Field(default_factory=dict)
+    training: dict[str, Any] = Field(default_factory=dict)
+    metrics: dict[str, Any] = Field(default_factory=dict)
+    envelope: dict[str, Any] | None = None
+    """Where the model was shown to help; ``None`` when nobody has measured it."""
+
+    @model_validator(mode="after")
+    def _percentiles_in_order(self) -> ModelCard:
+        low, high = self.percentiles
+        if not 0 <= low < high <= 100:
+            raise ValueError(f"percentiles must be 0 <= low < high <= 100, not {low} and {high}")
+        if min(self.shape_multiple_zyx) < 1 or min(self.overlap_zyx) < 0:
+            raise ValueError("shape_multiple_zyx must be at least 1 and overlap_zyx at least 0")
+        return self
