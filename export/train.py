@@ -24,7 +24,6 @@ from export.simulate import (
     Scene,
     SimulationConfig,
     _log_uniform,
-    _uniform,
     expected_electrons,
     random_camera,
     simulate_scene,
@@ -103,9 +102,7 @@ def draw_pair(scene: Scene, config: TrainConfig, rng: np.random.Generator) -> Pa
         int(rng.integers(0, size - patch + 1))
         for size, patch in zip(raw.shape, config.training.patch_zyx, strict=True)
     ]
-    window = tuple(
-        slice(s, s + p) for s, p in zip(start, config.training.patch_zyx, strict=True)
-    )
+    window = tuple(slice(s, s + p) for s, p in zip(start, config.training.patch_zyx, strict=True))
     noisy = scale.normalise(raw[window])
     truth = scale.normalise(camera.noiseless_adu(expected[window]))
     for axis in range(3):
@@ -222,7 +219,9 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> Path:
         if options.max_minutes is not None and step % 50 == 0:
             # The schedule bends smoothly to the time there is: steps done plus what still fits.
             rate = step / seconds
-            total = min(options.steps, int(step + rate * max(0, options.max_minutes * 60 - seconds)))
+            total = min(
+                options.steps, int(step + rate * max(0, options.max_minutes * 60 - seconds))
+            )
         if step % options.checkpoint_every == 0 or step >= total:
             record = {
                 "step": step,
