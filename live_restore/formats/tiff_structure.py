@@ -13,13 +13,14 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import repeat
 from operator import add
 from pathlib import Path
 from typing import BinaryIO
 
 from live_restore.errors import StackUnreadableError
+from live_restore.formats.tiff_page import UNCOMPRESSED, ByteOrder, Page, Structure
 
 MAX_DIRECTORY_ENTRIES = 4096
 """Entries in one directory; vendors' files hold up to about a hundred."""
@@ -30,7 +31,6 @@ MAX_SEGMENTS = 8_000_000
 MAX_TEXT_BYTES = 32 * 2**20
 """Of one description. OME-XML takes about 250 bytes a plane: this is 100,000 planes."""
 
-UNCOMPRESSED = 1
 MAX_RATIO = {
     UNCOMPRESSED: 1,
     5: 1400,  # LZW: 4096 codes of 12 bits at most, the longest stands for about 2 kB
@@ -53,89 +53,6 @@ _DESCRIPTION = 270
 
 
 @dataclass(frozen=True)
-class Page:
-    """One directory: a plane's layout and where its bytes lie.
-
-    ``offsets`` and ``counts`` (bytes) hold one entry per strip or tile, in file order.
-    """
-
-    width: int
-    height: int
-    bits: int
-    samples: int
-    sample_format: int
-    compression: int
-    predictor: int
-    fill_order: int
-    photometric: int
-    segment_width: int
-    segment_height: int
-    tiled: bool
-    offsets: array[int]
-    counts: array[int]
-    reduced: bool = False
-
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one decoded row."""
-        return (self.width * self.bits * self.samples + 7) // 8
-
-    @property
-    def plane_bytes(self) -> int:
-        """Bytes of the decoded plane."""
-        return self.row_bytes * self.height
-
-    @property
-    def stored_bytes(self) -> int:
-        """Bytes of the plane in the file."""
-        return sum(self.counts)
-
-    @property
-    def contiguous(self) -> bool:
-        """Whether the plane lies uncompressed in one piece, row after row."""
-        if self.compression != UNCOMPRESSED or self.tiled:
-            return False
-        step = self.row_bytes * self.segment_height
-        return all(o == self.offsets[0] + i * step for i, o in enumerate(self.offsets))
-
-    def following(self, index: int) -> Page:
-        """Return the plane ``index`` planes further on, stored without a directory of its own."""
-        at = self.offsets[0] + index * self.plane_bytes
-        return replace(
-            self,
-            offsets=array("Q", [at]),
-            counts=array("Q", [self.plane_bytes]),
-            segment_height=self.height,
-        )
-
-
-@dataclass(frozen=True)
-class Structure:
-    """What a walk found.
-
-    ``missing`` says what more bytes could mend, and is empty when the chain of directories ended
-    and every byte that it names is in the file. ``descriptions`` are the first page's, several
-    where a program wrote several; ``vendor_tags`` those private tags (code >= 32768) it has.
-    """
-
-    byte_order: str
-    pages: tuple[Page, ...] = ()
-    missing: str = ""
-    descriptions: tuple[str, ...] = ()
-    later_descriptions: dict[int, str] = field(default_factory=dict)
-    software: str = ""
-    resolution: tuple[float, float] | None = None
-    resolution_unit: int = 2
-    vendor_tags: frozenset[int] = frozenset()
-    header: bytes = b""
-
-    @property
-    def series_pages(self) -> tuple[Page, ...]:
-        """Pages that are planes, not thumbnails."""
-        return tuple(page for page in self.pages if not page.reduced)
-
-
-@dataclass(frozen=True)
 class _Tag:
     type: int
     count: int
@@ -151,7 +68,8 @@ class _Walker:
 
     def __init__(self, stream: BinaryIO, size: int, path: Path) -> None:
         self.stream, self.size, self.path = stream, size, path
-        self.order, self.big = "<", False
+        self.order: ByteOrder = "<"
+        self.big = False
         self.pages: list[Page] = []
         self.first_tags: dict[int, _Tag] = {}
         self.first_texts: list[_Tag] = []
