@@ -99,7 +99,7 @@ class AttentionBlock(nn.Module):
 
 
 class ResidualGroup(nn.Module):
-    """B attention blocks, a convolution and a short skip (without the last two: just the blocks)."""
+    """B attention blocks, a convolution and a short skip; without the tail, just the blocks."""
 
     def __init__(self, config: RCANConfig, with_tail: bool) -> None:
         super().__init__()

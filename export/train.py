@@ -151,7 +151,7 @@ def save_atomically(state: dict[str, Any], path: Path) -> None:
         torch.save(state, file)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(name, path)
+    Path(name).replace(path)
 
 
 def validation_psnr(model: torch.nn.Module, config: TrainConfig) -> dict[str, float]:

@@ -120,7 +120,7 @@ def restore(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     for model in shelf.models:
         if model.session.device.warning:
             print(f"live-restore: {model.session.device.warning}", file=sys.stderr)
-    formats = make_formats(settings.files)
+    formats = make_formats(undeclared_axis=settings.files.undeclared_axis)
     results, failed = [], 0
     for file in arguments.files:
         path = file.resolve()

@@ -77,7 +77,7 @@ class Daemon:
         self._journal = journal
         self.progress = Progress()
         self._stop = threading.Event()
-        self._formats = make_formats(settings.files)
+        self._formats = make_formats(undeclared_axis=settings.files.undeclared_axis)
         self._source = FolderSource(root, self._formats, journal, settings, self._on_bad)
 
     def _on_bad(self, state: State) -> None:
@@ -124,7 +124,7 @@ class Daemon:
                 self.progress.warn(device.warning)
                 log.warning(device.warning, device=device.hardware)
         for entry in self._journal.recover(self._settings.journal.max_attempts):
-            log.error("set aside", stack=str(entry.source), reason=entry.reason)
+            log.error("set aside", stack_key=str(entry.source), reason=entry.reason)
             self.progress.warn(f"{entry.source}: {entry.reason}")
         pipeline = Pipeline(
             self._root,

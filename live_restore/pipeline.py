@@ -262,7 +262,7 @@ class Pipeline:
         ended = first.payload is None
         if work.current is not None:
             self._journal.finish(work.entry, State.DONE, result=str(work.current))
-            log.info("already restored", stack=str(work.entry.source), result=str(work.current))
+            log.info("already restored", stack_key=str(work.entry.source), result=str(work.current))
             return
 
         def outcomes() -> Iterator[StackOutcome]:
@@ -333,7 +333,7 @@ class Pipeline:
             self._progress.warn(f"{work.entry.source}: {warning}")
         log.info(
             "restored",
-            stack=str(work.entry.source),
+            stack_key=str(work.entry.source),
             result=str(published.image),
             stacks=dataset.stack_count,
             delay_s=round(published.delay_s, 2),
@@ -345,7 +345,7 @@ class Pipeline:
         source = str(work.entry.source)
         if isinstance(error, CancelledError):
             self._journal.give_back(work.entry, "given back when the program stopped")
-            log.info("given back", stack=source)
+            log.info("given back", stack_key=source)
             return
         reason = (
             error.reason
@@ -366,7 +366,7 @@ class Pipeline:
                 self._reconsider(work.entry.source)
         self._progress.warn(f"{source}: {reason}")
         trace = None if isinstance(error, LiveRestoreError) else error
-        log.error("not restored", stack=source, reason=reason, exc_info=trace)
+        log.error("not restored", stack_key=source, reason=reason, exc_info=trace)
 
     def _defer(self, source: Path) -> None:
         first_s = self._settings.journal.retry_s

@@ -6,7 +6,7 @@ own, so that the demo's numbers are about a scene that the model has never seen.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class LivingCell:
     peak_e: float = 20.0
     background_e: float = 2.0
     seed: int = 7
-    camera: Camera = Camera()
+    camera: Camera = field(default_factory=Camera)
 
     def _size_um(self) -> NDArray[np.float64]:
         return np.array(self.shape_zyx) * np.array(VOXEL_ZYX_UM)

@@ -238,7 +238,7 @@ class FolderSource:
             self._journal.note(source, fingerprint, State.INCOMPLETE, decision.reason)
             self._stalled[source] = fingerprint
             del self._candidates[source]
-            log.warning("incomplete", stack=str(source), reason=decision.reason)
+            log.warning("incomplete", stack_key=str(source), reason=decision.reason)
         else:
             self._tell(source, candidate, decision.reason)
 
@@ -279,9 +279,9 @@ class FolderSource:
         del self._candidates[source]
         if state in (State.REFUSED, State.FAILED):
             self._on_bad(state)
-            log.warning(state.value, stack=str(source), reason=reason)
+            log.warning(state.value, stack_key=str(source), reason=reason)
         else:
-            log.info("complete", stack=str(source), stacks=stacks)
+            log.info("complete", stack_key=str(source), stacks=stacks)
 
     def _tell(self, source: Path, candidate: _Candidate, reason: str) -> None:
         """Keep the journal's reason for an arriving file up to date, without a write per look."""
@@ -297,7 +297,7 @@ class FolderSource:
     def _gone(self, source: Path) -> None:
         self._candidates.pop(source, None)
         self._journal.forget(source)
-        log.info("vanished before it was complete", stack=str(source))
+        log.info("vanished before it was complete", stack_key=str(source))
 
 
 def watch_events(root: Path, recursive: bool, hint: Callable[[Path], None]) -> Callable[[], None]:
