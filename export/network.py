@@ -92,7 +92,7 @@ class AttentionBlock(nn.Module):
         self.scaling = config.residual_scaling
 
     def forward(self, x: Tensor) -> Tensor:
-        residual = self.attention(self.conv2(torch.relu(self.conv1(x))))
+        residual: Tensor = self.attention(self.conv2(torch.relu(self.conv1(x))))
         if self.scaling is not None:
             residual = residual * self.scaling
         return x + residual
@@ -138,7 +138,8 @@ class RCAN(nn.Module):
         for group in self.groups:
             y = group(y)
         y = self.tail(head + self.body(y))
-        return 0.5 * (unfold_lateral(y, shuffle) if shuffle > 1 else y) + 0.5
+        y = unfold_lateral(y, shuffle) if shuffle > 1 else y
+        return y * 0.5 + 0.5
 
 
 def fold_lateral(x: Tensor, factor: int) -> Tensor:

@@ -156,7 +156,8 @@ def save_atomically(state: dict[str, Any], path: Path) -> None:
 
 def validation_psnr(model: torch.nn.Module, config: TrainConfig) -> dict[str, float]:
     """Return the mean PSNR (dB, against the truth's range) of raw and restored patches."""
-    raw_db, restored_db = [], []
+    raw_db: list[float] = []
+    restored_db: list[float] = []
     for index, seed in enumerate(VALIDATION_SEEDS):
         scene = simulate_scene(config.simulation, seed)
         pair = draw_pair(scene, config, np.random.default_rng((seed, index)))
@@ -184,7 +185,8 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     options, last = config.training, folder / "last.pt"
     torch.manual_seed(config.seed)
-    model = RCAN(config.architecture()).to(memory_format=torch.channels_last_3d)
+    model = RCAN(config.architecture())
+    model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     average = RCAN(config.architecture())
     average.load_state_dict(model.state_dict())
     optimiser = torch.optim.Adam(model.parameters(), lr=options.learning_rate)
@@ -206,7 +208,7 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> Path:
             restored = model(noisy.to(memory_format=torch.channels_last_3d))
         loss = torch.nn.functional.l1_loss(restored.float(), truth)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), options.gradient_clip)
         optimiser.step()
         step += 1

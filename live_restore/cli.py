@@ -42,19 +42,21 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"live-restore {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands: argparse._SubParsersAction[_Parser] = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND"
+    )
 
-    common = argparse.ArgumentParser(add_help=False)
+    common = _Parser(add_help=False)
     common.add_argument("--debug", action="store_true", help="show a traceback with an error")
-    settings = argparse.ArgumentParser(add_help=False)
+    settings = _Parser(add_help=False)
     settings.add_argument("--config", type=Path, metavar="FILE", help="a config.toml")
-    engine = argparse.ArgumentParser(add_help=False)
+    engine = _Parser(add_help=False)
     engine.add_argument("--device", help='"auto", "cpu", "cuda" or "cuda:1"')
     engine.add_argument("--model", help="bundled name or .onnx file, for every channel")
 
     def command(
-        name: str, summary: str, example: str, parents: list[argparse.ArgumentParser]
-    ) -> argparse.ArgumentParser:
+        name: str, summary: str, example: str, parents: list[_Parser]
+    ) -> _Parser:
         return commands.add_parser(
             name,
             help=summary,

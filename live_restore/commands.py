@@ -121,7 +121,8 @@ def restore(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
         if model.session.device.warning:
             print(f"live-restore: {model.session.device.warning}", file=sys.stderr)
     formats = make_formats(undeclared_axis=settings.files.undeclared_axis)
-    results, failed = [], 0
+    results: list[dict[str, Any]] = []
+    failed = 0
     for file in arguments.files:
         path = file.resolve()
         try:

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import tifffile
+from numpy.typing import NDArray
 
 from live_restore.demo.scene import TIME_STEP_S, VOXEL_ZYX_UM, LivingCell
+
+
+def _one_by_one(stack: NDArray[np.uint16], interval_s: float) -> Iterator[NDArray[np.uint16]]:
+    for plane in stack:
+        time.sleep(interval_s)
+        yield plane
 
 
 def record(folder: Path, cell: LivingCell, times: int, plane_interval_s: float) -> None:
@@ -17,14 +26,8 @@ def record(folder: Path, cell: LivingCell, times: int, plane_interval_s: float) 
     for t in range(times):
         stack = cell.exposed(t)
         with tifffile.TiffWriter(folder / f"cell_t{t:03d}.ome.tif", ome=True) as tif:
-
-            def planes(stack=stack):  # type: ignore[no-untyped-def]
-                for plane in stack:
-                    time.sleep(plane_interval_s)
-                    yield plane
-
             tif.write(
-                planes(),
+                _one_by_one(stack, plane_interval_s),
                 shape=stack.shape,
                 dtype=stack.dtype,
                 photometric="minisblack",

@@ -26,7 +26,7 @@ def comparison_picture(panels: dict[str, NDArray[np.generic]]) -> Image:
     from PIL import Image, ImageDraw, ImageFont
 
     stacks = list(panels.values())
-    black, white = np.percentile(stacks[-1], (0.5, 99.8))
+    black, white = np.percentile(stacks[-1].astype(np.float64), (0.5, 99.8))
     _, height, width = stacks[0].shape
     canvas = Image.new(
         "L",

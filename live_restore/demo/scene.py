@@ -45,7 +45,7 @@ class LivingCell:
     camera: Camera = field(default_factory=Camera)
 
     def _size_um(self) -> NDArray[np.float64]:
-        return np.array(self.shape_zyx) * np.array(VOXEL_ZYX_UM)
+        return np.asarray(np.array(self.shape_zyx) * np.array(VOXEL_ZYX_UM))
 
     def _light(self, time: int) -> NDArray[np.float32]:
         """Return where light comes from at a time point, through the optics, no unit."""
@@ -72,9 +72,8 @@ class LivingCell:
             np.concatenate(weights).astype(np.float32),
         )
         voxel_um = np.array(VOXEL_ZYX_UM)
-        return ndimage.gaussian_filter(
-            rasterise(cloud, self.shape_zyx, voxel_um), _PSF_SIGMA_UM / voxel_um
-        )
+        voxels = rasterise(cloud, self.shape_zyx, voxel_um)
+        return np.asarray(ndimage.gaussian_filter(voxels, _PSF_SIGMA_UM / voxel_um), np.float32)
 
     def expected_e(self, time: int) -> NDArray[np.float32]:
         """Return the expected photo-electrons of a time point, (Z, Y, X), e-."""

@@ -79,10 +79,7 @@ class Restorer:
         started = time.perf_counter()
         scale, warnings = self._scale(stack)
         scaled = time.perf_counter()
-        if self._settings.tiling == "reference":
-            network, tile, count = self._reference(stack, scale, cancelled)
-        else:
-            network, tile, count = self._tiled(stack, scale, cancelled)
+        network, tile, count = self._tiled(stack, scale, cancelled)
         ran = time.perf_counter()
         if not np.isfinite(network).all():
             # Reduced precision can overflow; a black or NaN image must never look like a result.
@@ -135,7 +132,8 @@ class Restorer:
         def run(tile: NDArray[np.float32]) -> NDArray[np.float32]:
             if cancelled():
                 raise CancelledError
-            return self.model.session.run(np.ascontiguousarray(tile[None, None]))[0, 0]
+            batch = self.model.session.run(np.ascontiguousarray(tile[None, None]))
+            return np.asarray(batch[0, 0])
 
         return run_tiled(stack, plan, scale.normalise, run), plan.tile_zyx, plan.tile_count
 

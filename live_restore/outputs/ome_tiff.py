@@ -121,7 +121,12 @@ def _lay_out(path: Path, dataset: Dataset, token: str) -> list[int]:
                 software=f"{SOFTWARE} {__version__} (result {token})",
             )
     with tifffile.TiffFile(path, _multifile=False) as tif:
-        return [int(series.pages[0].dataoffsets[0]) for series in tif.series]
+        offsets = [series.dataoffset for series in tif.series]
+    if None in offsets or len(offsets) != dataset.positions:
+        raise OutputError(
+            "could not be laid out for writing", path, "please report it with the raw file's shape"
+        )
+    return [int(offset) for offset in offsets if offset is not None]
 
 
 def _metadata(dataset: Dataset, position: int) -> dict[str, Any]:
