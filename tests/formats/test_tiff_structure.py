@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import struct
+import tempfile
 import time
 import tracemalloc
 from pathlib import Path
@@ -170,22 +172,17 @@ MUTATED = [
 ]
 
 
-@pytest.fixture(scope="module")
-def originals(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[bytes, list[int]]]:
-    """Each file's bytes, and the places of its structure (everything but pixels)."""
-    folder = tmp_path_factory.mktemp("originals")
-    found = {}
-    for name in MUTATED:
-        path = written(BY_NAME[name], folder)
+@functools.cache
+def original(name: str) -> tuple[bytes, list[int]]:
+    """Return a file's bytes, and the places of its structure (everything but pixels)."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = written(BY_NAME[name], Path(folder))
         data = path.read_bytes()
-        with path.open("rb") as stream:
-            pages = walk(stream, len(data), path).pages
-        structural = np.ones(len(data), bool)
-        for page in pages:
-            for offset, count in zip(page.offsets, page.counts, strict=True):
-                structural[offset : offset + count] = False
-        found[name] = (data, np.flatnonzero(structural).tolist())
-    return found
+    structural = np.ones(len(data), bool)
+    for page in look(data).pages:
+        for offset, count in zip(page.offsets, page.counts, strict=True):
+            structural[offset : offset + count] = False
+    return data, np.flatnonzero(structural).tolist()
 
 
 @settings(
@@ -204,10 +201,9 @@ def test_mutated_files_end_in_one_of_our_errors(
     name: str,
     changes: list[tuple[int, int]],
     anywhere: bool,
-    originals: dict[str, tuple[bytes, list[int]]],
     tmp_path: Path,
 ) -> None:
-    data, structural = originals[name]
+    data, structural = original(name)
     changed = bytearray(data)
     for place, value in changes:
         changed[place % len(data) if anywhere else structural[place % len(structural)]] = value
