@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 
@@ -36,7 +36,7 @@ from live_restore.formats.tiff_layout import (
     shape_of,
     shaped,
 )
-from live_restore.formats.tiff_ome import is_ome, ome
+from live_restore.formats.tiff_ome import is_ome, is_whole, ome
 from live_restore.formats.tiff_page import Page, Structure
 from live_restore.formats.tiff_structure import walk
 from live_restore.stack import Dataset, Fingerprint, StackKey, Volume
@@ -47,8 +47,8 @@ OWN_SOFTWARE = "live-restore"
 
 DTYPES = ("uint8", "uint16", "float32")
 
-NDTIFF_MAGIC = ((483729).to_bytes(4, "little"), (483729).to_bytes(4, "big"))
-"""At byte 8 of an NDTiff file (NDTiffStorage, format specification)."""
+_MAGIC = {483729: "NDTiff", 54773648: "Micro-Manager"}
+"""At byte 8 (NDTiff format specification; index map of Micro-Manager's image stack files)."""
 
 _VENDORS = {
     33629: "MetaMorph STK",
@@ -190,6 +190,8 @@ class TiffFormat:
         pages = structure.series_pages
         if not pages:
             raise StackRefusedError("only thumbnails, no image", path, "export the file again")
+        if any(is_ome(text) and not is_whole(text) for text in structure.descriptions):
+            return Arriving("the OME-XML has not been written whole yet", len(pages))
         dtype = _checked(pages, path)
         try:
             layout, pages = self._lay_out(structure, pages, fingerprint.size, path)
@@ -317,17 +319,19 @@ def _checked(pages: tuple[Page, ...], path: Path) -> np.dtype[np.generic]:
 def _refuse_vendors(structure: Structure, path: Path) -> None:
     """Refuse files whose planes' order is written where this program does not read."""
     vendor = next((_VENDORS[tag] for tag in sorted(structure.vendor_tags) if tag in _VENDORS), "")
-    if structure.header[8:12] in NDTIFF_MAGIC:
-        vendor = "NDTiff"
+    order: Literal["little", "big"] = "little" if structure.byte_order == "<" else "big"
+    folder = _MAGIC.get(int.from_bytes(structure.header[8:12], order), "")
+    if folder:
+        vendor = folder
     elif structure.software.startswith("SI.") or any(
         "scanimage.SI" in text for text in structure.descriptions
     ):
         vendor = "ScanImage"
     if vendor:
         raise StackRefusedError(
-            f"a {vendor} file, whose planes' order this format does not read",
+            f"{vendor} file: the order of its planes is not in its description",
             path,
-            "watch the data set's folder" if vendor == "NDTiff" else "save as OME-TIFF",
+            "watch the whole data set's folder" if folder else "save as OME-TIFF",
         )
 
 

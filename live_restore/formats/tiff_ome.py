@@ -9,6 +9,7 @@ The schema: https://docs.openmicroscopy.org/ome-model/latest/ome-tiff/specificat
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import dataclass, field
 from xml.etree.ElementTree import Element, ParseError
 
@@ -60,6 +61,17 @@ def _local(tag: object) -> str:
 def is_ome(text: str) -> bool:
     """Return whether a description looks like OME-XML."""
     return text.startswith("<") and "<OME" in text[:4096]
+
+
+def is_whole(text: str) -> bool:
+    """Return whether OME-XML has its end.
+
+    Examples
+    --------
+    >>> is_whole("<OME><Image/></OME>"), is_whole("<OME/>"), is_whole("<OME><Image/>")
+    (True, True, False)
+    """
+    return bool(re.search(r"(</(\w+:)?OME|<(\w+:)?OME[^<>]*/)>$", text[-4096:]))
 
 
 def _integer(found: Found, attributes: dict[str, str], name: str, default: int) -> int:

@@ -151,14 +151,16 @@ class _Walker:
         if count > MAX_DIRECTORY_ENTRIES:
             raise self.damaged(f"{what} claims {count} entries")
         length = count * entry + struct.calcsize("=" + pointer)
+        block = self.read(at + head, length, what)
         self.directory_bytes += length
         if self.directory_bytes > self.size:
             raise self.damaged("its directories overlap")
-        block = self.read(at + head, length, what)
         tags: dict[int, _Tag] = {}
         texts: list[_Tag] = []
         entries = struct.iter_unpack(self.order + "HH" + pointer * 2, block[: count * entry])
         for number, (code, kind, items, value) in enumerate(entries):
+            if kind == 0:
+                raise _MissingError(f"{what} has not been written whole yet")
             each = _TYPE_BYTES.get(kind)
             if each is None:
                 continue
@@ -199,7 +201,7 @@ class _Walker:
         self.text_bytes += tag.count
         if tag.count > MAX_TEXT_BYTES or self.text_bytes > max(self.size, MAX_TEXT_BYTES):
             raise self.damaged(f"a text claims {tag.count} bytes")
-        raw = self.read(tag.at, tag.count * _TYPE_BYTES[tag.type], "a text").rstrip(b"\0 ")
+        raw = self.read(tag.at, tag.count * _TYPE_BYTES[tag.type], "a text").rstrip(b"\0 \r\n\t")
         try:
             return raw.decode()
         except UnicodeDecodeError:
@@ -220,6 +222,8 @@ class _Walker:
         if not width or not height:
             raise _MissingError(f"{plane} has no size yet")
         bits, samples = self.numbers(tags, 258) or array("Q", [1]), self.number(tags, 277, 1)
+        if not all(bits):
+            raise _MissingError(f"{plane} has no sample size yet")
         if not samples or len(set(bits)) > 1 or not 0 < bits[0] <= 128:
             raise self.damaged(f"{plane} has samples of {list(bits[:4])} bits")
         tiled = 322 in tags
@@ -283,9 +287,13 @@ class _Walker:
         tags = self.first_tags
         across, along = self.rational(tags, 282), self.rational(tags, 283)
         software = tags.get(305)
-        reserved = [tag for tag in self.first_texts if tag.count > 8]
         texts = [self.text(tag) for tag in self.first_texts]
-        if not missing and reserved and not any(texts):
+        # Micro-Manager reserves a description of 0 bytes, tifffile one of 4, both filled in at
+        # the very end; a lone NUL is an empty text.
+        reserved = any(
+            tag.count != 1 and not text for tag, text in zip(self.first_texts, texts, strict=True)
+        )
+        if not missing and reserved:
             missing = "the description has not been written yet"
         return Structure(
             self.order,

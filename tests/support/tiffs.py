@@ -89,7 +89,7 @@ def _imagej(
     axes: str, unit: str = "micron", **options: Any
 ) -> Callable[[Path, NDArray[Any]], None]:
     metadata = {"axes": axes + "YX", "spacing": 0.5, "unit": unit, "finterval": 2.5}
-    return _write(imagej=True, metadata=metadata, resolution=(10.0, 5.0), **options)
+    return _write(imagej=True, metadata=metadata, resolution=(10.0, 5.0))
 
 
 def _series(path: Path, image: NDArray[Any]) -> None:
@@ -130,6 +130,7 @@ _OME2 = {**_OME, "channel_names": ("DAPI", "FITC")}
 _IJ = {"voxel": (0.5, 0.2, 0.1)}
 _PLAIN = {"declared": False, "read_axes": "ZYX"}
 
+# fmt: off
 CASES = [
     Case("plain", "I", (5,), _write(metadata=None), **_PLAIN),
     Case("plain_big_endian", "I", (5,), _write(metadata=None, byteorder=">"), **_PLAIN),
@@ -146,10 +147,8 @@ CASES = [
         voxel=(None, 0.2, 0.1),
         **_PLAIN,
     ),
-    Case(
-        "plain_72_dpi", "I", (5,), _write(metadata=None, resolution=(72, 72), resolutionunit=2),
-        **_PLAIN,
-    ),  # fmt: skip
+    Case("plain_72_dpi", "I", (5,), _write(metadata=None, resolution=(72, 72), resolutionunit=2),
+         **_PLAIN),
     Case("page_by_page", "I", (5,), _page_by_page, **_PLAIN),
     Case("shaped", "Q", (5,), _write(), read_axes="ZYX"),
     Case("shaped_zyx", "Z", (5,), _write(metadata={"axes": "ZYX"})),
@@ -179,7 +178,7 @@ CASES = [
     Case("imagej_tzyx", "TZ", (3, 4), _imagej("TZ"), time_increment_s=2.5, **_IJ),
     Case("imagej_escaped", "Z", (5,), _imagej("Z", "\\u00B5m"), dtype="float32", **_IJ),
     Case("imagej_nm", "Z", (5,), _imagej("Z", "nm"), voxel=(0.0005, 0.0002, 0.0001)),
-    Case("imagej_one_ifd", "Z", (6,), _one_directory, voxel=(None, None, None)),
+    Case("imagej_one_ifd", "Z", (6,), _one_directory, voxel=(None, 1.0, 1.0)),
     Case("ome_zyx", "Z", (5,), _ome("Z"), **_OME),
     Case("ome_tzcyx", "TZC", (3, 4, 2), _ome("TZC"), **_OME2),
     Case("ome_tczyx", "TCZ", (3, 2, 4), _ome("TCZ"), **_OME2),
@@ -187,7 +186,8 @@ CASES = [
     Case("ome_zlib_bigtiff", "CZ", (2, 4), _ome("CZ", compression="zlib", bigtiff=True), **_OME2),
     Case("ome_positions", "PZ", (3, 4), _ome_positions, read_axes="ZYX",
          position_names=("Pos0", "Pos1", "Pos2")),
-]  # fmt: skip
+]
+# fmt: on
 """Every case says what must come out, so that a reader and a writer cannot be wrong together."""
 
 BY_NAME = {case.name: case for case in CASES}
