@@ -8,7 +8,7 @@ doi 10.1038/s41592-021-01155-x; channel attention after Zhang et al., ECCV 2018.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,13 @@ class RCANConfig:
         first convolution and unfolds it after the last one (pixel shuffle, Shi et al., CVPR 2016).
         A quarter of the work and twice the lateral field of view for the same features; Y and X
         must then be multiples of 2.
+    block_skip
+        Which blocks add their input to their output. ``"every"`` is the paper's graph; in
+        ``"last"`` only the last block of each group does (the graph of the sim_denoising port:
+        its forward pass overwrites the skip inside the loop and adds it once, after the loop).
+    standardise
+        Map network units to -1 ... 1 before the first convolution and back after the last one.
+        ``False`` leaves both out (an option of the fluoresfm port).
     """
 
     groups: int = 5
@@ -46,6 +53,8 @@ class RCANConfig:
     residual_scaling: float | None = None
     single_group_tail: bool = False
     lateral_shuffle: int = 1
+    block_skip: Literal["every", "last"] = "every"
+    standardise: bool = True
 
     def __post_init__(self) -> None:
         for name in ("groups", "blocks", "channels", "reduction", "in_channels", "out_channels"):
@@ -57,6 +66,13 @@ class RCANConfig:
             )
         if self.lateral_shuffle < 1:
             raise ValueError(f"lateral_shuffle must be at least 1, not {self.lateral_shuffle}")
+        if self.block_skip not in ("every", "last"):
+            raise ValueError(f"block_skip must be 'every' or 'last', not {self.block_skip!r}")
+
+    @property
+    def has_group_tails(self) -> bool:
+        """Whether groups end in a convolution and a short skip."""
+        return self.groups > 1 or self.single_group_tail
 
     def as_dict(self) -> dict[str, Any]:
         """Return the configuration as plain JSON types, as it stands in a card or checkpoint."""
@@ -82,28 +98,32 @@ class ChannelAttention(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """conv, ReLU, conv, channel attention, optional scaling, + skip."""
+    """conv, ReLU, conv, channel attention, optional scaling, + skip (unless it has none)."""
 
-    def __init__(self, config: RCANConfig) -> None:
+    def __init__(self, config: RCANConfig, with_skip: bool = True) -> None:
         super().__init__()
         self.conv1 = conv3(config.channels, config.channels)
         self.conv2 = conv3(config.channels, config.channels)
         self.attention = ChannelAttention(config.channels, config.reduction)
         self.scaling = config.residual_scaling
+        self.with_skip = with_skip
 
     def forward(self, x: Tensor) -> Tensor:
         residual: Tensor = self.attention(self.conv2(torch.relu(self.conv1(x))))
         if self.scaling is not None:
             residual = residual * self.scaling
-        return x + residual
+        return x + residual if self.with_skip else residual
 
 
 class ResidualGroup(nn.Module):
-    """B attention blocks, a convolution and a short skip; without the tail, just the blocks."""
+    """B attention blocks, a convolution and a short skip (or the blocks alone)."""
 
     def __init__(self, config: RCANConfig, with_tail: bool) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(AttentionBlock(config) for _ in range(config.blocks))
+        self.blocks = nn.ModuleList(
+            AttentionBlock(config, config.block_skip == "every" or block == config.blocks - 1)
+            for block in range(config.blocks)
+        )
         self.tail = conv3(config.channels, config.channels) if with_tail else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -124,22 +144,24 @@ class RCAN(nn.Module):
         super().__init__()
         self.config = config
         fold = config.lateral_shuffle**2
-        with_tail = config.groups > 1 or config.single_group_tail
         self.head = conv3(config.in_channels * fold, config.channels)
-        self.groups = nn.ModuleList(ResidualGroup(config, with_tail) for _ in range(config.groups))
+        self.groups = nn.ModuleList(
+            ResidualGroup(config, config.has_group_tails) for _ in range(config.groups)
+        )
         self.body = conv3(config.channels, config.channels)
         self.tail = conv3(config.channels, config.out_channels * fold)
 
     def forward(self, x: Tensor) -> Tensor:
         shuffle = self.config.lateral_shuffle
-        x = fold_lateral(2.0 * x - 1.0, shuffle) if shuffle > 1 else 2.0 * x - 1.0
-        head = self.head(x)
+        if self.config.standardise:
+            x = 2.0 * x - 1.0
+        head = self.head(fold_lateral(x, shuffle) if shuffle > 1 else x)
         y = head
         for group in self.groups:
             y = group(y)
         y = self.tail(head + self.body(y))
         y = unfold_lateral(y, shuffle) if shuffle > 1 else y
-        return y * 0.5 + 0.5
+        return 0.5 * y + 0.5 if self.config.standardise else y
 
 
 def fold_lateral(x: Tensor, factor: int) -> Tensor:

@@ -7,6 +7,7 @@
     │   ├── SettingsError            config.toml, environment or a flag
     │   ├── FolderBusyError          another process watches this folder
     │   ├── ModelError               not a model, or one that this version cannot run
+    │   ├── CheckpointError          trained weights that are not, or may not be, a 3D RCAN
     │   └── DeviceError              the device that was asked for cannot be used
     ├── StackError                   about one stack; the others go on
     │   ├── StackRefusedError        readable, but nothing to restore (2-D, constant, RGB ...)
@@ -23,6 +24,7 @@ from __future__ import annotations
 from pathlib import Path
 
 __all__ = [
+    "CheckpointError",
     "DeviceError",
     "FolderBusyError",
     "InferenceError",
@@ -100,6 +102,10 @@ class FolderBusyError(UsageError):
 
 class ModelError(UsageError):
     """A file that is not a model, or a model that this version cannot run."""
+
+
+class CheckpointError(UsageError):
+    """Trained weights that are damaged, hostile, of another network, or not what was said."""
 
 
 class DeviceError(UsageError):

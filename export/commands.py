@@ -1,0 +1,187 @@
+"""What each command does, once its arguments are read."""
+
+from __future__ import annotations
+
+import argparse
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import onnx as onnx_library
+from pydantic import ValidationError
+
+from export.checkpoints import ArchitectureFlags, Checkpoint, load_checkpoint
+from export.graph import network_of
+from export.onnx import (
+    card_name,
+    export_network,
+    load_model,
+    make_card,
+    read_card,
+    write_atomically,
+)
+from export.report import print_checkpoint, print_comparisons
+from export.verify import (
+    FP32_TOLERANCE,
+    Comparison,
+    compare_with_network,
+    compare_with_record,
+)
+from live_restore.errors import ModelError, SettingsError, UsageError
+from live_restore.inference.card import ModelCard
+
+
+def architecture_flags(arguments: argparse.Namespace) -> ArchitectureFlags:
+    """Return what the person said about the architecture."""
+    return ArchitectureFlags(
+        **{f.name: getattr(arguments, f.name) for f in fields(ArchitectureFlags)}
+    )
+
+
+def inspect(arguments: argparse.Namespace) -> int:
+    """Tell what a checkpoint is."""
+    checkpoint = load_checkpoint(
+        arguments.checkpoint, architecture_flags(arguments), newest=arguments.newest
+    )
+    print_checkpoint(checkpoint, as_json=arguments.json)
+    return 0
+
+
+def onnx(arguments: argparse.Namespace) -> int:
+    """Convert, verify, write."""
+    _check_output(arguments.output, ".onnx")
+    checkpoint = load_checkpoint(
+        arguments.checkpoint, architecture_flags(arguments), newest=arguments.newest
+    )
+    card = checkpoint_card(checkpoint, arguments)
+    return publish(checkpoint, card, arguments.output, verify_it=not arguments.no_verify)
+
+
+def publish(checkpoint: Checkpoint, card: ModelCard, path: Path, *, verify_it: bool) -> int:
+    """Write the model of a checkpoint if it computes what torch computes; return an exit code."""
+    model = export_network(checkpoint.network, card)
+    if verify_it:
+        rows = compare_with_network(model, checkpoint.network)
+        print_comparisons(rows, f"{path.name} against {checkpoint.path.name} (torch, float64)")
+        if not all(row.passed for row in rows):
+            raise ModelError(
+                "does not compute what the checkpoint computes; nothing was written", path
+            )
+    _write_model(model, path)
+    print(f"wrote {path}")
+    for note in checkpoint.notes:
+        print(f"note: {note}")
+    return 0
+
+
+def verify(arguments: argparse.Namespace) -> int:
+    """Compare a model with its own weights in torch, a checkpoint, or a record."""
+    model = load_model(arguments.model)
+    card = read_card(model)
+    tolerance = arguments.tolerance if arguments.tolerance is not None else FP32_TOLERANCE
+    rows: list[Comparison] = []
+    if arguments.against is not None:
+        checkpoint = load_checkpoint(
+            arguments.against, architecture_flags(arguments), newest=arguments.newest
+        )
+        if checkpoint.network.config != network_of(model, card.architecture).config:
+            raise UsageError("has another architecture than the model", arguments.against)
+        rows += compare_with_network(model, checkpoint.network, tolerance)
+        title = f"{arguments.model.name} against {checkpoint.path.name} (torch, float64)"
+    elif arguments.io is None:
+        rows += compare_with_network(model, network_of(model, card.architecture), tolerance)
+        title = f"{arguments.model.name} against its own weights (torch, float64)"
+    else:
+        title = f"{arguments.model.name} against {arguments.io.name}"
+    if arguments.io is not None:
+        rows += compare_with_record(model, arguments.io, tolerance)
+    print_comparisons(rows, title, as_json=arguments.json)
+    return 0 if all(row.passed for row in rows) else 1
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Train, then convert and verify the result."""
+    from export.train import TrainConfig
+    from export.train import train as run_training
+
+    try:
+        config = TrainConfig.load(arguments.config)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise SettingsError(f"{where}: {first['msg']}", arguments.config) from error
+    except (OSError, ValueError, TypeError) as error:
+        raise SettingsError(f"cannot be used: {error}", arguments.config) from error
+    final = run_training(config, arguments.output, resume=arguments.resume)
+    checkpoint = load_checkpoint(final)
+    simulated = config.simulation
+    card = make_card(
+        checkpoint.network.config,
+        card_name(arguments.config.stem),
+        description="Trained on simulated stacks only.",
+        percentiles=config.training.percentiles,
+        trained_patch_zyx=config.training.patch_zyx,
+        trained_voxel_um={"z": simulated.voxel_z_um, "xy": simulated.voxel_xy_um},
+        overlap_zyx=_overlap(checkpoint),
+        training=dict(checkpoint.training or {}),
+    )
+    path = arguments.output / f"{arguments.config.stem}.onnx"
+    return publish(checkpoint, card, path, verify_it=True)
+
+
+def checkpoint_card(checkpoint: Checkpoint, arguments: argparse.Namespace) -> ModelCard:
+    """Return the card from the card file, the flags and the checkpoint; flags go first."""
+    known: dict[str, Any] = {
+        "overlap_zyx": _overlap(checkpoint),
+        "training": {
+            "container": checkpoint.container,
+            "port": checkpoint.port,
+            "file": checkpoint.path.name,
+            **({"epoch": checkpoint.epoch} if checkpoint.epoch is not None else {}),
+            **({"loss": checkpoint.loss} if checkpoint.loss is not None else {}),
+            **dict(checkpoint.training or {}),
+        },
+    }
+    if checkpoint.notes:
+        known["training"]["assumed"] = list(checkpoint.notes)
+    if checkpoint.tile_zyx is not None:
+        known["trained_patch_zyx"] = checkpoint.tile_zyx
+    if arguments.card is not None:
+        try:
+            known |= tomllib.loads(arguments.card.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise SettingsError(f"is not a TOML file: {error}", arguments.card) from error
+    said = {
+        "name": arguments.name,
+        "description": arguments.description,
+        "licence": arguments.licence,
+        "percentiles": arguments.percentiles,
+        "trained_patch_zyx": arguments.patch,
+        "channel_meaning": arguments.channel,
+    }
+    known |= {key: value for key, value in said.items() if value is not None}
+    voxels = {"z": arguments.voxel_z, "xy": arguments.voxel_xy}
+    ranges = {axis: (min(v), max(v)) for axis, v in voxels.items() if v is not None}
+    if ranges:
+        known["trained_voxel_um"] = {**known.get("trained_voxel_um", {}), **ranges}
+    name = known.pop("name", card_name(arguments.output.stem))
+    return make_card(checkpoint.network.config, name, **known)
+
+
+def _overlap(checkpoint: Checkpoint) -> tuple[int, int, int]:
+    """Return tile overlaps (voxels): 4, 16, 16, up to whole multiples of the folding."""
+    fold = checkpoint.network.config.lateral_shuffle
+    lateral = -(-16 // fold) * fold
+    return (4, lateral, lateral)
+
+
+def _write_model(model: onnx_library.ModelProto, path: Path) -> None:
+    write_atomically(model.SerializeToString(), path)
+
+
+def _check_output(path: Path, ending: str) -> None:
+    if path.suffix != ending:
+        raise UsageError(f"should end in {ending}", path)
+    if not path.parent.is_dir():
+        raise UsageError("is in a folder that does not exist", path, "create the folder first")

@@ -1,0 +1,161 @@
+"""From a trained network to an ONNX file with its card inside, and back."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from pydantic import ValidationError
+
+from export.graph import build_model
+from export.network import RCAN, RCANConfig
+from live_restore.errors import ModelError, OutputError
+from live_restore.inference.card import CARD_KEY, ModelCard
+
+# A 3D RCAN of 100 million parameters is 400 MB; protobuf itself ends at 2 GiB.
+MAX_MODEL_BYTES = 1 << 30
+
+
+def weights_digest(model: onnx.ModelProto) -> str:
+    """Return the SHA-256 (hex) of all initialisers: names, types, shapes and values, by name.
+
+    It does not depend on how the file was serialised, on metadata or on the order of nodes.
+    """
+    digest = hashlib.sha256()
+    for tensor in sorted(model.graph.initializer, key=lambda t: t.name):
+        array = np.ascontiguousarray(numpy_helper.to_array(tensor))
+        digest.update(f"{tensor.name}|{array.dtype}|{array.shape}|".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def card_name(text: str) -> str:
+    """Return ``text`` as a model name: letters, digits, ``_.-``, at most 60 of them.
+
+    Examples
+    --------
+    >>> card_name("weights (best) #3")
+    'weights-best-3'
+    """
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", text).strip("-._")[:60] or "model"
+
+
+def make_card(config: RCANConfig, name: str, **known: Any) -> ModelCard:
+    """Return the card of a network, with what is ``known`` beyond its architecture.
+
+    Raises
+    ------
+    ModelError
+        What is known contradicts the network or is not what a card holds.
+    """
+    fold = config.lateral_shuffle
+    facts: dict[str, Any] = {
+        "name": name,
+        "input_channels": config.in_channels,
+        "output_channels": config.out_channels,
+        "shape_multiple_zyx": (1, fold, fold),
+        "architecture": config.as_dict(),
+    }
+    for key in facts.keys() & known.keys() - {"name"}:
+        if known[key] != facts[key]:
+            raise ModelError(f"the card says {key} {known[key]}, but the network has {facts[key]}")
+    try:
+        return ModelCard(**{**facts, **known})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise ModelError(f"the card is not valid: {where} {first['msg']}".strip()) from error
+
+
+def embed_card(model: onnx.ModelProto, card: ModelCard) -> ModelCard:
+    """Write ``card``, with the digest of the model's weights, into the model; return it."""
+    card = card.model_copy(update={"weights_sha256": weights_digest(model)})
+    others = [p for p in model.metadata_props if p.key != CARD_KEY]
+    del model.metadata_props[:]
+    model.metadata_props.extend(others)
+    model.metadata_props.add(key=CARD_KEY, value=card.model_dump_json())
+    return card
+
+
+def read_card(model: onnx.ModelProto) -> ModelCard:
+    """Return the card inside ``model``; raises ``ModelError`` where there is none or a bad one."""
+    for entry in model.metadata_props:
+        if entry.key == CARD_KEY:
+            try:
+                return ModelCard.model_validate_json(entry.value)
+            except ValidationError as error:
+                raise ModelError(f"the card is not valid: {error.errors()[0]['msg']}") from error
+    raise ModelError(
+        "has no card",
+        remedy="write it with `live-restore-export onnx CHECKPOINT -o MODEL.onnx`",
+    )
+
+
+def export_network(network: RCAN, card: ModelCard) -> onnx.ModelProto:
+    """Return the ONNX model of ``network`` (float32) with ``card`` inside."""
+    model = build_model(network)
+    embed_card(model, card)
+    return model
+
+
+def write_atomically(data: bytes, path: Path) -> None:
+    """Write such that ``path`` is the old or the new file, never a part of one.
+
+    Raises
+    ------
+    OutputError
+        No space, no permission, no such folder.
+    """
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).replace(path)
+    except OSError as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        raise OutputError(f"cannot be written: {error.strerror or error}", path) from error
+
+
+def load_model(path: Path) -> onnx.ModelProto:
+    """Read an ONNX file that keeps its weights inside.
+
+    Raises
+    ------
+    ModelError
+        Not there, too large, not ONNX, or with weights in other files.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MAX_MODEL_BYTES:
+            raise ModelError(f"is larger than {MAX_MODEL_BYTES >> 20} MiB", path)
+        data = path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot be read: {error.strerror}", path, "check the path") from error
+    return parse_model(data, path)
+
+
+def parse_model(data: bytes, path: Path | str) -> onnx.ModelProto:
+    """Return the model in ``data``; ``path`` is what errors call it."""
+    # protobuf's own errors are the only ones that onnx lets through here.
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
+
+    try:
+        model = onnx.load_model_from_string(data)
+    except DecodeError as error:
+        raise ModelError("is not an ONNX file", path, "is it complete?") from error
+    if not model.graph.node:
+        raise ModelError("is not an ONNX file", path, "is it complete?")
+    if any(t.data_location == onnx.TensorProto.EXTERNAL for t in model.graph.initializer):
+        raise ModelError("keeps its weights in other files, which is not supported", path)
+    return model

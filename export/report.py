@@ -1,0 +1,74 @@
+"""Tables and JSON for people and scripts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from export.checkpoints import Checkpoint
+from export.verify import Comparison
+
+
+def checkpoint_facts(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return what is known about a checkpoint as JSON values."""
+    config = checkpoint.network.config
+    return {
+        "path": str(checkpoint.path),
+        "container": checkpoint.container,
+        "port": checkpoint.port,
+        "wrapped_in": list(checkpoint.wrapped_in),
+        "graph": "reference" if config.block_skip == "every" else "skip in the last block only",
+        **config.as_dict(),
+        "parameters": checkpoint.parameters,
+        "tile_zyx": list(checkpoint.tile_zyx) if checkpoint.tile_zyx else None,
+        "epoch": checkpoint.epoch,
+        "loss": checkpoint.loss,
+        "notes": list(checkpoint.notes),
+    }
+
+
+def print_checkpoint(checkpoint: Checkpoint, *, as_json: bool) -> None:
+    """Print what a checkpoint is, on stdout."""
+    facts = checkpoint_facts(checkpoint)
+    if as_json:
+        print(json.dumps(facts, indent=2))
+        return
+    table = Table(show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for key, value in facts.items():
+        if value is None or value == []:
+            continue
+        if isinstance(value, list):
+            text = "\n".join(map(str, value)) if key == "notes" else " ".join(map(str, value))
+        else:
+            text = f"{value:,}" if key == "parameters" else str(value)
+        table.add_row(key.replace("_", " "), text)
+    Console().print(table, markup=False)
+
+
+def print_comparisons(rows: Sequence[Comparison], title: str, *, as_json: bool = False) -> None:
+    """Print a table of comparisons, on stdout."""
+    if as_json:
+        print(json.dumps([{**asdict(row), "passed": row.passed} for row in rows], indent=2))
+        return
+    table = Table(title=title, title_justify="left")
+    for heading in ("case", "shape N C Z Y X"):
+        table.add_column(heading)
+    for heading in ("largest difference", "mean", "allowed", ""):
+        table.add_column(heading, justify="right")
+    for row in rows:
+        table.add_row(
+            row.case,
+            " ".join(map(str, row.shape)),
+            f"{row.largest:.1e}",
+            f"{row.mean:.1e}",
+            f"{row.allowed:.1e}",
+            "ok" if row.passed else "TOO LARGE",
+        )
+    Console().print(table)

@@ -1,0 +1,179 @@
+"""Does the ONNX file compute what the trained network computes? Measured, case by case."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+
+from export.graph import INPUT, OUTPUT
+from export.network import RCAN
+from live_restore.errors import ModelError, UsageError
+
+Array = NDArray[np.float32]
+
+FP32_TOLERANCE = 1e-4
+"""Largest accepted difference in network units, where 1 is the 99.9th percentile of the stack.
+
+Float32 sums of a deep network differ in their last bits with the order of the sums; measured on
+G5 B5 C32 it is some 1e-6. A wrong graph differs by 1e-2 and more.
+"""
+
+# (N, Z, Y, X) before Y and X are rounded up to the network's multiple: odd sizes, one plane,
+# less than a kernel, several images at once.
+SHAPES = ((1, 8, 16, 16), (1, 5, 13, 11), (1, 1, 9, 20), (2, 3, 6, 5), (1, 2, 1, 3))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One row of the table: what went in, and by how much the outputs differ (network units)."""
+
+    case: str
+    shape: tuple[int, ...]
+    largest: float
+    mean: float
+    allowed: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the largest difference is allowed; NaN is not."""
+        return self.largest <= self.allowed
+
+
+def compare(
+    case: str, got: NDArray[np.generic], want: NDArray[np.generic], tolerance: float
+) -> Comparison:
+    """Compare two outputs of the same shape.
+
+    ``tolerance`` counts for outputs of the order of 1; where the expected output is larger than
+    that it grows with it, as float rounding does.
+    """
+    if got.shape != want.shape:
+        return Comparison(
+            f"{case}: shape {got.shape}, not {want.shape}",
+            want.shape,
+            math.inf,
+            math.inf,
+            tolerance,
+        )
+    difference = np.abs(np.asarray(got, np.float64) - np.asarray(want, np.float64))
+    allowed = tolerance * max(1.0, float(np.max(np.abs(want), initial=0.0)))
+    return Comparison(case, want.shape, float(difference.max()), float(difference.mean()), allowed)
+
+
+def structured_image(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Return a ramp with bright blobs and one hot voxel, (N, C, Z, Y, X) network units."""
+    axes = np.meshgrid(*(np.linspace(0, 1, n) for n in shape[2:]), indexing="ij")
+    image = np.broadcast_to(0.3 * sum(axes) / 3, shape).copy()
+    for _ in range(4):
+        centre = rng.random(3)
+        distance = sum((a - c) ** 2 for a, c in zip(axes, centre, strict=True))
+        image += np.exp(-distance / 0.02)
+    image.reshape(-1)[rng.integers(image.size)] = 6.0
+    return image.astype(np.float32)
+
+
+def example_inputs(channels: int, multiple: int, seed: int = 0) -> Iterator[tuple[str, Array]]:
+    """Yield named inputs (N, C, Z, Y, X): noise and structure of several shapes, and a flat one."""
+    rng = np.random.default_rng(seed)
+    for n, z, y, x in SHAPES:
+        shape = (n, channels, z, -(-y // multiple) * multiple, -(-x // multiple) * multiple)
+        yield "noise", rng.normal(0.2, 0.3, shape).astype(np.float32)
+        yield "structure", structured_image(shape, rng)
+    yield "flat zero", np.zeros((1, channels, 4, 4 * multiple, 4 * multiple), np.float32)
+
+
+def cpu_session(model: onnx.ModelProto | bytes) -> onnxruntime.InferenceSession:
+    """Return an ONNX Runtime session on the CPU provider.
+
+    Raises
+    ------
+    ModelError
+        ONNX Runtime cannot run this graph on the CPU.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    data = model if isinstance(model, bytes) else model.SerializeToString()
+    try:
+        return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    except RuntimeError as error:  # every onnxruntime error is one
+        raise ModelError(f"ONNX Runtime cannot run it on the CPU: {error}") from error
+
+
+def run_session(session: onnxruntime.InferenceSession, image: Array) -> Array:
+    """Run one (N, C, Z, Y, X) image."""
+    return np.asarray(session.run([OUTPUT], {INPUT: image})[0])
+
+
+def run_torch(network: RCAN, image: Array) -> NDArray[np.float64]:
+    """Run one (N, C, Z, Y, X) image through a float64 network."""
+    with torch.inference_mode():
+        return np.asarray(network(torch.from_numpy(image).double()).numpy())
+
+
+def compare_with_network(
+    model: onnx.ModelProto, network: RCAN, tolerance: float = FP32_TOLERANCE
+) -> list[Comparison]:
+    """Compare ONNX Runtime with ``network`` computed by torch in float64."""
+    session, config = cpu_session(model), network.config
+    exact = RCAN(config)
+    exact.load_state_dict(network.state_dict())
+    exact.double().eval()
+    return [
+        compare(name, run_session(session, image), run_torch(exact, image), tolerance)
+        for name, image in example_inputs(config.in_channels, config.lateral_shuffle)
+    ]
+
+
+def compare_with_record(
+    model: onnx.ModelProto, record: Path, tolerance: float = FP32_TOLERANCE
+) -> list[Comparison]:
+    """Compare ONNX Runtime with a recorded call of the network.
+
+    Parameters
+    ----------
+    record
+        An ``.npz`` with ``direct_in`` and ``direct_out`` (or ``input`` and ``output``), network
+        units, (N, Z, Y, X, C) as Keras keeps them or (N, C, Z, Y, X).
+    """
+    try:
+        with np.load(record, allow_pickle=False) as arrays:
+            names = next(
+                (
+                    pair
+                    for pair in (("direct_in", "direct_out"), ("input", "output"))
+                    if set(pair) <= set(arrays.files)
+                ),
+                None,
+            )
+            if names is None:
+                raise UsageError(
+                    "holds neither direct_in and direct_out nor input and output", record
+                )
+            image, want = (np.asarray(arrays[n], np.float32) for n in names)
+    except (OSError, ValueError, KeyError) as error:
+        raise UsageError(f"is not an .npz file of arrays: {error}", record) from error
+    channels = [
+        v.type.tensor_type.shape.dim[1].dim_value for v in (*model.graph.input, *model.graph.output)
+    ]
+    image, want = (
+        channels_first(a, c, record) for a, c in zip((image, want), channels, strict=True)
+    )
+    got = run_session(cpu_session(model), image)
+    return [compare(f"recorded {names[0]}", got, want, tolerance)]
+
+
+def channels_first(array: Array, channels: int, path: Path) -> Array:
+    """Return (N, C, Z, Y, X) of an array whose channels are first or last."""
+    if array.ndim != 5 or channels not in (array.shape[1], array.shape[-1]):
+        raise UsageError(f"shape {array.shape} has no axis of {channels} channels", path)
+    if array.shape[-1] == channels:
+        array = np.moveaxis(array, -1, 1)
+    return np.ascontiguousarray(array)
