@@ -273,12 +273,14 @@ class _Walker:
         ):
             raise self.damaged(f"{plane} has fewer bytes than its size needs")
         ratio = MAX_RATIO.get(page.compression, OTHER_RATIO)
-        if page.plane_bytes > ratio * page.stored_bytes + RATIO_SLACK_BYTES * (ratio > 1):
+        # Tiles are decoded whole, however far they hang over the plane's edges.
+        decoded = max(page.plane_bytes, sum(_segment_bytes(page)) if page.tiled else 0)
+        if decoded > ratio * page.stored_bytes + RATIO_SLACK_BYTES * (ratio > 1):
             raise self.damaged(
                 f"{plane} claims {page.width} x {page.height} pixels in {page.stored_bytes} bytes"
             )
         self.best_ratio = max(ratio, self.best_ratio)
-        self.claimed_bytes += page.plane_bytes
+        self.claimed_bytes += decoded
         if self.claimed_bytes > self.best_ratio * self.size + RATIO_SLACK_BYTES:
             raise self.damaged("its planes overlap")
 

@@ -106,6 +106,18 @@ def test_what_nothing_could_mend(data: bytes, reason: str) -> None:
         look(data)
 
 
+def test_a_tile_far_larger_than_its_plane_is_refused(tmp_path: Path) -> None:
+    """Decoders get a buffer of the tile's size: 2 GB here."""
+    path = written(BY_NAME["deflate_tiles"], tmp_path)
+    changed = path.read_bytes()
+    for code in (322, 323):
+        for kind in (SHORT, LONG):
+            changed = changed.replace(entry(code, 16, kind), entry(code, 2**15))
+    assert changed != path.read_bytes()
+    with pytest.raises(StackUnreadableError, match=r"plane 1 claims"):
+        look(changed)
+
+
 def test_planes_that_share_their_bytes_are_refused() -> None:
     """A small file must not stand for a large stack."""
     data = bytearray(b"II*\0" + struct.pack("<I", 8))
