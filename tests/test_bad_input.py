@@ -82,8 +82,8 @@ BAD = {
         lambda p: tifffile.imwrite(
             p,
             np.random.default_rng(0).integers(0, 99, (2, 3, 4, 16, 16), dtype=np.uint16),
-            ome=True,
-            metadata={"axes": "QHZYX"},
+            photometric="minisblack",
+            metadata={"axes": "EHZYX"},
         ),
         "refused",
         "",
@@ -153,10 +153,12 @@ def test_a_folder_that_does_not_exist(tmp_path: Path, command: str) -> None:
 
 
 def test_a_model_that_is_none(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
     model = tmp_path / "model.onnx"
     model.write_bytes(b"this is no model")
     for text in (model, tmp_path / "missing.onnx"):
-        done = run_command(tmp_path / "state", "watch", tmp_path, "--model", text)
+        done = run_command(tmp_path / "state", "watch", folder, "--model", text)
         assert done.returncode == 2
         assert one_line(done.stderr), done.stderr
         assert str(text) in done.stderr

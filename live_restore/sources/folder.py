@@ -226,7 +226,7 @@ class FolderSource:
         quiet_s = now - candidate.unchanged_since
         if quiet_s < self._settings.watch.settle_s:
             return
-        if candidate.evidence is None and not self._inspect(source, candidate):
+        if candidate.evidence is None and not self._inspect(source, candidate, quiet_s):
             return
         assert candidate.evidence is not None
         decision = decide(candidate.evidence, quiet_s, self._settings.watch, self._settings.files)
@@ -242,7 +242,7 @@ class FolderSource:
         else:
             self._tell(source, candidate, decision.reason)
 
-    def _inspect(self, source: Path, candidate: _Candidate) -> bool:
+    def _inspect(self, source: Path, candidate: _Candidate, quiet_s: float) -> bool:
         """Find the evidence; return False if the file is settled or gone without any."""
         path = self._root / source
         chosen = format_for(path, self._formats)
@@ -256,7 +256,11 @@ class FolderSource:
             self._tell(source, candidate, error.reason)
             return False
         except StackRefusedError as error:
-            self._settle(source, candidate, State.REFUSED, error.reason)
+            # A file that grows plane by plane looks like a single plane at first.
+            if quiet_s < self._settings.watch.quiet_s:
+                self._tell(source, candidate, f"so far: {error.what}")
+            else:
+                self._settle(source, candidate, State.REFUSED, error.reason)
             return False
         except StackUnreadableError as error:
             self._settle(source, candidate, State.FAILED, error.reason)

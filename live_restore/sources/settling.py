@@ -32,19 +32,23 @@ def decide(
     """Decide about a file that has been unchanged for ``quiet_s`` seconds.
 
     A file that declares its planes and has them all is ready. One that declares nothing might
-    still be growing by whole planes: only a longer quiet can tell. Planes of nothing but zeros
+    still be growing by whole planes, and one that ends in rows of zeros might be a reserved file
+    that is still being filled: only a longer quiet can tell. Planes of nothing but zeros
     are what pre-allocation leaves behind: never data, unless the settings say so.
     """
     if isinstance(evidence, Arriving):
         return _wait_or_give_up(evidence.reason, quiet_s, watch)
     if evidence.blank_planes and files.blank_planes == "incomplete":
         return _wait_or_give_up(_blank_reason(evidence), quiet_s, watch)
-    if evidence.declared or quiet_s >= watch.quiet_s:
+    if quiet_s >= watch.quiet_s or (evidence.declared and not evidence.zero_tail):
         return Decision(Verdict.READY)
+    reason = (
+        "ends in zeros, as a copy that is not finished might"
+        if evidence.declared
+        else "does not say how many planes it will have"
+    )
     return Decision(
-        Verdict.LOOK_LATER,
-        "does not say how many planes it will have; waiting for it to stay quiet",
-        watch.quiet_s - quiet_s,
+        Verdict.LOOK_LATER, f"{reason}; waiting for it to stay quiet", watch.quiet_s - quiet_s
     )
 
 
