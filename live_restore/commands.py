@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import Any
 
 from rich.console import Console
@@ -19,7 +19,6 @@ from live_restore.settings import load_settings
 
 def demo(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     """Run ``live-restore demo``."""
-    from live_restore.daemon import Daemon
     from live_restore.dashboard import live_display, wants_display
     from live_restore.demo.run import fresh_folder, run_demo
     from live_restore.inference.shelf import Shelf
@@ -34,15 +33,14 @@ def demo(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     display = wants_display()
     configure_logging(settings.log, folder / "live-restore.log", terminal=not display)
     shelf = Shelf.load(settings)
-    with ExitStack() as stack:
-
-        def show(daemon: Daemon) -> Callable[[], None]:
-            return stack.enter_context(live_display(daemon)) if display else lambda: None
-
-        result = run_demo(
-            folder, shelf, settings,
-            times=arguments.times, plane_interval_s=0.08, display=show,
-        )  # fmt: skip
+    result = run_demo(
+        folder,
+        shelf,
+        settings,
+        times=arguments.times,
+        plane_interval_s=0.1,
+        display=live_display if display else lambda _: nullcontext(lambda: None),
+    )
     if arguments.json:
         print(result.numbers.read_text(encoding="utf-8"))
         return 0

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-Floats = NDArray[np.floating]
+Image = NDArray[np.generic]
 
 
-def psnr(image: Floats, truth: Floats) -> float:
+def psnr(image: Image, truth: Image) -> float:
     """Return the peak signal-to-noise ratio (dB) of ``image`` against ``truth``.
 
     ``10 log10(range**2 / mean squared error)``, with the range of the truth (max - min) as peak.
@@ -24,7 +24,7 @@ def psnr(image: Floats, truth: Floats) -> float:
     return math.inf if mse == 0 else 10 * math.log10(span**2 / mse)
 
 
-def best_gaussian(noisy: Floats, truth: Floats) -> tuple[NDArray[np.float32], tuple[float, float]]:
+def best_gaussian(noisy: Image, truth: Image) -> tuple[NDArray[np.float32], tuple[float, float]]:
     """Return the Gaussian-filtered stack that is nearest to the truth, and its (z, xy) sigma.
 
     No Gaussian filter of these widths can do better on this stack, since the truth itself chooses:

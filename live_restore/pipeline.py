@@ -203,7 +203,6 @@ class Pipeline:
         return min([*waits, 1.0])
 
     def _read_one(self, work: _Work) -> None:
-        self._progress.working_on(str(work.entry.source))
         try:
             job = Job.open(work.path, self._formats)
             if job.dataset.fingerprint != work.entry.fingerprint:
@@ -240,6 +239,7 @@ class Pipeline:
     def _restore_one(self, work: _Work, raw: RawStack) -> StackOutcome | None:
         if work.error is not None or work.job is None:
             return None
+        self._progress.working_on(str(work.entry.source))
         try:
             return restore_stack(
                 raw, work.job.dataset, self._shelf, lambda: self._stopping.is_set()
@@ -254,7 +254,8 @@ class Pipeline:
             self._write_one(item, items)
             with self._hand_lock:
                 self._in_hand -= 1
-            self._progress.working_on("")
+                if not self._in_hand:
+                    self._progress.working_on("")
 
     def _write_one(self, first: _Item, items: Iterator[_Item]) -> None:
         """Publish the work that ``first`` belongs to, and end its claim."""
@@ -329,7 +330,10 @@ class Pipeline:
             network_s,
             published.delay_s,
         )
+        said = {model.session.device.warning for model in self._shelf.models}  # once, at the start
         for warning in published.warnings:
+            if warning in said:
+                continue
             self._progress.warn(f"{work.entry.source}: {warning}")
         log.info(
             "restored",

@@ -7,12 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import tifffile
 
-from live_restore.daemon import Daemon, open_daemon_journal
+from live_restore.daemon import Daemon, open_daemon_journal, stopping_on_signals
 from live_restore.demo.picture import comparison_picture
 from live_restore.demo.scene import LivingCell
 from live_restore.errors import LiveRestoreError
@@ -62,7 +63,7 @@ def run_demo(
     *,
     times: int,
     plane_interval_s: float,
-    display: Callable[[Daemon], Callable[[], None]],
+    display: Callable[[Daemon], AbstractContextManager[Callable[[], None]]],
 ) -> DemoResult:
     """Let a simulated microscope write into ``folder`` while the daemon restores.
 
@@ -77,7 +78,7 @@ def run_demo(
     plane_interval_s
         Time between two planes (s).
     display
-        Gets the daemon, returns what to call to bring a display up to date.
+        Gets the daemon; its context gives what to call to bring a display up to date.
 
     Raises
     ------
@@ -94,18 +95,20 @@ def run_demo(
     try:
         with open_daemon_journal(raw_folder, settings, shelf.recipe) as journal:
             daemon = Daemon(raw_folder, settings, shelf, journal)
-            refresh = display(daemon)
+            with stopping_on_signals(daemon), display(daemon) as refresh:
 
-            def tick() -> None:
-                refresh()
-                snapshot = daemon.progress.snapshot()
-                ended = microscope.poll()
-                if ended not in (None, 0) or snapshot.files_failed or snapshot.files_refused:
-                    daemon.stop()
-                if snapshot.files_restored >= times:
-                    daemon.stop()
+                def tick() -> None:
+                    refresh()
+                    snapshot = daemon.progress.snapshot()
+                    bad = snapshot.files_failed or snapshot.files_refused
+                    if (
+                        microscope.poll() not in (None, 0)
+                        or bad
+                        or snapshot.files_restored >= times
+                    ):
+                        daemon.stop()
 
-            daemon.run(tick=tick)
+                daemon.run(tick=tick)
             snapshot = daemon.progress.snapshot()
         seconds = time.monotonic() - started
     finally:
