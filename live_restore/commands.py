@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from live_restore.errors import LiveRestoreError, StackError, UsageError, one_line
 from live_restore.inference.model import bundled_models, find_model, load_model
@@ -55,11 +56,11 @@ def demo(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     table.add_row("restored", f"[bold]{result.psnr_restored_db:.1f} dB[/bold]")
     console = Console()
     console.print(table)
-    console.print(
+    print(
         f"{result.stacks} stacks of 16 x 256 x 256, {result.stacks_per_s:.2f} stacks/s, "
         f"{result.delay_s:.1f} s from last plane to result (median)"
     )
-    console.print(f"on {result.device} with model {result.model}")
+    print(f"on {result.device} with model {result.model}")
     for label, path in (("picture", result.picture), ("numbers", result.numbers)):
         print(f"{label}: {path}")
     print(f"stacks:  {folder / 'acquisition'} (results in restored/)")
@@ -181,7 +182,7 @@ def status(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
                     "counts": {state.value: n for state, n in counts.items()},
                     "files": [
                         {
-                            "source": one_line(entry.source.as_posix()),
+                            "source": entry.source.as_posix(),
                             "state": entry.state.value,
                             "reason": entry.reason,
                             "stacks": entry.stacks,
@@ -208,7 +209,9 @@ def status(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
         table.add_column("file", overflow="fold")
         table.add_column("why", overflow="fold")
         for entry in shown:
-            table.add_row(entry.state.value, one_line(entry.source), one_line(entry.reason))
+            table.add_row(
+                entry.state.value, Text(one_line(entry.source)), Text(one_line(entry.reason))
+            )
         console.print(table)
     print(f"log: {path.with_suffix('.log')}")
     return 0
@@ -246,7 +249,7 @@ def models(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
             f"{model.card.name} {model.card.version}",
             model.card.precision,
             _voxel_range(model.card.trained_voxel_um),
-            one_line(model.card.description),
+            Text(one_line(model.card.description)),
         )
     Console().print(table)
     return 0

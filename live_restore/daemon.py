@@ -81,7 +81,10 @@ class Daemon:
         self._source = FolderSource(root, self._formats, journal, settings, self._on_bad)
 
     def _on_bad(self, state: State) -> None:
-        self.progress.failed() if state is State.FAILED else self.progress.refused()
+        if state is State.FAILED:
+            self.progress.failed()
+        else:
+            self.progress.refused()
 
     def stop(self) -> None:
         """Ask the daemon to stop; callable from a signal handler or any thread."""

@@ -21,6 +21,7 @@ from live_restore.progress import Snapshot
 _REFRESH_S = 0.25
 
 
+# File names go in as Text: what looks like rich's markup in them must stay what it is.
 def render(status: Status, snapshot: Snapshot) -> RenderableType:
     """Return the display of one moment."""
     counts = status.counts
@@ -42,9 +43,12 @@ def render(status: Status, snapshot: Snapshot) -> RenderableType:
         Text(str(waiting), style="yellow" if waiting > 3 else ""),
     )
     grid.add_row("delay", delay, "speed", speed)
-    grid.add_row("device", ", ".join(status.devices) or "–", "model", ", ".join(status.models))
     grid.add_row(
-        "now", one_line(snapshot.current) or "nothing to do",
+        "device", Text(", ".join(status.devices) or "–"),
+        "model", Text(", ".join(status.models)),
+    )  # fmt: skip
+    grid.add_row(
+        "now", Text(one_line(snapshot.current) or "nothing to do"),
         "not restored", Text(str(bad), style="red" if bad else ""),
     )  # fmt: skip
     warnings = [

@@ -359,7 +359,8 @@ class Pipeline:
         if isinstance(error, (OutputError, StackBusyError)):
             self._journal.give_back(work.entry, reason)
             self._defer(work.entry.source)
-            self._progress.failed() if not self._retry else None
+            if not self._retry:
+                self._progress.failed()
         elif isinstance(error, StackRefusedError):
             self._journal.finish(work.entry, State.REFUSED, reason=reason)
             self._progress.refused()

@@ -41,8 +41,8 @@ class OmeTiffWriter:
         volume = np.ascontiguousarray(volume, dtype=self._dataset.dtype.newbyteorder("<"))
         for z, plane in enumerate(volume):
             self._file.seek(_plane_offset(self._dataset, self._first_byte, key, z))
-            self._file.write(plane.tobytes())
-        self.checksums[key] = zlib.crc32(volume.tobytes())
+            self._file.write(plane.data)
+        self.checksums[key] = zlib.crc32(volume.data)
 
     def check(self, path: Path) -> None:
         """Read every stack back from ``path`` and compare; raises ``OutputError``."""
