@@ -29,6 +29,7 @@ from export.simulate import (
     simulate_scene,
 )
 from live_restore.inference.intensity import scale_from_percentiles
+from live_restore.metrics import psnr
 
 # Seeds of training, validation and test scenes never overlap: each set has its own range.
 VALIDATION_SEEDS = range(1_000_000_000, 1_000_000_012)
@@ -154,19 +155,24 @@ def save_atomically(state: dict[str, Any], path: Path) -> None:
     Path(name).replace(path)
 
 
-def validation_psnr(model: torch.nn.Module, config: TrainConfig) -> dict[str, float]:
+def validation_pairs(config: TrainConfig) -> list[Pair]:
+    """Return the patches by which a run is followed: always the same, never trained on."""
+    return [
+        draw_pair(
+            simulate_scene(config.simulation, seed), config, np.random.default_rng((seed, index))
+        )
+        for index, seed in enumerate(VALIDATION_SEEDS)
+    ]
+
+
+def validation_psnr(model: torch.nn.Module, pairs: list[Pair]) -> dict[str, float]:
     """Return the mean PSNR (dB, against the truth's range) of raw and restored patches."""
-    raw_db: list[float] = []
-    restored_db: list[float] = []
-    for index, seed in enumerate(VALIDATION_SEEDS):
-        scene = simulate_scene(config.simulation, seed)
-        pair = draw_pair(scene, config, np.random.default_rng((seed, index)))
+    raw_db, restored_db = [], []
+    for pair in pairs:
         with torch.inference_mode():
             restored = model(torch.from_numpy(pair.noisy)[None, None])[0, 0].numpy()
-        extent = float(pair.truth.max() - pair.truth.min())
-        for image, values in ((pair.noisy, raw_db), (restored, restored_db)):
-            mse = float(np.mean((image - pair.truth) ** 2))
-            values.append(10 * math.log10(extent**2 / mse))
+        raw_db.append(psnr(pair.noisy, pair.truth))
+        restored_db.append(psnr(restored, pair.truth))
     return {"raw_db": float(np.mean(raw_db)), "restored_db": float(np.mean(restored_db))}
 
 
@@ -198,6 +204,7 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> Path:
         optimiser.load_state_dict(state["optimiser"])
         step, seconds, total = state["step"], state["seconds"], state["total"]
     log = (folder / "log.jsonl").open("a", encoding="utf-8")
+    validation = validation_pairs(config)
     started, recent = time.monotonic() - seconds, []
     for noisy, truth in batches(config, step):
         if step >= total:
@@ -231,7 +238,7 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> Path:
                 "minutes": round(seconds / 60, 2),
                 "loss": float(np.mean(recent)),
                 "learning_rate": learning_rate(step, total, options),
-                **validation_psnr(average, config),
+                **validation_psnr(average, validation),
             }
             recent.clear()
             log.write(json.dumps(record) + "\n")
@@ -258,7 +265,7 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> Path:
                 **config.model_dump(mode="json"),
                 "steps_done": step,
                 "minutes": round(seconds / 60, 1),
-                **validation_psnr(average, config),
+                **validation_psnr(average, validation),
             },
         },
         final,
