@@ -89,7 +89,8 @@ def parse_config(config: Mapping[str, Any]) -> KerasGraph:
         Not a functional model, or one with layers that no 3D RCAN has.
     """
     body = _functional(config)
-    graph, alias = KerasGraph(), {}
+    graph = KerasGraph()
+    alias: dict[str, str] = {}
     layers = body.get("layers")
     if not isinstance(layers, list) or len(layers) > 20_000:
         raise NotThisNetwork("its list of layers cannot be read")
