@@ -109,7 +109,7 @@ class AttentionBlock(nn.Module):
         self.with_skip = with_skip
 
     def forward(self, x: Tensor) -> Tensor:
-        residual = self.attention(self.conv2(torch.relu(self.conv1(x))))
+        residual: Tensor = self.attention(self.conv2(torch.relu(self.conv1(x))))
         if self.scaling is not None:
             residual = residual * self.scaling
         return x + residual if self.with_skip else residual

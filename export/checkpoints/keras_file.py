@@ -55,7 +55,8 @@ def load_keras(path: Path, flags: ArchitectureFlags) -> Checkpoint:
 def _load(file: h5py.File, path: Path, flags: ArchitectureFlags) -> Checkpoint:
     if "layers" in file and "layer_names" not in file.attrs and "model_weights" not in file:
         raise CheckpointError(
-            "is a Keras 3 weights file, which does not keep the order of its layers", path,
+            "is a Keras 3 weights file, which does not keep the order of its layers",
+            path,
             "save it as a full model: model.save('model.h5')",
         )
     config_text = file.attrs.get("model_config")
@@ -73,7 +74,11 @@ def _load(file: h5py.File, path: Path, flags: ArchitectureFlags) -> Checkpoint:
         container = "Keras HDF5, full model"
     config = infer_config(state, path, **given)
     flags.check(config, path)
-    if config_text is not None and graph.input_shape[3:] not in ((config.in_channels,), (None,), ()):
+    if config_text is not None and graph.input_shape[3:] not in (
+        (config.in_channels,),
+        (None,),
+        (),
+    ):
         raise CheckpointError(
             f"says {graph.input_shape[3]} input channels but its weights have {config.in_channels}",
             path,
@@ -119,7 +124,8 @@ def _by_graph(
     if scaling is not None and math.isnan(scaling):
         if flags.residual_scaling is None:
             raise CheckpointError(
-                "keeps its residual scaling only as code, which is never run here", path,
+                "keeps its residual scaling only as code, which is never run here",
+                path,
                 "give it: --residual-scaling 0.1",
             )
         scaling = flags.residual_scaling
@@ -180,7 +186,9 @@ def _put(state: dict[str, Tensor], name: str, pair: tuple[Tensor, Tensor | None]
     state[f"{name}.bias"] = torch.zeros(kernel.shape[0]) if bias is None else bias
 
 
-def _convolutions(weights: h5py.Group, path: Path) -> Iterator[tuple[str, tuple[Tensor, Tensor | None]]]:
+def _convolutions(
+    weights: h5py.Group, path: Path
+) -> Iterator[tuple[str, tuple[Tensor, Tensor | None]]]:
     """Yield layer names and (kernel, bias) in the file's order, kernels as torch has them."""
     budget = MAX_PARAMETERS
     for layer in _names(weights, "layer_names"):

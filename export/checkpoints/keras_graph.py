@@ -196,7 +196,7 @@ def recognise(graph: KerasGraph) -> Recognised:
         raise NotThisNetwork("it maps the intensities of only one of its input and output")
     result.standardise = inward
     scalings = [_scaling(b.scaling, result.notes) for group in groups for b in group.blocks]
-    if any(s != scalings[0] and not (s != s and scalings[0] != scalings[0]) for s in scalings):  # noqa: PLR0124
+    if any(s != scalings[0] and not (s != s and scalings[0] != scalings[0]) for s in scalings):
         raise NotThisNetwork("its blocks have different residual scalings")
     result.residual_scaling = scalings[0]
     return result
