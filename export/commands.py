@@ -234,3 +234,25 @@ def _check_output(path: Path, ending: str) -> None:
         raise UsageError(f"should end in {ending}", path)
     if not path.parent.is_dir():
         raise UsageError("is in a folder that does not exist", path, "create the folder first")
+
+
+def bioimageio(arguments: argparse.Namespace) -> int:
+    """Pack a model for the BioImage Model Zoo."""
+    from export.bioimageio import package
+
+    _check_output(arguments.output, ".zip")
+    text = None
+    if arguments.documentation is not None:
+        try:
+            text = arguments.documentation.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError("cannot be read as text", arguments.documentation) from error
+    data = package(
+        load_model(arguments.model),
+        authors=arguments.author or (),
+        licence=arguments.licence,
+        documentation=text,
+    )
+    write_atomically(data, arguments.output)
+    print(f"wrote {arguments.output}")
+    return 0
