@@ -65,6 +65,7 @@ def package(
         raise UsageError("a package needs an author", remedy="--author 'A. Person'")
     if not licence:
         raise UsageError("a package needs a licence", remedy="--licence CC-BY-4.0")
+    card = card.model_copy(update={"licence": licence})
     patch = card.trained_patch_zyx or (8, 32, 32)
     sizes = [-(-p // m) * m for p, m in zip(patch, card.shape_multiple_zyx, strict=True)]
     sizes = [min(s, 16 // m * m or m) for s, m in zip(sizes, card.shape_multiple_zyx, strict=True)]
@@ -181,7 +182,7 @@ def _readme(card: ModelCard) -> str:
         f"{axis} {low:g} to {high:g} um" for axis, (low, high) in card.trained_voxel_um.items()
     )
     return (
-        f"# {card.name}\n\n{card.description or 'A 3D RCAN for fluorescence microscopy stacks.'}\n\n"
+        f"# {card.name}\n\n{card.description or 'A 3D RCAN for fluorescence stacks.'}\n\n"
         f"Input: one stack, scaled so that its percentiles {card.percentiles[0]:g} and "
         f"{card.percentiles[1]:g} are 0 and 1. Output: the restored stack on the same scale.\n\n"
         f"Voxel sizes in training: {voxels or 'not recorded'}. Precision: {card.precision}.\n\n"
