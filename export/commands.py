@@ -15,11 +15,19 @@ from export.checkpoints import ArchitectureFlags, Checkpoint, load_checkpoint
 from export.graph import network_of
 from export.onnx import (
     card_name,
+    embed_card,
     export_network,
     load_model,
     make_card,
     read_card,
+    weights_digest,
     write_atomically,
+)
+from export.precision import (
+    ERROR_BOUNDS,
+    Precision,
+    reduce_precision,
+    reduced_tolerance,
 )
 from export.report import print_checkpoint, print_comparisons
 from export.verify import (
@@ -27,8 +35,9 @@ from export.verify import (
     Comparison,
     compare_with_network,
     compare_with_record,
+    has_bfloat16,
 )
-from live_restore.errors import ModelError, SettingsError, UsageError
+from live_restore.errors import InferenceError, ModelError, SettingsError, UsageError
 from live_restore.inference.card import ModelCard
 
 
@@ -55,31 +64,75 @@ def onnx(arguments: argparse.Namespace) -> int:
         arguments.checkpoint, architecture_flags(arguments), newest=arguments.newest
     )
     card = checkpoint_card(checkpoint, arguments)
-    return publish(checkpoint, card, arguments.output, verify_it=not arguments.no_verify)
+    return publish(
+        checkpoint,
+        card,
+        arguments.output,
+        verify_it=not arguments.no_verify,
+        precision=arguments.precision,
+        error_bound=arguments.error_bound,
+    )
 
 
-def publish(checkpoint: Checkpoint, card: ModelCard, path: Path, *, verify_it: bool) -> int:
+def publish(
+    checkpoint: Checkpoint,
+    card: ModelCard,
+    path: Path,
+    *,
+    verify_it: bool,
+    precision: Precision = "fp32",
+    error_bound: float | None = None,
+) -> int:
     """Write the model of a checkpoint if it computes what torch computes; return an exit code."""
     model = export_network(checkpoint.network, card)
     if verify_it:
-        rows = compare_with_network(model, checkpoint.network)
-        print_comparisons(rows, f"{path.name} against {checkpoint.path.name} (torch, float64)")
-        if not all(row.passed for row in rows):
-            raise ModelError(
-                "does not compute what the checkpoint computes; nothing was written", path
-            )
-    _write_model(model, path)
+        _require(model, checkpoint, path, FP32_TOLERANCE)
+    if precision != "fp32":
+        config = checkpoint.network.config
+        model, card, error = reduce_precision(model, card, config, precision, error_bound)
+        embed_card(model, card)
+        print(
+            f"{precision}: {error.relative_rms:.2g} relative rms from fp32 on {error.stacks} "
+            f"stacks (bound {error.bound:g}), largest {error.largest:.2g}"
+        )
+        if verify_it:
+            _require(model, checkpoint, path, reduced_tolerance(error.bound))
+    write_atomically(model.SerializeToString(), path)
     print(f"wrote {path}")
     for note in checkpoint.notes:
         print(f"note: {note}")
     return 0
 
 
+def _require(
+    model: onnx_library.ModelProto, checkpoint: Checkpoint, path: Path, tolerance: float
+) -> None:
+    rows = compare_with_network(model, checkpoint.network, tolerance)
+    where = "torch, each node in its type" if has_bfloat16(model) else "ONNX Runtime, CPU"
+    print_comparisons(
+        rows, f"{path.name} ({where}) against {checkpoint.path.name} (torch, float64)"
+    )
+    if not all(row.passed for row in rows):
+        raise InferenceError(
+            "does not compute what the checkpoint computes; nothing was written", path
+        )
+
+
+def _tolerance(card: ModelCard) -> float:
+    """Return what a model may differ by: float32 rounding, or what its card says."""
+    if card.precision == "fp32":
+        return FP32_TOLERANCE
+    said = card.metrics.get("precision_error", {}).get("bound_relative_rms")
+    return reduced_tolerance(said if isinstance(said, float) else ERROR_BOUNDS[card.precision])
+
+
 def verify(arguments: argparse.Namespace) -> int:
     """Compare a model with its own weights in torch, a checkpoint, or a record."""
     model = load_model(arguments.model)
     card = read_card(model)
-    tolerance = arguments.tolerance if arguments.tolerance is not None else FP32_TOLERANCE
+    if card.weights_sha256 != weights_digest(model):
+        raise ModelError("has other weights than its card describes", arguments.model)
+    tolerance = _tolerance(card) if arguments.tolerance is None else arguments.tolerance
     rows: list[Comparison] = []
     if arguments.against is not None:
         checkpoint = load_checkpoint(
@@ -176,12 +229,30 @@ def _overlap(checkpoint: Checkpoint) -> tuple[int, int, int]:
     return (4, lateral, lateral)
 
 
-def _write_model(model: onnx_library.ModelProto, path: Path) -> None:
-    write_atomically(model.SerializeToString(), path)
-
-
 def _check_output(path: Path, ending: str) -> None:
     if path.suffix != ending:
         raise UsageError(f"should end in {ending}", path)
     if not path.parent.is_dir():
         raise UsageError("is in a folder that does not exist", path, "create the folder first")
+
+
+def bioimageio(arguments: argparse.Namespace) -> int:
+    """Pack a model for the BioImage Model Zoo."""
+    from export.bioimageio import package
+
+    _check_output(arguments.output, ".zip")
+    text = None
+    if arguments.documentation is not None:
+        try:
+            text = arguments.documentation.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError("cannot be read as text", arguments.documentation) from error
+    data = package(
+        load_model(arguments.model),
+        authors=arguments.author or (),
+        licence=arguments.licence,
+        documentation=text,
+    )
+    write_atomically(data, arguments.output)
+    print(f"wrote {arguments.output}")
+    return 0

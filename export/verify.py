@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
+from export.evaluate import evaluate
 from export.graph import INPUT, OUTPUT
 from export.network import RCAN
 from live_restore.errors import ModelError, UsageError
@@ -112,6 +114,18 @@ def run_session(session: onnxruntime.InferenceSession, image: Array) -> Array:
     return np.asarray(session.run([OUTPUT], {INPUT: image})[0])
 
 
+def has_bfloat16(model: onnx.ModelProto) -> bool:
+    """Whether the graph computes in bfloat16, for which the CPU provider has no convolution."""
+    return any(t.data_type == onnx.TensorProto.BFLOAT16 for t in model.graph.initializer)
+
+
+def runner(model: onnx.ModelProto) -> Callable[[Array], Array]:
+    """Return what runs ``model`` here: ONNX Runtime, or torch node by node for bfloat16."""
+    if has_bfloat16(model):
+        return functools.partial(evaluate, model)
+    return functools.partial(run_session, cpu_session(model))
+
+
 def run_torch(network: RCAN, image: Array) -> NDArray[np.float64]:
     """Run one (N, C, Z, Y, X) image through a float64 network."""
     with torch.inference_mode():
@@ -121,13 +135,13 @@ def run_torch(network: RCAN, image: Array) -> NDArray[np.float64]:
 def compare_with_network(
     model: onnx.ModelProto, network: RCAN, tolerance: float = FP32_TOLERANCE
 ) -> list[Comparison]:
-    """Compare ONNX Runtime with ``network`` computed by torch in float64."""
-    session, config = cpu_session(model), network.config
+    """Compare ``model`` with ``network`` computed by torch in float64."""
+    run, config = runner(model), network.config
     exact = RCAN(config)
     exact.load_state_dict(network.state_dict())
     exact.double().eval()
     return [
-        compare(name, run_session(session, image), run_torch(exact, image), tolerance)
+        compare(name, run(image), run_torch(exact, image), tolerance)
         for name, image in example_inputs(config.in_channels, config.lateral_shuffle)
     ]
 
@@ -135,7 +149,7 @@ def compare_with_network(
 def compare_with_record(
     model: onnx.ModelProto, record: Path, tolerance: float = FP32_TOLERANCE
 ) -> list[Comparison]:
-    """Compare ONNX Runtime with a recorded call of the network.
+    """Compare ``model`` with a recorded call of the network.
 
     Parameters
     ----------
@@ -166,7 +180,7 @@ def compare_with_record(
     image, want = (
         channels_first(a, c, record) for a, c in zip((image, want), channels, strict=True)
     )
-    got = run_session(cpu_session(model), image)
+    got = runner(model)(image)
     return [compare(f"recorded {names[0]}", got, want, tolerance)]
 
 

@@ -1,0 +1,77 @@
+"""Fixtures for the workshop's tests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from export.cli import main
+from export.network import RCAN, RCANConfig
+
+
+@pytest.fixture(autouse=True)
+def two_threads() -> None:
+    """Tiny networks lose time to many threads."""
+    torch.set_num_threads(2)
+
+
+@pytest.fixture
+def keras_reference() -> Path:
+    """Folder of checkpoints written by the reference program and what it computed from them."""
+    shared = os.environ.get("LIVE_RESTORE_SHARED")
+    root = Path(shared) if shared else Path(__file__).parents[3] / "shared" / "data"
+    folder = root / "keras_rcan"
+    if not folder.is_dir():
+        pytest.skip(f"no reference checkpoints at {folder} (LIVE_RESTORE_SHARED names another)")
+    return folder
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Exit code and streams of a command."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Run ``live-restore-export`` in this process."""
+
+    def run(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        try:
+            code = main([str(a) for a in arguments])
+        except SystemExit as end:
+            code = int(end.code or 0)
+        streams = capsys.readouterr()
+        return Outcome(code, streams.out, streams.err)
+
+    return run
+
+
+@pytest.fixture
+def make_network() -> Callable[..., RCAN]:
+    """Build a network with random weights, every bias too."""
+
+    def make(seed: int = 0, **options: object) -> RCAN:
+        config = RCANConfig(**{"groups": 2, "blocks": 2, "channels": 8, "reduction": 2, **options})
+        torch.manual_seed(seed)
+        network = RCAN(config)
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter, std=0.3 / max(1, parameter[0].numel()) ** 0.5)
+        return network.eval()
+
+    return make
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)

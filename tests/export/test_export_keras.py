@@ -1,0 +1,200 @@
+"""Keras HDF5 files of every kind become models that compute what the file's network computes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from keras_files import KerasRCAN
+
+from export.checkpoints import ArchitectureFlags, load_checkpoint
+from export.graph import build_model
+from export.verify import compare_with_record, cpu_session, run_session
+from live_restore.errors import CheckpointError
+from live_restore.inference.reference_tiling import apply_reference
+
+REFERENCE_FILES = ("g1b3c16", "tiny_g2b2c8")
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "TF2": {},
+    "TF1": {"tf1": True},
+    "TF1, pooled by a Lambda": {"tf1": True, "pool_as": "lambda"},
+    "one group": {"groups": 1, "blocks": 3},
+    "one group of one block": {"groups": 1, "blocks": 1},
+    "three channels in, two out": {"inputs": 3, "outputs": 2},
+    "free size": {"tile": (None, None, None)},
+    "odd reduction": {"channels": 7, "reduction": 3},
+    **{
+        f"residual scaling as {how}": {"scaling": 0.1, "scaling_as": how, "tf1": tf1}
+        for how, tf1 in [
+            ("closure", True),
+            ("closure", False),
+            ("constant", True),
+            ("operator", False),
+            ("tensor operator", True),
+            ("defaults", False),
+            ("rescaling", False),
+        ]
+    },
+    "everything": {
+        "groups": 1, "blocks": 2, "inputs": 2, "outputs": 2, "scaling": 0.3, "tf1": True,
+        "pool_as": "lambda", "channels": 6, "reduction": 3,
+    },
+}  # fmt: skip
+
+
+def difference(keras: KerasRCAN, path: Path, **flags: Any) -> float:
+    """Return by how much ONNX Runtime differs from the file's network on one image."""
+    checkpoint = load_checkpoint(path, ArchitectureFlags(**flags))
+    image = np.random.default_rng(1).normal(0.3, 0.4, (5, 7, 6, keras.inputs)).astype("f4")
+    first = np.ascontiguousarray(np.moveaxis(image, -1, 0)[None])
+    got = run_session(cpu_session(build_model(checkpoint.network)), first)
+    return float(np.abs(np.moveaxis(got[0], 0, -1) - keras.run(image.astype("f8"))).max())
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_full_model_converts_exactly(network: str, tmp_path: Path) -> None:
+    keras = KerasRCAN(**NETWORKS[network])
+    assert difference(keras, keras.write(tmp_path / "net.hdf5")) < 1e-5
+
+
+@pytest.mark.parametrize("network", ["TF2", "TF1", "one group", "three channels in, two out"])
+@pytest.mark.parametrize("chunked", [False, True])
+def test_bare_weights_convert_exactly(network: str, chunked: bool, tmp_path: Path) -> None:
+    keras = KerasRCAN(**NETWORKS[network])
+    path = keras.write(tmp_path / "w.h5", full=False, chunked=chunked)
+    assert difference(keras, path, groups=keras.groups, blocks=keras.blocks) < 1e-5
+
+
+def test_what_the_file_tells(tmp_path: Path) -> None:
+    keras = KerasRCAN(scaling=0.2, inputs=2, outputs=2, reduction=4)
+    checkpoint = load_checkpoint(keras.write(tmp_path / "weights_034_0.0125.hdf5"))
+    config = checkpoint.network.config
+    assert (config.groups, config.blocks, config.channels, config.reduction) == (2, 2, 8, 4)
+    assert (config.in_channels, config.out_channels, config.residual_scaling) == (2, 2, 0.2)
+    assert (checkpoint.epoch, checkpoint.loss) == (34, 0.0125)
+    assert checkpoint.tile_zyx == (8, 32, 32)
+    assert not checkpoint.notes, "both intensity maps show their constants"
+
+
+def test_a_scaling_hidden_in_code_has_to_be_said(tmp_path: Path) -> None:
+    keras = KerasRCAN(scaling=0.1, scaling_as="global")
+    path = keras.write(tmp_path / "net.h5")
+    with pytest.raises(CheckpointError, match="--residual-scaling"):
+        load_checkpoint(path)
+    assert difference(keras, path, residual_scaling=0.1) < 1e-5
+
+
+def test_bare_weights_that_scale_have_to_say_by_how_much(tmp_path: Path) -> None:
+    keras = KerasRCAN(scaling=0.1)
+    path = keras.write(tmp_path / "net.h5", full=False)
+    with pytest.raises(CheckpointError, match="seems to scale its residuals"):
+        load_checkpoint(path)
+    assert difference(keras, path, residual_scaling=0.1) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ({"groups": 5}, "groups is 2 in the file, not 5"),
+        ({"in_channels": 2}, "in channels is 1 in the file, not 2"),
+        ({"residual_scaling": 0.5}, "residual scaling is None in the file, not 0.5"),
+    ],
+)
+def test_contradictions_are_refused_by_name(
+    flags: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    path = KerasRCAN().write(tmp_path / "net.h5")
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(path, ArchitectureFlags(**flags))
+
+
+def test_multi_gpu_models_are_unwrapped(tmp_path: Path) -> None:
+    """Keras' multi-GPU training puts the network, with all its weights, into one layer."""
+    keras = KerasRCAN()
+    inner = keras.config()
+    inner["name"] = "model_1"
+    inner["inbound_nodes"] = [[["input_2", 0, 0, {}]]]
+    outer = {
+        "class_name": "Model",
+        "config": {
+            "layers": [
+                {"class_name": "InputLayer", "config": {"name": "input_2"}, "name": "input_2"},
+                inner,
+            ],
+            "output_layers": [["model_1", 1, 0]],
+        },
+    }
+    path = tmp_path / "net.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["model_config"] = json.dumps(outer)
+        root = file.create_group("model_weights")
+        root.attrs["layer_names"] = ["input_2", "model_1"]
+        root.create_group("input_2").attrs["weight_names"] = np.array([], "S1")
+        group = root.create_group("model_1")
+        names = []
+        for layer, (kernel, bias) in keras.weights.items():
+            for kind, array in (("kernel", kernel), ("bias", bias)):
+                names.append(f"{layer}/{kind}:0")
+                group.create_dataset(names[-1], data=array)
+        group.attrs["weight_names"] = names
+    assert difference(keras, path) < 1e-5
+
+
+def test_a_folder_gives_its_best_or_newest(tmp_path: Path, command: Callable[..., Any]) -> None:
+    for name in ("weights_010_0.0500.hdf5", "weights_200_0.0312.hdf5", "weights_300_0.0410.hdf5"):
+        KerasRCAN().write(tmp_path / name)
+    (tmp_path / "notes.txt").write_text("not a checkpoint")
+    best = json.loads(command("inspect", tmp_path, "--json").out)
+    newest = json.loads(command("inspect", tmp_path, "--newest", "--json").out)
+    assert (best["epoch"], best["loss"]) == (200, 0.0312)
+    assert (newest["epoch"], newest["loss"]) == (300, 0.041)
+
+
+def test_no_code_of_a_file_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import marshal
+    import pickle
+
+    path = KerasRCAN(scaling=0.1, pool_as="lambda").write(tmp_path / "net.h5")
+    for module, name in ((marshal, "loads"), (marshal, "load"), (pickle, "loads")):
+        monkeypatch.setattr(module, name, lambda *a: pytest.fail("unmarshalled"))
+    load_checkpoint(path)
+
+
+@pytest.mark.parametrize("folder", REFERENCE_FILES)
+def test_a_call_of_the_reference_network_is_reproduced(folder: str, keras_reference: Path) -> None:
+    model = build_model(load_checkpoint(keras_reference / folder).network)
+    for row in compare_with_record(model, keras_reference / folder / "io.npz"):
+        assert row.largest < 1e-5, row
+
+
+@pytest.mark.parametrize("folder", REFERENCE_FILES)
+def test_the_reference_program_is_reproduced(folder: str, keras_reference: Path) -> None:
+    checkpoint = load_checkpoint(keras_reference / folder)
+    session = cpu_session(build_model(checkpoint.network))
+    record = np.load(keras_reference / folder / "io.npz")
+    raw = np.moveaxis(record["raw"], -1, 0)
+    assert checkpoint.tile_zyx is not None
+    got = apply_reference(raw, lambda tile: run_session(session, tile), checkpoint.tile_zyx)
+    assert np.abs(got[0] - record["applied"]).max() < 1e-4
+
+
+def test_verify_against_a_record(
+    keras_reference: Path, tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    source = shutil.copytree(keras_reference / "tiny_g2b2c8", tmp_path / "run")
+    model = tmp_path / "net.onnx"
+    assert command("onnx", source, "-o", model).code == 0
+    assert command("verify", model, "--io", source / "io.npz", "--tolerance", "1e-5").code == 0
+    worse = dict(np.load(source / "io.npz"))
+    worse["direct_out"] = worse["direct_out"] + 1e-3
+    np.savez(tmp_path / "worse.npz", **worse)
+    done = command("verify", model, "--io", tmp_path / "worse.npz")
+    assert done.code == 1
+    assert "TOO LARGE" in done.out
