@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from export.onnx import embed_card, read_card, write_atomically
+from export.onnx import load_model as load_onnx
 from export.simulate import SimulationConfig, expected_electrons, simulate_scene
 from live_restore.inference.model import load_model
 from live_restore.inference.restorer import Restorer
@@ -94,3 +96,13 @@ def as_metrics(levels: list[LightLevel], seeds: range = TEST_SEEDS) -> dict[str,
         "gain_over_best_gaussian_db": table("gain_db"),
         "least_gain_db": table("worst_gain_db"),
     }
+
+
+def record_gain(model_path: Path) -> list[LightLevel]:
+    """Measure a model and write the result into its card, in place; returns the measurement."""
+    levels = measure_gain(model_path)
+    model = load_onnx(model_path)
+    card = read_card(model)
+    embed_card(model, card.model_copy(update={"metrics": {**card.metrics, **as_metrics(levels)}}))
+    write_atomically(model.SerializeToString(), model_path)
+    return levels
