@@ -1,7 +1,7 @@
 """A living cell for the demo: microtubules that sway and vesicles that wander.
 
-Not drawn from the training simulator's configurations: other curves, other motion, a seed of its
-own, so that the demo's numbers are about a scene that the model has never seen.
+Curves and spots as in the training simulator, since both are simulations, but another composition,
+with motion, and a seed of its own: a scene that the model has never seen.
 """
 
 from __future__ import annotations
