@@ -54,9 +54,7 @@ def build_parser() -> argparse.ArgumentParser:
     engine.add_argument("--device", help='"auto", "cpu", "cuda" or "cuda:1"')
     engine.add_argument("--model", help="bundled name or .onnx file, for every channel")
 
-    def command(
-        name: str, summary: str, example: str, parents: list[_Parser]
-    ) -> _Parser:
+    def command(name: str, summary: str, example: str, parents: list[_Parser]) -> _Parser:
         return commands.add_parser(
             name,
             help=summary,
