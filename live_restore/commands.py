@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from live_restore.errors import LiveRestoreError, StackError, UsageError, one_line
 from live_restore.inference.model import bundled_models, find_model, load_model
@@ -210,7 +211,9 @@ def status(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
         table.add_column("file", overflow="fold")
         table.add_column("why", overflow="fold")
         for entry in shown:
-            table.add_row(entry.state.value, one_line(entry.source), one_line(entry.reason))
+            # As Text: square brackets in a file name are no markup.
+            why = Text(one_line(entry.reason))
+            table.add_row(entry.state.value, Text(one_line(entry.source)), why)
         console.print(table)
     print(f"log: {path.with_suffix('.log')}")
     return 0
@@ -248,7 +251,7 @@ def models(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
             f"{model.card.name} {model.card.version}",
             model.card.precision,
             _voxel_range(model.card.trained_voxel_um),
-            one_line(model.card.description),
+            Text(one_line(model.card.description)),
         )
     Console().print(table)
     return 0

@@ -42,9 +42,12 @@ def render(status: Status, snapshot: Snapshot) -> RenderableType:
         Text(str(waiting), style="yellow" if waiting > 3 else ""),
     )
     grid.add_row("delay", delay, "speed", speed)
-    grid.add_row("device", ", ".join(status.devices) or "–", "model", ", ".join(status.models))
     grid.add_row(
-        "now", one_line(snapshot.current) or "nothing to do",
+        "device", _plain(", ".join(status.devices) or "–"),
+        "model", _plain(", ".join(status.models) or "–"),
+    )  # fmt: skip
+    grid.add_row(
+        "now", _plain(snapshot.current or "nothing to do"),
         "not restored", Text(str(bad), style="red" if bad else ""),
     )  # fmt: skip
     warnings = [
@@ -53,6 +56,11 @@ def render(status: Status, snapshot: Snapshot) -> RenderableType:
     title = Text(f"live-restore · {one_line(status.root)}")
     subtitle = Text(f"{_duration(snapshot.running_s)} · Ctrl-C stops", style="dim")
     return Panel(Group(grid, *warnings), title=title, subtitle=subtitle, title_align="left")
+
+
+def _plain(text: str) -> Text:
+    """Return text as it is: square brackets in a file name are no markup."""
+    return Text(one_line(text))
 
 
 def _duration(seconds: float) -> str:
