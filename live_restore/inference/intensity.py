@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 # Keeps the division finite for a flat stack; the constant of the reference implementation, so that
 # networks trained with it see exactly the numbers that they were trained on.
 _EPSILON = 1e-6
+_HISTOGRAM_PART = 2**22
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,9 @@ def percentiles(values: NDArray[np.generic], ranks: tuple[float, ...]) -> tuple[
     (1.0, 2.5, 10.0)
     """
     if values.dtype not in (np.uint8, np.uint16):
-        return tuple(float(v) for v in np.percentile(values.astype(np.float64), ranks))
-    counts = np.bincount(values.ravel(), minlength=1)
-    cumulative = np.cumsum(counts)
+        copy = values.astype(np.float64)
+        return tuple(float(v) for v in np.percentile(copy, ranks, overwrite_input=True))
+    cumulative = np.cumsum(_histogram(values))
     found = []
     for rank in ranks:
         position = rank / 100.0 * (values.size - 1)
@@ -71,6 +72,16 @@ def percentiles(values: NDArray[np.generic], ranks: tuple[float, ...]) -> tuple[
         else:
             found.append(upper - (upper - lower) * (1 - weight))
     return tuple(float(v) for v in found)
+
+
+def _histogram(values: NDArray[np.generic]) -> NDArray[np.int64]:
+    """Count how often each grey value occurs."""
+    counts = np.zeros(np.iinfo(values.dtype).max + 1, np.int64)  # type: ignore[type-var]
+    flat = values.reshape(-1)
+    # bincount makes an int64 copy of what it is given: four to eight times a whole stack.
+    for start in range(0, flat.size, _HISTOGRAM_PART):
+        counts += np.bincount(flat[start : start + _HISTOGRAM_PART], minlength=counts.size)
+    return counts
 
 
 def scale_from_percentiles(

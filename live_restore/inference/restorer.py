@@ -81,14 +81,16 @@ class Restorer:
         scaled = time.perf_counter()
         network, tile, count = self._tiled(stack, scale, cancelled)
         ran = time.perf_counter()
-        if not np.isfinite(network).all():
+        with np.errstate(over="ignore", invalid="ignore"):
+            adu = scale.restore(network)
+        if not np.isfinite(adu).all():
             # Reduced precision can overflow; a black or NaN image must never look like a result.
             raise InferenceError(
                 "the model returned values that are not finite",
                 None,
                 "use a model in fp32, and report this stack",
             )
-        volume, clipped = to_dtype(scale.restore(network), stack.dtype)
+        volume, clipped = to_dtype(adu, stack.dtype)
         finished = time.perf_counter()
         return Restored(
             volume=volume,
@@ -133,6 +135,12 @@ class Restorer:
             if cancelled():
                 raise CancelledError
             batch = self.model.session.run(np.ascontiguousarray(tile[None, None]))
+            if batch.shape != (1, 1, *tile.shape):
+                raise InferenceError(
+                    f"the model made {batch.shape} of a tile of {(1, 1, *tile.shape)}",
+                    None,
+                    "use a model whose output has the shape of its input",
+                )
             return np.asarray(batch[0, 0])
 
         return run_tiled(stack, plan, scale.normalise, run), plan.tile_zyx, plan.tile_count
