@@ -56,7 +56,8 @@ class JournalFile:
             db = self._db = _open(path, read_only)
             if not read_only:
                 _prepare(db, root, recipe)
-            self.recipe = recipe or _fact(db, "recipe")
+            stored = _fact(db, "recipe")
+            self.recipe = recipe or stored
         except sqlite3.Error as error:
             if db is not None:
                 db.close()

@@ -27,5 +27,7 @@ def test_every_command_in_the_readme_parses() -> None:
 
 def test_links_in_the_documents_lead_somewhere() -> None:
     for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
-        for target in re.findall(r"\]\((?!https?://)([^)#]+)", document.read_text(encoding="utf-8")):
+        for target in re.findall(
+            r"\]\((?!https?://)([^)#]+)", document.read_text(encoding="utf-8")
+        ):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
