@@ -17,7 +17,8 @@ _HISTOGRAM_PART = 2**22
 class IntensityScale:
     """The two grey values (ADU) that are 0 and 1 in network units.
 
-    ``normalised = (x - low) / (high - low + 1e-6)``, Chen et al. 2021, methods.
+    ``normalised = (x - low) / (high - low + 1e-6)``, Chen et al. 2021, methods. What float32 cannot
+    hold becomes infinite, without a warning: the caller looks for it.
     """
 
     low_adu: float
@@ -26,14 +27,16 @@ class IntensityScale:
     def normalise(self, adu: NDArray[np.generic]) -> NDArray[np.float32]:
         """Map grey values (any shape) to network units, float32."""
         factor = 1.0 / (self.high_adu - self.low_adu + _EPSILON)
-        out = np.asarray(adu, dtype=np.float32) - np.float32(self.low_adu)
-        out *= np.float32(factor)
+        with np.errstate(over="ignore", invalid="ignore"):
+            out = np.asarray(adu, dtype=np.float32) - np.float32(self.low_adu)
+            out *= np.float32(factor)
         return np.asarray(out, dtype=np.float32)
 
     def restore(self, normalised: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map network units (any shape) back to grey values (ADU), float32, in place."""
-        normalised *= np.float32(self.high_adu - self.low_adu + _EPSILON)
-        normalised += np.float32(self.low_adu)
+        with np.errstate(over="ignore", invalid="ignore"):
+            normalised *= np.float32(self.high_adu - self.low_adu + _EPSILON)
+            normalised += np.float32(self.low_adu)
         return normalised
 
 

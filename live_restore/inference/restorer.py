@@ -81,8 +81,7 @@ class Restorer:
         scaled = time.perf_counter()
         network, tile, count = self._tiled(stack, scale, cancelled)
         ran = time.perf_counter()
-        with np.errstate(over="ignore", invalid="ignore"):
-            adu = scale.restore(network)
+        adu = scale.restore(network)
         if not np.isfinite(adu).all():
             # Reduced precision can overflow; a black or NaN image must never look like a result.
             raise InferenceError(

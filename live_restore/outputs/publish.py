@@ -19,6 +19,7 @@ from pathlib import Path
 from live_restore.errors import OutputError
 from live_restore.outputs.naming import TEMPORARY_SUFFIX
 
+_WINDOWS = os.name == "nt"
 _PROCESS = re.compile(r"[0-9]{1,9}")
 
 
@@ -109,7 +110,7 @@ def _replace(temporary: Path, final: Path) -> None:
             temporary.replace(final)
             return
         except PermissionError:
-            if os.name != "nt":
+            if not _WINDOWS:
                 raise
             time.sleep(wait_s)
     temporary.replace(final)
