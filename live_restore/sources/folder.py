@@ -223,7 +223,7 @@ class FolderSource:
                 self._gone(source)
             return
         folders = [self._root.joinpath(*source.parts[:i]) for i in range(1, len(source.parts))]
-        if not all(self._is_input_folder(f) for f in folders):
+        if not all(self._is_input_folder(f) and not f.is_symlink() for f in folders):
             return
         if stat.S_ISDIR(status.st_mode):
             if self._settings.watch.recursive and self._is_input_folder(path):
@@ -357,6 +357,7 @@ def watch_events(root: Path, recursive: bool, hint: Callable[[Path], None]) -> C
         observer.schedule(_Waker(), str(root), recursive=recursive)
         observer.start()
     except OSError as error:
+        observer.stop()  # it may have started a thread before it gave up
         raise LiveRestoreError(
             f"file events are not available ({error.strerror or error})",
             root,
