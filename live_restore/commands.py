@@ -209,9 +209,9 @@ def status(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
         table.add_column("file", overflow="fold")
         table.add_column("why", overflow="fold")
         for entry in shown:
-            table.add_row(
-                entry.state.value, Text(one_line(entry.source)), Text(one_line(entry.reason))
-            )
+            # As Text: square brackets in a file name are no markup.
+            why = Text(one_line(entry.reason))
+            table.add_row(entry.state.value, Text(one_line(entry.source)), why)
         console.print(table)
     print(f"log: {path.with_suffix('.log')}")
     return 0

@@ -96,7 +96,10 @@ def _card(path: Path, metadata: dict[str, str]) -> ModelCard:
         )
     try:
         return ModelCard.model_validate(json.loads(metadata[CARD_KEY]))
-    except (ValidationError, ValueError, RecursionError) as error:
-        raise ModelError(
-            f"has a damaged card ({str(error).splitlines()[0]})", path, "export it again"
-        ) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        why = f"{key}: {first['msg']}" if key else first["msg"]
+    except (ValueError, RecursionError) as error:
+        why = str(error)
+    raise ModelError(f"has a damaged card ({why})", path, "export it again")

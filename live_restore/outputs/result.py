@@ -12,7 +12,7 @@ from live_restore.errors import OutputError
 from live_restore.outputs.naming import candidates, report_path
 from live_restore.outputs.ome_tiff import OmeTiffWriter, read_token, writing_ome_tiff
 from live_restore.outputs.publish import publish_text, publishing
-from live_restore.outputs.report import Report, StackOutcome
+from live_restore.outputs.report import REPORT_FORMAT, Report, StackOutcome
 from live_restore.stack import Dataset
 
 
@@ -34,7 +34,8 @@ def choose_result(source: Path, template: str, model_name: str, recipe: str) -> 
     """Return the path for the result of ``source`` by ``recipe``, and its token.
 
     A name is taken if it is free, or holds an earlier result of the same file and recipe. Results
-    of other recipes, and files of anybody else, are never overwritten.
+    of other recipes, and files of anybody else, are never overwritten; nor is a file of anybody
+    else that has the name of the report.
 
     Raises
     ------
@@ -46,7 +47,8 @@ def choose_result(source: Path, template: str, model_name: str, recipe: str) -> 
         if path == source:
             tried.append(path)
             continue
-        if not path.exists() or read_token(path) == token:
+        free = not path.exists() or read_token(path) == token
+        if free and _report_name_is_ours(report_path(path)):
             return path, token
         tried.append(path)
     raise OutputError(
@@ -54,6 +56,17 @@ def choose_result(source: Path, template: str, model_name: str, recipe: str) -> 
         tried[0],
         "move that file away, or set output.template to another folder",
     )
+
+
+def _report_name_is_ours(path: Path) -> bool:
+    """Return whether there is nothing at ``path``, or a report."""
+    try:
+        with path.open("rb") as file:
+            return REPORT_FORMAT.encode() in file.read(200)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
 
 
 def is_current(image: Path, dataset: Dataset, token: str) -> bool:
