@@ -16,7 +16,7 @@ from live_restore.inference.tiling import plan_tiles, run_tiled
 from live_restore.settings import InferenceSettings
 from live_restore.stack import Volume
 
-# Spots brighter than this (network units) are rare in training data: in a simulated stack with spots
+# Brighter spots (network units) are rare in training data: in a simulated stack with spots
 # at 8, the bundled model gave back four fifths of their light.
 _BRIGHTEST_KNOWN = 4.0
 

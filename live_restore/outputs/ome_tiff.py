@@ -20,6 +20,8 @@ SOFTWARE = "live-restore"
 
 # With the NUL that ends a tag's text: no name inside the OME-XML can pass for the tag.
 _TOKEN = re.compile(rb"live-restore [^\0(]{1,40}\(result ([0-9a-f]{16})\)\0")
+# The tag lies before the pixels, behind an OME-XML that grows with the number of positions.
+_HEADER_BYTES = 4 * 2**20
 # Past this a classic TIFF's 32-bit offsets could overflow; the rest is room for headers.
 _CLASSIC_TIFF_BYTES = 2**32 - 2**25
 # A plane's directory, with room to spare.
@@ -99,7 +101,7 @@ def read_token(path: Path) -> str | None:
     """Return the identity of the result in ``path``, or ``None`` if it is not one of ours."""
     try:
         with path.open("rb") as file:
-            found = _TOKEN.search(file.read(64 * 1024))
+            found = _TOKEN.search(file.read(_HEADER_BYTES))
     except OSError:
         return None
     return found.group(1).decode() if found else None

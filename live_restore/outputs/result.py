@@ -63,7 +63,7 @@ def _report_name_is_ours(path: Path) -> bool:
     try:
         with path.open("rb") as file:
             return REPORT_FORMAT.encode() in file.read(200)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return True
     except OSError:
         return False
