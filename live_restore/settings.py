@@ -159,7 +159,9 @@ class ModelRule(_Section):
     channels: tuple[str, ...] = Field(
         ("*",), description="channel names (wildcards allowed) or numbers from 0"
     )
-    model: str = Field("fast", description="name of a bundled model, or path of an .onnx file")
+    model: str = Field(
+        "fast", description="name of a bundled model, or path of an .onnx file or a zoo package"
+    )
     skip: bool = Field(False, description="leave these channels as they are")
 
 
