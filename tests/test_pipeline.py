@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -392,6 +393,7 @@ def test_what_was_in_hand_at_a_crash_is_worked_on_alone(bench: Bench) -> None:
     running: list[int] = []
 
     def count(tile: Floats) -> Floats:
+        time.sleep(0.1)  # long enough for the reader to claim another, if it would
         running.append(bench.journal.counts()[State.RUNNING])
         return halve(tile)
 
