@@ -133,6 +133,7 @@ def restore(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
                 model_name=require_a_model(job.dataset, shelf),
                 recipe=shelf.recipe,
                 settings_digest=settings.pixel_digest(),
+                units=settings.output.units,
             )
         except LiveRestoreError as error:
             if isinstance(error, StackError) and error.path is None:

@@ -293,6 +293,7 @@ class Pipeline:
                 model_name=work.model_name,
                 recipe=self._shelf.recipe,
                 settings_digest=self._settings.pixel_digest(),
+                units=self._settings.output.units,
             )
         except Exception as error:  # noqa: BLE001 - worker boundary: becomes the entry's verdict
             work.error = work.error or error

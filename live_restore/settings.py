@@ -102,6 +102,9 @@ class InferenceSettings(_Section):
     overlap_zyx: tuple[int, int, int] | None = Field(
         None, description="overlap of neighbouring tiles (voxels); unset: the model's card says"
     )
+    block_zyx: tuple[PositiveInt, PositiveInt, PositiveInt] | None = Field(
+        None, description='tile of tiling = "reference" (voxels); unset: the shape trained on'
+    )
     percentiles: tuple[float, float] | None = Field(
         None, description="intensity scale (percent); unset: the model's card says"
     )
@@ -123,6 +126,10 @@ class OutputSettings(_Section):
     template: Annotated[str, AfterValidator(_check_template)] = Field(
         "{folder}/restored/{name}.ome.tif",
         description="{folder}: of the raw file; {name}: its name without endings",
+    )
+    units: Literal["camera", "network"] = Field(
+        "camera",
+        description='grey values of the raw data; "network": float32 between the percentiles',
     )
 
 
@@ -197,7 +204,9 @@ class Settings(BaseSettings):
             "tiling": self.inference.tiling,
             "max_tile_mvoxel": self.inference.max_tile_mvoxel,
             "overlap_zyx": self.inference.overlap_zyx,
+            "block_zyx": self.inference.block_zyx,
             "percentiles": self.inference.percentiles,
+            "units": self.output.units,
         }
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
 

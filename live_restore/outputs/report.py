@@ -64,6 +64,7 @@ class Report:
     recipe: str
     settings_digest: str
     result_name: str
+    units: str = "camera"
     stacks: list[dict[str, Any]] = field(default_factory=list)
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -145,6 +146,7 @@ class Report:
                     "notes": list(dataset.notes),
                 },
                 "result": self.result_name,
+                "units": self.units,
                 "recipe": self.recipe,
                 "settings_digest": self.settings_digest,
                 "models": self.models,

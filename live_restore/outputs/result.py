@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
+
+import numpy as np
 
 from live_restore.errors import OutputError
 from live_restore.outputs.naming import candidates, report_path
@@ -88,6 +91,7 @@ def publish_result(
     model_name: str,
     recipe: str,
     settings_digest: str,
+    units: Literal["camera", "network"] = "camera",
 ) -> Published:
     """Write every outcome as it comes and publish image and report.
 
@@ -101,6 +105,8 @@ def publish_result(
         For the name of the result.
     recipe, settings_digest
         Go into the report.
+    units
+        Of the outcomes; network units are written as float32.
 
     Raises
     ------
@@ -108,12 +114,13 @@ def publish_result(
         The disk refused, or what was read back differs from what was written.
     """
     image, token = choose_result(dataset.path, template, model_name, recipe)
-    report = Report(dataset, recipe, settings_digest, image.name)
+    written = replace(dataset, dtype=np.dtype(np.float32)) if units == "network" else dataset
+    report = Report(dataset, recipe, settings_digest, image.name, units)
     writing_s = 0.0
     writers: list[OmeTiffWriter] = []
     # A report of an earlier result must not stand beside a newer image, whatever happens between.
     with publishing(image, check=lambda path: writers[0].check(path)) as temporary:
-        with writing_ome_tiff(temporary, dataset, token) as writer:
+        with writing_ome_tiff(temporary, written, token) as writer:
             writers.append(writer)
             for outcome in outcomes:
                 began = time.perf_counter()
