@@ -143,6 +143,14 @@ def test_a_verdict_about_the_old_file_does_not_end_the_claim_on_the_new(journal:
     assert only(journal).state is State.DONE
 
 
+def test_a_claim_ends_once(journal: Journal) -> None:
+    entry = claimed(journal)
+    journal.finish(entry, State.DONE, result="there")
+    journal.give_back(entry, "too late")
+    journal.finish(entry, State.FAILED, reason="too late")
+    assert (only(journal).state, only(journal).result) == (State.DONE, "there")
+
+
 def test_naming_a_file_again_does_not_break_the_claim_on_it(journal: Journal) -> None:
     entry = claimed(journal)
     journal.note(A, OLD, State.WAITING)

@@ -232,6 +232,13 @@ def test_the_token_is_found_in_ones_own_files_only(tmp_path: Path) -> None:
     assert read_token(tmp_path) is None
 
 
+def test_a_name_cannot_pass_for_the_tag(tmp_path: Path) -> None:
+    path = tmp_path / "a.ome.tif"
+    spoof = f'<Channel Name="live-restore 9 (result {"f" * 16})"/></OME>'
+    path.write_bytes(f"II*\0{spoof}\0live-restore 1 (result {TOKEN})\0".encode())
+    assert read_token(path) == TOKEN
+
+
 def test_results_are_known_as_results_by_the_reader(tmp_path: Path) -> None:
     path = tmp_path / "a.ome.tif"
     write(path, dataset_of("TZCYX"))

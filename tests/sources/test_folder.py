@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,71 +15,13 @@ import tifffile
 from live_restore.errors import LiveRestoreError, StackBusyError
 from live_restore.formats.base import Arriving, Complete
 from live_restore.formats.tiff import TiffFormat
-from live_restore.journal import Entry, Journal, State
-from live_restore.settings import load_settings
+from live_restore.journal import State
 from live_restore.sources import folder as folder_module
-from live_restore.sources.folder import FolderSource, watch_events
+from live_restore.sources.folder import watch_events
 from tests.support.processes import wait_for
+from tests.support.watched import Scene, stack
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX file system")
-
-
-def stack(path: Path, planes: int = 3, *, declared: bool = True) -> Path:
-    """Write a small stack; undeclared, it does not say how many planes it has."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image = np.random.default_rng(planes).integers(1, 200, (planes, 8, 8)).astype(np.uint16)
-    metadata = {"axes": "ZYX"} if declared else None
-    tifffile.imwrite(path, image, photometric="minisblack", metadata=metadata)
-    return path
-
-
-@dataclass
-class Scene:
-    """A watched folder, its journal, and a clock."""
-
-    root: Path
-    journal_file: Path
-    settings: dict[str, Any] = field(default_factory=dict)
-    now: float = 1000.0
-    bad: list[tuple[Path, State]] = field(default_factory=list)
-    format: TiffFormat = field(default_factory=TiffFormat)
-
-    def __post_init__(self) -> None:
-        self.start()
-
-    def start(self) -> None:
-        self.journal = Journal(self.journal_file, self.root, recipe="one")
-        self.source = FolderSource(
-            self.root,
-            (self.format,),
-            self.journal,
-            load_settings(None, {"watch": {"stall_s": 60}, **self.settings}),
-            lambda source, state: self.bad.append((source, state)),
-            lambda: self.now,
-        )
-
-    def restart(self, **settings: Any) -> None:
-        self.journal.close()
-        self.settings = settings
-        self.start()
-
-    def poll(self, seconds: float = 0.0, times: int = 1) -> None:
-        """Let ``seconds`` pass and look, ``times`` times."""
-        for _ in range(times):
-            self.now += seconds
-            self.source.poll()
-
-    def settle(self) -> None:
-        """Look, wait long enough for any finished file, and look again."""
-        self.poll()
-        self.poll(2.5)
-        self.poll(2.5)
-
-    def states(self) -> dict[str, State]:
-        return {e.source.as_posix(): e.state for e in self.journal.entries()}
-
-    def entry(self, name: str) -> Entry:
-        return next(e for e in self.journal.entries() if e.source == Path(name))
 
 
 @pytest.fixture
@@ -238,6 +179,31 @@ def test_quiet_is_time_between_looks_at_that_file(scene: Scene) -> None:
     scene.poll(0.1)
     assert scene.states().get("z.tif") in (None, A)
     assert scene.states()["large.tif"] is W
+
+
+def test_a_slow_scan_does_not_make_a_file_quiet(scene: Scene) -> None:
+    """What was read from the folder before a large file was looked into is old by then."""
+    growing = scene.root / "z.tif"
+
+    def meanwhile() -> None:
+        scene.now += 10
+        stack(growing, 4, declared=False)
+
+    scene.format = Slow(meanwhile)
+    scene.restart()
+    scene.poll()
+    scene.now += 0.5
+    scene.source.hint(stack(growing, declared=False))
+    scene.poll()
+    scene.poll(0.5)
+    assert scene.states() == {"z.tif": A}
+    large = stack(scene.root / "large.tif")
+    os.utime(large, (1, 1))
+    scene.source.hint(large)
+    scene.poll(0.7)
+    scene.poll(0.3)  # now the scan is due, and the large file has settled
+    assert scene.states()["large.tif"] is W
+    assert scene.states()["z.tif"] is A
 
 
 def test_stopped_early_it_becomes_incomplete_and_is_taken_up_again(scene: Scene) -> None:
