@@ -102,6 +102,8 @@ def cpu_session(model: onnx.ModelProto | bytes) -> onnxruntime.InferenceSession:
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    # Threads that wait by spinning win nothing on small inputs and slow down everything beside.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     data = model if isinstance(model, bytes) else model.SerializeToString()
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])

@@ -163,7 +163,7 @@ def test_no_code_of_a_file_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     path = KerasRCAN(scaling=0.1, pool_as="lambda").write(tmp_path / "net.h5")
     for module, name in ((marshal, "loads"), (marshal, "load"), (pickle, "loads")):
-        monkeypatch.setattr(module, name, lambda *a: pytest.fail("unmarshalled"))
+        monkeypatch.setattr(module, name, lambda *_: pytest.fail("unmarshalled"))
     load_checkpoint(path)
 
 
