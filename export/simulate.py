@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import ndimage
 
-from live_restore.camera import Camera
+from live_restore.simulation.camera import Camera
+from live_restore.simulation.emitters import Cloud, rasterise, unit_vectors, worm_like_chain
 
-Cloud = tuple[NDArray[np.float32], NDArray[np.float32]]  # (N, 3) zyx positions in um, (N,) weights
 Range = tuple[float, float]
 
 
@@ -57,30 +57,11 @@ def _log_uniform(rng: np.random.Generator, limits: Range) -> float:
     return float(np.exp(rng.uniform(np.log(limits[0]), np.log(limits[1]))))
 
 
-def _unit_vectors(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
-    vectors = rng.standard_normal((count, 3))
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
-
-
-def _worm_like_chain(
-    rng: np.random.Generator, start: NDArray[np.float64], length_um: float, bend: float
-) -> NDArray[np.float64]:
-    """Return points (N, 3) every 0.03 um along a curve that turns by ``bend`` rad per sqrt(um)."""
-    step_um = 0.03
-    count = max(2, int(length_um / step_um))
-    direction = _unit_vectors(rng, 1)[0] * np.array([0.25, 1.0, 1.0])
-    turns = rng.standard_normal((count, 3)) * bend * np.sqrt(step_um)
-    turns[:, 0] *= 0.3  # cells are flat: curves run mostly in the plane of the cover glass
-    directions = direction / np.linalg.norm(direction) + np.cumsum(turns, axis=0)
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    return np.asarray(start + np.cumsum(directions * step_um, axis=0))
-
-
 def _chains(
     rng: np.random.Generator, size_um: NDArray[np.float64], count: int, bend: Range, length: Range
 ) -> list[NDArray[np.float64]]:
     return [
-        _worm_like_chain(
+        worm_like_chain(
             rng,
             rng.uniform(0, 1, 3) * size_um,
             _uniform(rng, length) * float(size_um[1:].max()),
@@ -104,7 +85,7 @@ def tubes(rng: np.random.Generator, size_um: NDArray[np.float64]) -> Cloud:
         radius_um, hollow = _uniform(rng, (0.1, 0.5)), rng.random() < 0.5
         centres = np.repeat(curve, 12, axis=0)
         radii = radius_um * (1.0 if hollow else rng.random((len(centres), 1)) ** (1 / 3))
-        points.append(centres + _unit_vectors(rng, len(centres)) * radii)
+        points.append(centres + unit_vectors(rng, len(centres)) * radii)
         weights.append(np.full(len(centres), _log_uniform(rng, (0.4, 1.6)) / 12))
     return np.concatenate(points).astype(np.float32), np.concatenate(weights).astype(np.float32)
 
@@ -116,7 +97,7 @@ def vesicles(rng: np.random.Generator, size_um: NDArray[np.float64]) -> Cloud:
     points, weights = [], []
     for _ in range(count):
         samples = 1 if largest_um < 0.06 else 80
-        shell = _unit_vectors(rng, samples) * rng.uniform(0, largest_um)
+        shell = unit_vectors(rng, samples) * rng.uniform(0, largest_um)
         points.append(rng.uniform(0, 1, 3) * size_um + shell)
         weights.append(np.full(samples, _log_uniform(rng, (0.3, 3.0)) / samples))
     return np.concatenate(points).astype(np.float32), np.concatenate(weights).astype(np.float32)
@@ -126,10 +107,10 @@ def membranes(rng: np.random.Generator, size_um: NDArray[np.float64]) -> Cloud:
     """Closed, bumpy membranes: nuclear envelopes, cell outlines, large vesicles."""
     points = []
     for _ in range(int(_log_uniform(rng, (1, 12)))):
-        directions = _unit_vectors(rng, 40_000)
+        directions = unit_vectors(rng, 40_000)
         bumps = sum(
             _uniform(rng, (0.0, 0.12))
-            * np.sin(directions @ _unit_vectors(rng, 1)[0] * rng.integers(2, 9) + rng.uniform(0, 6))
+            * np.sin(directions @ unit_vectors(rng, 1)[0] * rng.integers(2, 9) + rng.uniform(0, 6))
             for _ in range(4)
         )
         axes = rng.uniform(0.15, 0.7, 3) * size_um[1:].max() / 2
@@ -163,10 +144,10 @@ def nuclei(rng: np.random.Generator, size_um: NDArray[np.float64]) -> Cloud:
     for _ in range(int(_log_uniform(rng, (1, 25)))):
         axes = rng.uniform(0.1, 0.4, 3) * size_um[1:].max() / 2
         axes[0] = min(axes[0], size_um[0] * rng.uniform(0.3, 1.0))
-        inside = _unit_vectors(rng, 60_000) * rng.random((60_000, 1)) ** (1 / 3)
+        inside = unit_vectors(rng, 60_000) * rng.random((60_000, 1)) ** (1 / 3)
         texture = np.ones(len(inside))
         for _ in range(6):
-            wave = _unit_vectors(rng, 1)[0] * rng.uniform(3.0, 25.0)
+            wave = unit_vectors(rng, 1)[0] * rng.uniform(3.0, 25.0)
             texture += 0.4 * np.sin(inside @ wave + rng.uniform(0, 6))
         for _ in range(int(rng.integers(0, 4))):
             nucleolus = np.linalg.norm(inside - rng.uniform(-0.5, 0.5, 3), axis=1)
@@ -184,25 +165,6 @@ STRUCTURES: dict[str, Callable[[np.random.Generator, NDArray[np.float64]], Cloud
     "sheets": sheets,
     "nuclei": nuclei,
 }
-
-
-def rasterise(
-    cloud: Cloud, shape_zyx: tuple[int, int, int], voxel_zyx_um: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """Sum emitters into voxels with linear weights to the eight neighbours, (Z, Y, X)."""
-    positions, weights = cloud
-    voxels = positions / voxel_zyx_um.astype(np.float32) - np.float32(0.5)
-    low = np.floor(voxels).astype(np.int64)
-    fraction = voxels - low
-    volume = np.zeros(int(np.prod(shape_zyx)), np.float64)
-    limits = np.array(shape_zyx)
-    for corner in np.ndindex(2, 2, 2):
-        index = low + corner
-        share = np.prod(np.where(corner, fraction, 1 - fraction), axis=1) * weights
-        inside = np.all((index >= 0) & (index < limits), axis=1)
-        flat = np.ravel_multi_index(tuple(index[inside].T), shape_zyx)
-        volume += np.bincount(flat, share[inside], minlength=volume.size)
-    return volume.reshape(shape_zyx).astype(np.float32)
 
 
 def simulate_scene(config: SimulationConfig, seed: int) -> Scene:
@@ -241,9 +203,7 @@ def simulate_scene(config: SimulationConfig, seed: int) -> Scene:
     signal = signal[tuple(slice(m, -m) for m in margin)]
     # A few lonely spots would otherwise be many times brighter than "the peak".
     signal /= max(float(np.percentile(signal, 99.9)), float(signal.max()) / 8, 1e-9)
-    return Scene(
-        signal, (float(voxel_um[0]), lateral_um, lateral_um), tuple(str(n) for n in names)
-    )
+    return Scene(signal, (float(voxel_um[0]), lateral_um, lateral_um), tuple(str(n) for n in names))
 
 
 def random_camera(config: SimulationConfig, rng: np.random.Generator) -> Camera:

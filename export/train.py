@@ -24,12 +24,12 @@ from export.simulate import (
     Scene,
     SimulationConfig,
     _log_uniform,
-    _uniform,
     expected_electrons,
     random_camera,
     simulate_scene,
 )
 from live_restore.inference.intensity import scale_from_percentiles
+from live_restore.metrics import psnr
 
 # Seeds of training, validation and test scenes never overlap: each set has its own range.
 VALIDATION_SEEDS = range(1_000_000_000, 1_000_000_012)
@@ -103,9 +103,7 @@ def draw_pair(scene: Scene, config: TrainConfig, rng: np.random.Generator) -> Pa
         int(rng.integers(0, size - patch + 1))
         for size, patch in zip(raw.shape, config.training.patch_zyx, strict=True)
     ]
-    window = tuple(
-        slice(s, s + p) for s, p in zip(start, config.training.patch_zyx, strict=True)
-    )
+    window = tuple(slice(s, s + p) for s, p in zip(start, config.training.patch_zyx, strict=True))
     noisy = scale.normalise(raw[window])
     truth = scale.normalise(camera.noiseless_adu(expected[window]))
     for axis in range(3):
@@ -154,21 +152,27 @@ def save_atomically(state: dict[str, Any], path: Path) -> None:
         torch.save(state, file)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(name, path)
+    Path(name).replace(path)
 
 
-def validation_psnr(model: torch.nn.Module, config: TrainConfig) -> dict[str, float]:
+def validation_pairs(config: TrainConfig) -> list[Pair]:
+    """Return the patches by which a run is followed: always the same, never trained on."""
+    return [
+        draw_pair(
+            simulate_scene(config.simulation, seed), config, np.random.default_rng((seed, index))
+        )
+        for index, seed in enumerate(VALIDATION_SEEDS)
+    ]
+
+
+def validation_psnr(model: torch.nn.Module, pairs: list[Pair]) -> dict[str, float]:
     """Return the mean PSNR (dB, against the truth's range) of raw and restored patches."""
     raw_db, restored_db = [], []
-    for index, seed in enumerate(VALIDATION_SEEDS):
-        scene = simulate_scene(config.simulation, seed)
-        pair = draw_pair(scene, config, np.random.default_rng((seed, index)))
+    for pair in pairs:
         with torch.inference_mode():
             restored = model(torch.from_numpy(pair.noisy)[None, None])[0, 0].numpy()
-        extent = float(pair.truth.max() - pair.truth.min())
-        for image, values in ((pair.noisy, raw_db), (restored, restored_db)):
-            mse = float(np.mean((image - pair.truth) ** 2))
-            values.append(10 * math.log10(extent**2 / mse))
+        raw_db.append(psnr(pair.noisy, pair.truth))
+        restored_db.append(psnr(restored, pair.truth))
     return {"raw_db": float(np.mean(raw_db)), "restored_db": float(np.mean(restored_db))}
 
 
@@ -187,7 +191,8 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     options, last = config.training, folder / "last.pt"
     torch.manual_seed(config.seed)
-    model = RCAN(config.architecture()).to(memory_format=torch.channels_last_3d)
+    model = RCAN(config.architecture())
+    model.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
     average = RCAN(config.architecture())
     average.load_state_dict(model.state_dict())
     optimiser = torch.optim.Adam(model.parameters(), lr=options.learning_rate)
@@ -199,6 +204,7 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> Path:
         optimiser.load_state_dict(state["optimiser"])
         step, seconds, total = state["step"], state["seconds"], state["total"]
     log = (folder / "log.jsonl").open("a", encoding="utf-8")
+    validation = validation_pairs(config)
     started, recent = time.monotonic() - seconds, []
     for noisy, truth in batches(config, step):
         if step >= total:
@@ -209,7 +215,7 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> Path:
             restored = model(noisy.to(memory_format=torch.channels_last_3d))
         loss = torch.nn.functional.l1_loss(restored.float(), truth)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), options.gradient_clip)
         optimiser.step()
         step += 1
@@ -222,7 +228,9 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> Path:
         if options.max_minutes is not None and step % 50 == 0:
             # The schedule bends smoothly to the time there is: steps done plus what still fits.
             rate = step / seconds
-            total = min(options.steps, int(step + rate * max(0, options.max_minutes * 60 - seconds)))
+            total = min(
+                options.steps, int(step + rate * max(0, options.max_minutes * 60 - seconds))
+            )
         if step % options.checkpoint_every == 0 or step >= total:
             record = {
                 "step": step,
@@ -230,7 +238,7 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> Path:
                 "minutes": round(seconds / 60, 2),
                 "loss": float(np.mean(recent)),
                 "learning_rate": learning_rate(step, total, options),
-                **validation_psnr(average, config),
+                **validation_psnr(average, validation),
             }
             recent.clear()
             log.write(json.dumps(record) + "\n")
@@ -257,7 +265,7 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> Path:
                 **config.model_dump(mode="json"),
                 "steps_done": step,
                 "minutes": round(seconds / 60, 1),
-                **validation_psnr(average, config),
+                **validation_psnr(average, validation),
             },
         },
         final,

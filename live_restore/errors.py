@@ -13,6 +13,7 @@
     │   ├── StackRefusedError        readable, but nothing to restore (2-D, constant, RGB ...)
     │   ├── StackUnreadableError     damaged, or not what its name says
     │   ├── StackChangedError        changed or vanished between being found and being read
+    │   ├── StackBusyError           cannot be opened just now: in use, no permission, share gone
     │   └── StackIncompleteError     planes are missing
     ├── InferenceError               the model failed on a stack
     └── OutputError                  a result could not be written (no space, no permission ...)
@@ -31,6 +32,7 @@ __all__ = [
     "ModelError",
     "OutputError",
     "SettingsError",
+    "StackBusyError",
     "StackChangedError",
     "StackError",
     "StackIncompleteError",
@@ -124,6 +126,10 @@ class StackUnreadableError(StackError):
 
 class StackChangedError(StackError):
     """The file changed or vanished between being found and being read."""
+
+
+class StackBusyError(StackError):
+    """Cannot be opened just now: another program holds it, no permission, a share is gone."""
 
 
 class StackIncompleteError(StackError):

@@ -28,11 +28,15 @@ class Complete:
     quiet tells a finished file from one that somebody is still appending planes to.
     ``blank_planes`` are planes that hold nothing but zeros (indices from 0, in file order): what
     a pre-allocated file looks like where nothing has been written.
+    ``zero_tail`` is True when the last plane that holds anything ends in whole rows of zeros
+    although no other plane does: what a reserved file looks like while that plane is being
+    written. Processed images may look so too, so it is a reason to wait longer, not to refuse.
     """
 
     dataset: Dataset
     declared: bool
     blank_planes: tuple[int, ...] = ()
+    zero_tail: bool = False
 
 
 class StackReader(Protocol):

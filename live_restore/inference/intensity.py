@@ -55,7 +55,7 @@ def percentiles(values: NDArray[np.generic], ranks: tuple[float, ...]) -> tuple[
     (1.0, 2.5, 10.0)
     """
     if values.dtype not in (np.uint8, np.uint16):
-        return tuple(float(v) for v in np.percentile(values, ranks))
+        return tuple(float(v) for v in np.percentile(values.astype(np.float64), ranks))
     counts = np.bincount(values.ravel(), minlength=1)
     cumulative = np.cumsum(counts)
     found = []

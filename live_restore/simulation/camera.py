@@ -40,7 +40,7 @@ class Camera:
     def digitise(self, electrons: NDArray[np.floating]) -> NDArray[np.uint16]:
         """Return ``electrons`` (e-, any shape) as grey values (ADU), rounded and saturated."""
         adu = electrons * self.gain_adu_per_e + self.offset_adu
-        return np.clip(np.rint(adu), 0, self.full_scale_adu).astype(np.uint16)
+        return np.asarray(np.clip(np.rint(adu), 0, self.full_scale_adu), np.uint16)
 
     def noiseless_adu(self, expected_e: NDArray[np.floating]) -> NDArray[np.float32]:
         """Return the grey values (ADU, not rounded) that an endless average would give."""

@@ -1,0 +1,259 @@
+"""What each command does: settings, engine, output. Called by the command line only."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from live_restore.errors import LiveRestoreError, StackError, UsageError, one_line
+from live_restore.inference.model import bundled_models, find_model, load_model
+from live_restore.settings import load_settings
+
+
+def demo(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
+    """Run ``live-restore demo``."""
+    from live_restore.dashboard import live_display, wants_display
+    from live_restore.demo.run import fresh_folder, run_demo
+    from live_restore.inference.shelf import Shelf
+    from live_restore.logs import configure_logging
+
+    flags = {**flags, "watch": {"settle_s": 0.1}}
+    settings = load_settings(None, flags)
+    folder = fresh_folder(arguments.out.resolve())
+    settings = settings.model_copy(
+        update={"journal": settings.journal.model_copy(update={"folder": folder / "journal"})}
+    )
+    display = wants_display()
+    configure_logging(settings.log, folder / "live-restore.log", terminal=not display)
+    shelf = Shelf.load(settings)
+    result = run_demo(
+        folder,
+        shelf,
+        settings,
+        times=arguments.times,
+        plane_interval_s=0.1,
+        display=live_display if display else lambda _: nullcontext(lambda: None),
+    )
+    if arguments.json:
+        print(result.numbers.read_text(encoding="utf-8"))
+        return 0
+    table = Table(title="raw, filtered, restored: how far from the truth", title_justify="left")
+    table.add_column("stack")
+    table.add_column("PSNR", justify="right")
+    z, xy = result.best_gaussian_sigma_z_xy_voxels
+    table.add_row("raw", f"{result.psnr_raw_db:.1f} dB")
+    table.add_row(
+        f"best Gaussian (sigma {xy:g} px, z {z:g})", f"{result.psnr_best_gaussian_db:.1f} dB"
+    )
+    table.add_row("restored", f"[bold]{result.psnr_restored_db:.1f} dB[/bold]")
+    console = Console()
+    console.print(table)
+    print(
+        f"{result.stacks} stacks of 16 x 256 x 256, {result.stacks_per_s:.2f} stacks/s, "
+        f"{result.delay_s:.1f} s from last plane to result (median)"
+    )
+    print(f"on {result.device} with model {result.model}")
+    for label, path in (("picture", result.picture), ("numbers", result.numbers)):
+        print(f"{label}: {path}")
+    print(f"stacks:  {folder / 'acquisition'} (results in restored/)")
+    return 0
+
+
+def watch(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
+    """Run ``live-restore watch``."""
+    from live_restore.daemon import (
+        Daemon,
+        open_daemon_journal,
+        stopping_on_signals,
+        watched_folder,
+    )
+    from live_restore.dashboard import live_display, wants_display
+    from live_restore.inference.shelf import Shelf
+    from live_restore.journal import journal_path
+    from live_restore.logs import configure_logging
+
+    root = watched_folder(arguments.folder)
+    settings = load_settings(arguments.config, flags)
+    journal_file = journal_path(root, settings.journal.folder)
+    if root in journal_file.resolve().parents:
+        raise UsageError(
+            "is inside the watched folder", journal_file.parent,
+            "set journal.folder to a place on a local disk outside it",
+        )  # fmt: skip
+    shelf = Shelf.load(settings)
+    display = wants_display() and not arguments.plain and not arguments.once
+    with open_daemon_journal(root, settings, shelf.recipe) as journal:
+        configure_logging(settings.log, journal_file.with_suffix(".log"), terminal=not display)
+        if arguments.retry_failed:
+            journal.retry_failed()
+        daemon = Daemon(root, settings, shelf, journal)
+        with ExitStack() as stack:
+            stack.enter_context(stopping_on_signals(daemon))
+            tick: Callable[[], None] = lambda: None  # noqa: E731
+            if display:
+                tick = stack.enter_context(live_display(daemon))
+            failed = daemon.run(once=arguments.once, tick=tick)
+    return 1 if arguments.once and failed else 0
+
+
+def restore(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
+    """Run ``live-restore restore``."""
+    from live_restore.formats.table import make_formats
+    from live_restore.inference.shelf import Shelf
+    from live_restore.job import Job, require_a_model, restore_stack
+    from live_restore.outputs.result import publish_result
+
+    if arguments.output is not None:
+        folder = str(arguments.output.resolve()).replace("{", "{{").replace("}", "}}")
+        flags = {**flags, "output": {"template": f"{folder}/{{name}}.ome.tif"}}
+    settings = load_settings(arguments.config, flags)
+    shelf = Shelf.load(settings)
+    for model in shelf.models:
+        if model.session.device.warning:
+            print(f"live-restore: {model.session.device.warning}", file=sys.stderr)
+    formats = make_formats(undeclared_axis=settings.files.undeclared_axis)
+    results: list[dict[str, Any]] = []
+    failed = 0
+    for file in arguments.files:
+        path = file.resolve()
+        try:
+            job = Job.open(path, formats)
+            published = publish_result(
+                job.dataset,
+                (restore_stack(raw, job.dataset, shelf) for raw in job.read()),
+                template=settings.output.template,
+                model_name=require_a_model(job.dataset, shelf),
+                recipe=shelf.recipe,
+                settings_digest=settings.pixel_digest(),
+            )
+        except LiveRestoreError as error:
+            if isinstance(error, StackError) and error.path is None:
+                error = type(error)(error.what, path, error.remedy)
+            failed += 1
+            results.append({"source": str(path), "error": str(error)})
+            print(f"live-restore: {error}", file=sys.stderr)
+            continue
+        results.append(
+            {
+                "source": str(path),
+                "result": str(published.image),
+                "report": str(published.report),
+                "warnings": list(published.warnings),
+            }
+        )
+        if not arguments.json:
+            print(f"{one_line(path.name)} -> {one_line(published.image)}")
+            for warning in published.warnings:
+                print(f"  ! {one_line(warning)}")
+    if arguments.json:
+        print(json.dumps(results, indent=1))
+    return 1 if failed else 0
+
+
+def status(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
+    """Run ``live-restore status``."""
+    from live_restore.daemon import watched_folder
+    from live_restore.journal import Journal, State, journal_path
+
+    root = watched_folder(arguments.folder)
+    settings = load_settings(arguments.config, flags)
+    path = journal_path(root, settings.journal.folder)
+    if not path.exists():
+        raise UsageError(
+            "has never been watched on this computer", root, "start with: live-restore watch"
+        )
+    with Journal(path, root, read_only=True) as journal:
+        entries, counts = journal.entries(), journal.counts()
+    if arguments.json:
+        print(
+            json.dumps(
+                {
+                    "folder": str(root),
+                    "journal": str(path),
+                    "log": str(path.with_suffix(".log")),
+                    "counts": {state.value: n for state, n in counts.items()},
+                    "files": [
+                        {
+                            "source": entry.source.as_posix(),
+                            "state": entry.state.value,
+                            "reason": entry.reason,
+                            "stacks": entry.stacks,
+                            "attempts": entry.attempts,
+                            "result": entry.result,
+                            "finished_at": entry.finished_at,
+                        }
+                        for entry in entries
+                    ],
+                },
+                indent=1,
+            )
+        )
+        return 0
+    shown = [e for e in entries if arguments.all or e.state is not State.DONE]
+    console = Console()
+    console.print(
+        ", ".join(f"{n} {state.value}" for state, n in counts.items() if n) or "nothing yet",
+        highlight=False,
+    )
+    if shown:
+        table = Table()
+        table.add_column("state")
+        table.add_column("file", overflow="fold")
+        table.add_column("why", overflow="fold")
+        for entry in shown:
+            table.add_row(
+                entry.state.value, Text(one_line(entry.source)), Text(one_line(entry.reason))
+            )
+        console.print(table)
+    print(f"log: {path.with_suffix('.log')}")
+    return 0
+
+
+def models(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
+    """Run ``live-restore models``."""
+    settings = load_settings(arguments.config, flags)
+    paths = {str(path): path for path in bundled_models().values()}
+    for rule in settings.models:
+        if not rule.skip:
+            path = find_model(rule.model)
+            paths[str(path)] = path
+    loaded = [load_model(path, "cpu") for path in paths.values()]
+    if arguments.json:
+        print(
+            json.dumps(
+                [
+                    {
+                        "path": str(m.path),
+                        "sha256": m.digest,
+                        "card": m.card.model_dump(mode="json"),
+                    }
+                    for m in loaded
+                ],
+                indent=1,
+            )
+        )
+        return 0
+    table = Table()
+    for column in ("name", "precision", "trained on voxels (um)", "what it is"):
+        table.add_column(column, overflow="fold")
+    for model in loaded:
+        table.add_row(
+            f"{model.card.name} {model.card.version}",
+            model.card.precision,
+            _voxel_range(model.card.trained_voxel_um),
+            Text(one_line(model.card.description)),
+        )
+    Console().print(table)
+    return 0
+
+
+def _voxel_range(voxel_um: dict[str, tuple[float, float]]) -> str:
+    return ", ".join(f"{axis} {low:g}–{high:g}" for axis, (low, high) in voxel_um.items()) or "?"

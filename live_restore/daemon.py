@@ -1,0 +1,202 @@
+"""The daemon: wires sources, journal and pipeline together, and its life cycle.
+
+::
+
+    starting ──> watching ──(stop asked)──> stopping ──> stopped
+                    └──(--once: all that is complete is restored)──┘
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import structlog
+
+from live_restore.errors import LiveRestoreError, UsageError
+from live_restore.formats.table import make_formats
+from live_restore.inference.shelf import Shelf
+from live_restore.journal import Journal, State, journal_path
+from live_restore.pipeline import Pipeline
+from live_restore.progress import Progress
+from live_restore.settings import Settings
+from live_restore.sources.folder import FolderSource, watch_events
+
+log = structlog.get_logger()
+
+# Events come in bursts; one look answers a whole burst.
+_BURST_S = 0.02
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the display shows, beside the progress of the pipeline."""
+
+    root: Path
+    devices: tuple[str, ...]
+    models: tuple[str, ...]
+    counts: dict[State, int]
+
+
+def watched_folder(path: Path) -> Path:
+    """Return the absolute folder to watch; raises ``UsageError`` if it is none."""
+    if not path.exists():
+        raise UsageError("does not exist", path, "create it first, or check the path")
+    if not path.is_dir():
+        raise UsageError(
+            "is a file", path, "give its folder to watch, or use live-restore restore for one file"
+        )
+    return path.resolve()
+
+
+class Daemon:
+    """Watches one folder.
+
+    Parameters
+    ----------
+    root
+        From :func:`watched_folder`.
+    settings
+        All settings.
+    shelf
+        The warm models.
+    journal
+        Open for writing, made with the shelf's recipe.
+    """
+
+    def __init__(self, root: Path, settings: Settings, shelf: Shelf, journal: Journal) -> None:
+        self._settings = settings
+        self._root = root
+        self._shelf = shelf
+        self._journal = journal
+        self.progress = Progress()
+        self._stop = threading.Event()
+        self._formats = make_formats(undeclared_axis=settings.files.undeclared_axis)
+        self._source = FolderSource(root, self._formats, journal, settings, self._on_bad)
+
+    def _on_bad(self, state: State) -> None:
+        if state is State.FAILED:
+            self.progress.failed()
+        else:
+            self.progress.refused()
+
+    def stop(self) -> None:
+        """Ask the daemon to stop; callable from a signal handler or any thread."""
+        self._stop.set()
+        self._source.hint(self._root)
+
+    def status(self) -> Status:
+        """Return what the display shows."""
+        models = self._shelf.models
+        return Status(
+            self._root,
+            tuple(dict.fromkeys(m.session.device.hardware for m in models)),
+            tuple(f"{m.card.name} {m.card.version}" for m in models),
+            self._journal.counts(),
+        )
+
+    def run(self, *, once: bool = False, tick: Callable[[], None] = lambda: None) -> int:
+        """Watch until stopped (or, with ``once``, until all that is complete is restored).
+
+        Parameters
+        ----------
+        once
+            Do what there is to do, then return.
+        tick
+            Called a few times per second, for a display.
+
+        Returns
+        -------
+        int
+            Files that failed in this run.
+
+        Raises
+        ------
+        LiveRestoreError
+            Something that no stage expected ended the pipeline.
+        """
+        for model in self._shelf.models:
+            device = model.session.device
+            if device.warning:
+                self.progress.warn(device.warning)
+                log.warning(device.warning, device=device.hardware)
+        for entry in self._journal.recover(self._settings.journal.max_attempts):
+            log.error("set aside", stack_key=str(entry.source), reason=entry.reason)
+            self.progress.warn(f"{entry.source}: {entry.reason}")
+        pipeline = Pipeline(
+            self._root,
+            self._journal,
+            self._formats,
+            self._shelf,
+            self._settings,
+            self.progress,
+            self._source.reconsider,
+            retry=not once,
+        )
+        with self._events(once):
+            pipeline.start()
+            try:
+                while not self._stop.is_set() and pipeline.crash is None:
+                    next_look_s = self._source.poll()
+                    pipeline.notify()
+                    tick()
+                    if once and not self._source.undecided() and pipeline.idle():
+                        break
+                    self._source.wait(min(next_look_s, 0.25))
+                    time.sleep(_BURST_S)
+            finally:
+                pipeline.stop()
+                tick()
+        if pipeline.crash is not None:
+            raise LiveRestoreError(
+                f"stopped by an internal error ({pipeline.crash})",
+                None,
+                "please report it with the log file; nothing is lost, start it again",
+            ) from pipeline.crash
+        return self.progress.snapshot().files_failed
+
+    @contextmanager
+    def _events(self, once: bool) -> Iterator[None]:
+        """Let the file system wake the source while the block runs."""
+        stop: Callable[[], None] = lambda: None  # noqa: E731
+        if self._settings.watch.use_events and not once:
+            try:
+                stop = watch_events(self._root, self._settings.watch.recursive, self._source.hint)
+            except LiveRestoreError as error:
+                self.progress.warn(error.reason)
+                log.warning(error.reason)
+        try:
+            yield
+        finally:
+            stop()
+
+
+@contextmanager
+def stopping_on_signals(daemon: Daemon) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM stop the daemon cleanly; a second one ends it at once."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        del frame
+        daemon.stop()
+        signal.signal(number, signal.SIG_DFL)
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGBREAK"):  # Ctrl-Break, and the closing of the window, on Windows
+        numbers.append(signal.SIGBREAK)
+    before = [(number, signal.signal(number, ask)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+
+
+def open_daemon_journal(root: Path, settings: Settings, recipe: str) -> Journal:
+    """Open the journal of ``root`` for writing; raises ``FolderBusyError``."""
+    return Journal(journal_path(root, settings.journal.folder), root, recipe=recipe)

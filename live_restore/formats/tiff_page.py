@@ -1,0 +1,95 @@
+"""What the walk over a TIFF file finds: its pages, and what the first of them says."""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+ByteOrder = Literal["<", ">"]
+
+UNCOMPRESSED = 1
+"""Tag 259."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """One directory: a plane's layout and where its bytes lie.
+
+    ``offsets`` and ``counts`` (bytes) hold one entry per strip or tile, in file order.
+    """
+
+    width: int
+    height: int
+    bits: int
+    samples: int
+    sample_format: int
+    compression: int
+    predictor: int
+    fill_order: int
+    photometric: int
+    segment_width: int
+    segment_height: int
+    tiled: bool
+    offsets: array[int]
+    counts: array[int]
+    reduced: bool = False
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one decoded row."""
+        return (self.width * self.bits * self.samples + 7) // 8
+
+    @property
+    def plane_bytes(self) -> int:
+        """Bytes of the decoded plane."""
+        return self.row_bytes * self.height
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of the plane in the file."""
+        return sum(self.counts)
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether the plane lies uncompressed in one piece, row after row."""
+        if self.compression != UNCOMPRESSED or self.tiled:
+            return False
+        step = self.row_bytes * self.segment_height
+        return all(o == self.offsets[0] + i * step for i, o in enumerate(self.offsets))
+
+    def following(self, index: int) -> Page:
+        """Return the plane ``index`` planes further on, stored without a directory of its own."""
+        at = self.offsets[0] + index * self.plane_bytes
+        return replace(
+            self,
+            offsets=array("Q", [at]),
+            counts=array("Q", [self.plane_bytes]),
+            segment_height=self.height,
+        )
+
+
+@dataclass(frozen=True)
+class Structure:
+    """What a walk found.
+
+    ``missing`` says what more bytes could mend, and is empty when the chain of directories ended
+    and every byte that it names is in the file. ``descriptions`` are the first page's, several
+    where a program wrote several; ``vendor_tags`` those private tags (code >= 32768) it has.
+    """
+
+    byte_order: ByteOrder
+    pages: tuple[Page, ...] = ()
+    missing: str = ""
+    descriptions: tuple[str, ...] = ()
+    later_descriptions: dict[int, str] = field(default_factory=dict)
+    software: str = ""
+    resolution: tuple[float, float] | None = None
+    resolution_unit: int = 2
+    vendor_tags: frozenset[int] = frozenset()
+    header: bytes = b""
+
+    @property
+    def series_pages(self) -> tuple[Page, ...]:
+        """Pages that are planes, not thumbnails."""
+        return tuple(page for page in self.pages if not page.reduced)

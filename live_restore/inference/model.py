@@ -1,0 +1,102 @@
+"""Models: an ONNX file and its card, bundled or the user's own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from live_restore.errors import ModelError
+from live_restore.inference.card import CARD_KEY, ModelCard
+from live_restore.inference.sessions import OnnxSession, Session
+
+# Far above any 3D RCAN (a G 10, B 20, C 64 network has 90 MB); keeps a wrong path from filling RAM.
+_MAX_MODEL_BYTES = 2**30
+
+
+@dataclass(frozen=True)
+class Model:
+    """A warm model: its card, the digest of its file (SHA-256, hex) and a session on a device."""
+
+    path: Path
+    digest: str
+    card: ModelCard
+    session: Session
+
+
+def bundled_models() -> dict[str, Path]:
+    """Return the models that ship with live-restore, by name."""
+    folder = Path(str(resources.files("live_restore") / "models"))
+    return {path.stem: path for path in sorted(folder.glob("*.onnx"))}
+
+
+def find_model(name_or_path: str) -> Path:
+    """Return the file of a model named by its bundled name or by its path.
+
+    Raises
+    ------
+    ModelError
+        There is no such model.
+    """
+    bundled = bundled_models()
+    if name_or_path in bundled:
+        return bundled[name_or_path]
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise ModelError(
+            "is neither a file nor a bundled model",
+            name_or_path,
+            f"bundled are: {', '.join(bundled) or 'none'}",
+        )
+    return path
+
+
+def load_model(path: Path, device: str = "auto", threads: int = 0) -> Model:
+    """Load a model onto a device.
+
+    Raises
+    ------
+    ModelError
+        Not a model, no card, or a model for more than one channel.
+    DeviceError
+        The device was asked for by name and does not work.
+    """
+    content = _read(path)
+    session = OnnxSession(path, content, device, threads)
+    card = _card(path, session.metadata)
+    if card.input_channels != 1 or card.output_channels != 1:
+        raise ModelError(
+            f"maps {card.input_channels} channels to {card.output_channels}; "
+            "the daemon restores one channel at a time",
+            path,
+            "use a model with one channel in and out",
+        )
+    return Model(path, hashlib.sha256(content).hexdigest(), card, session)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > _MAX_MODEL_BYTES:
+            raise ModelError("is larger than any 3D RCAN", path, "check the path")
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelError(f"cannot be read ({error.strerror})", path, "check the path") from None
+
+
+def _card(path: Path, metadata: dict[str, str]) -> ModelCard:
+    if CARD_KEY not in metadata:
+        raise ModelError(
+            "has no live-restore card, so its intensity scale is unknown",
+            path,
+            "export it with live-restore-export onnx, which embeds one",
+        )
+    try:
+        return ModelCard.model_validate(json.loads(metadata[CARD_KEY]))
+    except (ValidationError, ValueError, RecursionError) as error:
+        raise ModelError(
+            f"has a damaged card ({str(error).splitlines()[0]})", path, "export it again"
+        ) from None

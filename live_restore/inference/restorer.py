@@ -1,0 +1,158 @@
+"""The restorer: raw stack in, restored stack out, camera units in and out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from live_restore.errors import InferenceError, StackRefusedError
+from live_restore.inference.intensity import IntensityScale, scale_from_percentiles
+from live_restore.inference.model import Model
+from live_restore.inference.tiling import plan_tiles, run_tiled
+from live_restore.settings import InferenceSettings
+from live_restore.stack import Volume
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A restored stack and how it came about.
+
+    Parameters
+    ----------
+    volume
+        (Z, Y, X), the raw stack's shape and dtype, camera units.
+    scale
+        Grey values that were 0 and 1 in network units.
+    clipped_voxels
+        Voxels that lay outside the dtype and were clipped to it.
+    tile_zyx, tile_count
+        Tiles that were run.
+    seconds
+        Time of each stage: ``normalise``, ``network``, ``finish``.
+    warnings
+        What a careful person would want to know.
+    """
+
+    volume: Volume
+    scale: IntensityScale
+    clipped_voxels: int
+    tile_zyx: tuple[int, int, int]
+    tile_count: int
+    seconds: dict[str, float]
+    warnings: tuple[str, ...] = ()
+
+
+class CancelledError(Exception):
+    """Restoration was asked to stop between two tiles; nothing is wrong with the stack."""
+
+
+class Restorer:
+    """A model on a device with settled options."""
+
+    def __init__(self, model: Model, settings: InferenceSettings) -> None:
+        self.model = model
+        self._settings = settings
+        self._percentiles = settings.percentiles or model.card.percentiles
+        self._overlap = settings.overlap_zyx or model.card.overlap_zyx
+
+    def restore(self, stack: Volume, cancelled: Callable[[], bool] = lambda: False) -> Restored:
+        """Restore one stack.
+
+        Parameters
+        ----------
+        stack
+            (Z, Y, X), uint8, uint16 or float32, finite.
+        cancelled
+            Asked before every tile; ``True`` ends with :class:`CancelledError`.
+
+        Raises
+        ------
+        StackRefusedError
+            Every voxel has the same value.
+        InferenceError
+            The model failed on it.
+        """
+        started = time.perf_counter()
+        scale, warnings = self._scale(stack)
+        scaled = time.perf_counter()
+        network, tile, count = self._tiled(stack, scale, cancelled)
+        ran = time.perf_counter()
+        if not np.isfinite(network).all():
+            # Reduced precision can overflow; a black or NaN image must never look like a result.
+            raise InferenceError(
+                "the model returned values that are not finite",
+                None,
+                "use a model in fp32, and report this stack",
+            )
+        volume, clipped = to_dtype(scale.restore(network), stack.dtype)
+        finished = time.perf_counter()
+        return Restored(
+            volume=volume,
+            scale=scale,
+            clipped_voxels=clipped,
+            tile_zyx=tile,
+            tile_count=count,
+            seconds={
+                "normalise": scaled - started,
+                "network": ran - scaled,
+                "finish": finished - ran,
+            },
+            warnings=warnings,
+        )
+
+    def _scale(self, stack: Volume) -> tuple[IntensityScale, tuple[str, ...]]:
+        scale = scale_from_percentiles(stack, *self._percentiles)
+        if scale.high_adu > scale.low_adu:
+            return scale, ()
+        low, high = float(stack.min()), float(stack.max())
+        if high == low:
+            raise StackRefusedError(
+                f"is constant (every voxel is {low:g})", None, "there is nothing to restore"
+            )
+        return IntensityScale(low, high), (
+            f"percentiles {self._percentiles} of the stack are equal; "
+            "its extremes were used as intensity scale",
+        )
+
+    def _tiled(
+        self, stack: Volume, scale: IntensityScale, cancelled: Callable[[], bool]
+    ) -> tuple[NDArray[np.float32], tuple[int, int, int], int]:
+        z, y, x = stack.shape
+        plan = plan_tiles(
+            (z, y, x),
+            int(self._settings.max_tile_mvoxel * 1e6),
+            self._overlap,
+            self.model.card.shape_multiple_zyx,
+        )
+
+        def run(tile: NDArray[np.float32]) -> NDArray[np.float32]:
+            if cancelled():
+                raise CancelledError
+            batch = self.model.session.run(np.ascontiguousarray(tile[None, None]))
+            return np.asarray(batch[0, 0])
+
+        return run_tiled(stack, plan, scale.normalise, run), plan.tile_zyx, plan.tile_count
+
+
+def to_dtype(values: NDArray[np.float32], dtype: np.dtype[np.generic]) -> tuple[Volume, int]:
+    """Round and clip to an integer dtype; return the volume and how many voxels were clipped.
+
+    Examples
+    --------
+    >>> volume, clipped = to_dtype(np.array([-3.0, 1.4, 300.0], np.float32), np.dtype(np.uint8))
+    >>> volume.tolist(), clipped
+    ([0, 1, 255], 2)
+    """
+    if not np.issubdtype(dtype, np.integer):
+        return values.astype(dtype, copy=False), 0
+    limits = np.iinfo(dtype)  # type: ignore[type-var]
+    np.rint(values, out=values)
+    clipped = int(np.count_nonzero(values < limits.min)) + int(
+        np.count_nonzero(values > limits.max)
+    )
+    np.clip(values, limits.min, limits.max, out=values)
+    return values.astype(dtype), clipped

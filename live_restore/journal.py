@@ -1,0 +1,433 @@
+"""The journal: what has been seen, claimed, restored, refused, and why. It survives everything.
+
+States of an entry::
+
+    arriving ──> waiting ──> running ──> done
+       │  ^         │ ^         │ ├────> failed      tried, and it cannot be restored
+       v  │         │ └─────────┘ └────> refused     nothing in it to restore
+    incomplete      v      (given back: retried after a wait, or its process died)
+                 refused
+
+A file that changes later starts again at *arriving*. An entry belongs to one *recipe* (models and
+settings that decide a voxel): with another model every stack is work again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from live_restore.errors import FolderBusyError, LiveRestoreError
+from live_restore.stack import Fingerprint
+
+
+class State(StrEnum):
+    """Where a file stands."""
+
+    ARRIVING = "arriving"
+    INCOMPLETE = "incomplete"
+    WAITING = "waiting"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file (of one or several stacks) as the journal knows it.
+
+    ``source`` is relative to the watched folder. Times ending in ``_at`` are seconds since 1970,
+    for people; no decision depends on them except the lease.
+    """
+
+    source: Path
+    state: State
+    reason: str
+    fingerprint: Fingerprint
+    attempts: int
+    stacks: int
+    result: str
+    seen_at: float
+    finished_at: float | None
+
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS entry (
+    id          INTEGER PRIMARY KEY,
+    recipe      TEXT NOT NULL,
+    source      BLOB NOT NULL,            -- os.fsencode: file names need not be valid text
+    state       TEXT NOT NULL,
+    reason      TEXT NOT NULL DEFAULT '',
+    size        INTEGER NOT NULL,
+    mtime_ns    INTEGER NOT NULL,
+    attempts    INTEGER NOT NULL DEFAULT 0,
+    stacks      INTEGER NOT NULL DEFAULT 0,
+    result      TEXT NOT NULL DEFAULT '',
+    turn        INTEGER,                  -- order of completion
+    seen_at     REAL NOT NULL,
+    finished_at REAL,
+    owner       TEXT,
+    lease_until REAL,
+    UNIQUE (recipe, source)
+);
+CREATE INDEX IF NOT EXISTS entry_by_state ON entry (recipe, state, turn);
+CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+_SCHEMA_VERSION = "1"
+
+
+def journal_path(root: Path, folder: Path | None = None) -> Path:
+    """Return where the journal of a watched folder lives: on a local disk, never inside it."""
+    if folder is None:
+        import platformdirs
+
+        folder = platformdirs.user_state_path("live-restore", appauthor=False)
+    resolved = os.path.normcase(root.resolve())
+    digest = hashlib.sha256(os.fsencode(resolved)).hexdigest()[:16]
+    return folder / f"{digest}.sqlite"
+
+
+class Journal:
+    """The journal of one watched folder; safe to use from several threads.
+
+    Opened for writing it holds a lock, so that one process works on a folder; the lock goes when
+    the process goes, however it dies. Opened ``read_only`` it looks on.
+
+    Raises
+    ------
+    FolderBusyError
+        Another process holds the lock.
+    LiveRestoreError
+        The journal cannot be opened.
+    """
+
+    def __init__(
+        self, path: Path, root: Path, *, recipe: str = "", read_only: bool = False
+    ) -> None:
+        self.path = path
+        self._mutex = threading.RLock()
+        self._lock = None if read_only else self._take_lock(path, root)
+        try:
+            self._db = self._connect(path, read_only)
+            if not read_only:
+                self._db.executescript(_SCHEMA)
+                with self._transaction():
+                    self._set_fact("schema", _SCHEMA_VERSION)
+                    self._set_fact("root", str(root))
+                    self._set_fact("recipe", recipe)
+        except sqlite3.Error as error:
+            self._release_lock()
+            raise LiveRestoreError(
+                f"the journal cannot be opened ({error})",
+                path,
+                "free some space there, or move the file away to begin anew",
+            ) from None
+        self.recipe = recipe or self._fact("recipe")
+        self._owner = f"{os.getpid()}"
+
+    @staticmethod
+    def _take_lock(path: Path, root: Path) -> Any:
+        from filelock import FileLock, Timeout
+
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path.with_suffix(".lock"), timeout=0, thread_local=False)
+            lock.acquire()
+        except Timeout:
+            raise FolderBusyError(
+                "is already watched by another live-restore on this computer",
+                root,
+                "stop that one first, or look at it with live-restore status",
+            ) from None
+        except OSError as error:
+            raise LiveRestoreError(
+                f"the journal's folder cannot be used ({error.strerror})",
+                path.parent,
+                "make it writable, or set journal.folder",
+            ) from None
+        return lock
+
+    @staticmethod
+    def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
+        if read_only:
+            db = sqlite3.connect(
+                f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False
+            )
+        else:
+            db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=FULL")
+        db.row_factory = sqlite3.Row
+        return db
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database and let go of the folder."""
+        with self._mutex:
+            self._db.close()
+        self._release_lock()
+
+    def _release_lock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._mutex:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def _set_fact(self, name: str, value: str) -> None:
+        self._db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
+
+    def _fact(self, name: str) -> str:
+        row = self._db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
+        return str(row["value"]) if row else ""
+
+    # What sources say -------------------------------------------------------------------------
+
+    def note(
+        self,
+        source: Path,
+        fingerprint: Fingerprint,
+        state: State,
+        reason: str = "",
+        stacks: int = 0,
+    ) -> None:
+        """Record what a source found out: any state but running and done.
+
+        A file that is waiting keeps its turn; attempts begin anew when the file has changed.
+        """
+        if state in (State.RUNNING, State.DONE):
+            raise ValueError(f"a source cannot say {state}")
+        with self._transaction() as db:
+            db.execute(
+                """
+                INSERT INTO entry (recipe, source, state, reason, size, mtime_ns, stacks, turn,
+                                   seen_at)
+                VALUES (:recipe, :source, :state, :reason, :size, :mtime_ns, :stacks,
+                        CASE WHEN :state = 'waiting'
+                             THEN (SELECT COALESCE(MAX(turn), 0) + 1 FROM entry) END,
+                        :now)
+                ON CONFLICT (recipe, source) DO UPDATE SET
+                    attempts = CASE WHEN size = excluded.size AND mtime_ns = excluded.mtime_ns
+                                    THEN attempts ELSE 0 END,
+                    state = excluded.state, reason = excluded.reason, size = excluded.size,
+                    mtime_ns = excluded.mtime_ns, stacks = excluded.stacks,
+                    turn = excluded.turn, finished_at = NULL, owner = NULL, lease_until = NULL
+                """,
+                {
+                    "recipe": self.recipe,
+                    "source": _key(source),
+                    "state": state.value,
+                    "reason": reason,
+                    "size": fingerprint.size,
+                    "mtime_ns": fingerprint.mtime_ns,
+                    "stacks": stacks,
+                    "now": time.time(),
+                },
+            )
+
+    def forget(self, source: Path) -> None:
+        """Drop a file that vanished before it was complete."""
+        with self._transaction() as db:
+            db.execute(
+                "DELETE FROM entry WHERE recipe = ? AND source = ? "
+                "AND state IN ('arriving', 'incomplete', 'waiting', 'refused')",
+                (self.recipe, _key(source)),
+            )
+
+    # What the worker says ---------------------------------------------------------------------
+
+    def claim(self, lease_s: float, exclude: frozenset[Path] = frozenset()) -> Entry | None:
+        """Take the entry that has waited longest, or ``None``; counts as an attempt.
+
+        Parameters
+        ----------
+        lease_s
+            The claim is void when it has not been renewed for so long (s).
+        exclude
+            Sources to leave for later (they wait for a retry).
+        """
+        with self._transaction() as db:
+            rows = db.execute(
+                "SELECT * FROM entry WHERE recipe = ? AND state = 'waiting' ORDER BY turn",
+                (self.recipe,),
+            )
+            row = next((r for r in rows if _path(r["source"]) not in exclude), None)
+            if row is None:
+                return None
+            db.execute(
+                "UPDATE entry SET state = 'running', attempts = attempts + 1, owner = ?, "
+                "lease_until = ? WHERE id = ?",
+                (self._owner, time.time() + lease_s, row["id"]),
+            )
+            return _entry(db.execute("SELECT * FROM entry WHERE id = ?", (row["id"],)).fetchone())
+
+    def renew(self, lease_s: float) -> None:
+        """Heartbeat: extend this process's claims."""
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE entry SET lease_until = ? WHERE state = 'running' AND owner = ?",
+                (time.time() + lease_s, self._owner),
+            )
+
+    def finish(self, entry: Entry, state: State, *, reason: str = "", result: str = "") -> None:
+        """End a claim as done, failed or refused."""
+        if state not in (State.DONE, State.FAILED, State.REFUSED):
+            raise ValueError(f"a claim cannot end as {state}")
+        self._end(entry, state, reason, result, time.time(), attempts=entry.attempts)
+
+    def give_back(self, entry: Entry, reason: str = "", *, counts: bool = False) -> None:
+        """End a claim without a verdict: the entry waits again, in its old turn.
+
+        ``counts`` keeps the attempt on the entry's account.
+        """
+        attempts = entry.attempts if counts else entry.attempts - 1
+        self._end(entry, State.WAITING, reason, "", None, attempts=attempts)
+
+    def _end(
+        self,
+        entry: Entry,
+        state: State,
+        reason: str,
+        result: str,
+        finished_at: float | None,
+        *,
+        attempts: int,
+    ) -> None:
+        # The fingerprint guards against a verdict about a file that has been replaced meanwhile.
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE entry SET state = ?, reason = ?, result = ?, finished_at = ?, "
+                "attempts = ?, owner = NULL, lease_until = NULL "
+                "WHERE recipe = ? AND source = ? AND size = ? AND mtime_ns = ? "
+                "AND state = 'running'",
+                (
+                    state.value,
+                    reason,
+                    result,
+                    finished_at,
+                    attempts,
+                    self.recipe,
+                    _key(entry.source),
+                    *entry.fingerprint,
+                ),
+            )
+
+    def recover(self, max_attempts: int) -> list[Entry]:
+        """Take up what a dead process left: call once, before the first claim.
+
+        Holding the folder's lock proves that no claim in here has a living owner. Entries that
+        were being worked on ``max_attempts`` times when their process died are set aside as
+        failed; the rest wait again.
+
+        Returns
+        -------
+        list of Entry
+            The entries that were set aside.
+        """
+        with self._transaction() as db:
+            db.execute(
+                "UPDATE entry SET state = 'failed', finished_at = ?, owner = NULL, "
+                "lease_until = NULL, reason = 'the program died ' || attempts || "
+                "' times while restoring it; set aside' "
+                "WHERE state = 'running' AND attempts >= ?",
+                (time.time(), max_attempts),
+            )
+            aside = db.execute(
+                "SELECT * FROM entry WHERE recipe = ? AND state = 'failed' AND attempts >= ? "
+                "AND reason LIKE 'the program died%'",
+                (self.recipe, max_attempts),
+            ).fetchall()
+            db.execute(
+                "UPDATE entry SET state = 'waiting', owner = NULL, lease_until = NULL "
+                "WHERE state = 'running'"
+            )
+        return [_entry(row) for row in aside]
+
+    def retry_failed(self) -> int:
+        """Let every failed entry wait again with a clean account; return how many."""
+        with self._transaction() as db:
+            return db.execute(
+                "UPDATE entry SET state = 'waiting', attempts = 0, reason = '' "
+                "WHERE recipe = ? AND state = 'failed'",
+                (self.recipe,),
+            ).rowcount
+
+    # What people ask --------------------------------------------------------------------------
+
+    def entries(self) -> list[Entry]:
+        """Return every entry of this recipe, in order of completion, the unfinished last."""
+        with self._mutex:
+            rows = self._db.execute(
+                "SELECT * FROM entry WHERE recipe = ? ORDER BY turn IS NULL, turn, id",
+                (self.recipe,),
+            ).fetchall()
+        return [_entry(row) for row in rows]
+
+    def waiting_sources(self) -> list[Path]:
+        """Return the sources that wait."""
+        with self._mutex:
+            rows = self._db.execute(
+                "SELECT source FROM entry WHERE recipe = ? AND state = 'waiting'", (self.recipe,)
+            ).fetchall()
+        return [_path(row["source"]) for row in rows]
+
+    def counts(self) -> dict[State, int]:
+        """Return the number of entries in each state."""
+        with self._mutex:
+            rows = self._db.execute(
+                "SELECT state, COUNT(*) AS n FROM entry WHERE recipe = ? GROUP BY state",
+                (self.recipe,),
+            ).fetchall()
+        found = {State(row["state"]): int(row["n"]) for row in rows}
+        return {state: found.get(state, 0) for state in State}
+
+
+def _key(source: Path) -> bytes:
+    return os.fsencode(source.as_posix())
+
+
+def _path(key: bytes) -> Path:
+    return Path(os.fsdecode(key))
+
+
+def _entry(row: sqlite3.Row) -> Entry:
+    return Entry(
+        source=_path(row["source"]),
+        state=State(row["state"]),
+        reason=row["reason"],
+        fingerprint=Fingerprint(row["size"], row["mtime_ns"]),
+        attempts=row["attempts"],
+        stacks=row["stacks"],
+        result=row["result"],
+        seen_at=row["seen_at"],
+        finished_at=row["finished_at"],
+    )

@@ -1,0 +1,103 @@
+"""Structured logs: lines for people where they look, JSON lines in a file for everybody else."""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import sys
+from pathlib import Path
+
+import structlog
+
+from live_restore.errors import LiveRestoreError
+from live_restore.settings import LogSettings
+
+_FILE_BYTES = 5_000_000
+_FILES_KEPT = 3
+
+
+def configure_logging(settings: LogSettings, file: Path | None, *, terminal: bool) -> None:
+    """Send structlog's events to ``file`` (JSON lines, rotated) and, if asked, to stderr.
+
+    Parameters
+    ----------
+    settings
+        Level, and the format of the lines on stderr.
+    file
+        The log file; its folder is created.
+    terminal
+        Write lines to stderr as well (not while the live display is up).
+
+    Raises
+    ------
+    LiveRestoreError
+        The log file cannot be written.
+    """
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=False),
+    ]
+    handlers: list[logging.Handler] = []
+    if file is not None:
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            rotating = logging.handlers.RotatingFileHandler(
+                file, maxBytes=_FILE_BYTES, backupCount=_FILES_KEPT, encoding="utf-8"
+            )
+        except OSError as error:
+            raise LiveRestoreError(
+                f"the log cannot be written ({error.strerror})", file, "make its folder writable"
+            ) from None
+        rotating.setFormatter(
+            structlog.stdlib.ProcessorFormatter(
+                processors=[
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    structlog.processors.format_exc_info,
+                    structlog.processors.JSONRenderer(ensure_ascii=False),
+                ]
+            )
+        )
+        handlers.append(rotating)
+    if terminal:
+        renderer: structlog.typing.Processor = (
+            structlog.processors.JSONRenderer(ensure_ascii=False)
+            if settings.format == "json"
+            else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        )
+        stream = logging.StreamHandler(sys.stderr)
+        stream.setFormatter(
+            structlog.stdlib.ProcessorFormatter(
+                processors=[
+                    structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                    _without_traceback,
+                    renderer,
+                ]
+            )
+        )
+        handlers.append(stream)
+    logger = logging.getLogger("live_restore")
+    for old in list(logger.handlers):
+        logger.removeHandler(old)
+        old.close()
+    for handler in handlers or [logging.NullHandler()]:
+        logger.addHandler(handler)
+    logger.setLevel(settings.level.upper())
+    logger.propagate = False
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[settings.level.upper()]
+        ),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+
+
+def _without_traceback(
+    logger: object, method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """On the terminal an error is one line; its traceback is in the log file."""
+    del logger, method
+    event.pop("exc_info", None)
+    return event

@@ -1,0 +1,72 @@
+"""Names of results and of temporary files. Pure: paths in, paths out."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+TEMPORARY_SUFFIX = ".live-restore-part"
+
+# What is an ending of the format rather than part of the name.
+_ENDINGS = re.compile(r"(\.ome)?\.(tiff?|btf|tf[28])$", re.IGNORECASE)
+
+
+def bare_name(source: Path) -> str:
+    """Return a raw file's name without the endings of its format.
+
+    Examples
+    --------
+    >>> bare_name(Path("cell 1.ome.tif")), bare_name(Path("run.2.TIFF"))
+    ('cell 1', 'run.2')
+    """
+    return _ENDINGS.sub("", source.name) or source.name
+
+
+def result_token(source: Path, result_folder: Path, recipe: str) -> str:
+    """Return the identity (hex) of one result: which file, restored by which recipe.
+
+    The file is named relative to its results, so that a folder moved with its results keeps them.
+    """
+    try:
+        where = os.path.relpath(source, result_folder)
+    except ValueError:  # on another drive, on Windows
+        where = str(source)
+    return hashlib.sha256(os.fsencode(where) + b"\0" + recipe.encode()).hexdigest()[:16]
+
+
+def candidates(
+    source: Path, template: str, model_name: str, recipe: str
+) -> Iterator[tuple[Path, str]]:
+    """Yield (path, token) that a result may take, best first; the first free or own one is it.
+
+    The plain name is for the first recipe of the first file that asks for it. Another model,
+    other settings, or ``a.tif`` beside ``a.ome.tif``, get a name of their own.
+    """
+    name = bare_name(source)
+    plain = Path(template.format(folder=source.parent, name=name))
+    token = result_token(source, plain.parent, recipe)
+    yield plain, token
+    own = f"{name}.{model_name}-{token[:8]}"
+    yield Path(template.format(folder=source.parent, name=own)), token
+
+
+def report_path(result: Path) -> Path:
+    """Return where the report of a result goes: ``name.ome.tif`` -> ``name.json``."""
+    return result.with_name(result.name.removesuffix(".ome.tif") + ".json")
+
+
+def output_folder_name(template: str) -> str | None:
+    """Return the name of the sub-folder that results go to, or ``None`` if there is none.
+
+    Examples
+    --------
+    >>> output_folder_name("{folder}/restored/{name}.ome.tif")
+    'restored'
+    >>> output_folder_name("{folder}/{name}_restored.ome.tif") is None
+    True
+    """
+    parts = Path(template).parts
+    return parts[1] if len(parts) > 2 and parts[0] == "{folder}" and "{" not in parts[1] else None

@@ -1,0 +1,162 @@
+"""Restored stacks as OME-TIFF: the raw file's axes, dtype, voxel size, channel names and times."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from live_restore import __version__
+from live_restore.errors import OutputError
+from live_restore.stack import Dataset, StackKey, Volume
+
+SOFTWARE = "live-restore"
+"""How the TIFF Software tag of every result begins; such files are never taken for input."""
+
+_TOKEN = re.compile(rb"live-restore [^\0(]{1,40}\(result ([0-9a-f]{16})\)")
+# Past this a classic TIFF's 32-bit offsets could overflow; the rest is room for headers.
+_CLASSIC_TIFF_BYTES = 2**32 - 2**25
+
+
+class OmeTiffWriter:
+    """Writes one dataset's restored stacks, in any order, into a file of the dataset's axes.
+
+    The file's structure is written first with its pixels still empty, then each stack's planes go
+    to their places. No stack but the one being written is held in memory.
+    """
+
+    def __init__(self, file: BinaryIO, dataset: Dataset, first_byte: list[int]) -> None:
+        self._file = file
+        self._dataset = dataset
+        self._first_byte = first_byte
+        self.checksums: dict[StackKey, int] = {}
+
+    def write(self, key: StackKey, volume: Volume) -> None:
+        """Write one stack (Z, Y, X); raises ``OSError``."""
+        volume = np.ascontiguousarray(volume, dtype=self._dataset.dtype.newbyteorder("<"))
+        for z, plane in enumerate(volume):
+            self._file.seek(_plane_offset(self._dataset, self._first_byte, key, z))
+            self._file.write(plane.data)
+        self.checksums[key] = zlib.crc32(volume.data)
+
+    def check(self, path: Path) -> None:
+        """Read every stack back from ``path`` and compare; raises ``OutputError``."""
+        shape = self._dataset.shape_zyx
+        plane_bytes = shape[1] * shape[2] * self._dataset.dtype.itemsize
+        with path.open("rb") as file:
+            for key, expected in self.checksums.items():
+                crc = 0
+                for z in range(shape[0]):
+                    file.seek(_plane_offset(self._dataset, self._first_byte, key, z))
+                    crc = zlib.crc32(file.read(plane_bytes), crc)
+                if crc != expected:
+                    raise OutputError(
+                        f"does not read back as written (stack {key})",
+                        path,
+                        "check that disk; it will be tried again",
+                    )
+
+
+@contextmanager
+def writing_ome_tiff(path: Path, dataset: Dataset, token: str) -> Iterator[OmeTiffWriter]:
+    """Lay out an OME-TIFF for ``dataset`` at ``path`` and give a writer for its stacks.
+
+    Parameters
+    ----------
+    path
+        A temporary file.
+    dataset
+        Describes axes, shape, dtype and metadata.
+    token
+        The result's identity, kept in the Software tag (see :func:`read_token`).
+
+    Raises
+    ------
+    OSError
+        The disk refused.
+    """
+    first_byte = _lay_out(path, dataset, token)
+    with path.open("rb+") as file:
+        yield OmeTiffWriter(file, dataset, first_byte)
+
+
+def read_token(path: Path) -> str | None:
+    """Return the identity of the result in ``path``, or ``None`` if it is not one of ours."""
+    try:
+        with path.open("rb") as file:
+            found = _TOKEN.search(file.read(64 * 1024))
+    except OSError:
+        return None
+    return found.group(1).decode() if found else None
+
+
+def _axis_sizes(dataset: Dataset) -> dict[str, int]:
+    z, y, x = dataset.shape_zyx
+    return {"T": dataset.times, "C": dataset.channels, "Z": z, "Y": y, "X": x}
+
+
+def _shape(dataset: Dataset) -> tuple[int, ...]:
+    sizes = _axis_sizes(dataset)
+    return tuple(sizes[axis] for axis in dataset.axes)
+
+
+def _lay_out(path: Path, dataset: Dataset, token: str) -> list[int]:
+    import tifffile
+
+    total = dataset.stack_count * dataset.stack_voxels * dataset.dtype.itemsize
+    with tifffile.TiffWriter(
+        path, bigtiff=total > _CLASSIC_TIFF_BYTES, ome=True, byteorder="<"
+    ) as tif:
+        for position in range(dataset.positions):
+            tif.write(
+                shape=_shape(dataset),
+                dtype=dataset.dtype.newbyteorder("<"),
+                photometric="minisblack",
+                metadata=_metadata(dataset, position),
+                software=f"{SOFTWARE} {__version__} (result {token})",
+            )
+    with tifffile.TiffFile(path, _multifile=False) as tif:
+        offsets = [series.dataoffset for series in tif.series]
+    if None in offsets or len(offsets) != dataset.positions:
+        raise OutputError(
+            "could not be laid out for writing", path, "please report it with the raw file's shape"
+        )
+    return [int(offset) for offset in offsets if offset is not None]
+
+
+def _metadata(dataset: Dataset, position: int) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"axes": dataset.axes}
+    for axis, size in zip(
+        "ZYX", (dataset.voxel.z_um, dataset.voxel.y_um, dataset.voxel.x_um), strict=True
+    ):
+        if size is not None:
+            metadata[f"PhysicalSize{axis}"] = size
+            metadata[f"PhysicalSize{axis}Unit"] = "µm"
+    if dataset.channel_names:
+        metadata["Channel"] = {"Name": [_xml_text(name) for name in dataset.channel_names]}
+    if dataset.time_increment_s is not None:
+        metadata["TimeIncrement"] = dataset.time_increment_s
+        metadata["TimeIncrementUnit"] = "s"
+    if position < len(dataset.position_names):
+        metadata["Name"] = _xml_text(dataset.position_names[position])
+    return metadata
+
+
+def _xml_text(text: str) -> str:
+    """Drop what XML 1.0 cannot say; names come from files and are not to be trusted."""
+    return "".join(c for c in text if c.isprintable())
+
+
+def _plane_offset(dataset: Dataset, first_byte: list[int], key: StackKey, z: int) -> int:
+    index = {"T": key.time, "C": key.channel, "Z": z}
+    plane = 0
+    for axis in dataset.axes:
+        if axis in index:
+            plane = plane * _axis_sizes(dataset)[axis] + index[axis]
+    plane_bytes = dataset.shape_zyx[1] * dataset.shape_zyx[2] * dataset.dtype.itemsize
+    return first_byte[key.position] + plane * plane_bytes

@@ -1,0 +1,152 @@
+"""The report beside every result: what was done, with what, how well it is known."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from live_restore import __version__
+from live_restore.inference.intensity import percentiles
+from live_restore.inference.model import Model
+from live_restore.inference.restorer import Restored
+from live_restore.stack import Dataset, StackKey, Volume
+
+REPORT_FORMAT = "live-restore-report/1"
+
+
+@dataclass(frozen=True)
+class StackOutcome:
+    """One stack of a result: what becomes of its voxels, and the line in the report.
+
+    ``restored`` is ``None`` where the stack was left as it is; ``reason`` says why.
+    """
+
+    key: StackKey
+    raw: Volume
+    restored: Restored | None
+    model: Model | None
+    reason: str = ""
+    read_s: float = 0.0
+
+    @property
+    def volume(self) -> Volume:
+        """The voxels to write, (Z, Y, X)."""
+        return self.raw if self.restored is None else self.restored.volume
+
+
+def image_statistics(volume: Volume) -> dict[str, float]:
+    """Return what a histogram tells about a stack, in camera units (ADU)."""
+    low, median, high = percentiles(volume, (1.0, 50.0, 99.9))
+    return {
+        "min": float(volume.min()),
+        "p1": low,
+        "median": median,
+        "p99.9": high,
+        "max": float(volume.max()),
+        "mean": float(volume.mean(dtype=np.float64)),
+        "std": float(volume.std(dtype=np.float64)),
+    }
+
+
+@dataclass
+class Report:
+    """Collects the report of one result while its stacks are written."""
+
+    dataset: Dataset
+    recipe: str
+    settings_digest: str
+    result_name: str
+    stacks: list[dict[str, Any]] = field(default_factory=list)
+    models: dict[str, dict[str, Any]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def add(self, outcome: StackOutcome, channel_name: str) -> None:
+        """Add one stack."""
+        line: dict[str, Any] = {
+            "position": outcome.key.position,
+            "time": outcome.key.time,
+            "channel": outcome.key.channel,
+            "channel_name": channel_name,
+            "restored": outcome.restored is not None,
+            "before": image_statistics(outcome.raw),
+        }
+        self._count("read", outcome.read_s)
+        if outcome.restored is None or outcome.model is None:
+            line["reason"] = outcome.reason
+            self.warnings.append(f"{outcome.key}: left as it is: {outcome.reason}")
+        else:
+            self._add_restored(line, outcome.restored, outcome.model)
+            if outcome.restored.clipped_voxels:
+                self.warnings.append(
+                    f"{outcome.key}: {outcome.restored.clipped_voxels} voxels lay outside "
+                    f"{self.dataset.dtype} and were clipped"
+                )
+            self.warnings += [f"{outcome.key}: {w}" for w in outcome.restored.warnings]
+        self.stacks.append(line)
+
+    def _add_restored(self, line: dict[str, Any], restored: Restored, model: Model) -> None:
+        line["model"] = model.card.name
+        line["intensity_scale_adu"] = [restored.scale.low_adu, restored.scale.high_adu]
+        line["clipped_voxels"] = restored.clipped_voxels
+        line["tiles"] = {"count": restored.tile_count, "shape_zyx": list(restored.tile_zyx)}
+        line["seconds"] = {k: round(v, 4) for k, v in restored.seconds.items()}
+        line["after"] = image_statistics(restored.volume)
+        for stage, seconds in restored.seconds.items():
+            self._count(stage, seconds)
+        self.models[model.card.name] = {
+            "version": model.card.version,
+            "sha256": model.digest,
+            "weights_sha256": model.card.weights_sha256,
+            "precision": model.card.precision,
+            "percentiles": list(model.card.percentiles),
+            "device": asdict(model.session.device),
+        }
+        warning = model.session.device.warning
+        if warning and warning not in self.warnings:
+            self.warnings.append(warning)
+
+    def _count(self, stage: str, seconds: float) -> None:
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
+
+    def to_json(self, **times: float) -> str:
+        """Return the report as JSON; ``times`` are further seconds to state."""
+        dataset = self.dataset
+        written = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+        return json.dumps(
+            {
+                "format": REPORT_FORMAT,
+                "software": f"live-restore {__version__}",
+                "written": written,
+                "source": {
+                    "name": dataset.path.name,
+                    "size": dataset.fingerprint.size,
+                    "mtime_ns": dataset.fingerprint.mtime_ns,
+                    "axes": dataset.axes,
+                    "positions": dataset.positions,
+                    "times": dataset.times,
+                    "channels": dataset.channels,
+                    "shape_zyx": list(dataset.shape_zyx),
+                    "dtype": str(dataset.dtype),
+                    "voxel_um": {
+                        "z": dataset.voxel.z_um,
+                        "y": dataset.voxel.y_um,
+                        "x": dataset.voxel.x_um,
+                    },
+                    "notes": list(dataset.notes),
+                },
+                "result": self.result_name,
+                "recipe": self.recipe,
+                "settings_digest": self.settings_digest,
+                "models": self.models,
+                "seconds": {k: round(v, 4) for k, v in {**self.seconds, **times}.items()},
+                "warnings": self.warnings,
+                "stacks": self.stacks,
+            },
+            indent=1,
+            ensure_ascii=False,
+        )

@@ -1,0 +1,401 @@
+"""The pipeline: read, restore and write overlap; bounded queues keep memory flat.
+
+::
+
+    reader thread ──(1 stack)──> restorer thread ──(1 stack)──> writer thread
+    claims a file                warm model                     publishes, ends the claim
+
+Every claim is ended by the writer, in order, whatever happened on the way; the exception is a
+process that dies, after which the journal finds the claim without an owner.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+
+from live_restore.errors import (
+    LiveRestoreError,
+    OutputError,
+    StackBusyError,
+    StackChangedError,
+    StackRefusedError,
+)
+from live_restore.formats.base import Format
+from live_restore.inference.restorer import CancelledError
+from live_restore.inference.shelf import Shelf
+from live_restore.job import Job, RawStack, require_a_model, restore_stack
+from live_restore.journal import Entry, Journal, State
+from live_restore.outputs.publish import remove_leftovers
+from live_restore.outputs.report import StackOutcome
+from live_restore.outputs.result import Published, choose_result, is_current, publish_result
+from live_restore.progress import Progress
+from live_restore.settings import Settings
+
+log = structlog.get_logger()
+
+_LONGEST_RETRY_S = 300.0
+
+
+@dataclass
+class _Work:
+    """A claimed file on its way; ``error`` is set by whichever stage it failed in.
+
+    ``current`` is a result of the same file and recipe that is already there.
+    """
+
+    entry: Entry
+    path: Path
+    job: Job | None = None
+    model_name: str = ""
+    error: BaseException | None = None
+    current: Path | None = None
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A stack of some work, or the end of it (``payload`` is None)."""
+
+    work: _Work
+    payload: RawStack | StackOutcome | None
+
+
+_Queue = queue.Queue[_Item | None]
+
+
+@dataclass
+class _Deferred:
+    """Files the disk refused, and when to try them again (monotonic s)."""
+
+    until: dict[Path, float] = field(default_factory=dict)
+    wait_s: dict[Path, float] = field(default_factory=dict)
+
+
+class Pipeline:
+    """Restores what waits in the journal until told to stop.
+
+    Parameters
+    ----------
+    root
+        The watched folder (absolute).
+    journal, formats, shelf, settings
+        What to work on, how to read it, what to restore it with.
+    progress
+        Told of every event.
+    reconsider
+        Called with a source that changed between being found and being read.
+    retry
+        Try again, after growing waits, what the disk refused; else it counts as failed this time
+        and stays waiting in the journal.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        journal: Journal,
+        formats: Sequence[Format],
+        shelf: Shelf,
+        settings: Settings,
+        progress: Progress,
+        reconsider: Callable[[Path], None],
+        *,
+        retry: bool = True,
+    ) -> None:
+        self._root = root
+        self._journal = journal
+        self._formats = formats
+        self._shelf = shelf
+        self._settings = settings
+        self._progress = progress
+        self._reconsider = reconsider
+        self._retry = retry
+        self._stopping = threading.Event()
+        self._work_there = threading.Event()
+        self._in_hand = 0
+        self._hand_lock = threading.Lock()
+        self._deferred = _Deferred()
+        self._cleaned_folders: set[Path] = set()
+        self._raw: _Queue = queue.Queue(maxsize=1)
+        self._restored: _Queue = queue.Queue(maxsize=1)
+        self.crash: BaseException | None = None
+        self._threads = [
+            threading.Thread(target=self._guard, args=(stage,), name=name, daemon=True)
+            for name, stage in (
+                ("reader", self._read_all),
+                ("restorer", self._restore_all),
+                ("writer", self._write_all),
+                ("heartbeat", self._beat),
+            )
+        ]
+
+    def start(self) -> None:
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
+
+    def notify(self) -> None:
+        """There may be new work in the journal."""
+        self._work_there.set()
+
+    def idle(self) -> bool:
+        """Return whether nothing is in hand and nothing that could be claimed now waits."""
+        with self._hand_lock:
+            if self._in_hand:
+                return False
+        return all(s in self._deferred.until for s in self._journal.waiting_sources())
+
+    def stop(self) -> None:
+        """Finish or give back what is in hand, end the threads, and return."""
+        self._stopping.set()
+        self._work_there.set()
+        for thread in self._threads:
+            thread.join()
+
+    # Stages -----------------------------------------------------------------------------------
+
+    def _guard(self, stage: Callable[[], None]) -> None:
+        """Thread boundary: an error that no stage expected ends the daemon, loudly."""
+        try:
+            stage()
+        except BaseException as error:
+            self.crash = error
+            self._stopping.set()
+            log.exception("internal error", stage=threading.current_thread().name)
+
+    def _beat(self) -> None:
+        lease_s = self._settings.journal.lease_s
+        while not self._stopping.wait(lease_s / 3):
+            self._journal.renew(lease_s)
+
+    def _read_all(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                self._work_there.clear()
+                entry = self._claim()
+                if entry is None:
+                    self._work_there.wait(self._until_next_retry_s())
+                    continue
+                self._read_one(_Work(entry, self._root / entry.source))
+        finally:
+            self._put(self._raw, None)
+
+    def _claim(self) -> Entry | None:
+        now = time.monotonic()
+        not_yet = frozenset(s for s, until in list(self._deferred.until.items()) if until > now)
+        # Counted before it is claimed, so that idle() never misses what is between the two.
+        with self._hand_lock:
+            self._in_hand += 1
+        entry = self._journal.claim(self._settings.journal.lease_s, not_yet)
+        if entry is None:
+            with self._hand_lock:
+                self._in_hand -= 1
+        return entry
+
+    def _until_next_retry_s(self) -> float:
+        now = time.monotonic()
+        waits = [until - now for until in list(self._deferred.until.values()) if until > now]
+        return min([*waits, 1.0])
+
+    def _read_one(self, work: _Work) -> None:
+        try:
+            job = Job.open(work.path, self._formats)
+            if job.dataset.fingerprint != work.entry.fingerprint:
+                raise StackChangedError("changed after it was found complete", work.path)
+            work.model_name = require_a_model(job.dataset, self._shelf)
+            work.job = job
+            # A name that cannot be had is better known before the work than after it; and a
+            # result that is already there (the journal was lost) needs no work at all.
+            if not is_current(self._result_of(work)[0], job.dataset, self._result_of(work)[1]):
+                for raw in job.read():
+                    if self._stopping.is_set():
+                        raise CancelledError
+                    if work.error is not None:
+                        break
+                    self._put(self._raw, _Item(work, raw))
+            else:
+                work.current = self._result_of(work)[0]
+        except Exception as error:  # noqa: BLE001 - worker boundary: the writer ends the claim
+            work.error = work.error or error
+        self._put(self._raw, _Item(work, None))
+
+    def _restore_all(self) -> None:
+        try:
+            for item in self._take(self._raw):
+                if isinstance(item.payload, RawStack):
+                    outcome = self._restore_one(item.work, item.payload)
+                    if outcome is not None:
+                        self._put(self._restored, _Item(item.work, outcome))
+                else:
+                    self._put(self._restored, item)
+        finally:
+            self._put(self._restored, None)
+
+    def _restore_one(self, work: _Work, raw: RawStack) -> StackOutcome | None:
+        if work.error is not None or work.job is None:
+            return None
+        self._progress.working_on(str(work.entry.source))
+        try:
+            return restore_stack(
+                raw, work.job.dataset, self._shelf, lambda: self._stopping.is_set()
+            )
+        except Exception as error:  # noqa: BLE001 - worker boundary: the writer ends the claim
+            work.error = work.error or error
+            return None
+
+    def _write_all(self) -> None:
+        items = self._take(self._restored)
+        for item in items:
+            self._write_one(item, items)
+            with self._hand_lock:
+                self._in_hand -= 1
+                if not self._in_hand:
+                    self._progress.working_on("")
+
+    def _write_one(self, first: _Item, items: Iterator[_Item]) -> None:
+        """Publish the work that ``first`` belongs to, and end its claim."""
+        work = first.work
+        ended = first.payload is None
+        if work.current is not None:
+            self._journal.finish(work.entry, State.DONE, result=str(work.current))
+            log.info("already restored", stack_key=str(work.entry.source), result=str(work.current))
+            return
+
+        def outcomes() -> Iterator[StackOutcome]:
+            nonlocal ended
+            item = first
+            while isinstance(item.payload, StackOutcome):
+                yield item.payload
+                item = next(items)
+            ended = True
+            if work.error is not None:
+                raise work.error
+            assert work.job is not None
+            work.job.check_unchanged()
+
+        published = None
+        try:
+            if work.error is not None and ended:
+                raise work.error
+            assert work.job is not None
+            self._clean_output_folder(work)
+            published = publish_result(
+                work.job.dataset,
+                outcomes(),
+                template=self._settings.output.template,
+                model_name=work.model_name,
+                recipe=self._shelf.recipe,
+                settings_digest=self._settings.pixel_digest(),
+            )
+        except Exception as error:  # noqa: BLE001 - worker boundary: becomes the entry's verdict
+            work.error = work.error or error
+        while not ended:  # the disk refused in mid-file: let the rest of it pass by
+            ended = next(items).payload is None
+        if published is not None:
+            self._end_good(work, published)
+        else:
+            assert work.error is not None
+            self._end_bad(work, work.error)
+
+    def _result_of(self, work: _Work) -> tuple[Path, str]:
+        """Return the path of a work's result, and its token."""
+        template = self._settings.output.template
+        return choose_result(work.path, template, work.model_name, self._shelf.recipe)
+
+    def _clean_output_folder(self, work: _Work) -> None:
+        """Remove what a killed process left where results go, once per folder."""
+        image, _ = self._result_of(work)
+        if image.parent not in self._cleaned_folders:
+            self._cleaned_folders.add(image.parent)
+            for leftover in remove_leftovers(image.parent):
+                log.info("removed what a killed process left", file=str(leftover))
+
+    # Verdicts ---------------------------------------------------------------------------------
+
+    def _end_good(self, work: _Work, published: Published) -> None:
+        assert work.job is not None
+        dataset = work.job.dataset
+        self._journal.finish(work.entry, State.DONE, result=str(published.image))
+        self._deferred.until.pop(work.entry.source, None)
+        self._deferred.wait_s.pop(work.entry.source, None)
+        network_s = published.seconds.get("network", 0.0)
+        self._progress.restored(
+            dataset.stack_count,
+            dataset.stack_count * dataset.stack_voxels,
+            network_s,
+            published.delay_s,
+        )
+        said = {model.session.device.warning for model in self._shelf.models}  # once, at the start
+        for warning in published.warnings:
+            if warning in said:
+                continue
+            self._progress.warn(f"{work.entry.source}: {warning}")
+        log.info(
+            "restored",
+            stack_key=str(work.entry.source),
+            result=str(published.image),
+            stacks=dataset.stack_count,
+            delay_s=round(published.delay_s, 2),
+            network_s=round(network_s, 2),
+            warnings=len(published.warnings),
+        )
+
+    def _end_bad(self, work: _Work, error: BaseException) -> None:
+        source = str(work.entry.source)
+        if isinstance(error, CancelledError):
+            self._journal.give_back(work.entry, "given back when the program stopped")
+            log.info("given back", stack_key=source)
+            return
+        reason = (
+            error.reason
+            if isinstance(error, LiveRestoreError)
+            else f"unexpected {type(error).__name__}: {error}; please report it with the log file"
+        )
+        if isinstance(error, (OutputError, StackBusyError)):
+            self._journal.give_back(work.entry, reason)
+            self._defer(work.entry.source)
+            if not self._retry:
+                self._progress.failed()
+        elif isinstance(error, StackRefusedError):
+            self._journal.finish(work.entry, State.REFUSED, reason=reason)
+            self._progress.refused()
+        else:
+            self._journal.finish(work.entry, State.FAILED, reason=reason)
+            self._progress.failed()
+            if isinstance(error, StackChangedError):
+                self._reconsider(work.entry.source)
+        self._progress.warn(f"{source}: {reason}")
+        trace = None if isinstance(error, LiveRestoreError) else error
+        log.error("not restored", stack_key=source, reason=reason, exc_info=trace)
+
+    def _defer(self, source: Path) -> None:
+        first_s = self._settings.journal.retry_s
+        wait_s = min(_LONGEST_RETRY_S, 2 * self._deferred.wait_s.get(source, first_s / 2))
+        self._deferred.wait_s[source] = wait_s
+        self._deferred.until[source] = time.monotonic() + wait_s if self._retry else float("inf")
+
+    # Queues that never hang -------------------------------------------------------------------
+
+    def _put(self, target: _Queue, item: _Item | None) -> None:
+        """Put, but give up when the daemon has crashed: nobody may be left to take it."""
+        while self.crash is None:
+            try:
+                target.put(item, timeout=0.2)
+                return
+            except queue.Full:
+                continue
+
+    def _take(self, origin: _Queue) -> Iterator[_Item]:
+        while self.crash is None:
+            try:
+                item = origin.get(timeout=0.2)
+            except queue.Empty:
+                continue
+            if item is None:
+                return
+            yield item

@@ -1,0 +1,92 @@
+"""What a person wants to know while the daemon runs: one frozen snapshot, taken under a lock."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+
+# How many of the last results the shown delay and speed are taken from.
+_RECENT = 20
+_WARNINGS_KEPT = 5
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The state of a run.
+
+    ``files`` count files, ``stacks`` count Z-stacks; a file may hold several. ``delay_s`` is the
+    median time from a file's last write to its published result, over recent results (s);
+    ``mvoxel_per_s`` the restored voxels per second of restoring (million).
+    """
+
+    files_restored: int = 0
+    stacks_restored: int = 0
+    files_failed: int = 0
+    files_refused: int = 0
+    current: str = ""
+    delay_s: float | None = None
+    mvoxel_per_s: float | None = None
+    warnings: tuple[str, ...] = ()
+    running_s: float = 0.0
+
+
+class Progress:
+    """Collects what happens, from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._started = time.monotonic()
+        self._files = self._stacks = self._failed = self._refused = 0
+        self._current = ""
+        self._delays: deque[float] = deque(maxlen=_RECENT)
+        self._rates: deque[tuple[int, float]] = deque(maxlen=_RECENT)
+        self._warnings: deque[str] = deque(maxlen=_WARNINGS_KEPT)
+
+    def working_on(self, source: str) -> None:
+        """Say which file is being restored ("": none)."""
+        with self._lock:
+            self._current = source
+
+    def restored(self, stacks: int, voxels: int, network_s: float, delay_s: float) -> None:
+        """Count one published file."""
+        with self._lock:
+            self._files += 1
+            self._stacks += stacks
+            self._delays.append(delay_s)
+            self._rates.append((voxels, network_s))
+
+    def failed(self) -> None:
+        """Count one file that could not be restored."""
+        with self._lock:
+            self._failed += 1
+
+    def refused(self) -> None:
+        """Count one file with nothing to restore."""
+        with self._lock:
+            self._refused += 1
+
+    def warn(self, message: str) -> None:
+        """Remember a warning for the display; the same one is not repeated."""
+        with self._lock:
+            if message not in self._warnings:
+                self._warnings.append(message)
+
+    def snapshot(self) -> Snapshot:
+        """Return the state of the run now."""
+        with self._lock:
+            seconds = sum(s for _, s in self._rates)
+            voxels = sum(v for v, _ in self._rates)
+            return Snapshot(
+                files_restored=self._files,
+                stacks_restored=self._stacks,
+                files_failed=self._failed,
+                files_refused=self._refused,
+                current=self._current,
+                delay_s=statistics.median(self._delays) if self._delays else None,
+                mvoxel_per_s=voxels / seconds / 1e6 if seconds else None,
+                warnings=tuple(self._warnings),
+                running_s=time.monotonic() - self._started,
+            )

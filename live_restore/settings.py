@@ -1,0 +1,269 @@
+"""Settings: one typed tree, read from config.toml, flags and the environment.
+
+Order of authority: environment over flags over file over defaults. An environment variable is
+named after its key, ``LIVE_RESTORE_<SECTION>__<KEY>``, such as ``LIVE_RESTORE_INFERENCE__DEVICE``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from live_restore.errors import SettingsError
+
+__all__ = ["Settings", "load_settings"]
+
+
+def _check_template(template: str) -> str:
+    fields = {"folder", "name"}
+    try:
+        rendered = template.format(folder="F", name="N")
+    except (KeyError, IndexError, ValueError) as error:
+        raise ValueError(f"may use only {sorted(fields)} in braces ({error})") from None
+    if "{name}" not in template:
+        raise ValueError("must contain {name}, or every result would have the same name")
+    if not rendered.endswith(".ome.tif"):
+        raise ValueError("must end in .ome.tif")
+    return template
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class WatchSettings(_Section):
+    """How arriving files are found and when they count as finished."""
+
+    recursive: bool = Field(True, description="look into sub-folders")
+    use_events: bool = Field(True, description="let the file system wake the scanner early")
+    scan_interval_s: PositiveFloat = Field(2.0, description="time between full scans (s)")
+    settle_s: PositiveFloat = Field(
+        0.25, description="a file must be unchanged this long before it is looked into (s)"
+    )
+    quiet_s: PositiveFloat = Field(
+        2.0, description="the same for a file that does not declare its number of planes (s)"
+    )
+    stall_s: PositiveFloat = Field(
+        600.0, description="an unfinished file unchanged this long is shown as incomplete (s)"
+    )
+
+
+class FilesSettings(_Section):
+    """How files are understood."""
+
+    undeclared_axis: Literal["Z", "T"] = Field(
+        "Z", description="what an axis without a name (I, Q) means"
+    )
+    blank_planes: Literal["incomplete", "restore"] = Field(
+        "incomplete", description="what to do with a stack in which whole planes are zero"
+    )
+
+
+class InferenceSettings(_Section):
+    """How a stack is restored."""
+
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field(
+        "auto", description='"auto", "cpu", "cuda" or "cuda:1"'
+    )
+    threads: Annotated[int, Field(ge=0)] = Field(0, description="CPU threads; 0: all cores")
+    tiling: Literal["auto", "reference"] = Field(
+        "auto", description='"reference": tiles and blending as the published code has them'
+    )
+    max_tile_mvoxel: PositiveFloat = Field(
+        2.0, description="largest tile given to the network at once (million voxels)"
+    )
+    overlap_zyx: tuple[int, int, int] | None = Field(
+        None, description="overlap of neighbouring tiles (voxels); unset: the model's card says"
+    )
+    percentiles: tuple[float, float] | None = Field(
+        None, description="intensity scale (percent); unset: the model's card says"
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> InferenceSettings:
+        if self.percentiles is not None and not (
+            0 <= self.percentiles[0] < self.percentiles[1] <= 100
+        ):
+            raise ValueError("percentiles must be 0 <= low < high <= 100")
+        if self.overlap_zyx is not None and min(self.overlap_zyx) < 0:
+            raise ValueError("overlap_zyx must not be negative")
+        return self
+
+
+class OutputSettings(_Section):
+    """Where results go."""
+
+    template: Annotated[str, AfterValidator(_check_template)] = Field(
+        "{folder}/restored/{name}.ome.tif",
+        description="{folder}: of the raw file; {name}: its name without endings",
+    )
+
+
+class JournalSettings(_Section):
+    """The memory of what has been restored."""
+
+    folder: Path | None = Field(None, description="unset: the user's state folder")
+    max_attempts: PositiveInt = Field(
+        3, description="a stack that killed the program this often is set aside"
+    )
+    retry_s: PositiveFloat = Field(
+        5.0, description="first wait before trying again what the disk refused (s); then doubled"
+    )
+    lease_s: PositiveFloat = Field(30.0, description="a claim not renewed this long is void (s)")
+
+
+class LogSettings(_Section):
+    """What is told, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["plain", "json"] = Field("plain", description="lines on the terminal")
+
+
+class ModelRule(_Section):
+    """Which model restores which channels; the first rule that matches a channel decides."""
+
+    channels: tuple[str, ...] = Field(
+        ("*",), description="channel names (wildcards allowed) or numbers from 0"
+    )
+    model: str = Field("fast", description="name of a bundled model, or path of an .onnx file")
+    skip: bool = Field(False, description="leave these channels as they are")
+
+
+class Settings(BaseSettings):
+    """Everything that can be set; unknown keys are refused."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid", frozen=True, env_prefix="LIVE_RESTORE_", env_nested_delimiter="__"
+    )
+
+    watch: WatchSettings = WatchSettings()
+    files: FilesSettings = FilesSettings()
+    inference: InferenceSettings = InferenceSettings()
+    output: OutputSettings = OutputSettings()
+    journal: JournalSettings = JournalSettings()
+    log: LogSettings = LogSettings()
+    models: tuple[ModelRule, ...] = (ModelRule(),)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment first; flags and file arrive merged as arguments."""
+        del settings_cls
+        return env_settings, init_settings
+
+    @model_validator(mode="after")
+    def _some_model(self) -> Settings:
+        if not self.models:
+            raise ValueError("models is empty: name at least one [[models]] entry")
+        return self
+
+    def pixel_digest(self) -> str:
+        """Return a digest (hex) of the settings that can change a restored voxel."""
+        relevant = {
+            "undeclared_axis": self.files.undeclared_axis,
+            "tiling": self.inference.tiling,
+            "max_tile_mvoxel": self.inference.max_tile_mvoxel,
+            "overlap_zyx": self.inference.overlap_zyx,
+            "percentiles": self.inference.percentiles,
+        }
+        return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
+
+
+def load_settings(path: Path | None = None, flags: dict[str, Any] | None = None) -> Settings:
+    """Read settings from a TOML file (optional), flags and the environment.
+
+    Parameters
+    ----------
+    path
+        The config.toml; models named by a relative path are looked for beside it.
+    flags
+        Nested values that override the file, such as ``{"inference": {"device": "cpu"}}``.
+
+    Raises
+    ------
+    SettingsError
+        The file cannot be read, a key is unknown (the nearest valid name is said), or a value has
+        the wrong type.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise SettingsError(
+                f"cannot be read ({error.strerror})", path, "check the path given to --config"
+            ) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError(f"is not valid TOML: {error}", path, "mend that line") from None
+        for rule in values.get("models", []) if isinstance(values.get("models"), list) else []:
+            model = rule.get("model") if isinstance(rule, dict) else None
+            if isinstance(model, str) and _looks_like_path(model):
+                rule["model"] = str(path.resolve().parent / model)
+    values = _merge(values, flags or {})
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise _explain(error, path) from None
+
+
+def _looks_like_path(model: str) -> bool:
+    return model.endswith((".onnx", ".zip")) or "/" in model or "\\" in model
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        current = merged.get(key)
+        if isinstance(value, dict) and isinstance(current, dict):
+            merged[key] = _merge(current, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _explain(error: ValidationError, path: Path | None) -> SettingsError:
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"]]
+    key = ".".join(place) or "settings"
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(place[-1], _valid_names(place[:-1]), n=1, cutoff=0.0)
+        remedy = f"did you mean {'.'.join([*place[:-1], near[0]])}?" if near else "remove it"
+        return SettingsError(f"{key} is not a setting", path, remedy)
+    message = first["msg"].removeprefix("Value error, ")
+    given = f" (given: {first['input']!r})" if not isinstance(first["input"], dict) else ""
+    return SettingsError(f"{key}: {message}{given}", path, "mend this value")
+
+
+def _valid_names(place: list[str]) -> list[str]:
+    """Return the keys that are valid at ``place``."""
+    model: type[BaseModel] = Settings
+    for part in place:
+        if part == "models":
+            model = ModelRule
+        elif part in model.model_fields:
+            annotation = model.model_fields[part].annotation
+            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+                model = annotation
+    return list(model.model_fields)

@@ -1,0 +1,26 @@
+"""The seam behind which sources live: who says which stacks are complete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+
+class Source(Protocol):
+    """Names complete stacks to the journal; cheap, and never in the way of the microscope."""
+
+    def poll(self) -> float:
+        """Look once, record what is new, and return when to look again (s from now)."""
+        ...
+
+    def hint(self, path: Path) -> None:
+        """Something may have happened to ``path``; called from any thread, returns at once."""
+        ...
+
+    def wait(self, timeout_s: float) -> None:
+        """Sleep until a hint arrives, at most ``timeout_s``."""
+        ...
+
+    def unsettled(self) -> int:
+        """Return how many files are not decided yet."""
+        ...

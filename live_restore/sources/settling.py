@@ -1,0 +1,69 @@
+"""When a file counts as finished. Pure decisions: evidence and quiet in, verdict out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from live_restore.formats.base import Arriving, Complete
+from live_restore.settings import FilesSettings, WatchSettings
+
+
+class Verdict(StrEnum):
+    """What to do with a file now."""
+
+    LOOK_LATER = "look later"
+    READY = "ready"
+    INCOMPLETE = "incomplete"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A verdict, why, and after how much more quiet (s) to decide again."""
+
+    verdict: Verdict
+    reason: str = ""
+    again_in_s: float = 0.0
+
+
+def decide(
+    evidence: Arriving | Complete, quiet_s: float, watch: WatchSettings, files: FilesSettings
+) -> Decision:
+    """Decide about a file that has been unchanged for ``quiet_s`` seconds.
+
+    A file that declares its planes and has them all is ready. One that declares nothing might
+    still be growing by whole planes, and one that ends in rows of zeros might be a reserved file
+    that is still being filled: only a longer quiet can tell. Planes of nothing but zeros
+    are what pre-allocation leaves behind: never data, unless the settings say so.
+    """
+    if isinstance(evidence, Arriving):
+        return _wait_or_give_up(evidence.reason, quiet_s, watch)
+    if evidence.blank_planes and files.blank_planes == "incomplete":
+        return _wait_or_give_up(_blank_reason(evidence), quiet_s, watch)
+    if quiet_s >= watch.quiet_s or (evidence.declared and not evidence.zero_tail):
+        return Decision(Verdict.READY)
+    reason = (
+        "ends in zeros, as a copy that is not finished might"
+        if evidence.declared
+        else "does not say how many planes it will have"
+    )
+    return Decision(
+        Verdict.LOOK_LATER, f"{reason}; waiting for it to stay quiet", watch.quiet_s - quiet_s
+    )
+
+
+def _wait_or_give_up(reason: str, quiet_s: float, watch: WatchSettings) -> Decision:
+    if quiet_s >= watch.stall_s:
+        return Decision(
+            Verdict.INCOMPLETE, f"{reason}; unchanged for {watch.stall_s:g} s, not restored"
+        )
+    return Decision(Verdict.LOOK_LATER, reason, watch.stall_s - quiet_s)
+
+
+def _blank_reason(evidence: Complete) -> str:
+    planes = evidence.blank_planes
+    shown = ", ".join(str(p) for p in planes[:4]) + (", ..." if len(planes) > 4 else "")
+    return (
+        f"{len(planes)} plane(s) hold nothing but zeros (plane {shown}), as a file that was "
+        'reserved but not filled; set files.blank_planes = "restore" if they are real'
+    )

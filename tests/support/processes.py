@@ -1,0 +1,131 @@
+"""Real processes for tests: the daemon, and somebody who writes files slowly."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# A slow machine under load must not fail a test that is about being right.
+PATIENCE_S = 120.0
+
+
+def environment(state: Path) -> dict[str, str]:
+    """Return an environment in which the user's state folder is ``state``."""
+    return {
+        **os.environ,
+        "LIVE_RESTORE_JOURNAL__FOLDER": str(state),
+        "PYTHONWARNINGS": "error::ResourceWarning",
+    }
+
+
+def run_command(state: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run ``live-restore`` to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "live_restore.cli", *map(str, arguments)],
+        env=environment(state),
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+
+
+def status(state: Path, folder: Path) -> dict[str, Any]:
+    """Return what ``live-restore status --json`` says."""
+    done = run_command(state, "status", folder, "--json")
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+@contextmanager
+def watching(state: Path, folder: Path, *flags: str) -> Iterator[subprocess.Popen[str]]:
+    """Run ``live-restore watch`` as a real process; kill it if the test did not stop it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "live_restore.cli", "watch", str(folder), *flags],
+        env=environment(state),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.kill()
+        process.communicate()
+
+
+def stop(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple[int, str]:
+    """Ask a daemon to stop; return its exit code and what it logged."""
+    process.send_signal(number)
+    _, log = process.communicate(timeout=PATIENCE_S)
+    return process.returncode, log
+
+
+def wait_for(condition: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
+    """Wait until ``condition`` holds."""
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {patience_s:g} s for {what}")
+        time.sleep(0.1)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of every file directly in ``folder``."""
+    return {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.iterdir())
+        if path.is_file()
+    }
+
+
+@dataclass(frozen=True)
+class SlowCopy:
+    """Copies files into a folder in irregular chunks, in a process of its own."""
+
+    process: subprocess.Popen[bytes]
+
+    @classmethod
+    def start(cls, files: list[Path], folder: Path, seconds_each: float, seed: int = 1) -> SlowCopy:
+        """Start copying ``files``, one after the other."""
+        return cls(
+            subprocess.Popen(
+                [sys.executable, __file__, str(folder), str(seconds_each), str(seed),
+                 *map(str, files)]
+            )
+        )  # fmt: skip
+
+    def wait(self) -> None:
+        """Wait until everything is copied."""
+        assert self.process.wait(timeout=PATIENCE_S) == 0
+
+
+def _copy_slowly(folder: Path, seconds_each: float, seed: int, files: list[Path]) -> None:
+    import random
+
+    rng = random.Random(seed)
+    for source in files:
+        content = source.read_bytes()
+        cuts = sorted(rng.randrange(1, len(content)) for _ in range(12))
+        pieces = [content[a:b] for a, b in zip([0, *cuts], [*cuts, len(content)], strict=True)]
+        with (folder / source.name).open("wb") as target:
+            for piece in pieces:
+                target.write(piece)
+                target.flush()
+                time.sleep(seconds_each / len(pieces) * rng.uniform(0.2, 1.8))
+
+
+if __name__ == "__main__":
+    _copy_slowly(
+        Path(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]), [Path(p) for p in sys.argv[4:]]
+    )
