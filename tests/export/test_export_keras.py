@@ -25,6 +25,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "TF2": {},
     "TF1": {"tf1": True},
     "TF1, pooled by a Lambda": {"tf1": True, "pool_as": "lambda"},
+    "Keras 3 in HDF5": {"keras3": True, "scaling": 0.1},
     "one group": {"groups": 1, "blocks": 3},
     "one group of one block": {"groups": 1, "blocks": 1},
     "three channels in, two out": {"inputs": 3, "outputs": 2},

@@ -139,3 +139,10 @@ def test_fp32_is_left_alone(make_network: Callable[..., RCAN]) -> None:
     model = build_model(network)
     embed_card(model, make_card(network.config, "net"))
     assert convert(model, network.config, "fp32") is model
+
+
+def test_bfloat16_on_a_cpu_is_a_clear_refusal(make_network: Callable[..., RCAN]) -> None:
+    """The day ONNX Runtime's CPU provider learns it, ``runner`` can use it."""
+    network = make_network()
+    with pytest.raises(ModelError, match="ONNX Runtime cannot run it on the CPU"):
+        cpu_session(convert(build_model(network), network.config, "bf16"))
