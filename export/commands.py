@@ -29,7 +29,7 @@ from export.precision import (
     reduce_precision,
     reduced_tolerance,
 )
-from export.report import print_checkpoint, print_comparisons
+from export.report import print_card, print_checkpoint, print_comparisons
 from export.verify import (
     FP32_TOLERANCE,
     Comparison,
@@ -49,7 +49,10 @@ def architecture_flags(arguments: argparse.Namespace) -> ArchitectureFlags:
 
 
 def inspect(arguments: argparse.Namespace) -> int:
-    """Tell what a checkpoint is."""
+    """Tell what a checkpoint or one of our models is."""
+    if arguments.checkpoint.suffix == ".onnx" and arguments.checkpoint.is_file():
+        print_card(read_card(load_model(arguments.checkpoint)), as_json=arguments.json)
+        return 0
     checkpoint = load_checkpoint(
         arguments.checkpoint, architecture_flags(arguments), newest=arguments.newest
     )

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from export.checkpoints import Checkpoint
 from export.verify import Comparison
+from live_restore.inference.card import ModelCard
 
 
 def checkpoint_facts(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -32,9 +33,18 @@ def checkpoint_facts(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
+def print_card(card: ModelCard, *, as_json: bool) -> None:
+    """Print the card of a model, on stdout."""
+    facts = card.model_dump(mode="json")
+    _print_facts(facts, as_json=as_json)
+
+
 def print_checkpoint(checkpoint: Checkpoint, *, as_json: bool) -> None:
     """Print what a checkpoint is, on stdout."""
-    facts = checkpoint_facts(checkpoint)
+    _print_facts(checkpoint_facts(checkpoint), as_json=as_json)
+
+
+def _print_facts(facts: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(facts, indent=2))
         return
@@ -42,9 +52,11 @@ def print_checkpoint(checkpoint: Checkpoint, *, as_json: bool) -> None:
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     for key, value in facts.items():
-        if value is None or value == []:
+        if value in (None, [], {}, ""):
             continue
-        if isinstance(value, list):
+        if isinstance(value, dict):
+            text = json.dumps(value)
+        elif isinstance(value, list):
             text = "\n".join(map(str, value)) if key == "notes" else " ".join(map(str, value))
         else:
             text = f"{value:,}" if key == "parameters" else str(value)

@@ -13,13 +13,21 @@ import onnx
 import onnxruntime
 import torch
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state
 
 from export.evaluate import evaluate
 from export.graph import INPUT, OUTPUT
 from export.network import RCAN
-from live_restore.errors import ModelError, UsageError
+from live_restore.errors import InferenceError, ModelError, UsageError
 
 Array = NDArray[np.float32]
+
+# ONNX Runtime's errors have no base of their own; these are all that its library defines.
+_RUNTIME_ERRORS: tuple[type[Exception], ...] = tuple(
+    kind
+    for kind in vars(onnxruntime_pybind11_state).values()
+    if isinstance(kind, type) and issubclass(kind, Exception)
+)
 
 FP32_TOLERANCE = 1e-4
 """Largest accepted difference in network units, where 1 is the 99.9th percentile of the stack.
@@ -102,16 +110,23 @@ def cpu_session(model: onnx.ModelProto | bytes) -> onnxruntime.InferenceSession:
     """
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    # Threads that wait by spinning win nothing on small inputs and slow down everything beside.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     data = model if isinstance(model, bytes) else model.SerializeToString()
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except RuntimeError as error:  # every onnxruntime error is one
+    except _RUNTIME_ERRORS as error:
         raise ModelError(f"ONNX Runtime cannot run it on the CPU: {error}") from error
 
 
 def run_session(session: onnxruntime.InferenceSession, image: Array) -> Array:
-    """Run one (N, C, Z, Y, X) image."""
-    return np.asarray(session.run([OUTPUT], {INPUT: image})[0])
+    """Run one (N, C, Z, Y, X) image; raises ``InferenceError`` where ONNX Runtime fails."""
+    try:
+        return np.asarray(session.run([OUTPUT], {INPUT: image})[0])
+    except _RUNTIME_ERRORS as error:
+        raise InferenceError(
+            f"ONNX Runtime failed on an input of {image.shape}: {error}"
+        ) from error
 
 
 def has_bfloat16(model: onnx.ModelProto) -> bool:

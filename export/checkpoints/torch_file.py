@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -130,12 +131,16 @@ def _read(path: Path) -> dict[str, Any]:
             warnings.simplefilter("ignore")
             stored = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        text = str(error)
-        if "Unsupported" in text or ("WeightsUnpickler error" in text and "GLOBAL" in text):
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        if found:
             raise CheckpointError(
-                "contains pickled code or objects, which are never run here",
+                f"contains pickled code or objects ({found[1]}), which are never run here",
                 path,
                 "save only model.state_dict() where it was trained",
+            ) from error
+        if not zipfile.is_zipfile(path):
+            raise CheckpointError(
+                "is damaged, or a bare pickle, which is never run here", path
             ) from error
         raise CheckpointError("is not a torch file, or damaged", path) from error
     except (

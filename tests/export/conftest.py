@@ -16,9 +16,9 @@ from export.network import RCAN, RCANConfig
 
 
 @pytest.fixture(autouse=True)
-def two_threads() -> None:
-    """Tiny networks lose time to many threads."""
-    torch.set_num_threads(2)
+def one_thread() -> None:
+    """Tiny networks lose time to many threads, most of all beside other work."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -27,6 +27,28 @@ def _lambda(function: Any, closure: list[float] | None = None) -> dict[str, Any]
     return {"function": [code, None, closure], "function_type": "lambda", "arguments": {}}
 
 
+def _as_keras3(layer: dict[str, Any]) -> dict[str, Any]:
+    """Return a layer with its references and its Lambda as Keras 3 writes them."""
+
+    def tensor(reference: list[Any]) -> dict[str, Any]:
+        config = {"shape": [None, 8, 32, 32, 8], "dtype": "float32", "keras_history": reference[:3]}
+        return {"class_name": "__keras_tensor__", "config": config}
+
+    config = dict(layer["config"])
+    if "batch_input_shape" in config:
+        config["batch_shape"] = config.pop("batch_input_shape")
+    if layer["class_name"] == "Lambda":
+        code, defaults, closure = config["function"]
+        inner = {"code": code, "defaults": defaults, "closure": closure}
+        config["function"] = {"class_name": "__lambda__", "config": inner}
+    nodes = []
+    for node in layer["inbound_nodes"]:
+        tensors = [tensor(reference) for reference in node]
+        several = layer["class_name"] in ("Add", "Multiply")
+        nodes.append({"args": [tensors] if several else tensors, "kwargs": {}})
+    return {**layer, "config": config, "inbound_nodes": nodes}
+
+
 @dataclass
 class KerasRCAN:
     """A network with random weights, built layer by layer as Keras would.
@@ -42,6 +64,8 @@ class KerasRCAN:
         ``layer`` or ``lambda``.
     tf1
         Bytes for text, ``Model`` for the class, no ``groups`` in convolutions.
+    keras3
+        References to layers as Keras 3 writes them into HDF5.
     """
 
     groups: int = 2
@@ -54,6 +78,7 @@ class KerasRCAN:
     scaling_as: str = "closure"
     pool_as: str = "layer"
     tf1: bool = False
+    keras3: bool = False
     tile: tuple[int | None, ...] = (8, 32, 32)
     seed: int = 0
     layers: list[dict[str, Any]] = field(default_factory=list)
@@ -161,7 +186,7 @@ class KerasRCAN:
         """Return ``model_config``."""
         body = {
             "name": "model_1",
-            "layers": self.layers,
+            "layers": [_as_keras3(layer) for layer in self.layers] if self.keras3 else self.layers,
             "input_layers": [["input_1", 0, 0]],
             "output_layers": [[self.output, 0, 0]],
         }

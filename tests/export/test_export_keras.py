@@ -25,6 +25,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "TF2": {},
     "TF1": {"tf1": True},
     "TF1, pooled by a Lambda": {"tf1": True, "pool_as": "lambda"},
+    "Keras 3 in HDF5": {"keras3": True, "scaling": 0.1},
     "one group": {"groups": 1, "blocks": 3},
     "one group of one block": {"groups": 1, "blocks": 1},
     "three channels in, two out": {"inputs": 3, "outputs": 2},
@@ -163,7 +164,7 @@ def test_no_code_of_a_file_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     path = KerasRCAN(scaling=0.1, pool_as="lambda").write(tmp_path / "net.h5")
     for module, name in ((marshal, "loads"), (marshal, "load"), (pickle, "loads")):
-        monkeypatch.setattr(module, name, lambda *a: pytest.fail("unmarshalled"))
+        monkeypatch.setattr(module, name, lambda *_: pytest.fail("unmarshalled"))
     load_checkpoint(path)
 
 

@@ -1,0 +1,149 @@
+"""The ONNX graph computes what torch computes, for every option, and carries its card."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from export.evaluate import evaluate
+from export.graph import build_model, folded_head, network_of, unfolded_head
+from export.network import RCAN, RCANConfig
+from export.onnx import embed_card, export_network, make_card, read_card, weights_digest
+from export.verify import compare, cpu_session, run_session
+from live_restore.errors import ModelError, OutputError
+
+
+@st.composite
+def networks(draw: st.DrawFn) -> tuple[RCANConfig, tuple[int, ...]]:
+    """Draw an architecture and an input shape that it accepts."""
+    reduction = draw(st.integers(1, 4))
+    fold = draw(st.sampled_from([1, 1, 1, 2, 3]))
+    config = RCANConfig(
+        groups=draw(st.integers(1, 3)),
+        blocks=draw(st.integers(1, 3)),
+        channels=draw(st.integers(reduction, 9)),
+        reduction=reduction,
+        in_channels=draw(st.integers(1, 3)),
+        out_channels=draw(st.integers(1, 3)),
+        residual_scaling=draw(st.none() | st.floats(0.01, 2)),
+        single_group_tail=draw(st.booleans()),
+        lateral_shuffle=fold,
+        block_skip=draw(st.sampled_from(["every", "last"])),
+        standardise=draw(st.booleans()),
+    )
+    n, z = draw(st.integers(1, 2)), draw(st.integers(1, 6))
+    y, x = (fold * draw(st.integers(1, 9)) for _ in "yx")
+    return config, (n, config.in_channels, z, y, x)
+
+
+@settings(max_examples=60, deadline=None)
+@given(drawn=networks(), seed=st.integers(0, 2**16))
+def test_torch_and_onnx_agree(drawn: tuple[RCANConfig, tuple[int, ...]], seed: int) -> None:
+    config, shape = drawn
+    torch.manual_seed(seed)
+    network = RCAN(config).eval()
+    image = torch.randn(shape)
+    with torch.inference_mode():
+        want = network(image).numpy()
+    model = build_model(network)
+    scale = max(1.0, float(np.abs(want).max()))
+    assert np.abs(run_session(cpu_session(model), image.numpy()) - want).max() < 1e-5 * scale
+    assert np.abs(evaluate(model, image.numpy()) - want).max() < 1e-5 * scale
+    again = network_of(model, config.as_dict()).state_dict()
+    assert all(torch.equal(value, again[name]) for name, value in network.state_dict().items())
+
+
+def test_folding_weights_is_undone() -> None:
+    weight = np.random.default_rng(0).random((5, 12, 3, 3, 3))
+    assert np.array_equal(unfolded_head(folded_head(weight, 2), 2), weight)
+
+
+def test_the_graph_is_small_and_free_in_size(make_network: Callable[..., RCAN]) -> None:
+    model = build_model(make_network(lateral_shuffle=2))
+    assert len(model.graph.node) < 70
+    kinds = {node.op_type for node in model.graph.node}
+    assert kinds <= {
+        "Conv", "Relu", "ReduceMean", "Sigmoid", "Mul", "Add", "Sub", "Shape", "Concat", "Reshape",
+        "DepthToSpace",
+    }  # fmt: skip
+    for value in (*model.graph.input, *model.graph.output):
+        sizes = [d.dim_param or d.dim_value for d in value.type.tensor_type.shape.dim]
+        assert sizes == ["N", 1, "Z", "Y", "X"]
+
+
+def test_the_card_travels_in_the_file(make_network: Callable[..., RCAN]) -> None:
+    network = make_network(in_channels=2, lateral_shuffle=2)
+    card = make_card(network.config, "two", description="a model", trained_patch_zyx=(8, 32, 32))
+    model = export_network(network, card)
+    read = read_card(onnx.load_model_from_string(model.SerializeToString()))
+    assert read.shape_multiple_zyx == (1, 2, 2)
+    assert (read.input_channels, read.output_channels) == (2, 1)
+    assert read.weights_sha256 == weights_digest(model)
+    assert read.architecture == network.config.as_dict()
+    assert read.model_copy(update={"weights_sha256": ""}) == card
+
+
+def test_the_digest_is_of_the_weights_alone(make_network: Callable[..., RCAN]) -> None:
+    network = make_network()
+    model = export_network(network, make_card(network.config, "a"))
+    before = weights_digest(model)
+    embed_card(model, make_card(network.config, "b"))
+    model.graph.initializer.sort(key=lambda t: t.name)
+    assert weights_digest(model) == before
+    other = export_network(make_network(seed=1), make_card(network.config, "a"))
+    assert weights_digest(other) != before
+
+
+def test_a_model_of_others_is_refused(make_network: Callable[..., RCAN]) -> None:
+    model = build_model(make_network())
+    with pytest.raises(ModelError, match="has no card"):
+        read_card(model)
+    with pytest.raises(ModelError, match="not one of ours"):
+        network_of(model, {"layers": 3})
+    with pytest.raises(ModelError, match="no weights named"):
+        network_of(model, {"groups": 3, "blocks": 2, "channels": 8, "reduction": 2})
+    with pytest.raises(ModelError, match="other shapes"):
+        network_of(model, {"groups": 2, "blocks": 2, "channels": 8, "reduction": 4})
+
+
+def test_an_unwritable_place_leaves_nothing(tmp_path: Path) -> None:
+    from export.onnx import write_atomically
+
+    (tmp_path / "taken.onnx").mkdir()
+    with pytest.raises(OutputError):
+        write_atomically(b"x", tmp_path / "taken.onnx")
+    assert [p.name for p in tmp_path.iterdir()] == ["taken.onnx"]
+
+
+def test_nan_is_never_a_pass() -> None:
+    bad = compare("case", np.array([np.nan, 1.0]), np.array([0.0, 1.0]), 1e-4)
+    assert not bad.passed
+    assert not compare("case", np.zeros((1, 2)), np.zeros((2, 1)), 1e-4).passed
+
+
+def test_help_is_quick_and_has_examples() -> None:
+    """torch and ONNX Runtime are loaded by the commands that need them, not by --help."""
+    for arguments in ([], ["onnx"], ["inspect"], ["verify"], ["train"], ["bioimageio"]):
+        code = f"import sys; from export.cli import main; main({[*arguments, '--help']!r})"
+        started = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert not arguments or "examples:" in done.stdout
+        assert time.monotonic() - started < 5
+    probe = (
+        "import sys, export.cli; print(sorted({'torch', 'onnx', 'onnxruntime'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

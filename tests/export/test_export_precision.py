@@ -1,0 +1,148 @@
+"""Reduced precision: what is kept in float32, what it costs, and that too much is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto
+
+from export.evaluate import evaluate
+from export.graph import INPUT, OUTPUT, build_model
+from export.network import RCAN
+from export.onnx import embed_card, make_card, read_card
+from export.precision import ERROR_BOUNDS, convert, measure, reduce_precision
+from export.verify import cpu_session, run_session
+from live_restore.errors import ModelError
+
+REDUCED = ("fp16", "bf16", "mixed")
+
+
+@pytest.mark.parametrize("fold", [1, 2])
+@pytest.mark.parametrize("precision", REDUCED)
+def test_the_error_is_small_and_the_ends_stay_float32(
+    precision: str, fold: int, make_network: Callable[..., RCAN]
+) -> None:
+    network = make_network(lateral_shuffle=fold, residual_scaling=0.5)
+    exact = build_model(network)
+    reduced = convert(exact, network.config, precision)
+    assert len(reduced.SerializeToString()) < 0.8 * len(exact.SerializeToString())
+    for value in (*reduced.graph.input, *reduced.graph.output):
+        assert value.type.tensor_type.elem_type == TensorProto.FLOAT
+    error = measure(reduced, exact, network.config, ERROR_BOUNDS[precision])
+    assert 0 < error.relative_rms < ERROR_BOUNDS[precision]
+
+
+@pytest.mark.parametrize("precision", REDUCED)
+def test_types_of_the_graph_are_what_was_promised(
+    precision: str, make_network: Callable[..., RCAN]
+) -> None:
+    network = make_network()
+    model = onnx.shape_inference.infer_shapes(
+        convert(build_model(network), network.config, precision), strict_mode=True
+    )
+    types = {v.name: v.type.tensor_type.elem_type for v in model.graph.value_info}
+    low = TensorProto.BFLOAT16 if precision == "bf16" else TensorProto.FLOAT16
+    assert types["groups.0.blocks.0.conv1"] == low
+    assert types["groups.1.blocks.1.sum"] == low
+    assert types["groups.0.blocks.0.attention.pool"] == TensorProto.FLOAT
+    assert types["groups.0.blocks.0.attention.sigmoid"] == TensorProto.FLOAT
+    assert types["standardised"] == TensorProto.FLOAT
+    assert types["head"] == (TensorProto.FLOAT if precision == "mixed" else low)
+    assert types["tail"] == (TensorProto.FLOAT if precision == "mixed" else low)
+
+
+def test_a_network_without_intensity_maps_ends_in_float32(
+    make_network: Callable[..., RCAN],
+) -> None:
+    network = make_network(standardise=False)
+    reduced = convert(build_model(network), network.config, "fp16")
+    image = np.random.default_rng(0).random((1, 1, 4, 8, 8)).astype("f4")
+    got = run_session(cpu_session(reduced), image)
+    assert got.dtype == np.float32
+    assert np.abs(got - evaluate(build_model(network), image)).max() < 2e-3
+
+
+def test_half_precision_runs_in_onnx_runtime(make_network: Callable[..., RCAN]) -> None:
+    network = make_network()
+    image = np.random.default_rng(0).random((2, 1, 5, 9, 8)).astype("f4")
+    reduced = convert(build_model(network), network.config, "mixed")
+    assert np.abs(run_session(cpu_session(reduced), image) - evaluate(reduced, image)).max() < 2e-3
+    assert {v.name for v in reduced.graph.input} == {INPUT}
+    assert {v.name for v in reduced.graph.output} == {OUTPUT}
+
+
+def test_pooling_survives_large_activations(make_network: Callable[..., RCAN]) -> None:
+    """A sum over a tile would overflow half precision; row means and float32 do not."""
+    network = make_network()
+    with torch.no_grad():
+        network.groups[0].blocks[0].conv2.bias.fill_(900.0)
+        network.groups[0].blocks[0].attention.excite.bias.fill_(-6.0)
+    exact = build_model(network)
+    image = np.random.default_rng(0).random((1, 1, 8, 24, 24)).astype("f4")
+    got = evaluate(convert(exact, network.config, "fp16"), image)
+    want = evaluate(exact, image)
+    assert np.isfinite(got).all()
+    assert np.abs(got - want).max() < 0.02 * np.abs(want).max()
+
+
+def test_too_large_an_error_is_refused_and_nothing_written(
+    tmp_path: Path, make_network: Callable[..., RCAN], command: Callable[..., Any]
+) -> None:
+    network = make_network()
+    with torch.no_grad():
+        # Hidden values of 1e6 overflow half precision and cancel exactly in float32.
+        network.groups[0].blocks[0].conv1.bias.fill_(1e6)
+    torch.save(network.state_dict(), tmp_path / "net.pt")
+    done = command(
+        "onnx", tmp_path / "net.pt", "-o", tmp_path / "net.onnx", "--precision", "fp16",
+        "--no-verify",
+    )  # fmt: skip
+    assert done.code == 2
+    assert "half precision" in done.err or "differs by" in done.err
+    assert not (tmp_path / "net.onnx").exists()
+
+
+def test_the_bound_can_be_said(make_network: Callable[..., RCAN]) -> None:
+    network = make_network()
+    model = build_model(network)
+    card = make_card(network.config, "net")
+    with pytest.raises(ModelError, match=r"bf16 differs by .* more than 1e-06"):
+        reduce_precision(model, card, network.config, "bf16", 1e-6)
+
+
+@pytest.mark.parametrize("precision", REDUCED)
+def test_the_card_states_the_measured_error(
+    precision: str, tmp_path: Path, make_network: Callable[..., RCAN], command: Callable[..., Any]
+) -> None:
+    torch.save(make_network().state_dict(), tmp_path / "net.pt")
+    path = tmp_path / "net.onnx"
+    done = command("onnx", tmp_path / "net.pt", "-o", path, "--precision", precision)
+    assert done.code == 0, done.err
+    card = read_card(onnx.load(path))
+    assert card.precision == precision
+    stated = card.metrics["precision_error"]
+    assert 0 < stated["relative_rms"] <= stated["bound_relative_rms"] == ERROR_BOUNDS[precision]
+    assert command("verify", path).code == 0
+    rows = json.loads(command("verify", path, "--against", tmp_path / "net.pt", "--json").out)
+    assert all(row["passed"] for row in rows)
+
+
+def test_fp32_is_left_alone(make_network: Callable[..., RCAN]) -> None:
+    network = make_network()
+    model = build_model(network)
+    embed_card(model, make_card(network.config, "net"))
+    assert convert(model, network.config, "fp32") is model
+
+
+def test_bfloat16_on_a_cpu_is_a_clear_refusal(make_network: Callable[..., RCAN]) -> None:
+    """The day ONNX Runtime's CPU provider learns it, ``runner`` can use it."""
+    network = make_network()
+    with pytest.raises(ModelError, match="ONNX Runtime cannot run it on the CPU"):
+        cpu_session(convert(build_model(network), network.config, "bf16"))
