@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from typing import Any
@@ -173,6 +174,7 @@ def status(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
         )
     with Journal(path, root, read_only=True) as journal:
         entries, counts = journal.entries(), journal.counts()
+    now = time.time()
     if arguments.json:
         print(
             json.dumps(
@@ -185,7 +187,7 @@ def status(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
                         {
                             "source": entry.source.as_posix(),
                             "state": entry.state.value,
-                            "reason": entry.reason,
+                            "reason": entry.told_reason(now),
                             "stacks": entry.stacks,
                             "attempts": entry.attempts,
                             "result": entry.result,
@@ -211,7 +213,7 @@ def status(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
         table.add_column("why", overflow="fold")
         for entry in shown:
             # As Text: square brackets in a file name are no markup.
-            why = Text(one_line(entry.reason))
+            why = Text(one_line(entry.told_reason(now)))
             table.add_row(entry.state.value, Text(one_line(entry.source)), why)
         console.print(table)
     print(f"log: {path.with_suffix('.log')}")

@@ -46,7 +46,7 @@ class Entry:
     """One file (of one or several stacks) as the journal knows it.
 
     ``source`` is relative to the watched folder. Times ending in ``_at`` are seconds since 1970,
-    for people; no decision depends on them except the lease.
+    for people. ``lease_until`` is the time by which a living process renews its claim.
     """
 
     source: Path
@@ -58,6 +58,16 @@ class Entry:
     result: str
     seen_at: float
     finished_at: float | None
+    lease_until: float | None = None
+
+    def told_reason(self, now: float) -> str:
+        """Return the reason, or for a claim without a sign of life, that (``now``: s since 1970)."""
+        if self.state is State.RUNNING and self.lease_until is not None and now > self.lease_until:
+            return (
+                f"no sign of life from its process for {now - self.lease_until:.0f} s; "
+                "start live-restore watch again"
+            )
+        return self.reason
 
 
 _NOWHERE = Fingerprint(-1, -1)
@@ -181,7 +191,7 @@ class Journal:
         Parameters
         ----------
         lease_s
-            The claim is void when it has not been renewed for so long (s).
+            The claim is told as hung when it has not been renewed for so long (s).
         exclude
             Sources to leave for later (they wait for a retry).
         alone
@@ -357,4 +367,5 @@ def _entry(row: sqlite3.Row) -> Entry:
         result=os.fsdecode(row["result"]),
         seen_at=row["seen_at"],
         finished_at=row["finished_at"],
+        lease_until=row["lease_until"],
     )

@@ -143,7 +143,9 @@ class JournalSettings(_Section):
     retry_s: _Positive = Field(
         5.0, description="first wait before trying again what the disk refused (s); then doubled"
     )
-    lease_s: _Positive = Field(30.0, description="a claim not renewed this long is void (s)")
+    lease_s: _Positive = Field(
+        30.0, description="a claim not renewed this long is told as hung (s)"
+    )
 
 
 class LogSettings(_Section):

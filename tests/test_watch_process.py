@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import time
 from pathlib import Path
 
 import numpy as np
@@ -132,10 +133,15 @@ def test_killed_in_the_middle_and_started_again_nothing_is_lost_or_done_twice(
     for path in stacks:
         shutil.copyfile(path, folder / path.name)
     before = digests(folder)
-    with watching(state, folder) as daemon:
+    config = tmp_path / "config.toml"
+    config.write_text("[journal]\nlease_s = 1.0\n")
+    with watching(state, folder, "--config", str(config)) as daemon:
         wait_for(lambda: len(results(folder)) >= 1, "the first report")
         daemon.kill()
         daemon.wait()
+    time.sleep(1.2)
+    (hung,) = [f for f in status(state, folder)["files"] if f["state"] == "running"][:1]
+    assert "no sign of life" in hung["reason"]
     finished = {path: path.stat().st_mtime_ns for path in results(folder)}
     assert 1 <= len(finished) < len(stacks), "killed too late to be in the middle"
     with watching(state, folder) as daemon:

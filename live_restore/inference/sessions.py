@@ -78,18 +78,14 @@ class OnnxSession:
         why_not = cuda_obstacle() if wish in ("auto", "cuda") else ""
         session: Any = None
         if wish in ("auto", "cuda") and not why_not:
-            session = _create(path, content, _cuda_providers(index), threads)
-            if session.get_providers()[0] != "CUDAExecutionProvider":
-                why_not = (
-                    "the CUDA libraries could not be loaded; "
-                    "install them with: pip install 'live-restore[cuda]'"
-                )
+            session, why_not = _try_cuda(path, content, index, threads)
+        if session is None:
+            # Also when CUDA was asked for: a model that the CPU refuses too is itself to blame.
+            session = _create(path, content, ["CPUExecutionProvider"], threads)
         if wish == "cuda" and why_not:
             raise DeviceError(
                 f'device "{device}" cannot be used: {why_not}', None, 'or set device = "auto"'
             )
-        if session is None:
-            session = _create(path, content, ["CPUExecutionProvider"], threads)
         provider = session.get_providers()[0]
         on_cpu = provider == "CPUExecutionProvider"
         self.device = Device(
@@ -119,8 +115,19 @@ def _parse_device(device: str) -> tuple[str, int]:
     return wish, int(number or 0)
 
 
-def _cuda_providers(index: int) -> list[Any]:
-    return [("CUDAExecutionProvider", {"device_id": index}), "CPUExecutionProvider"]
+def _try_cuda(path: Path, content: bytes, index: int, threads: int) -> tuple[Any, str]:
+    """Return a session on a GPU, or ``None`` and why there is none."""
+    providers = [("CUDAExecutionProvider", {"device_id": index}), "CPUExecutionProvider"]
+    try:
+        session = _create(path, content, providers, threads)
+    except ModelError as error:  # no such GPU, no memory left on it, or the model
+        return None, error.what
+    if session.get_providers()[0] == "CUDAExecutionProvider":
+        return session, ""
+    return None, (
+        "the CUDA libraries could not be loaded; "
+        "install them with: pip install 'live-restore[cuda]'"
+    )
 
 
 def _runtime_errors() -> tuple[type[BaseException], ...]:
