@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,9 @@ from pydantic import ValidationError
 
 from export.graph import build_model
 from export.network import RCAN, RCANConfig
-from live_restore.errors import ModelError, OutputError
+from live_restore.errors import ModelError
 from live_restore.inference.card import CARD_KEY, ModelCard
+from live_restore.outputs.publish import publishing
 
 # A 3D RCAN of 100 million parameters is 400 MB; protobuf itself ends at 2 GiB.
 MAX_MODEL_BYTES = 1 << 30
@@ -113,18 +112,8 @@ def write_atomically(data: bytes, path: Path) -> None:
     OutputError
         No space, no permission, no such folder.
     """
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        raise OutputError(f"cannot be written: {error.strerror or error}", path) from error
+    with publishing(path) as temporary:
+        temporary.write_bytes(data)
 
 
 def load_model(path: Path) -> onnx.ModelProto:

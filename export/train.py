@@ -5,8 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import os
-import tempfile
 import time
 import tomllib
 from collections.abc import Iterator
@@ -30,6 +28,7 @@ from export.simulate import (
 )
 from live_restore.inference.intensity import scale_from_percentiles
 from live_restore.metrics import psnr
+from live_restore.outputs.publish import publishing
 
 # Seeds of training, validation and test scenes never overlap: each set has its own range.
 VALIDATION_SEEDS = range(1_000_000_000, 1_000_000_012)
@@ -147,12 +146,8 @@ def learning_rate(step: int, total: int, options: TrainingOptions) -> float:
 
 def save_atomically(state: dict[str, Any], path: Path) -> None:
     """Write a torch file such that ``path`` is the old or the new file, never a part of one."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(name).replace(path)
+    with publishing(path) as temporary:
+        torch.save(state, temporary)
 
 
 def validation_pairs(config: TrainConfig) -> list[Pair]:

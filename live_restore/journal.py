@@ -61,7 +61,7 @@ class Entry:
     lease_until: float | None = None
 
     def told_reason(self, now: float) -> str:
-        """Return the reason, or for a claim without a sign of life, that (``now``: s since 1970)."""
+        """Return the reason, or that a claim shows no sign of life (``now``: s since 1970)."""
         if self.state is State.RUNNING and self.lease_until is not None and now > self.lease_until:
             return (
                 f"no sign of life from its process for {now - self.lease_until:.0f} s; "
