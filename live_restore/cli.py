@@ -52,7 +52,9 @@ def build_parser() -> argparse.ArgumentParser:
     settings.add_argument("--config", type=Path, metavar="FILE", help="a config.toml")
     engine = _Parser(add_help=False)
     engine.add_argument("--device", help='"auto", "cpu", "cuda" or "cuda:1"')
-    engine.add_argument("--model", help="bundled name or .onnx file, for every channel")
+    engine.add_argument(
+        "--model", help="bundled name, .onnx file or zoo package (.zip), for every channel"
+    )
 
     def command(name: str, summary: str, example: str, parents: list[_Parser]) -> _Parser:
         return commands.add_parser(

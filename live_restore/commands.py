@@ -133,6 +133,7 @@ def restore(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
                 model_name=require_a_model(job.dataset, shelf),
                 recipe=shelf.recipe,
                 settings_digest=settings.pixel_digest(),
+                units=settings.output.units,
             )
         except LiveRestoreError as error:
             if isinstance(error, StackError) and error.path is None:
@@ -209,9 +210,9 @@ def status(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
         table.add_column("file", overflow="fold")
         table.add_column("why", overflow="fold")
         for entry in shown:
-            table.add_row(
-                entry.state.value, Text(one_line(entry.source)), Text(one_line(entry.reason))
-            )
+            # As Text: square brackets in a file name are no markup.
+            why = Text(one_line(entry.reason))
+            table.add_row(entry.state.value, Text(one_line(entry.source)), why)
         console.print(table)
     print(f"log: {path.with_suffix('.log')}")
     return 0

@@ -80,16 +80,15 @@ class Daemon:
         self._formats = make_formats(undeclared_axis=settings.files.undeclared_axis)
         self._source = FolderSource(root, self._formats, journal, settings, self._on_bad)
 
-    def _on_bad(self, state: State) -> None:
-        if state is State.FAILED:
-            self.progress.failed()
-        else:
-            self.progress.refused()
+    def _on_bad(self, source: Path, state: State) -> None:
+        count = self.progress.failed if state is State.FAILED else self.progress.refused
+        count(source)
 
     def stop(self) -> None:
         """Ask the daemon to stop; callable from a signal handler or any thread."""
+        # Nothing but this flag: a handler must not wait for a lock that its own thread holds. The
+        # loop looks at it several times per second.
         self._stop.set()
-        self._source.hint(self._root)
 
     def status(self) -> Status:
         """Return what the display shows."""
@@ -153,6 +152,8 @@ class Daemon:
             finally:
                 pipeline.stop()
                 tick()
+        if isinstance(pipeline.crash, LiveRestoreError):
+            raise pipeline.crash
         if pipeline.crash is not None:
             raise LiveRestoreError(
                 f"stopped by an internal error ({pipeline.crash})",

@@ -44,11 +44,11 @@ def render(status: Status, snapshot: Snapshot) -> RenderableType:
     )
     grid.add_row("delay", delay, "speed", speed)
     grid.add_row(
-        "device", Text(", ".join(status.devices) or "–"),
-        "model", Text(", ".join(status.models)),
+        "device", _plain(", ".join(status.devices) or "–"),
+        "model", _plain(", ".join(status.models) or "–"),
     )  # fmt: skip
     grid.add_row(
-        "now", Text(one_line(snapshot.current) or "nothing to do"),
+        "now", _plain(snapshot.current or "nothing to do"),
         "not restored", Text(str(bad), style="red" if bad else ""),
     )  # fmt: skip
     warnings = [
@@ -57,6 +57,11 @@ def render(status: Status, snapshot: Snapshot) -> RenderableType:
     title = Text(f"live-restore · {one_line(status.root)}")
     subtitle = Text(f"{_duration(snapshot.running_s)} · Ctrl-C stops", style="dim")
     return Panel(Group(grid, *warnings), title=title, subtitle=subtitle, title_align="left")
+
+
+def _plain(text: str) -> Text:
+    """Return text as it is: square brackets in a file name are no markup."""
+    return Text(one_line(text))
 
 
 def _duration(seconds: float) -> str:

@@ -17,17 +17,15 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from live_restore.errors import FolderBusyError, LiveRestoreError
+from live_restore.errors import one_line
+from live_restore.journal_file import JournalFile
 from live_restore.stack import Fingerprint
 
 
@@ -62,29 +60,8 @@ class Entry:
     finished_at: float | None
 
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS entry (
-    id          INTEGER PRIMARY KEY,
-    recipe      TEXT NOT NULL,
-    source      BLOB NOT NULL,            -- os.fsencode: file names need not be valid text
-    state       TEXT NOT NULL,
-    reason      TEXT NOT NULL DEFAULT '',
-    size        INTEGER NOT NULL,
-    mtime_ns    INTEGER NOT NULL,
-    attempts    INTEGER NOT NULL DEFAULT 0,
-    stacks      INTEGER NOT NULL DEFAULT 0,
-    result      TEXT NOT NULL DEFAULT '',
-    turn        INTEGER,                  -- order of completion
-    seen_at     REAL NOT NULL,
-    finished_at REAL,
-    owner       TEXT,
-    lease_until REAL,
-    UNIQUE (recipe, source)
-);
-CREATE INDEX IF NOT EXISTS entry_by_state ON entry (recipe, state, turn);
-CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-"""
-_SCHEMA_VERSION = "1"
+_NOWHERE = Fingerprint(-1, -1)
+"""No file has it: whatever is found under the name is new."""
 
 
 def journal_path(root: Path, folder: Path | None = None) -> Path:
@@ -115,61 +92,10 @@ class Journal:
     def __init__(
         self, path: Path, root: Path, *, recipe: str = "", read_only: bool = False
     ) -> None:
+        self._file = JournalFile(path, root, recipe=recipe, read_only=read_only)
         self.path = path
-        self._mutex = threading.RLock()
-        self._lock = None if read_only else self._take_lock(path, root)
-        try:
-            self._db = self._connect(path, read_only)
-            if not read_only:
-                self._db.executescript(_SCHEMA)
-                with self._transaction():
-                    self._set_fact("schema", _SCHEMA_VERSION)
-                    self._set_fact("root", str(root))
-                    self._set_fact("recipe", recipe)
-        except sqlite3.Error as error:
-            self._release_lock()
-            raise LiveRestoreError(
-                f"the journal cannot be opened ({error})",
-                path,
-                "free some space there, or move the file away to begin anew",
-            ) from None
-        self.recipe = recipe or self._fact("recipe")
+        self.recipe = self._file.recipe
         self._owner = f"{os.getpid()}"
-
-    @staticmethod
-    def _take_lock(path: Path, root: Path) -> Any:
-        from filelock import FileLock, Timeout
-
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(path.with_suffix(".lock"), timeout=0, thread_local=False)
-            lock.acquire()
-        except Timeout:
-            raise FolderBusyError(
-                "is already watched by another live-restore on this computer",
-                root,
-                "stop that one first, or look at it with live-restore status",
-            ) from None
-        except OSError as error:
-            raise LiveRestoreError(
-                f"the journal's folder cannot be used ({error.strerror})",
-                path.parent,
-                "make it writable, or set journal.folder",
-            ) from None
-        return lock
-
-    @staticmethod
-    def _connect(path: Path, read_only: bool) -> sqlite3.Connection:
-        if read_only:
-            db = sqlite3.connect(
-                f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False
-            )
-        else:
-            db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=FULL")
-        db.row_factory = sqlite3.Row
-        return db
 
     def __enter__(self) -> Self:
         return self
@@ -184,31 +110,7 @@ class Journal:
 
     def close(self) -> None:
         """Close the database and let go of the folder."""
-        with self._mutex:
-            self._db.close()
-        self._release_lock()
-
-    def _release_lock(self) -> None:
-        if self._lock is not None:
-            self._lock.release()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._mutex:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-
-    def _set_fact(self, name: str, value: str) -> None:
-        self._db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
-
-    def _fact(self, name: str) -> str:
-        row = self._db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
-        return str(row["value"]) if row else ""
+        self._file.close()
 
     # What sources say -------------------------------------------------------------------------
 
@@ -222,11 +124,12 @@ class Journal:
     ) -> None:
         """Record what a source found out: any state but running and done.
 
-        A file that is waiting keeps its turn; attempts begin anew when the file has changed.
+        A file that is waiting unchanged keeps its turn; attempts begin anew when the file has
+        changed. Nothing is recorded over a claim on the very same file.
         """
         if state in (State.RUNNING, State.DONE):
             raise ValueError(f"a source cannot say {state}")
-        with self._transaction() as db:
+        with self._file.transaction() as db:
             db.execute(
                 """
                 INSERT INTO entry (recipe, source, state, reason, size, mtime_ns, stacks, turn,
@@ -238,15 +141,20 @@ class Journal:
                 ON CONFLICT (recipe, source) DO UPDATE SET
                     attempts = CASE WHEN size = excluded.size AND mtime_ns = excluded.mtime_ns
                                     THEN attempts ELSE 0 END,
+                    turn = CASE WHEN size = excluded.size AND mtime_ns = excluded.mtime_ns
+                                     AND state = 'waiting' AND excluded.state = 'waiting'
+                                THEN turn ELSE excluded.turn END,
                     state = excluded.state, reason = excluded.reason, size = excluded.size,
                     mtime_ns = excluded.mtime_ns, stacks = excluded.stacks,
-                    turn = excluded.turn, finished_at = NULL, owner = NULL, lease_until = NULL
+                    result = x'', finished_at = NULL, owner = NULL, lease_until = NULL
+                WHERE NOT (state = 'running' AND size = excluded.size
+                           AND mtime_ns = excluded.mtime_ns)
                 """,
                 {
                     "recipe": self.recipe,
                     "source": _key(source),
                     "state": state.value,
-                    "reason": reason,
+                    "reason": one_line(reason),
                     "size": fingerprint.size,
                     "mtime_ns": fingerprint.mtime_ns,
                     "stacks": stacks,
@@ -256,7 +164,7 @@ class Journal:
 
     def forget(self, source: Path) -> None:
         """Drop a file that vanished before it was complete."""
-        with self._transaction() as db:
+        with self._file.transaction() as db:
             db.execute(
                 "DELETE FROM entry WHERE recipe = ? AND source = ? "
                 "AND state IN ('arriving', 'incomplete', 'waiting', 'refused')",
@@ -265,7 +173,9 @@ class Journal:
 
     # What the worker says ---------------------------------------------------------------------
 
-    def claim(self, lease_s: float, exclude: frozenset[Path] = frozenset()) -> Entry | None:
+    def claim(
+        self, lease_s: float, exclude: frozenset[Path] = frozenset(), *, alone: bool = True
+    ) -> Entry | None:
         """Take the entry that has waited longest, or ``None``; counts as an attempt.
 
         Parameters
@@ -274,14 +184,17 @@ class Journal:
             The claim is void when it has not been renewed for so long (s).
         exclude
             Sources to leave for later (they wait for a retry).
+        alone
+            Whether the caller has nothing else in hand. Only then an entry is given that was in
+            hand when the program died: if it is the one that kills, no other must pay for it.
         """
-        with self._transaction() as db:
+        with self._file.transaction() as db:
             rows = db.execute(
                 "SELECT * FROM entry WHERE recipe = ? AND state = 'waiting' ORDER BY turn",
                 (self.recipe,),
             )
             row = next((r for r in rows if _path(r["source"]) not in exclude), None)
-            if row is None:
+            if row is None or (row["attempts"] and not alone):
                 return None
             db.execute(
                 "UPDATE entry SET state = 'running', attempts = attempts + 1, owner = ?, "
@@ -292,7 +205,7 @@ class Journal:
 
     def renew(self, lease_s: float) -> None:
         """Heartbeat: extend this process's claims."""
-        with self._transaction() as db:
+        with self._file.transaction() as db:
             db.execute(
                 "UPDATE entry SET lease_until = ? WHERE state = 'running' AND owner = ?",
                 (time.time() + lease_s, self._owner),
@@ -303,6 +216,15 @@ class Journal:
         if state not in (State.DONE, State.FAILED, State.REFUSED):
             raise ValueError(f"a claim cannot end as {state}")
         self._end(entry, state, reason, result, time.time(), attempts=entry.attempts)
+
+    def lose(self, entry: Entry, reason: str) -> None:
+        """End a claim on a file that is not there as it was found.
+
+        It has failed, but whatever is found under its name later is new, also after a restart.
+        """
+        self._end(
+            entry, State.FAILED, reason, "", time.time(), attempts=0, fingerprint=_NOWHERE
+        )  # fmt: skip
 
     def give_back(self, entry: Entry, reason: str = "", *, counts: bool = False) -> None:
         """End a claim without a verdict: the entry waits again, in its old turn.
@@ -321,20 +243,22 @@ class Journal:
         finished_at: float | None,
         *,
         attempts: int,
+        fingerprint: Fingerprint | None = None,
     ) -> None:
         # The fingerprint guards against a verdict about a file that has been replaced meanwhile.
-        with self._transaction() as db:
+        with self._file.transaction() as db:
             db.execute(
                 "UPDATE entry SET state = ?, reason = ?, result = ?, finished_at = ?, "
-                "attempts = ?, owner = NULL, lease_until = NULL "
+                "attempts = ?, size = ?, mtime_ns = ?, owner = NULL, lease_until = NULL "
                 "WHERE recipe = ? AND source = ? AND size = ? AND mtime_ns = ? "
                 "AND state = 'running'",
                 (
                     state.value,
-                    reason,
-                    result,
+                    one_line(reason),
+                    os.fsencode(result),
                     finished_at,
                     attempts,
+                    *(fingerprint or entry.fingerprint),
                     self.recipe,
                     _key(entry.source),
                     *entry.fingerprint,
@@ -353,28 +277,31 @@ class Journal:
         list of Entry
             The entries that were set aside.
         """
-        with self._transaction() as db:
+        with self._file.transaction() as db:
+            aside = db.execute(
+                "SELECT id FROM entry WHERE recipe = ? AND state = 'running' AND attempts >= ?",
+                (self.recipe, max_attempts),
+            ).fetchall()
             db.execute(
                 "UPDATE entry SET state = 'failed', finished_at = ?, owner = NULL, "
                 "lease_until = NULL, reason = 'the program died ' || attempts || "
-                "' times while restoring it; set aside' "
+                "' times while restoring it; set aside, watch --retry-failed tries it again' "
                 "WHERE state = 'running' AND attempts >= ?",
                 (time.time(), max_attempts),
             )
-            aside = db.execute(
-                "SELECT * FROM entry WHERE recipe = ? AND state = 'failed' AND attempts >= ? "
-                "AND reason LIKE 'the program died%'",
-                (self.recipe, max_attempts),
-            ).fetchall()
             db.execute(
                 "UPDATE entry SET state = 'waiting', owner = NULL, lease_until = NULL "
                 "WHERE state = 'running'"
             )
-        return [_entry(row) for row in aside]
+            rows = [
+                db.execute("SELECT * FROM entry WHERE id = ?", (row["id"],)).fetchone()
+                for row in aside
+            ]
+        return [_entry(row) for row in rows]
 
     def retry_failed(self) -> int:
         """Let every failed entry wait again with a clean account; return how many."""
-        with self._transaction() as db:
+        with self._file.transaction() as db:
             return db.execute(
                 "UPDATE entry SET state = 'waiting', attempts = 0, reason = '' "
                 "WHERE recipe = ? AND state = 'failed'",
@@ -385,8 +312,8 @@ class Journal:
 
     def entries(self) -> list[Entry]:
         """Return every entry of this recipe, in order of completion, the unfinished last."""
-        with self._mutex:
-            rows = self._db.execute(
+        with self._file.reading() as db:
+            rows = db.execute(
                 "SELECT * FROM entry WHERE recipe = ? ORDER BY turn IS NULL, turn, id",
                 (self.recipe,),
             ).fetchall()
@@ -394,16 +321,16 @@ class Journal:
 
     def waiting_sources(self) -> list[Path]:
         """Return the sources that wait."""
-        with self._mutex:
-            rows = self._db.execute(
+        with self._file.reading() as db:
+            rows = db.execute(
                 "SELECT source FROM entry WHERE recipe = ? AND state = 'waiting'", (self.recipe,)
             ).fetchall()
         return [_path(row["source"]) for row in rows]
 
     def counts(self) -> dict[State, int]:
         """Return the number of entries in each state."""
-        with self._mutex:
-            rows = self._db.execute(
+        with self._file.reading() as db:
+            rows = db.execute(
                 "SELECT state, COUNT(*) AS n FROM entry WHERE recipe = ? GROUP BY state",
                 (self.recipe,),
             ).fetchall()
@@ -427,7 +354,7 @@ def _entry(row: sqlite3.Row) -> Entry:
         fingerprint=Fingerprint(row["size"], row["mtime_ns"]),
         attempts=row["attempts"],
         stacks=row["stacks"],
-        result=row["result"],
+        result=os.fsdecode(row["result"]),
         seen_at=row["seen_at"],
         finished_at=row["finished_at"],
     )

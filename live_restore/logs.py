@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from live_restore.errors import LiveRestoreError
+from live_restore.errors import LiveRestoreError, one_line
 from live_restore.settings import LogSettings
 
 _FILE_BYTES = 5_000_000
@@ -43,7 +43,11 @@ def configure_logging(settings: LogSettings, file: Path | None, *, terminal: boo
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             rotating = logging.handlers.RotatingFileHandler(
-                file, maxBytes=_FILE_BYTES, backupCount=_FILES_KEPT, encoding="utf-8"
+                file,
+                maxBytes=_FILE_BYTES,
+                backupCount=_FILES_KEPT,
+                encoding="utf-8",
+                errors="backslashreplace",  # file names need not be valid text
             )
         except OSError as error:
             raise LiveRestoreError(
@@ -70,7 +74,7 @@ def configure_logging(settings: LogSettings, file: Path | None, *, terminal: boo
             structlog.stdlib.ProcessorFormatter(
                 processors=[
                     structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                    _without_traceback,
+                    _for_terminal,
                     renderer,
                 ]
             )
@@ -94,10 +98,10 @@ def configure_logging(settings: LogSettings, file: Path | None, *, terminal: boo
     )
 
 
-def _without_traceback(
+def _for_terminal(
     logger: object, method: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    """On the terminal an error is one line; its traceback is in the log file."""
+    """On the terminal every event is one line; an error's traceback is in the log file."""
     del logger, method
     event.pop("exc_info", None)
-    return event
+    return {key: one_line(v) if isinstance(v, str) else v for key, v in event.items()}

@@ -6,41 +6,38 @@
     claims a file                warm model                     publishes, ends the claim
 
 Every claim is ended by the writer, in order, whatever happened on the way; the exception is a
-process that dies, after which the journal finds the claim without an owner.
+process that dies, after which the journal finds the claim without an owner. What was in hand then
+is worked on alone the next time, so that a stack that kills takes no other with it.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from live_restore.errors import (
-    LiveRestoreError,
-    OutputError,
-    StackBusyError,
     StackChangedError,
-    StackRefusedError,
 )
 from live_restore.formats.base import Format
 from live_restore.inference.restorer import CancelledError
 from live_restore.inference.shelf import Shelf
 from live_restore.job import Job, RawStack, require_a_model, restore_stack
-from live_restore.journal import Entry, Journal, State
+from live_restore.journal import Entry, Journal
 from live_restore.outputs.publish import remove_leftovers
 from live_restore.outputs.report import StackOutcome
-from live_restore.outputs.result import Published, choose_result, is_current, publish_result
+from live_restore.outputs.result import choose_result, is_current, publish_result
 from live_restore.progress import Progress
 from live_restore.settings import Settings
+from live_restore.verdicts import Deferrals, Verdicts
 
 log = structlog.get_logger()
 
-_LONGEST_RETRY_S = 300.0
+_LONGEST_BEAT_S = 60.0
 
 
 @dataclass
@@ -67,14 +64,6 @@ class _Item:
 
 
 _Queue = queue.Queue[_Item | None]
-
-
-@dataclass
-class _Deferred:
-    """Files the disk refused, and when to try them again (monotonic s)."""
-
-    until: dict[Path, float] = field(default_factory=dict)
-    wait_s: dict[Path, float] = field(default_factory=dict)
 
 
 class Pipeline:
@@ -113,13 +102,12 @@ class Pipeline:
         self._shelf = shelf
         self._settings = settings
         self._progress = progress
-        self._reconsider = reconsider
-        self._retry = retry
         self._stopping = threading.Event()
         self._work_there = threading.Event()
         self._in_hand = 0
-        self._hand_lock = threading.Lock()
-        self._deferred = _Deferred()
+        self._hand = threading.Condition()
+        self._deferrals = Deferrals(settings.journal.retry_s, retry=retry)
+        self._verdicts = Verdicts(journal, progress, self._deferrals, reconsider)
         self._cleaned_folders: set[Path] = set()
         self._raw: _Queue = queue.Queue(maxsize=1)
         self._restored: _Queue = queue.Queue(maxsize=1)
@@ -145,10 +133,10 @@ class Pipeline:
 
     def idle(self) -> bool:
         """Return whether nothing is in hand and nothing that could be claimed now waits."""
-        with self._hand_lock:
+        with self._hand:
             if self._in_hand:
                 return False
-        return all(s in self._deferred.until for s in self._journal.waiting_sources())
+        return all(s in self._deferrals for s in self._journal.waiting_sources())
 
     def stop(self) -> None:
         """Finish or give back what is in hand, end the threads, and return."""
@@ -164,13 +152,13 @@ class Pipeline:
         try:
             stage()
         except BaseException as error:
-            self.crash = error
+            self.crash = self.crash or error
             self._stopping.set()
             log.exception("internal error", stage=threading.current_thread().name)
 
     def _beat(self) -> None:
         lease_s = self._settings.journal.lease_s
-        while not self._stopping.wait(lease_s / 3):
+        while not self._stopping.wait(min(lease_s / 3, _LONGEST_BEAT_S)):
             self._journal.renew(lease_s)
 
     def _read_all(self) -> None:
@@ -179,28 +167,37 @@ class Pipeline:
                 self._work_there.clear()
                 entry = self._claim()
                 if entry is None:
-                    self._work_there.wait(self._until_next_retry_s())
+                    self._work_there.wait(self._deferrals.next_in_s())
                     continue
                 self._read_one(_Work(entry, self._root / entry.source))
+                if entry.attempts > 1:
+                    self._wait_until_free()
         finally:
             self._put(self._raw, None)
 
     def _claim(self) -> Entry | None:
-        now = time.monotonic()
-        not_yet = frozenset(s for s, until in list(self._deferred.until.items()) if until > now)
         # Counted before it is claimed, so that idle() never misses what is between the two.
-        with self._hand_lock:
+        with self._hand:
+            alone = self._in_hand == 0
             self._in_hand += 1
-        entry = self._journal.claim(self._settings.journal.lease_s, not_yet)
+        entry = self._journal.claim(
+            self._settings.journal.lease_s, self._deferrals.not_yet(), alone=alone
+        )
         if entry is None:
-            with self._hand_lock:
-                self._in_hand -= 1
+            self._let_go()
         return entry
 
-    def _until_next_retry_s(self) -> float:
-        now = time.monotonic()
-        waits = [until - now for until in list(self._deferred.until.values()) if until > now]
-        return min([*waits, 1.0])
+    def _let_go(self) -> int:
+        """Count one file less in hand; return how many are left."""
+        with self._hand:
+            self._in_hand -= 1
+            self._hand.notify_all()
+            return self._in_hand
+
+    def _wait_until_free(self) -> None:
+        with self._hand:
+            while self._in_hand and not self._stopping.is_set():
+                self._hand.wait(0.2)
 
     def _read_one(self, work: _Work) -> None:
         try:
@@ -211,18 +208,22 @@ class Pipeline:
             work.job = job
             # A name that cannot be had is better known before the work than after it; and a
             # result that is already there (the journal was lost) needs no work at all.
-            if not is_current(self._result_of(work)[0], job.dataset, self._result_of(work)[1]):
-                for raw in job.read():
-                    if self._stopping.is_set():
-                        raise CancelledError
-                    if work.error is not None:
-                        break
-                    self._put(self._raw, _Item(work, raw))
+            image, token = self._result_of(work)
+            if is_current(image, job.dataset, token):
+                work.current = image
             else:
-                work.current = self._result_of(work)[0]
+                self._read_stacks(work, job)
         except Exception as error:  # noqa: BLE001 - worker boundary: the writer ends the claim
             work.error = work.error or error
         self._put(self._raw, _Item(work, None))
+
+    def _read_stacks(self, work: _Work, job: Job) -> None:
+        for raw in job.read():
+            if self._stopping.is_set():
+                raise CancelledError
+            if work.error is not None:
+                break
+            self._put(self._raw, _Item(work, raw))
 
     def _restore_all(self) -> None:
         try:
@@ -252,18 +253,16 @@ class Pipeline:
         items = self._take(self._restored)
         for item in items:
             self._write_one(item, items)
-            with self._hand_lock:
-                self._in_hand -= 1
-                if not self._in_hand:
-                    self._progress.working_on("")
+            if not self._let_go():
+                self._progress.working_on("")
+            self._work_there.set()
 
     def _write_one(self, first: _Item, items: Iterator[_Item]) -> None:
         """Publish the work that ``first`` belongs to, and end its claim."""
         work = first.work
         ended = first.payload is None
         if work.current is not None:
-            self._journal.finish(work.entry, State.DONE, result=str(work.current))
-            log.info("already restored", stack_key=str(work.entry.source), result=str(work.current))
+            self._verdicts.already_restored(work.entry, work.current)
             return
 
         def outcomes() -> Iterator[StackOutcome]:
@@ -271,7 +270,10 @@ class Pipeline:
             item = first
             while isinstance(item.payload, StackOutcome):
                 yield item.payload
-                item = next(items)
+                following = next(items, None)
+                if following is None:
+                    raise CancelledError  # another stage crashed: nothing more will come
+                item = following
             ended = True
             if work.error is not None:
                 raise work.error
@@ -291,16 +293,19 @@ class Pipeline:
                 model_name=work.model_name,
                 recipe=self._shelf.recipe,
                 settings_digest=self._settings.pixel_digest(),
+                units=self._settings.output.units,
             )
         except Exception as error:  # noqa: BLE001 - worker boundary: becomes the entry's verdict
             work.error = work.error or error
         while not ended:  # the disk refused in mid-file: let the rest of it pass by
-            ended = next(items).payload is None
+            following = next(items, None)
+            ended = following is None or following.payload is None
         if published is not None:
-            self._end_good(work, published)
+            assert work.job is not None
+            self._verdicts.good(work.entry, work.job.dataset, published)
         else:
             assert work.error is not None
-            self._end_bad(work, work.error)
+            self._verdicts.bad(work.entry, work.error)
 
     def _result_of(self, work: _Work) -> tuple[Path, str]:
         """Return the path of a work's result, and its token."""
@@ -314,70 +319,6 @@ class Pipeline:
             self._cleaned_folders.add(image.parent)
             for leftover in remove_leftovers(image.parent):
                 log.info("removed what a killed process left", file=str(leftover))
-
-    # Verdicts ---------------------------------------------------------------------------------
-
-    def _end_good(self, work: _Work, published: Published) -> None:
-        assert work.job is not None
-        dataset = work.job.dataset
-        self._journal.finish(work.entry, State.DONE, result=str(published.image))
-        self._deferred.until.pop(work.entry.source, None)
-        self._deferred.wait_s.pop(work.entry.source, None)
-        network_s = published.seconds.get("network", 0.0)
-        self._progress.restored(
-            dataset.stack_count,
-            dataset.stack_count * dataset.stack_voxels,
-            network_s,
-            published.delay_s,
-        )
-        said = {model.session.device.warning for model in self._shelf.models}  # once, at the start
-        for warning in published.warnings:
-            if warning in said:
-                continue
-            self._progress.warn(f"{work.entry.source}: {warning}")
-        log.info(
-            "restored",
-            stack_key=str(work.entry.source),
-            result=str(published.image),
-            stacks=dataset.stack_count,
-            delay_s=round(published.delay_s, 2),
-            network_s=round(network_s, 2),
-            warnings=len(published.warnings),
-        )
-
-    def _end_bad(self, work: _Work, error: BaseException) -> None:
-        source = str(work.entry.source)
-        if isinstance(error, CancelledError):
-            self._journal.give_back(work.entry, "given back when the program stopped")
-            log.info("given back", stack_key=source)
-            return
-        reason = (
-            error.reason
-            if isinstance(error, LiveRestoreError)
-            else f"unexpected {type(error).__name__}: {error}; please report it with the log file"
-        )
-        if isinstance(error, (OutputError, StackBusyError)):
-            self._journal.give_back(work.entry, reason)
-            self._defer(work.entry.source)
-            if not self._retry:
-                self._progress.failed()
-        elif isinstance(error, StackRefusedError):
-            self._journal.finish(work.entry, State.REFUSED, reason=reason)
-            self._progress.refused()
-        else:
-            self._journal.finish(work.entry, State.FAILED, reason=reason)
-            self._progress.failed()
-            if isinstance(error, StackChangedError):
-                self._reconsider(work.entry.source)
-        self._progress.warn(f"{source}: {reason}")
-        trace = None if isinstance(error, LiveRestoreError) else error
-        log.error("not restored", stack_key=source, reason=reason, exc_info=trace)
-
-    def _defer(self, source: Path) -> None:
-        first_s = self._settings.journal.retry_s
-        wait_s = min(_LONGEST_RETRY_S, 2 * self._deferred.wait_s.get(source, first_s / 2))
-        self._deferred.wait_s[source] = wait_s
-        self._deferred.until[source] = time.monotonic() + wait_s if self._retry else float("inf")
 
     # Queues that never hang -------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 
 # How many of the last results the shown delay and speed are taken from.
 _RECENT = 20
@@ -39,7 +40,9 @@ class Progress:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._started = time.monotonic()
-        self._files = self._stacks = self._failed = self._refused = 0
+        self._files = self._stacks = 0
+        self._failed: set[Path] = set()
+        self._refused: set[Path] = set()
         self._current = ""
         self._delays: deque[float] = deque(maxlen=_RECENT)
         self._rates: deque[tuple[int, float]] = deque(maxlen=_RECENT)
@@ -50,23 +53,32 @@ class Progress:
         with self._lock:
             self._current = source
 
-    def restored(self, stacks: int, voxels: int, network_s: float, delay_s: float) -> None:
-        """Count one published file."""
+    def restored(
+        self, source: Path, stacks: int, voxels: int, network_s: float, delay_s: float
+    ) -> None:
+        """Count one published file; earlier failures of it are made good."""
+        self.already_restored(source)
         with self._lock:
             self._files += 1
             self._stacks += stacks
             self._delays.append(delay_s)
             self._rates.append((voxels, network_s))
 
-    def failed(self) -> None:
-        """Count one file that could not be restored."""
+    def already_restored(self, source: Path) -> None:
+        """Forget earlier failures of a file whose result is there."""
         with self._lock:
-            self._failed += 1
+            self._failed.discard(source)
+            self._refused.discard(source)
 
-    def refused(self) -> None:
-        """Count one file with nothing to restore."""
+    def failed(self, source: Path) -> None:
+        """Count a file that could not be restored, once."""
         with self._lock:
-            self._refused += 1
+            self._failed.add(source)
+
+    def refused(self, source: Path) -> None:
+        """Count a file with nothing to restore, once."""
+        with self._lock:
+            self._refused.add(source)
 
     def warn(self, message: str) -> None:
         """Remember a warning for the display; the same one is not repeated."""
@@ -82,8 +94,8 @@ class Progress:
             return Snapshot(
                 files_restored=self._files,
                 stacks_restored=self._stacks,
-                files_failed=self._failed,
-                files_refused=self._refused,
+                files_failed=len(self._failed),
+                files_refused=len(self._refused),
                 current=self._current,
                 delay_s=statistics.median(self._delays) if self._delays else None,
                 mvoxel_per_s=voxels / seconds / 1e6 if seconds else None,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import string
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,12 +19,16 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    PositiveFloat,
     PositiveInt,
     ValidationError,
     model_validator,
 )
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+from pydantic_settings import SettingsError as UnparsableError
 
 from live_restore.errors import SettingsError
 
@@ -31,16 +36,22 @@ __all__ = ["Settings", "load_settings"]
 
 
 def _check_template(template: str) -> str:
-    fields = {"folder", "name"}
     try:
-        rendered = template.format(folder="F", name="N")
-    except (KeyError, IndexError, ValueError) as error:
-        raise ValueError(f"may use only {sorted(fields)} in braces ({error})") from None
-    if "{name}" not in template:
+        parts = list(string.Formatter().parse(template))
+    except ValueError as error:
+        raise ValueError(f"has unbalanced braces ({error})") from None
+    fields = [field for _, field, _, _ in parts if field is not None]
+    odd = [f for _, f, spec, conversion in parts if f is not None and (spec or conversion)]
+    if odd or not set(fields) <= {"folder", "name"}:
+        raise ValueError("may use only {folder} and {name} in braces")
+    if "name" not in fields:
         raise ValueError("must contain {name}, or every result would have the same name")
-    if not rendered.endswith(".ome.tif"):
+    if not template.endswith(".ome.tif"):
         raise ValueError("must end in .ome.tif")
     return template
+
+
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class _Section(BaseModel):
@@ -52,14 +63,14 @@ class WatchSettings(_Section):
 
     recursive: bool = Field(True, description="look into sub-folders")
     use_events: bool = Field(True, description="let the file system wake the scanner early")
-    scan_interval_s: PositiveFloat = Field(2.0, description="time between full scans (s)")
-    settle_s: PositiveFloat = Field(
+    scan_interval_s: _Positive = Field(2.0, description="time between full scans (s)")
+    settle_s: _Positive = Field(
         0.25, description="a file must be unchanged this long before it is looked into (s)"
     )
-    quiet_s: PositiveFloat = Field(
+    quiet_s: _Positive = Field(
         2.0, description="the same for a file that does not declare its number of planes (s)"
     )
-    stall_s: PositiveFloat = Field(
+    stall_s: _Positive = Field(
         600.0, description="an unfinished file unchanged this long is shown as incomplete (s)"
     )
 
@@ -85,11 +96,14 @@ class InferenceSettings(_Section):
     tiling: Literal["auto", "reference"] = Field(
         "auto", description='"reference": tiles and blending as the published code has them'
     )
-    max_tile_mvoxel: PositiveFloat = Field(
+    max_tile_mvoxel: _Positive = Field(
         2.0, description="largest tile given to the network at once (million voxels)"
     )
     overlap_zyx: tuple[int, int, int] | None = Field(
         None, description="overlap of neighbouring tiles (voxels); unset: the model's card says"
+    )
+    block_zyx: tuple[PositiveInt, PositiveInt, PositiveInt] | None = Field(
+        None, description='tile of tiling = "reference" (voxels); unset: the shape trained on'
     )
     percentiles: tuple[float, float] | None = Field(
         None, description="intensity scale (percent); unset: the model's card says"
@@ -113,6 +127,10 @@ class OutputSettings(_Section):
         "{folder}/restored/{name}.ome.tif",
         description="{folder}: of the raw file; {name}: its name without endings",
     )
+    units: Literal["camera", "network"] = Field(
+        "camera",
+        description='grey values of the raw data; "network": float32 between the percentiles',
+    )
 
 
 class JournalSettings(_Section):
@@ -122,10 +140,10 @@ class JournalSettings(_Section):
     max_attempts: PositiveInt = Field(
         3, description="a stack that killed the program this often is set aside"
     )
-    retry_s: PositiveFloat = Field(
+    retry_s: _Positive = Field(
         5.0, description="first wait before trying again what the disk refused (s); then doubled"
     )
-    lease_s: PositiveFloat = Field(30.0, description="a claim not renewed this long is void (s)")
+    lease_s: _Positive = Field(30.0, description="a claim not renewed this long is void (s)")
 
 
 class LogSettings(_Section):
@@ -141,7 +159,9 @@ class ModelRule(_Section):
     channels: tuple[str, ...] = Field(
         ("*",), description="channel names (wildcards allowed) or numbers from 0"
     )
-    model: str = Field("fast", description="name of a bundled model, or path of an .onnx file")
+    model: str = Field(
+        "fast", description="name of a bundled model, or path of an .onnx file or a zoo package"
+    )
     skip: bool = Field(False, description="leave these channels as they are")
 
 
@@ -186,7 +206,9 @@ class Settings(BaseSettings):
             "tiling": self.inference.tiling,
             "max_tile_mvoxel": self.inference.max_tile_mvoxel,
             "overlap_zyx": self.inference.overlap_zyx,
+            "block_zyx": self.inference.block_zyx,
             "percentiles": self.inference.percentiles,
+            "units": self.output.units,
         }
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
 
@@ -221,11 +243,21 @@ def load_settings(path: Path | None = None, flags: dict[str, Any] | None = None)
             model = rule.get("model") if isinstance(rule, dict) else None
             if isinstance(model, str) and _looks_like_path(model):
                 rule["model"] = str(path.resolve().parent / model)
+        journal = values.get("journal")
+        if isinstance(journal, dict) and isinstance(journal.get("folder"), str):
+            # Not where the program happens to be started, or a folder would get two journals.
+            journal["folder"] = str(path.resolve().parent / Path(journal["folder"]).expanduser())
     values = _merge(values, flags or {})
     try:
         return Settings(**values)
     except ValidationError as error:
         raise _explain(error, path) from None
+    except UnparsableError as error:
+        raise SettingsError(
+            f"an environment variable LIVE_RESTORE_... cannot be understood ({error})",
+            None,
+            "write its value as JSON, or unset it",
+        ) from None
 
 
 def _looks_like_path(model: str) -> bool:

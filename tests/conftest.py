@@ -3,16 +3,75 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
+
+_SHARED = "LIVE_RESTORE_SHARED"
+_LEAK_PATIENCE_S = 2.0
+_passed = pytest.StashKey[bool]()
 
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real stacks; tests that need it are skipped where it is absent."""
     default = Path(__file__).resolve().parents[2] / "shared" / "data"
-    folder = Path(os.environ.get("LIVE_RESTORE_SHARED", default))
+    folder = Path(os.environ.get(_SHARED, default))
     if not folder.is_dir():
-        pytest.skip(f"no real stacks in {folder} (LIVE_RESTORE_SHARED names the folder)")
+        pytest.skip(f"no real stacks in {folder} ({_SHARED} names the folder)")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def state_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test reads the settings or writes the journals of the person who runs it."""
+    folder = tmp_path_factory.mktemp("state")
+    for name in ("XDG_STATE_HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(folder))
+    for name in os.environ:
+        if name.startswith("LIVE_RESTORE_") and name != _SHARED:
+            monkeypatch.delenv(name)
+    return folder
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, Any, Any]:
+    """Remember whether the test itself passed, for the guard below."""
+    report = yield
+    if report.when == "call":
+        item.stash[_passed] = report.passed
+    return report
+
+
+@pytest.fixture(autouse=True)
+def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a passing test that leaves a thread or a child process alive."""
+    threads = set(threading.enumerate())
+    children = set(psutil.Process().children())
+    yield
+    if not request.node.stash.get(_passed, False):
+        return
+    deadline = time.monotonic() + _LEAK_PATIENCE_S
+    while left := leaked(threads, children):
+        if time.monotonic() > deadline:
+            pytest.fail(f"left alive: {', '.join(left)}")
+        time.sleep(0.02)
+
+
+def leaked(threads: set[threading.Thread], children: set[psutil.Process]) -> list[str]:
+    """Return the names of threads and child processes that were not there before."""
+    alive = [t.name for t in threading.enumerate() if t not in threads]
+    for child in set(psutil.Process().children()) - children:
+        try:
+            if child.status() != psutil.STATUS_ZOMBIE:
+                alive.append(f"process {child.pid}")
+        except psutil.NoSuchProcess:
+            continue
+    return alive

@@ -10,13 +10,15 @@ from numpy.typing import NDArray
 # Keeps the division finite for a flat stack; the constant of the reference implementation, so that
 # networks trained with it see exactly the numbers that they were trained on.
 _EPSILON = 1e-6
+_HISTOGRAM_PART = 2**22
 
 
 @dataclass(frozen=True)
 class IntensityScale:
     """The two grey values (ADU) that are 0 and 1 in network units.
 
-    ``normalised = (x - low) / (high - low + 1e-6)``, Chen et al. 2021, methods.
+    ``normalised = (x - low) / (high - low + 1e-6)``, Chen et al. 2021, methods. What float32 cannot
+    hold becomes infinite, without a warning: the caller looks for it.
     """
 
     low_adu: float
@@ -25,14 +27,16 @@ class IntensityScale:
     def normalise(self, adu: NDArray[np.generic]) -> NDArray[np.float32]:
         """Map grey values (any shape) to network units, float32."""
         factor = 1.0 / (self.high_adu - self.low_adu + _EPSILON)
-        out = np.asarray(adu, dtype=np.float32) - np.float32(self.low_adu)
-        out *= np.float32(factor)
+        with np.errstate(over="ignore", invalid="ignore"):
+            out = np.asarray(adu, dtype=np.float32) - np.float32(self.low_adu)
+            out *= np.float32(factor)
         return np.asarray(out, dtype=np.float32)
 
     def restore(self, normalised: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map network units (any shape) back to grey values (ADU), float32, in place."""
-        normalised *= np.float32(self.high_adu - self.low_adu + _EPSILON)
-        normalised += np.float32(self.low_adu)
+        with np.errstate(over="ignore", invalid="ignore"):
+            normalised *= np.float32(self.high_adu - self.low_adu + _EPSILON)
+            normalised += np.float32(self.low_adu)
         return normalised
 
 
@@ -55,9 +59,9 @@ def percentiles(values: NDArray[np.generic], ranks: tuple[float, ...]) -> tuple[
     (1.0, 2.5, 10.0)
     """
     if values.dtype not in (np.uint8, np.uint16):
-        return tuple(float(v) for v in np.percentile(values.astype(np.float64), ranks))
-    counts = np.bincount(values.ravel(), minlength=1)
-    cumulative = np.cumsum(counts)
+        copy = values.astype(np.float64)
+        return tuple(float(v) for v in np.percentile(copy, ranks, overwrite_input=True))
+    cumulative = np.cumsum(_histogram(values))
     found = []
     for rank in ranks:
         position = rank / 100.0 * (values.size - 1)
@@ -71,6 +75,16 @@ def percentiles(values: NDArray[np.generic], ranks: tuple[float, ...]) -> tuple[
         else:
             found.append(upper - (upper - lower) * (1 - weight))
     return tuple(float(v) for v in found)
+
+
+def _histogram(values: NDArray[np.generic]) -> NDArray[np.int64]:
+    """Count how often each grey value occurs."""
+    counts = np.zeros(np.iinfo(values.dtype).max + 1, np.int64)  # type: ignore[type-var]
+    flat = values.reshape(-1)
+    # bincount makes an int64 copy of what it is given: four to eight times a whole stack.
+    for start in range(0, flat.size, _HISTOGRAM_PART):
+        counts += np.bincount(flat[start : start + _HISTOGRAM_PART], minlength=counts.size)
+    return counts
 
 
 def scale_from_percentiles(

@@ -1,4 +1,4 @@
-"""Models: an ONNX file and its card, bundled or the user's own."""
+"""Models: an ONNX file and its card, bundled or the user's own, bare or in a zoo package."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from live_restore.errors import ModelError
+from live_restore.inference.bioimageio_package import is_package, read_package
 from live_restore.inference.card import CARD_KEY, ModelCard
 from live_restore.inference.sessions import OnnxSession, Session
 
@@ -46,7 +47,7 @@ def find_model(name_or_path: str) -> Path:
     if name_or_path in bundled:
         return bundled[name_or_path]
     path = Path(name_or_path)
-    if not path.is_file():
+    if not path.is_file() and not is_package(path):
         raise ModelError(
             "is neither a file nor a bundled model",
             name_or_path,
@@ -56,7 +57,7 @@ def find_model(name_or_path: str) -> Path:
 
 
 def load_model(path: Path, device: str = "auto", threads: int = 0) -> Model:
-    """Load a model onto a device.
+    """Load a model, an .onnx file or a BioImage Model Zoo package, onto a device.
 
     Raises
     ------
@@ -65,9 +66,13 @@ def load_model(path: Path, device: str = "auto", threads: int = 0) -> Model:
     DeviceError
         The device was asked for by name and does not work.
     """
-    content = _read(path)
+    content, package_card = read_package(path) if is_package(path) else (_read(path), None)
     session = OnnxSession(path, content, device, threads)
-    card = _card(path, session.metadata)
+    # A card inside the weights is the better witness: a package's description can be edited.
+    if package_card is not None and CARD_KEY not in session.metadata:
+        card = package_card
+    else:
+        card = _card(path, session.metadata)
     if card.input_channels != 1 or card.output_channels != 1:
         raise ModelError(
             f"maps {card.input_channels} channels to {card.output_channels}; "
@@ -96,7 +101,10 @@ def _card(path: Path, metadata: dict[str, str]) -> ModelCard:
         )
     try:
         return ModelCard.model_validate(json.loads(metadata[CARD_KEY]))
-    except (ValidationError, ValueError, RecursionError) as error:
-        raise ModelError(
-            f"has a damaged card ({str(error).splitlines()[0]})", path, "export it again"
-        ) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        why = f"{key}: {first['msg']}" if key else first["msg"]
+    except (ValueError, RecursionError) as error:
+        why = str(error)
+    raise ModelError(f"has a damaged card ({why})", path, "export it again")

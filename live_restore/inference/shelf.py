@@ -42,7 +42,7 @@ class Shelf:
                 model = load_model(
                     find_model(rule.model), settings.inference.device, settings.inference.threads
                 )
-                loaded[rule.model] = Restorer(model, settings.inference)
+                loaded[rule.model] = Restorer(model, settings.inference, settings.output.units)
             rules.append((rule, loaded[rule.model]))
         described = [
             (rule.channels, None if restorer is None else restorer.model.digest)

@@ -8,6 +8,7 @@ convolution has seen padding there.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -59,7 +60,7 @@ class TilePlan:
 def plan_tiles(
     stack_zyx: Shape, max_voxels: int, overlap_zyx: Shape, multiple_zyx: Shape
 ) -> TilePlan:
-    """Return the fewest tiles of at most ``max_voxels`` that cover a stack.
+    """Return few tiles of at most ``max_voxels`` that cover a stack.
 
     The whole stack is one tile where it fits: channel attention averages over a tile, so larger
     tiles are closer to what the network would do without them.
@@ -69,7 +70,8 @@ def plan_tiles(
     stack_zyx
         Shape of the stack, each at least 1.
     max_voxels
-        Largest tile. Exceeded only if tiles of 2 overlaps plus one multiple do not fit either.
+        Largest tile. Exceeded only where tiles just above 2 overlaps along every axis do not fit
+        either.
     overlap_zyx
         Least number of voxels that neighbours share.
     multiple_zyx
@@ -86,21 +88,31 @@ def plan_tiles(
     counts = [1, 1, 1]
 
     def tile_along(axis: int, count: int) -> int:
-        size = stack_zyx[axis] + (count - 1) * overlap_zyx[axis]
-        return _round_up(-(-size // count), multiple_zyx[axis])
+        size, overlap = stack_zyx[axis], overlap_zyx[axis]
+        if count == 1:
+            return _round_up(size, multiple_zyx[axis])
+        shared = -(-(size + (count - 1) * overlap) // count)
+        return _round_up(max(shared, 2 * overlap + 1), multiple_zyx[axis])
 
-    while int(np.prod([tile_along(a, counts[a]) for a in range(3)])) > max_voxels:
-        # Cut the axis whose tiles are longest; Z counts thrice, since stacks are flat and the
+    def count_for_smaller_tiles(axis: int) -> int | None:
+        smaller = tile_along(axis, counts[axis]) - multiple_zyx[axis]
+        overlap = overlap_zyx[axis]
+        if smaller <= 2 * overlap:
+            return None
+        return max(2, -(-(stack_zyx[axis] - overlap) // (smaller - overlap)))
+
+    while math.prod(tile_along(a, counts[a]) for a in range(3)) > max_voxels:
+        # Cut the axis whose tiles are longest; Z counts a third, since stacks are flat and the
         # overlap eats a larger part of it.
         candidates = [
-            (tile_along(axis, counts[axis]) / (3 if axis == 0 else 1), axis)
+            (tile_along(axis, counts[axis]) / (3 if axis == 0 else 1), axis, count)
             for axis in range(3)
-            if tile_along(axis, counts[axis] + 1) > 2 * overlap_zyx[axis]
-            and tile_along(axis, counts[axis] + 1) < tile_along(axis, counts[axis])
+            if (count := count_for_smaller_tiles(axis)) is not None
         ]
         if not candidates:
             break
-        counts[max(candidates)[1]] += 1
+        _, axis, count = max(candidates)
+        counts[axis] = count
     tile = tuple(tile_along(a, counts[a]) for a in range(3))
     padded = tuple(max(stack_zyx[a], tile[a]) for a in range(3))
     starts = tuple(_spread(padded[a], tile[a], counts[a]) for a in range(3))

@@ -18,9 +18,14 @@ from live_restore.stack import Dataset, StackKey, Volume
 SOFTWARE = "live-restore"
 """How the TIFF Software tag of every result begins; such files are never taken for input."""
 
-_TOKEN = re.compile(rb"live-restore [^\0(]{1,40}\(result ([0-9a-f]{16})\)")
+# With the NUL that ends a tag's text: no name inside the OME-XML can pass for the tag.
+_TOKEN = re.compile(rb"live-restore [^\0(]{1,40}\(result ([0-9a-f]{16})\)\0")
+# The tag lies before the pixels, behind an OME-XML that grows with the number of positions.
+_HEADER_BYTES = 4 * 2**20
 # Past this a classic TIFF's 32-bit offsets could overflow; the rest is room for headers.
 _CLASSIC_TIFF_BYTES = 2**32 - 2**25
+# A plane's directory, with room to spare.
+_DIRECTORY_BYTES = 512
 
 
 class OmeTiffWriter:
@@ -46,6 +51,13 @@ class OmeTiffWriter:
 
     def check(self, path: Path) -> None:
         """Read every stack back from ``path`` and compare; raises ``OutputError``."""
+        missing = [key for key in self._dataset.keys() if key not in self.checksums]  # noqa: SIM118
+        if missing:
+            raise OutputError(
+                f"lacks {len(missing)} of its stacks (first {missing[0]})",
+                path,
+                "please report it with the log file",
+            )
         shape = self._dataset.shape_zyx
         plane_bytes = shape[1] * shape[2] * self._dataset.dtype.itemsize
         with path.open("rb") as file:
@@ -89,7 +101,7 @@ def read_token(path: Path) -> str | None:
     """Return the identity of the result in ``path``, or ``None`` if it is not one of ours."""
     try:
         with path.open("rb") as file:
-            found = _TOKEN.search(file.read(64 * 1024))
+            found = _TOKEN.search(file.read(_HEADER_BYTES))
     except OSError:
         return None
     return found.group(1).decode() if found else None
@@ -108,7 +120,9 @@ def _shape(dataset: Dataset) -> tuple[int, ...]:
 def _lay_out(path: Path, dataset: Dataset, token: str) -> list[int]:
     import tifffile
 
+    planes = dataset.stack_count * dataset.shape_zyx[0]
     total = dataset.stack_count * dataset.stack_voxels * dataset.dtype.itemsize
+    total += planes * _DIRECTORY_BYTES
     with tifffile.TiffWriter(
         path, bigtiff=total > _CLASSIC_TIFF_BYTES, ome=True, byteorder="<"
     ) as tif:
@@ -138,7 +152,8 @@ def _metadata(dataset: Dataset, position: int) -> dict[str, Any]:
             metadata[f"PhysicalSize{axis}"] = size
             metadata[f"PhysicalSize{axis}Unit"] = "µm"
     if dataset.channel_names:
-        metadata["Channel"] = {"Name": [_xml_text(name) for name in dataset.channel_names]}
+        names = [dataset.channel_name(channel) for channel in range(dataset.channels)]
+        metadata["Channel"] = {"Name": [_xml_text(name) for name in names]}
     if dataset.time_increment_s is not None:
         metadata["TimeIncrement"] = dataset.time_increment_s
         metadata["TimeIncrementUnit"] = "s"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,9 @@ from pathlib import Path
 
 from live_restore.errors import OutputError
 from live_restore.outputs.naming import TEMPORARY_SUFFIX
+
+_WINDOWS = os.name == "nt"
+_PROCESS = re.compile(r"[0-9]{1,9}")
 
 
 @contextmanager
@@ -36,8 +40,9 @@ def publishing(final: Path, check: Callable[[Path], None] | None = None) -> Iter
     OutputError
         Anything that the disk refused, with what to do about it. The temporary file is removed.
     """
+    # Only the beginning of the name: the whole one may be as long as names can be.
     temporary = final.with_name(
-        f".{final.name}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
+        f".{final.name[:30]}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
     )
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -55,9 +60,12 @@ def publishing(final: Path, check: Callable[[Path], None] | None = None) -> Iter
 
 
 def publish_text(final: Path, text: str) -> None:
-    """Publish a small text file (UTF-8) atomically."""
+    """Publish a small text file (UTF-8) atomically.
+
+    What no UTF-8 can say (undecodable bytes of a file name) is written as JSON escapes it.
+    """
     with publishing(final) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def remove_leftovers(folder: Path) -> list[Path]:
@@ -67,7 +75,9 @@ def remove_leftovers(folder: Path) -> list[Path]:
     removed = []
     for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
         owner = path.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")[2].partition("-")[0]
-        if owner.isdigit() and (int(owner) == os.getpid() or not psutil.pid_exists(int(owner))):
+        if not _PROCESS.fullmatch(owner):
+            continue
+        if int(owner) == os.getpid() or not psutil.pid_exists(int(owner)):
             with contextlib.suppress(OSError):
                 path.unlink()
                 removed.append(path)
@@ -85,6 +95,10 @@ def _sync_folder(folder: Path) -> None:
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        # Some network file systems cannot; the file itself is safe, and its name is published.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF):
+            raise
     finally:
         os.close(handle)
 
@@ -96,7 +110,7 @@ def _replace(temporary: Path, final: Path) -> None:
             temporary.replace(final)
             return
         except PermissionError:
-            if os.name != "nt":
+            if not _WINDOWS:
                 raise
             time.sleep(wait_s)
     temporary.replace(final)
@@ -111,4 +125,6 @@ def _remedy(error: OSError) -> str:
         return "free some space on that disk; it will be tried again"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "make its folder writable, or set output.template to another; it will be tried again"
+    if error.errno == errno.ENAMETOOLONG:
+        return "shorten the raw file's name"
     return "check that disk; it will be tried again"

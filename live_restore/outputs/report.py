@@ -54,15 +54,21 @@ def image_statistics(volume: Volume) -> dict[str, float]:
 
 @dataclass
 class Report:
-    """Collects the report of one result while its stacks are written."""
+    """Collects the report of one result while its stacks are written.
+
+    ``warnings`` are about its stacks; ``device_warnings`` hold for every result of a run, and are
+    told on the screen once.
+    """
 
     dataset: Dataset
     recipe: str
     settings_digest: str
     result_name: str
+    units: str = "camera"
     stacks: list[dict[str, Any]] = field(default_factory=list)
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    device_warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
     def add(self, outcome: StackOutcome, channel_name: str) -> None:
@@ -107,8 +113,8 @@ class Report:
             "device": asdict(model.session.device),
         }
         warning = model.session.device.warning
-        if warning and warning not in self.warnings:
-            self.warnings.append(warning)
+        if warning and warning not in self.device_warnings:
+            self.device_warnings.append(warning)
 
     def _count(self, stage: str, seconds: float) -> None:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
@@ -140,11 +146,12 @@ class Report:
                     "notes": list(dataset.notes),
                 },
                 "result": self.result_name,
+                "units": self.units,
                 "recipe": self.recipe,
                 "settings_digest": self.settings_digest,
                 "models": self.models,
                 "seconds": {k: round(v, 4) for k, v in {**self.seconds, **times}.items()},
-                "warnings": self.warnings,
+                "warnings": [*self.device_warnings, *self.warnings],
                 "stacks": self.stacks,
             },
             indent=1,

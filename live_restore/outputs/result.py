@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
+
+import numpy as np
 
 from live_restore.errors import OutputError
 from live_restore.outputs.naming import candidates, report_path
 from live_restore.outputs.ome_tiff import OmeTiffWriter, read_token, writing_ome_tiff
 from live_restore.outputs.publish import publish_text, publishing
-from live_restore.outputs.report import Report, StackOutcome
+from live_restore.outputs.report import REPORT_FORMAT, Report, StackOutcome
 from live_restore.stack import Dataset
 
 
@@ -34,7 +37,8 @@ def choose_result(source: Path, template: str, model_name: str, recipe: str) -> 
     """Return the path for the result of ``source`` by ``recipe``, and its token.
 
     A name is taken if it is free, or holds an earlier result of the same file and recipe. Results
-    of other recipes, and files of anybody else, are never overwritten.
+    of other recipes, and files of anybody else, are never overwritten; nor is a file of anybody
+    else that has the name of the report.
 
     Raises
     ------
@@ -46,7 +50,8 @@ def choose_result(source: Path, template: str, model_name: str, recipe: str) -> 
         if path == source:
             tried.append(path)
             continue
-        if not path.exists() or read_token(path) == token:
+        free = not path.exists() or read_token(path) == token
+        if free and _report_name_is_ours(report_path(path)):
             return path, token
         tried.append(path)
     raise OutputError(
@@ -54,6 +59,17 @@ def choose_result(source: Path, template: str, model_name: str, recipe: str) -> 
         tried[0],
         "move that file away, or set output.template to another folder",
     )
+
+
+def _report_name_is_ours(path: Path) -> bool:
+    """Return whether there is nothing at ``path``, or a report."""
+    try:
+        with path.open("rb") as file:
+            return REPORT_FORMAT.encode() in file.read(200)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
 
 
 def is_current(image: Path, dataset: Dataset, token: str) -> bool:
@@ -75,6 +91,7 @@ def publish_result(
     model_name: str,
     recipe: str,
     settings_digest: str,
+    units: Literal["camera", "network"] = "camera",
 ) -> Published:
     """Write every outcome as it comes and publish image and report.
 
@@ -88,6 +105,8 @@ def publish_result(
         For the name of the result.
     recipe, settings_digest
         Go into the report.
+    units
+        Of the outcomes; network units are written as float32.
 
     Raises
     ------
@@ -95,12 +114,13 @@ def publish_result(
         The disk refused, or what was read back differs from what was written.
     """
     image, token = choose_result(dataset.path, template, model_name, recipe)
-    report = Report(dataset, recipe, settings_digest, image.name)
+    written = replace(dataset, dtype=np.dtype(np.float32)) if units == "network" else dataset
+    report = Report(dataset, recipe, settings_digest, image.name, units)
     writing_s = 0.0
     writers: list[OmeTiffWriter] = []
     # A report of an earlier result must not stand beside a newer image, whatever happens between.
     with publishing(image, check=lambda path: writers[0].check(path)) as temporary:
-        with writing_ome_tiff(temporary, dataset, token) as writer:
+        with writing_ome_tiff(temporary, written, token) as writer:
             writers.append(writer)
             for outcome in outcomes:
                 began = time.perf_counter()

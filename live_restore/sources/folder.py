@@ -7,6 +7,7 @@ more than say where to look first.
 
 from __future__ import annotations
 
+import math
 import os
 import stat
 import threading
@@ -47,6 +48,17 @@ class _Candidate:
     evidence: Arriving | Complete | None = None
     told: str = ""
     changes: int = 0
+    busy_since: float | None = None
+    not_before: float = -math.inf
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A file as it was found at one moment (monotonic s)."""
+
+    path: Path
+    fingerprint: Fingerprint
+    at: float
 
 
 class FolderSource:
@@ -63,7 +75,9 @@ class FolderSource:
     settings
         Sections ``watch``, ``files`` and ``output`` are used.
     on_bad
-        Called with FAILED or REFUSED when a file turns out to be damaged or no stack.
+        Called with the file and FAILED or REFUSED when it turns out to be damaged or no stack.
+    clock
+        The time (monotonic s).
     """
 
     def __init__(
@@ -72,30 +86,32 @@ class FolderSource:
         formats: Sequence[Format],
         journal: Journal,
         settings: Settings,
-        on_bad: Callable[[State], None] = lambda _: None,
+        on_bad: Callable[[Path, State], None] = lambda _, __: None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._root = root
         self._on_bad = on_bad
+        self._clock = clock
         self._formats = formats
         self._journal = journal
         self._settings = settings
         self._output_folder = output_folder_name(settings.output.template)
         self._candidates: dict[Path, _Candidate] = {}
-        self._settled: dict[Path, Fingerprint] = {
-            entry.source: entry.fingerprint
-            for entry in journal.entries()
-            if entry.state not in (State.ARRIVING, State.INCOMPLETE)
-        }
-        self._stalled: dict[Path, Fingerprint] = {
-            entry.source: entry.fingerprint
-            for entry in journal.entries()
-            if entry.state is State.INCOMPLETE
-        }
+        self._settled: dict[Path, Fingerprint] = {}
+        self._stalled: dict[Path, Fingerprint] = {}
+        for entry in journal.entries():
+            if entry.state is State.INCOMPLETE:
+                # Looked into again, since settings may say otherwise now; its long quiet counts.
+                self._candidates[entry.source] = _Candidate(entry.fingerprint, -math.inf)
+            elif entry.state is State.ARRIVING:
+                self._candidates[entry.source] = _Candidate(entry.fingerprint, clock())
+            else:
+                self._settled[entry.source] = entry.fingerprint
         self._hints: set[Path] = set()
         self._hint_lock = threading.Lock()
         self._wake = threading.Event()
-        self._next_scan = 0.0
-        self._unreadable_folders: set[Path] = set()
+        self._next_scan = -math.inf
+        self._unreadable: set[Path] = set()
 
     def hint(self, path: Path) -> None:
         """Something may have happened to ``path``."""
@@ -114,50 +130,54 @@ class FolderSource:
     def undecided(self) -> int:
         """Return how many files have only been quiet for too short a time to decide about.
 
-        Files known to lack planes, or that keep changing, are not among them.
+        Files known to lack planes, that keep changing, or that cannot be opened for a while, are
+        not among them.
         """
-        return sum(
-            1
-            for c in self._candidates.values()
-            if c.changes < 2
-            and (c.evidence is None or isinstance(c.evidence, Complete))
-            and not (isinstance(c.evidence, Complete) and c.evidence.blank_planes)
-        )
+        return sum(1 for c in self._candidates.values() if self._is_undecided(c))
+
+    def _is_undecided(self, candidate: _Candidate) -> bool:
+        if candidate.changes >= 2:
+            return False
+        if candidate.busy_since is not None:
+            return self._clock() - candidate.busy_since < self._settings.watch.quiet_s
+        if isinstance(candidate.evidence, Complete):
+            return not candidate.evidence.blank_planes
+        return candidate.evidence is None
 
     def poll(self) -> float:
         """Look once and return when to look again (s from now)."""
         self._wake.clear()
-        now = time.monotonic()
-        if now >= self._next_scan:
-            began = time.monotonic()
-            self._scan(now)
-            took = time.monotonic() - began
+        began = self._clock()
+        if began >= self._next_scan:
+            self._scan()
+            took = self._clock() - began
             # A scan of a huge or slow tree must not become all that this program does.
-            self._next_scan = now + max(self._settings.watch.scan_interval_s, 20 * took)
+            self._next_scan = began + max(self._settings.watch.scan_interval_s, 20 * took)
         with self._hint_lock:
             hints, self._hints = self._hints, set()
         for path in [*hints, *(self._root / p for p in list(self._candidates))]:
-            self._look(path, now)
-        until_scan = max(0.0, self._next_scan - time.monotonic())
+            self._look(path)
+        until_scan = max(0.0, self._next_scan - self._clock())
         return min(until_scan, _ARRIVING_POLL_S) if self._candidates else until_scan
 
     # Finding ----------------------------------------------------------------------------------
 
-    def _scan(self, now: float) -> None:
-        found = sorted(self._files(self._root), key=lambda item: (item[1].mtime_ns, item[0]))
-        for path, fingerprint in found:
-            self._observe(path.relative_to(self._root), fingerprint, now)
-        present = {path.relative_to(self._root) for path, _ in found}
+    def _scan(self) -> None:
+        found = sorted(self._files(self._root), key=lambda f: (f.fingerprint.mtime_ns, f.path))
+        for seen in found:
+            self._observe(seen)
+        present = {seen.path.relative_to(self._root) for seen in found}
         for source in [s for s in self._candidates if s not in present]:
             self._gone(source)
 
-    def _files(self, folder: Path) -> Iterator[tuple[Path, Fingerprint]]:
+    def _files(self, folder: Path) -> Iterator[_Seen]:
         try:
-            entries = list(os.scandir(folder))
+            with os.scandir(folder) as listing:
+                entries = list(listing)
         except OSError as error:
             self._say_unreadable(folder, error)
             return
-        self._unreadable_folders.discard(folder)
+        self._unreadable.discard(folder)
         for entry in entries:
             path = folder / entry.name
             try:
@@ -165,18 +185,20 @@ class FolderSource:
                     if self._settings.watch.recursive and self._is_input_folder(path):
                         yield from self._files(path)
                 elif entry.is_file(follow_symlinks=False) and self._is_input_name(path):
-                    status = entry.stat(follow_symlinks=False)
-                    yield path, Fingerprint(status.st_size, status.st_mtime_ns)
+                    yield self._seen(path, entry.stat(follow_symlinks=False))
             except FileNotFoundError:
                 continue  # vanished since the folder was listed: not there any more
+            except OSError as error:  # a folder that may be listed but not entered
+                self._say_unreadable(path, error)
 
-    def _say_unreadable(self, folder: Path, error: OSError) -> None:
-        if folder == self._root or folder not in self._unreadable_folders:
-            reason = error.strerror or str(error)
-            if folder not in self._unreadable_folders:
-                log.warning("folder cannot be listed; it is tried at every scan",
-                            folder=str(folder), reason=reason)  # fmt: skip
-            self._unreadable_folders.add(folder)
+    def _seen(self, path: Path, status: os.stat_result) -> _Seen:
+        return _Seen(path, Fingerprint(status.st_size, status.st_mtime_ns), self._clock())
+
+    def _say_unreadable(self, path: Path, error: OSError) -> None:
+        if path not in self._unreadable:
+            self._unreadable.add(path)
+            log.warning("cannot be looked into; it is tried at every scan",
+                        folder=str(path), reason=error.strerror or str(error))  # fmt: skip
 
     def _is_input_folder(self, folder: Path) -> bool:
         return not folder.name.startswith(".") and folder.name != self._output_folder
@@ -188,7 +210,7 @@ class FolderSource:
             and format_for(path, self._formats) is not None
         )
 
-    def _look(self, path: Path, now: float) -> None:
+    def _look(self, path: Path) -> None:
         """Look at one path that an event or an open question named."""
         try:
             source = path.relative_to(self._root)
@@ -201,30 +223,31 @@ class FolderSource:
                 self._gone(source)
             return
         folders = [self._root.joinpath(*source.parts[:i]) for i in range(1, len(source.parts))]
-        if not all(self._is_input_folder(f) for f in folders):
+        if not all(self._is_input_folder(f) and not f.is_symlink() for f in folders):
             return
         if stat.S_ISDIR(status.st_mode):
             if self._settings.watch.recursive and self._is_input_folder(path):
-                for inner, fingerprint in self._files(path):
-                    self._observe(inner.relative_to(self._root), fingerprint, now)
+                for seen in self._files(path):
+                    self._observe(seen)
         elif stat.S_ISREG(status.st_mode) and self._is_input_name(path):
-            self._observe(source, Fingerprint(status.st_size, status.st_mtime_ns), now)
+            self._observe(self._seen(path, status))
 
     # Deciding ---------------------------------------------------------------------------------
 
-    def _observe(self, source: Path, fingerprint: Fingerprint, now: float) -> None:
+    def _observe(self, seen: _Seen) -> None:
+        source, fingerprint = seen.path.relative_to(self._root), seen.fingerprint
         if self._settled.get(source) == fingerprint or self._stalled.get(source) == fingerprint:
             return
         candidate = self._candidates.get(source)
         if candidate is None:
-            candidate = self._candidates[source] = _Candidate(fingerprint, now)
+            candidate = self._candidates[source] = _Candidate(fingerprint, seen.at)
         elif candidate.fingerprint != fingerprint:
-            candidate.fingerprint, candidate.unchanged_since = fingerprint, now
-            candidate.evidence = None
+            candidate.fingerprint, candidate.unchanged_since = fingerprint, seen.at
+            candidate.evidence, candidate.busy_since = None, None
             candidate.changes += 1
             self._tell(source, candidate, "being written")
-        quiet_s = now - candidate.unchanged_since
-        if quiet_s < self._settings.watch.settle_s:
+        quiet_s = seen.at - candidate.unchanged_since
+        if quiet_s < self._settings.watch.settle_s or seen.at < candidate.not_before:
             return
         if candidate.evidence is None and not self._inspect(source, candidate, quiet_s):
             return
@@ -253,6 +276,10 @@ class FolderSource:
             self._gone(source)
             return False
         except StackBusyError as error:
+            now = self._clock()
+            candidate.busy_since = now if candidate.busy_since is None else candidate.busy_since
+            # Whoever holds it must not be bothered ten times a second.
+            candidate.not_before = now + self._settings.watch.scan_interval_s
             self._tell(source, candidate, error.reason)
             return False
         except StackRefusedError as error:
@@ -272,7 +299,7 @@ class FolderSource:
             return False
         if isinstance(evidence, Complete) and evidence.dataset.fingerprint != candidate.fingerprint:
             return False  # changed while it was looked into; the next look begins anew
-        candidate.evidence = evidence
+        candidate.evidence, candidate.busy_since = evidence, None
         return True
 
     def _settle(
@@ -282,7 +309,7 @@ class FolderSource:
         self._settled[source] = candidate.fingerprint
         del self._candidates[source]
         if state in (State.REFUSED, State.FAILED):
-            self._on_bad(state)
+            self._on_bad(source, state)
             log.warning(state.value, stack_key=str(source), reason=reason)
         else:
             log.info("complete", stack_key=str(source), stacks=stacks)
@@ -321,6 +348,8 @@ def watch_events(root: Path, recursive: bool, hint: Callable[[Path], None]) -> C
         def on_any_event(self, event: FileSystemEvent) -> None:
             if event.event_type in ("opened", "closed_no_write", "deleted"):
                 return
+            if event.is_directory and event.event_type == "modified":
+                return  # sent beside the event of every file in it; would cost a scan each
             hint(Path(os.fsdecode(event.dest_path or event.src_path)))
 
     observer = Observer()
@@ -328,6 +357,7 @@ def watch_events(root: Path, recursive: bool, hint: Callable[[Path], None]) -> C
         observer.schedule(_Waker(), str(root), recursive=recursive)
         observer.start()
     except OSError as error:
+        observer.stop()  # it may have started a thread before it gave up
         raise LiveRestoreError(
             f"file events are not available ({error.strerror or error})",
             root,

@@ -120,9 +120,11 @@ def _copy_slowly(folder: Path, seconds_each: float, seed: int, files: list[Path]
         pieces = [content[a:b] for a, b in zip([0, *cuts], [*cuts, len(content)], strict=True)]
         with (folder / source.name).open("wb") as target:
             for piece in pieces:
+                # Before the piece: this process ends with its last byte, so that its end tells when
+                # a result would be too early.
+                time.sleep(seconds_each / len(pieces) * rng.uniform(0.2, 1.8))
                 target.write(piece)
                 target.flush()
-                time.sleep(seconds_each / len(pieces) * rng.uniform(0.2, 1.8))
 
 
 if __name__ == "__main__":

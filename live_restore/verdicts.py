@@ -1,0 +1,165 @@
+"""How a claimed file ends: verdict into the journal, word to the display, and what waits anew."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from live_restore.errors import (
+    LiveRestoreError,
+    OutputError,
+    StackBusyError,
+    StackChangedError,
+    StackIncompleteError,
+    StackRefusedError,
+)
+from live_restore.inference.restorer import CancelledError
+from live_restore.journal import Entry, Journal, State
+from live_restore.outputs.result import Published
+from live_restore.progress import Progress
+from live_restore.stack import Dataset
+
+log = structlog.get_logger()
+
+_LONGEST_RETRY_S = 300.0
+
+
+class Deferrals:
+    """Files that the disk refused, and when to try each of them again.
+
+    Parameters
+    ----------
+    first_s
+        The first wait (s); it doubles each time, up to five minutes.
+    retry
+        Whether to try again at all.
+    """
+
+    def __init__(self, first_s: float, *, retry: bool) -> None:
+        self.retry = retry
+        self._first_s = first_s
+        self._until: dict[Path, float] = {}
+        self._wait_s: dict[Path, float] = {}
+
+    def __contains__(self, source: Path) -> bool:
+        return source in self._until
+
+    def add(self, source: Path) -> None:
+        """Put a file off, longer than the last time."""
+        wait_s = min(_LONGEST_RETRY_S, 2 * self._wait_s.get(source, self._first_s / 2))
+        self._wait_s[source] = wait_s
+        self._until[source] = time.monotonic() + wait_s if self.retry else float("inf")
+
+    def remove(self, source: Path) -> None:
+        """Forget a file that has come to an end."""
+        self._until.pop(source, None)
+        self._wait_s.pop(source, None)
+
+    def not_yet(self) -> frozenset[Path]:
+        """Return the files whose time has not come."""
+        now = time.monotonic()
+        return frozenset(s for s, until in list(self._until.items()) if until > now)
+
+    def next_in_s(self) -> float:
+        """Return when to look again (s from now), at most a second."""
+        now = time.monotonic()
+        return min([*(u - now for u in list(self._until.values()) if u > now), 1.0])
+
+
+class Verdicts:
+    """Ends claims.
+
+    Parameters
+    ----------
+    journal, progress
+        Where verdicts go.
+    deferrals
+        What the disk refused is added to them.
+    reconsider
+        Called with a source that changed between being found and being read.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        progress: Progress,
+        deferrals: Deferrals,
+        reconsider: Callable[[Path], None],
+    ) -> None:
+        self._journal = journal
+        self._progress = progress
+        self._deferrals = deferrals
+        self._reconsider = reconsider
+
+    def already_restored(self, entry: Entry, image: Path) -> None:
+        """The result was there before; nothing had to be done."""
+        self._journal.finish(entry, State.DONE, result=str(image))
+        self._deferrals.remove(entry.source)
+        self._progress.already_restored(entry.source)
+        log.info("already restored", stack_key=str(entry.source), result=str(image))
+
+    def good(self, entry: Entry, dataset: Dataset, published: Published) -> None:
+        """The result is safely on disk."""
+        self._journal.finish(entry, State.DONE, result=str(published.image))
+        self._deferrals.remove(entry.source)
+        network_s = published.seconds.get("network", 0.0)
+        self._progress.restored(
+            entry.source,
+            dataset.stack_count,
+            dataset.stack_count * dataset.stack_voxels,
+            network_s,
+            published.delay_s,
+        )
+        for warning in published.warnings:
+            self._progress.warn(f"{entry.source}: {warning}")
+        log.info(
+            "restored",
+            stack_key=str(entry.source),
+            result=str(published.image),
+            stacks=dataset.stack_count,
+            delay_s=round(published.delay_s, 2),
+            network_s=round(network_s, 2),
+            warnings=len(published.warnings),
+        )
+
+    def bad(self, entry: Entry, error: BaseException) -> None:
+        """There is no result, because of ``error``."""
+        if isinstance(error, CancelledError):
+            self._journal.give_back(entry, "given back when the program stopped")
+            log.info("given back", stack_key=str(entry.source))
+            return
+        reason = (
+            error.reason
+            if isinstance(error, LiveRestoreError)
+            else f"unexpected {type(error).__name__}: {error}; please report it with the log file"
+        )
+        if isinstance(error, (OutputError, StackBusyError)):
+            self._put_off(entry, reason)
+        else:
+            self._deferrals.remove(entry.source)
+            self._end_for_good(entry, error, reason)
+        self._progress.warn(f"{entry.source}: {reason}")
+        trace = None if isinstance(error, LiveRestoreError) else error
+        log.error("not restored", stack_key=str(entry.source), reason=reason, exc_info=trace)
+
+    def _put_off(self, entry: Entry, reason: str) -> None:
+        # Put off before it is given back, or the reader could claim it in between.
+        self._deferrals.add(entry.source)
+        self._journal.give_back(entry, reason)
+        if not self._deferrals.retry:
+            self._progress.failed(entry.source)
+
+    def _end_for_good(self, entry: Entry, error: BaseException, reason: str) -> None:
+        if isinstance(error, StackRefusedError):
+            self._journal.finish(entry, State.REFUSED, reason=reason)
+            self._progress.refused(entry.source)
+            return
+        self._progress.failed(entry.source)
+        if isinstance(error, (StackChangedError, StackIncompleteError)):
+            self._journal.lose(entry, reason)
+            self._reconsider(entry.source)
+        else:
+            self._journal.finish(entry, State.FAILED, reason=reason)

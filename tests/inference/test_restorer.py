@@ -1,0 +1,155 @@
+"""The restorer: camera units in and out, whatever the stack looks like."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from live_restore.errors import InferenceError, StackRefusedError
+from live_restore.inference.model import find_model, load_model
+from live_restore.inference.restorer import CancelledError, Restorer, to_dtype
+from live_restore.settings import load_settings
+from tests.support.fakes import FakeSession, Floats, fake_restorer, halve
+
+
+def same(tile: Floats) -> Floats:
+    return tile
+
+
+def stack(shape: tuple[int, ...] = (4, 20, 24), dtype: str = "uint16") -> np.ndarray:
+    return np.random.default_rng(5).integers(1, 250, shape).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+@pytest.mark.parametrize("shape", [(2, 3, 5), (7, 31, 33), (3, 1, 64), (16, 64, 64)])
+def test_a_network_that_does_nothing_changes_nothing(shape: tuple[int, ...], dtype: str) -> None:
+    raw = stack(shape, dtype)
+    before = raw.copy()
+    restorer = fake_restorer(
+        same, {"max_tile_mvoxel": 0.004}, shape_multiple_zyx=(1, 2, 4), overlap_zyx=(1, 4, 4)
+    )
+    restored = restorer.restore(raw)
+    assert restored.volume.dtype == raw.dtype
+    assert restored.volume.shape == raw.shape
+    assert restored.volume.flags.c_contiguous
+    np.testing.assert_allclose(restored.volume, raw, rtol=1e-4)
+    assert np.array_equal(raw, before)
+    assert restored.clipped_voxels == 0
+    assert restored.warnings == ()
+    assert set(restored.seconds) == {"normalise", "network", "finish"}
+
+
+@given(hnp.arrays(np.uint16, st.just((2, 4, 4))))
+@settings(max_examples=80, deadline=None)
+def test_any_integers_come_back(raw: np.ndarray) -> None:
+    if raw.min() == raw.max():
+        with pytest.raises(StackRefusedError):
+            fake_restorer(same).restore(raw)
+        return
+    np.testing.assert_allclose(
+        fake_restorer(same).restore(raw).volume.astype(int), raw.astype(int), atol=1
+    )
+
+
+def test_tiles_are_counted_and_have_one_shape() -> None:
+    restorer = fake_restorer(same, {"max_tile_mvoxel": 0.001}, overlap_zyx=(1, 2, 2))
+    restored = restorer.restore(stack())
+    session = restorer.model.session
+    assert isinstance(session, FakeSession)
+    assert set(session.shapes) == {(1, 1, *restored.tile_zyx)}
+    assert len(session.shapes) == restored.tile_count > 1
+
+
+@pytest.mark.parametrize("value", [0, 7, 255])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_a_constant_stack_is_refused(value: int, dtype: str) -> None:
+    with pytest.raises(StackRefusedError, match=f"constant .every voxel is {value}"):
+        fake_restorer().restore(np.full((3, 4, 5), value, dtype))
+
+
+def test_a_sparse_stack_whose_percentiles_are_equal() -> None:
+    raw = np.full((10, 40, 40), 100, np.uint16)
+    raw[5, 20, 20] = 5000  # less than 0.1 % of the voxels
+    restored = fake_restorer(same).restore(raw)
+    assert np.array_equal(restored.volume, raw)
+    assert (restored.scale.low_adu, restored.scale.high_adu) == (100, 5000)
+    assert "percentiles" in restored.warnings[0]
+
+
+def test_clipping_is_counted() -> None:
+    raw = stack((2, 8, 8), "uint8")
+    restored = fake_restorer(lambda tile: np.where(tile > 0.5, 1e3, tile)).restore(raw)
+    scale = restored.scale
+    bright = int((scale.normalise(raw) > 0.5).sum())
+    assert restored.clipped_voxels == bright > 0
+    assert restored.volume.max() == 255
+    dark = fake_restorer(lambda tile: tile - 1e4).restore(raw)
+    assert dark.clipped_voxels == raw.size
+    assert not dark.volume.any()
+
+
+def test_floats_are_not_clipped() -> None:
+    values = np.array([-1e9, 0.5, 1e9], np.float32)
+    volume, clipped = to_dtype(values, np.dtype(np.float32))
+    assert (volume.tolist(), clipped) == (values.tolist(), 0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_never_a_result(bad: float) -> None:
+    def spoil(tile: Floats) -> Floats:
+        out = tile.copy()
+        out[0, 0, -1, -1, -1] = bad
+        return out
+
+    for dtype in ("uint16", "float32"):
+        with pytest.raises(InferenceError, match="not finite"):
+            fake_restorer(spoil).restore(stack(dtype=dtype))
+
+
+def test_overflow_on_the_way_back_is_never_a_result() -> None:
+    raw = np.array([-3e38, 0, 3e38], np.float32).reshape(1, 1, 3)
+    with pytest.raises(InferenceError, match="not finite"):
+        fake_restorer(lambda tile: tile + 1).restore(raw)
+
+
+@pytest.mark.parametrize("scale", [2, 0.5])
+@pytest.mark.parametrize("max_tile_mvoxel", [2.0, 0.001])
+def test_an_output_of_another_shape_is_no_result(scale: float, max_tile_mvoxel: float) -> None:
+    def resize(tile: Floats) -> Floats:
+        return np.resize(tile, (1, 1, *tile.shape[2:4], int(tile.shape[4] * scale)))
+
+    with pytest.raises(InferenceError, match="whose output has the shape of its input"):
+        fake_restorer(resize, {"max_tile_mvoxel": max_tile_mvoxel}).restore(stack())
+
+
+def test_it_stops_between_tiles() -> None:
+    restorer = fake_restorer(same, {"max_tile_mvoxel": 0.001}, overlap_zyx=(1, 2, 2))
+    session = restorer.model.session
+    assert isinstance(session, FakeSession)
+    with pytest.raises(CancelledError):
+        restorer.restore(stack(), lambda: len(session.shapes) >= 2)
+    assert len(session.shapes) == 2
+
+
+def test_settings_override_the_card() -> None:
+    raw = stack()
+    by_card = fake_restorer(same, percentiles=(10, 90)).restore(raw)
+    assert (by_card.scale.low_adu, by_card.scale.high_adu) == tuple(np.percentile(raw, (10, 90)))
+    by_settings = fake_restorer(same, {"percentiles": [0, 100]}, percentiles=(10, 90)).restore(raw)
+    assert (by_settings.scale.low_adu, by_settings.scale.high_adu) == (raw.min(), raw.max())
+
+
+def test_the_same_stack_gives_the_same_result() -> None:
+    restorer = fake_restorer(halve, {"max_tile_mvoxel": 0.001}, overlap_zyx=(1, 2, 2))
+    assert np.array_equal(restorer.restore(stack()).volume, restorer.restore(stack()).volume)
+
+
+def test_the_bundled_model_restores_odd_shapes() -> None:
+    restorer = Restorer(load_model(find_model("fast"), "cpu", 1), load_settings().inference)
+    raw = stack((5, 31, 33))
+    restored = restorer.restore(raw)
+    assert (restored.volume.shape, restored.volume.dtype) == (raw.shape, raw.dtype)
+    assert not np.array_equal(restored.volume, raw)

@@ -1,0 +1,481 @@
+"""The folder source on real folders, with a clock that only the test moves."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from live_restore.errors import LiveRestoreError, StackBusyError
+from live_restore.formats.base import Arriving, Complete
+from live_restore.formats.tiff import TiffFormat
+from live_restore.journal import State
+from live_restore.sources import folder as folder_module
+from live_restore.sources.folder import watch_events
+from tests.support.processes import wait_for
+from tests.support.watched import Scene, stack
+
+posix = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX file system")
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    root = tmp_path / "watched"
+    root.mkdir()
+    made = Scene(root, tmp_path / "state" / "j.sqlite")
+    yield made
+    made.journal.close()
+
+
+W, A, F, R = State.WAITING, State.ARRIVING, State.FAILED, State.REFUSED
+INCOMPLETE = State.INCOMPLETE
+
+
+def test_complete_stacks_are_named_in_order_of_their_last_write(scene: Scene) -> None:
+    for age, name in enumerate(["b.tif", "a.tif", "sub/deep/c.tif"]):
+        path = stack(scene.root / name)
+        os.utime(path, (1e9 + age, 1e9 + age))
+    scene.settle()
+    assert [e.source.as_posix() for e in scene.journal.entries()] == [
+        "b.tif", "a.tif", "sub/deep/c.tif",
+    ]  # fmt: skip
+    assert set(scene.states().values()) == {W}
+    assert scene.source.unsettled() == 0
+
+
+def test_sub_folders_can_be_left_out(scene: Scene) -> None:
+    scene.restart(watch={"recursive": False})
+    stack(scene.root / "a.tif")
+    stack(scene.root / "sub" / "b.tif")
+    scene.settle()
+    scene.source.hint(scene.root / "sub")
+    scene.settle()
+    assert scene.states() == {"a.tif": W}
+
+
+def test_what_is_no_input_is_not_looked_at(scene: Scene) -> None:
+    for name in (".hidden.tif", "notes.txt", ".git/a.tif", "restored/a.ome.tif",
+                 "sub/restored/b.tif", ".a.tif.1-2.live-restore-part"):  # fmt: skip
+        stack(scene.root / name)
+        scene.source.hint(scene.root / name)
+    scene.source.hint(scene.root.parent / "outside.tif")
+    scene.source.hint(scene.root / "restored")
+    scene.source.hint(scene.root / ".git")
+    scene.settle()
+    assert scene.states() == {}
+
+
+@posix
+def test_links_pipes_and_folders_are_left_alone(scene: Scene) -> None:
+    outside = stack(scene.root.parent / "outside.tif")
+    (scene.root / "link.tif").symlink_to(outside)
+    (scene.root / "loop").symlink_to(scene.root)
+    (scene.root / "dangling.tif").symlink_to(scene.root / "absent")
+    os.mkfifo(scene.root / "pipe.tif")
+    (scene.root / "folder.tif").mkdir()
+    stack(scene.root / "folder.tif" / "a.tif")
+    for path in scene.root.iterdir():
+        scene.source.hint(path)
+    scene.source.hint(scene.root / "loop" / "folder.tif" / "a.tif")
+    scene.poll()
+    scene.poll(0.3)
+    scene.settle()
+    assert scene.states() == {"folder.tif/a.tif": W}
+
+
+def test_own_results_are_never_inputs(scene: Scene) -> None:
+    image = np.ones((3, 8, 8), np.uint16)
+    software = "live-restore 1.0 (result 0123456789abcdef)"
+    tifffile.imwrite(scene.root / "copied.tif", image, photometric="minisblack", software=software)
+    scene.settle()
+    assert scene.states() == {}
+    assert scene.source.unsettled() == 0
+
+
+def test_bad_files_are_named_and_told(scene: Scene) -> None:
+    (scene.root / "text.tif").write_text("this is no image at all")
+    tifffile.imwrite(scene.root / "flat.tif", np.ones((8, 8), np.uint16))
+    stack(scene.root / "good.tif")
+    scene.settle()
+    assert scene.states() == {"text.tif": F, "flat.tif": R, "good.tif": W}
+    assert sorted(scene.bad) == [(Path("flat.tif"), R), (Path("text.tif"), F)]
+    assert scene.entry("flat.tif").reason
+    scene.restart()
+    scene.settle()
+    assert len(scene.bad) == 2
+
+
+def test_nothing_is_decided_before_it_has_settled(scene: Scene) -> None:
+    stack(scene.root / "a.tif")
+    scene.poll()
+    scene.poll(0.2)
+    assert scene.states() == {}
+    assert scene.source.undecided() == 1
+    scene.poll(0.1)
+    assert scene.states() == {"a.tif": W}
+
+
+def test_a_growing_file_is_waited_for(scene: Scene) -> None:
+    path = scene.root / "a.tif"
+    whole = stack(path, 6).read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    scene.poll()
+    for part in range(3, 6):
+        scene.poll(0.5, times=2)
+        assert scene.states() == {"a.tif": A}
+        path.write_bytes(whole[: len(whole) * part // 6])
+    scene.poll()
+    path.write_bytes(whole)
+    scene.poll()
+    scene.poll(0.3)
+    assert scene.states() == {"a.tif": W}
+
+
+def test_an_undeclared_file_needs_a_longer_quiet(scene: Scene) -> None:
+    stack(scene.root / "a.tif", declared=False)
+    scene.poll()
+    scene.poll(1.0)
+    assert scene.states() == {"a.tif": A}
+    assert scene.source.undecided() == 1
+    scene.poll(1.1)
+    assert scene.states() == {"a.tif": W}
+
+
+class Slow(TiffFormat):
+    """Takes its time with large.tif, during which others are written."""
+
+    def __init__(self, meanwhile: Callable[[], None]) -> None:
+        super().__init__()
+        self.meanwhile = meanwhile
+
+    def inspect(self, path: Path) -> Arriving | Complete | None:
+        if path.name == "large.tif":
+            self.meanwhile()
+        return super().inspect(path)
+
+
+def test_quiet_is_time_between_looks_at_that_file(scene: Scene) -> None:
+    """While a large neighbour is looked into, a growing file must not pass as quiet."""
+    growing = scene.root / "z.tif"
+
+    def meanwhile() -> None:
+        scene.now += 10
+        stack(growing, 4, declared=False)
+
+    scene.format = Slow(meanwhile)
+    scene.restart()
+    stack(scene.root / "large.tif")
+    scene.poll()
+    stack(growing, 3, declared=False)
+    os.utime(growing, (1, 1))
+    scene.poll(0.5)
+    scene.poll(0.1)
+    scene.poll(0.1)
+    assert scene.states().get("z.tif") in (None, A)
+    assert scene.states()["large.tif"] is W
+
+
+def test_a_slow_scan_does_not_make_a_file_quiet(scene: Scene) -> None:
+    """What was read from the folder before a large file was looked into is old by then."""
+    growing = scene.root / "z.tif"
+
+    def meanwhile() -> None:
+        scene.now += 10
+        stack(growing, 4, declared=False)
+
+    scene.format = Slow(meanwhile)
+    scene.restart()
+    scene.poll()
+    scene.now += 0.5
+    scene.source.hint(stack(growing, declared=False))
+    scene.poll()
+    scene.poll(0.5)
+    assert scene.states() == {"z.tif": A}
+    large = stack(scene.root / "large.tif")
+    os.utime(large, (1, 1))
+    scene.source.hint(large)
+    scene.poll(0.7)
+    scene.poll(0.3)  # now the scan is due, and the large file has settled
+    assert scene.states()["large.tif"] is W
+    assert scene.states()["z.tif"] is A
+
+
+def test_stopped_early_it_becomes_incomplete_and_is_taken_up_again(scene: Scene) -> None:
+    path = scene.root / "a.tif"
+    whole = stack(path).read_bytes()
+    path.write_bytes(whole[:-100])
+    scene.poll()
+    scene.poll(1)
+    assert scene.states() == {"a.tif": A}
+    assert scene.source.undecided() == 0
+    scene.poll(60)
+    assert scene.states() == {"a.tif": INCOMPLETE}
+    assert scene.source.unsettled() == 0
+    assert "unchanged for 60 s" in scene.entry("a.tif").reason
+    scene.restart()
+    scene.poll()
+    assert scene.states() == {"a.tif": INCOMPLETE}
+    path.write_bytes(whole)
+    scene.settle()
+    assert scene.states() == {"a.tif": W}
+
+
+def test_advice_about_blank_planes_can_be_followed(scene: Scene) -> None:
+    image = np.ones((3, 8, 8), np.uint16)
+    image[1] = 0
+    path = scene.root / "a.tif"
+    tifffile.imwrite(path, image, photometric="minisblack", metadata={"axes": "ZYX"})
+    scene.poll()
+    scene.poll(1)
+    assert scene.source.undecided() == 0
+    scene.poll(60)
+    assert scene.states() == {"a.tif": INCOMPLETE}
+    scene.restart(files={"blank_planes": "restore"})
+    scene.poll()
+    assert scene.states() == {"a.tif": W}
+
+
+def test_a_settled_file_that_changes_is_new(scene: Scene) -> None:
+    path = stack(scene.root / "a.tif")
+    scene.settle()
+    first = scene.entry("a.tif").fingerprint
+    stack(path, 5)
+    scene.settle()
+    assert scene.states() == {"a.tif": W}
+    assert scene.entry("a.tif").fingerprint != first
+
+
+def test_a_file_that_vanishes_is_forgotten(scene: Scene) -> None:
+    path = stack(scene.root / "a.tif", declared=False)
+    scene.poll()
+    scene.poll(1)
+    assert scene.states() == {"a.tif": A}
+    path.unlink()
+    scene.poll(1)
+    assert scene.states() == {}
+    assert scene.source.unsettled() == 0
+
+
+def test_what_vanished_while_nobody_watched_is_forgotten(scene: Scene) -> None:
+    path = stack(scene.root / "a.tif", declared=False)
+    scene.poll()
+    scene.poll(1)
+    scene.restart()
+    path.unlink()
+    scene.poll()
+    assert scene.states() == {}
+
+
+def test_a_file_that_vanishes_between_listing_and_look(scene: Scene) -> None:
+    path = stack(scene.root / "large.tif")
+    scene.format = Slow(path.unlink)
+    scene.restart()
+    scene.settle()
+    assert scene.states() == {}
+
+
+def test_a_renamed_file_is_named_once(scene: Scene) -> None:
+    stack(scene.root / "a.tif.part")
+    scene.settle()
+    assert scene.states() == {}
+    (scene.root / "a.tif.part").rename(scene.root / "a.tif")
+    scene.settle()
+    assert scene.states() == {"a.tif": W}
+
+
+def test_a_folder_that_is_moved_in(scene: Scene) -> None:
+    outside = stack(scene.root.parent / "run" / "deep" / "a.tif").parents[1]
+    scene.poll()
+    outside.rename(scene.root / "run")
+    scene.source.hint(scene.root / "run")
+    scene.poll(0.1)
+    scene.poll(0.3)
+    assert scene.states() == {"run/deep/a.tif": W}
+
+
+def test_without_any_event_the_scan_finds_it(scene: Scene) -> None:
+    scene.poll()
+    stack(scene.root / "a.tif")
+    scene.poll(1.9)
+    assert scene.source.unsettled() == 0
+    scene.poll(0.2)
+    scene.poll(0.3)
+    assert scene.states() == {"a.tif": W}
+
+
+def test_an_event_is_faster_than_the_scan(scene: Scene) -> None:
+    scene.poll()
+    path = stack(scene.root / "a.tif")
+    scene.source.hint(path)
+    assert scene.source.poll() <= 0.1
+    scene.poll(0.3)
+    assert scene.states() == {"a.tif": W}
+
+
+def test_a_slow_scan_is_not_all_that_is_done(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scans: list[float] = []
+    listing = os.scandir
+
+    def slow(path: Path) -> Any:
+        scans.append(scene.now)
+        scene.now += 1
+        return listing(path)
+
+    monkeypatch.setattr(folder_module.os, "scandir", slow)
+    for _ in range(30):
+        scene.poll(1)
+    assert len(scans) == 2
+
+
+@pytest.mark.parametrize("what", ["list", "enter"])
+def test_a_folder_that_cannot_be_looked_into(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    stack(scene.root / "closed" / "a.tif")
+    stack(scene.root / "open.tif")
+    listing = os.scandir
+    closed = [True]
+
+    class Entry:
+        name = "a.tif"
+
+        def is_dir(self, **_: bool) -> bool:
+            return False
+
+        def is_file(self, **_: bool) -> bool:
+            return True
+
+        def stat(self, **_: bool) -> os.stat_result:
+            raise PermissionError(13, "Permission denied")
+
+    class Listing(list[Entry]):
+        def __enter__(self) -> Listing:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+    def scandir(path: Path) -> Any:
+        if closed[0] and Path(path).name == "closed":
+            if what == "list":
+                raise PermissionError(13, "Permission denied")
+            return Listing([Entry()])
+        return listing(path)
+
+    monkeypatch.setattr(folder_module.os, "scandir", scandir)
+    scene.settle()
+    assert scene.states() == {"open.tif": W}
+    closed[0] = False
+    scene.settle()
+    assert scene.states() == {"open.tif": W, "closed/a.tif": W}
+
+
+def test_a_root_that_goes_and_comes_back(scene: Scene) -> None:
+    stack(scene.root / "a.tif")
+    scene.settle()
+    scene.root.rename(scene.root.with_name("elsewhere"))
+    scene.settle()
+    assert scene.states() == {"a.tif": W}
+    scene.root.with_name("elsewhere").rename(scene.root)
+    stack(scene.root / "b.tif")
+    scene.settle()
+    assert scene.states() == {"a.tif": W, "b.tif": W}
+
+
+class Busy(TiffFormat):
+    """Another program holds every file."""
+
+    looks = 0
+    held = True
+
+    def inspect(self, path: Path) -> Arriving | Complete | None:
+        self.looks += 1
+        if self.held:
+            raise StackBusyError("is in use by another program", path, "close it there")
+        return super().inspect(path)
+
+
+def test_a_busy_file_is_waited_for_without_bothering_it(scene: Scene) -> None:
+    busy = Busy()
+    scene.format = busy
+    scene.restart()
+    stack(scene.root / "a.tif")
+    scene.poll(0.1, times=100)
+    assert 3 <= busy.looks <= 8
+    assert scene.states() == {"a.tif": A}
+    assert "in use" in scene.entry("a.tif").reason
+    assert scene.source.undecided() == 0  # else watch --once would wait for ever
+    busy.held = False
+    scene.settle()
+    assert scene.states() == {"a.tif": W}
+
+
+def test_a_lost_file_is_found_again_after_a_restart(scene: Scene) -> None:
+    stack(scene.root / "a.tif")
+    scene.settle()
+    entry = scene.journal.claim(30)
+    assert entry is not None
+    scene.journal.lose(entry, "vanished")
+    scene.restart()
+    scene.settle()
+    assert scene.states() == {"a.tif": W}
+
+
+def test_reconsidered_it_is_named_again(scene: Scene) -> None:
+    stack(scene.root / "a.tif")
+    scene.settle()
+    entry = scene.journal.claim(30)
+    assert entry is not None
+    scene.journal.finish(entry, F, reason="changed")
+    scene.settle()
+    assert scene.states() == {"a.tif": F}
+    scene.source.reconsider(Path("a.tif"))
+    scene.settle()
+    assert scene.states() == {"a.tif": W}
+
+
+@posix
+def test_names_of_every_kind(scene: Scene) -> None:
+    names = [b"a b.tif", b"\xc3\xa4.tif", b"line\nline.tif", b"\xff.tif", b"[x].tif", b"{x}.TIF"]
+    for name in names:
+        stack(scene.root / "a.tif").rename(scene.root / os.fsdecode(name))
+    scene.settle()
+    assert {os.fsencode(e.source) for e in scene.journal.entries()} == set(names)
+
+
+# File events ----------------------------------------------------------------------------------
+
+
+def test_events_name_files_and_moved_folders(tmp_path: Path) -> None:
+    root = tmp_path / "watched"
+    (root / "sub").mkdir(parents=True)
+    outside = stack(tmp_path / "run" / "b.tif").parent
+    hints: set[Path] = set()
+    stop = watch_events(root, True, hints.add)
+    try:
+        stack(root / "sub" / "a.tif")
+        outside.rename(root / "run")
+        (root / "sub" / "a.tif").rename(root / "sub" / "c.tif")
+        expected = {root / "sub" / "c.tif", root / "run"}
+        wait_for(lambda: expected <= hints, "events", 10)
+    finally:
+        stop()
+    assert root not in hints
+    assert root / "sub" not in hints
+
+
+def test_events_that_the_system_refuses(tmp_path: Path) -> None:
+    with pytest.raises(LiveRestoreError, match=r"file events are not available.*scanned instead"):
+        watch_events(tmp_path / "absent", True, lambda _: None)
+
+
+def test_a_hint_from_another_thread_ends_the_wait(scene: Scene) -> None:
+    timer = threading.Timer(0.05, scene.source.hint, [scene.root / "a.tif"])
+    timer.start()
+    scene.source.wait(30)
+    timer.join()

@@ -1,0 +1,95 @@
+"""Fakes behind the project's seams: a session that needs no model, and what is built on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from live_restore.inference.card import ModelCard
+from live_restore.inference.model import Model
+from live_restore.inference.restorer import Restorer
+from live_restore.inference.sessions import Device
+from live_restore.inference.shelf import Shelf
+from live_restore.settings import ModelRule, Settings, load_settings
+from live_restore.stack import Dataset, Fingerprint
+
+Floats = NDArray[np.float32]
+
+
+class FakeSession:
+    """A session that runs a function on (N, C, Z, Y, X) and remembers the shapes it was given."""
+
+    def __init__(self, function: Callable[[Floats], Floats] = lambda tile: tile) -> None:
+        self.function = function
+        self.device = Device("cpu", "fake CPUExecutionProvider", "fake processor")
+        self.metadata: dict[str, str] = {}
+        self.shapes: list[tuple[int, ...]] = []
+
+    def run(self, tile: Floats) -> Floats:
+        """Run one tile."""
+        self.shapes.append(tile.shape)
+        return self.function(tile)
+
+
+def halve(tile: Floats) -> Floats:
+    """Return half of every voxel: a result that is neither raw nor empty."""
+    return tile * np.float32(0.5)
+
+
+def fake_model(function: Callable[[Floats], Floats] = halve, **card: Any) -> Model:
+    """Return a model that needs no file."""
+    described = ModelCard(**{"name": "fake", **card})
+    return Model(Path("fake.onnx"), "0" * 64, described, FakeSession(function))
+
+
+def fake_restorer(
+    function: Callable[[Floats], Floats] = halve,
+    inference: dict[str, Any] | None = None,
+    **card: Any,
+) -> Restorer:
+    """Return a restorer on a fake model."""
+    settings = load_settings(None, {"inference": inference or {}})
+    return Restorer(fake_model(function, **card), settings.inference)
+
+
+def fake_shelf(
+    function: Callable[[Floats], Floats] = halve,
+    *,
+    skip: tuple[str, ...] = (),
+    recipe: str = "r" * 64,
+    settings: Settings | None = None,
+    **card: Any,
+) -> Shelf:
+    """Return a shelf with one fake model for every channel that is not skipped."""
+    inference = (settings or load_settings()).inference
+    restorer = Restorer(fake_model(function, **card), inference)
+    rules: list[tuple[ModelRule, Restorer | None]] = []
+    if skip:
+        rules.append((ModelRule(channels=skip, skip=True), None))
+    rules.append((ModelRule(), restorer))
+    return Shelf(tuple(rules), recipe)
+
+
+def a_dataset(path: Path = Path("raw.tif"), **changes: Any) -> Dataset:
+    """Return a dataset of one small stack; ``changes`` replace its fields."""
+    fields: dict[str, Any] = {
+        "path": path,
+        "fingerprint": Fingerprint(1000, 10**18),
+        "positions": 1,
+        "times": 1,
+        "channels": 1,
+        "shape_zyx": (3, 5, 6),
+        "dtype": np.dtype(np.uint16),
+        **changes,
+    }
+    return Dataset(**fields)
+
+
+def fingerprint_of(path: Path) -> Fingerprint:
+    """Return a file's fingerprint."""
+    status = path.stat()
+    return Fingerprint(status.st_size, status.st_mtime_ns)

@@ -1,0 +1,73 @@
+"""A watched folder with its source and journal, and a clock that only the test moves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from live_restore.formats.tiff import TiffFormat
+from live_restore.journal import Entry, Journal, State
+from live_restore.settings import load_settings
+from live_restore.sources.folder import FolderSource
+
+
+def stack(path: Path, planes: int = 3, *, declared: bool = True) -> Path:
+    """Write a small stack; undeclared, it does not say how many planes it has."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = np.random.default_rng(planes).integers(1, 200, (planes, 8, 8)).astype(np.uint16)
+    metadata = {"axes": "ZYX"} if declared else None
+    tifffile.imwrite(path, image, photometric="minisblack", metadata=metadata)
+    return path
+
+
+@dataclass
+class Scene:
+    """A watched folder, its journal, and a clock."""
+
+    root: Path
+    journal_file: Path
+    settings: dict[str, Any] = field(default_factory=dict)
+    now: float = 1000.0
+    bad: list[tuple[Path, State]] = field(default_factory=list)
+    format: TiffFormat = field(default_factory=TiffFormat)
+
+    def __post_init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        self.journal = Journal(self.journal_file, self.root, recipe="one")
+        self.source = FolderSource(
+            self.root,
+            (self.format,),
+            self.journal,
+            load_settings(None, {"watch": {"stall_s": 60}, **self.settings}),
+            lambda source, state: self.bad.append((source, state)),
+            lambda: self.now,
+        )
+
+    def restart(self, **settings: Any) -> None:
+        self.journal.close()
+        self.settings = settings
+        self.start()
+
+    def poll(self, seconds: float = 0.0, times: int = 1) -> None:
+        """Let ``seconds`` pass and look, ``times`` times."""
+        for _ in range(times):
+            self.now += seconds
+            self.source.poll()
+
+    def settle(self) -> None:
+        """Look, wait long enough for any finished file, and look again."""
+        self.poll()
+        self.poll(2.5)
+        self.poll(2.5)
+
+    def states(self) -> dict[str, State]:
+        return {e.source.as_posix(): e.state for e in self.journal.entries()}
+
+    def entry(self, name: str) -> Entry:
+        return next(e for e in self.journal.entries() if e.source == Path(name))
