@@ -29,7 +29,7 @@ from export.precision import (
     reduce_precision,
     reduced_tolerance,
 )
-from export.report import print_card, print_checkpoint, print_comparisons
+from export.report import print_card, print_checkpoint, print_comparisons, print_gain
 from export.verify import (
     FP32_TOLERANCE,
     Comparison,
@@ -237,6 +237,21 @@ def _check_output(path: Path, ending: str) -> None:
         raise UsageError(f"should end in {ending}", path)
     if not path.parent.is_dir():
         raise UsageError("is in a folder that does not exist", path, "create the folder first")
+
+
+def gain(arguments: argparse.Namespace) -> int:
+    """Measure what a model gains over the best Gaussian filter."""
+    from export.gain import TEST_SEEDS, as_metrics, measure_gain, record_gain
+
+    if not 1 <= arguments.stacks <= len(TEST_SEEDS):
+        raise UsageError(f"--stacks must be between 1 and {len(TEST_SEEDS)}")
+    seeds = TEST_SEEDS[: arguments.stacks]
+    load_model(arguments.model)  # says what is wrong with it before a minute of work
+    levels = measure_gain(arguments.model, seeds)
+    if arguments.write:
+        record_gain(arguments.model, levels, seeds)
+    print_gain(levels, as_metrics(levels, seeds), as_json=arguments.json)
+    return 0
 
 
 def bioimageio(arguments: argparse.Namespace) -> int:

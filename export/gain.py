@@ -98,11 +98,10 @@ def as_metrics(levels: list[LightLevel], seeds: range = TEST_SEEDS) -> dict[str,
     }
 
 
-def record_gain(model_path: Path) -> list[LightLevel]:
-    """Measure a model and write the result into its card, in place; returns the measurement."""
-    levels = measure_gain(model_path)
+def record_gain(model_path: Path, levels: list[LightLevel], seeds: range = TEST_SEEDS) -> None:
+    """Write a measurement into the card of a model, in place."""
     model = load_onnx(model_path)
     card = read_card(model)
-    embed_card(model, card.model_copy(update={"metrics": {**card.metrics, **as_metrics(levels)}}))
+    metrics = {**card.metrics, **as_metrics(levels, seeds)}
+    embed_card(model, card.model_copy(update={"metrics": metrics}))
     write_atomically(model.SerializeToString(), model_path)
-    return levels

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from export.checkpoints import Checkpoint
+from export.gain import LightLevel
 from export.verify import Comparison
 from live_restore.inference.card import ModelCard
 
@@ -82,5 +83,27 @@ def print_comparisons(rows: Sequence[Comparison], title: str, *, as_json: bool =
             f"{row.mean:.1e}",
             f"{row.allowed:.1e}",
             "ok" if row.passed else "TOO LARGE",
+        )
+    Console().print(table)
+
+
+def print_gain(
+    levels: Sequence[LightLevel], metrics: dict[str, object], *, as_json: bool = False
+) -> None:
+    """Print how much a model helps at each light level, on stdout."""
+    if as_json:
+        print(json.dumps(metrics, indent=2))
+        return
+    table = Table(title=str(metrics["data"]), title_justify="left")
+    for heading in ("peak", "raw", "best Gaussian", "restored", "gain, mean", "gain, worst stack"):
+        table.add_column(heading, justify="right")
+    for level in levels:
+        table.add_row(
+            f"{level.peak_e:g} e-",
+            f"{level.raw_db:.1f} dB",
+            f"{level.best_gaussian_db:.1f} dB",
+            f"{level.restored_db:.1f} dB",
+            f"{level.gain_db:+.1f} dB",
+            f"{level.worst_gain_db:+.1f} dB",
         )
     Console().print(table)
