@@ -97,7 +97,7 @@ class DatasetInfo:
     shape_yx: tuple[int, int] | None = None
     channel_names: tuple[str, ...] = ()
     position_names: tuple[str, ...] = ()
-    voxel: VoxelSize = VoxelSize()
+    voxel: VoxelSize = field(default_factory=VoxelSize)
     time_increment_s: float | None = None
     exposure_ms: tuple[float | None, ...] = ()
     stacks_planned: int | None = None

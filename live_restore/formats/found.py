@@ -10,8 +10,13 @@ from typing import BinaryIO
 
 import numpy as np
 
-from live_restore.errors import StackChangedError, StackIncompleteError, one_line
-from live_restore.formats.dataset import DatasetInfo, DatasetState, Stage, StackEvidence
+from live_restore.errors import (
+    StackChangedError,
+    StackIncompleteError,
+    StackUnreadableError,
+    one_line,
+)
+from live_restore.formats.dataset import DatasetInfo, DatasetState, StackEvidence
 from live_restore.formats.disk import is_blank, opened, read_at
 from live_restore.formats.mm_meta import Summary
 from live_restore.formats.mm_plane import Plane
@@ -141,9 +146,7 @@ class FoundPlanes:
         """Return what a poll returns."""
         self._verdicts = self._ledger.verdicts(plan, over or ended is True)
         stacks = {StackKey(self.folder.name, *p): e for p, e in self._verdicts.items()}
-        return DatasetState(
-            self._info, MappingProxyType(stacks), ended, why, self.problems.lines
-        )
+        return DatasetState(self._info, MappingProxyType(stacks), ended, why, self.problems.lines)
 
     def read(self, key: StackKey) -> Volume:
         """Return a stack's planes, (Z, Y, X); see ``Follower.read``."""
@@ -151,6 +154,10 @@ class FoundPlanes:
         indices = require_whole(key, self._verdicts.get(place), self.folder)
         planes = [self._planes[place][z] for z in indices]
         first = planes[0]
+        # A damaged index may name the same bytes many times.
+        files = {plane.path for plane in planes}
+        if sum(plane.stored_bytes for plane in planes) > sum(map(_size, files)):
+            raise StackUnreadableError("its planes overlap", first.path, "copy the data set again")
         volume = np.empty((len(planes), first.height, first.width), first.dtype)
         number = 0
         while number < len(planes):
@@ -169,4 +176,6 @@ class FoundPlanes:
         return volume
 
 
-__all__ = ["FoundPlanes", "Problems", "Stage", "place_of", "require_whole"]
+def _size(path: Path) -> int:
+    with opened(path) as (_, size):
+        return size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from live_restore.formats.disk import NotJsonError, integer, json_object, number, positive, text
@@ -35,7 +35,7 @@ class Summary:
     prefix: str = ""
     channel_names: tuple[str, ...] = ()
     position_names: tuple[str, ...] = ()
-    plan: Plan = NoPlan()
+    plan: Plan = field(default_factory=NoPlan)
     z_step_um: float | None = None
     pixel_um: float | None = None
     interval_s: float | None = None
@@ -78,7 +78,7 @@ def parse_summary(raw: Mapping[str, Any]) -> Summary:
         z_step_um=abs(step) if step else None,
         pixel_um=pixel_size_um(raw),
         interval_s=interval / 1000 if interval and not irregular else None,
-        exposure_ms=_exposures(raw, settings, names),
+        exposure_ms=_exposures(settings, names),
     )
 
 
@@ -159,8 +159,6 @@ def _plan(raw: Mapping[str, Any], settings: Mapping[str, Any], names: tuple[str,
     return IntendedPlan(slices, times * positions * channels)
 
 
-def _exposures(
-    raw: Mapping[str, Any], settings: Mapping[str, Any], names: tuple[str, ...]
-) -> tuple[float | None, ...]:
+def _exposures(settings: Mapping[str, Any], names: tuple[str, ...]) -> tuple[float | None, ...]:
     used = _used_channels(settings, names)
     return tuple(positive(c.get("exposure")) for c in used)

@@ -83,7 +83,7 @@ def read_directory(stream: BinaryIO, at: int, size: int, order: ByteOrder) -> Di
     if len(head) < 6:
         raise NotYetError
     (count,) = struct.unpack_from(order + "H", head)
-    if count == 0 or len(head) < 6 + count * 12 and count <= MAX_ENTRIES:
+    if count == 0 or (len(head) < 6 + count * 12 and count <= MAX_ENTRIES):
         raise NotYetError
     if count > MAX_ENTRIES:
         raise UnusableError(f"a directory claims {count} entries")

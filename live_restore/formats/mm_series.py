@@ -1,9 +1,9 @@
 """Micro-Manager's "Separate image files": one TIFF per plane, and ``metadata.txt``.
 
-Files lie in the run's folder, or in one folder per position where there is a position list. A plane
-is written under its final name, so it counts when its TIFF is whole: the directory parses and every
-byte that it names is there. ``metadata.txt`` is valid JSON only at the end, but its summary is whole
-from the first image on; that it ends with both braces says that the run is over.
+Files lie in the run's folder, or in one folder per position where there is a position list. A
+plane is written under its final name, so it counts when its TIFF is whole: the directory parses and
+every byte that it names is there. ``metadata.txt`` is valid JSON only at the end, but its summary
+is whole from the first image on; that it ends with both braces says that the run is over.
 """
 
 from __future__ import annotations
@@ -133,24 +133,16 @@ class MmSeriesFollower:
 
     def poll(self, *, over: bool = False) -> DatasetState:
         """Return what is there now."""
-        # Asked first: what is there when the run has ended is looked at once more.
-        for folder in self._folders.values():
-            self._read_metadata(folder)
-        files, folders = names_in(self._folder)
-        if METADATA in files or any(_plane_name(name) for name in files):
-            self._folders.setdefault("", _Folder(self._folder, ""))
-        else:
-            for name in folders:
-                if name not in self._folders and (self._folder / name / METADATA).is_file():
-                    self._folders[name] = _Folder(self._folder / name, name)
+        self._find_folders()
+        known = len(self._folders)
         for folder in self._folders.values():
             try:
-                inside = files if folder.path == self._folder else names_in(folder.path)[0]
-                if self._summary is None:
-                    self._read_metadata(folder, look_for_end=False)
-                self._take_new(folder, inside)
+                # In this order: whatever was written before the end is seen with the end.
+                self._read_metadata(folder)
+                self._take_new(folder, names_in(folder.path)[0])
             except StackChangedError:
                 continue  # a position's folder was removed; the others go on
+        self._find_folders()
         summary = self._summary or Summary()
         self._found.describe(
             summary,
@@ -163,6 +155,7 @@ class MmSeriesFollower:
         why = f"there is no {METADATA} to tell"
         if any(folder.metadata for folder in self._folders.values()):
             ended = all(folder.ended for folder in self._folders.values())
+            ended = ended and known == len(self._folders)
             why = f"{METADATA} {'is closed by its last brace' if ended else 'is still open'}"
         return self._found.state(summary.plan, over, ended, why)
 
@@ -170,13 +163,24 @@ class MmSeriesFollower:
         """Return a stack, (Z, Y, X)."""
         return self._found.read(key)
 
+    def _find_folders(self) -> None:
+        if "" in self._folders:
+            return
+        files, folders = names_in(self._folder)
+        if METADATA in files or any(_plane_name(name) for name in files):
+            self._folders[""] = _Folder(self._folder, "")
+            return
+        for name in folders:
+            if name not in self._folders and (self._folder / name / METADATA).is_file():
+                self._folders[name] = _Folder(self._folder / name, name)
+
     # metadata.txt ---------------------------------------------------------------------------------
 
-    def _read_metadata(self, folder: _Folder, look_for_end: bool = True) -> None:
+    def _read_metadata(self, folder: _Folder) -> None:
         try:
             with opened(folder.path / METADATA) as (stream, size):
                 folder.metadata = True
-                if look_for_end and not folder.ended:
+                if not folder.ended:
                     tail = read_at(stream, max(0, size - 64), 64)
                     folder.ended = _END.search(tail) is not None
                 if self._summary is None or not self._image:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from live_restore.formats.dataset import Stage, StackEvidence
+from live_restore.formats.dataset import StackEvidence, Stage
 
 
 class Place(NamedTuple):
@@ -241,12 +241,10 @@ def _without_plan(
     indices = tuple(sorted(found))
     if not over:
         if stack.closed:
-            return _evidence(
-                Stage.COMPLETE, stack, len(found), indices, "a later stack has begun"
-            )
+            return _evidence(Stage.COMPLETE, stack, len(found), indices, "a later stack has begun")
         return _evidence(Stage.ARRIVING, stack, None, None, "nothing tells how many planes follow")
     largest, times = usual[channel]
-    alike = times > 1 or usual[None] == (largest, usual[None][1]) and usual[None][1] > 1
+    alike = times > 1 or (usual[None] == (largest, usual[None][1]) and usual[None][1] > 1)
     if len(found) < largest:
         reason = f"{len(found)} planes, other stacks of this channel have {largest}"
         return _evidence(Stage.PARTIAL, stack, largest, None, reason)
@@ -254,9 +252,7 @@ def _without_plan(
         return _evidence(
             Stage.COMPLETE, stack, len(found), indices, "as many planes as the other stacks have"
         )
-    return _evidence(
-        Stage.PARTIAL, stack, None, None, "nothing tells how many planes were planned"
-    )
+    return _evidence(Stage.PARTIAL, stack, None, None, "nothing tells how many planes were planned")
 
 
 def _evidence(

@@ -1,0 +1,363 @@
+"""OME-Zarr 0.4 and 0.5: as pymmcore-plus writes it, live, and finished data sets of any program.
+
+pymmcore-plus writes each plane as one chunk, under a temporary name that is then replaced: a chunk
+that exists is whole. Where one chunk holds several planes it may be written several times, so there
+only quiet tells, and the evidence says so.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from live_restore.errors import (
+    StackChangedError,
+    StackIncompleteError,
+    StackUnreadableError,
+)
+from live_restore.formats.dataset import DatasetInfo, DatasetState, StackEvidence
+from live_restore.formats.disk import NotJsonError, json_object, names_in, opened, read_at
+from live_restore.formats.found import Problems, place_of, require_whole
+from live_restore.formats.ome_zarr_meta import Image, OmeZarrError, RunFacts, parse_image, series
+from live_restore.formats.plan import IntendedPlan, Ledger, Place, Plan, SettingsPlan
+from live_restore.formats.zarr_array import Array, ZarrError, parse_v2, parse_v3
+from live_restore.stack import Fingerprint, StackKey, Volume
+
+MAX_METADATA = 32 * 2**20
+"""Bytes of one group's metadata; pymmcore-plus adds about 150 bytes for each plane."""
+MAX_POSITIONS = 10_000
+"""Images of one data set that are followed."""
+
+
+class _Image:
+    """One position: its array, and which of its chunks are there."""
+
+    def __init__(self, folder: Path, position: int, name: str) -> None:
+        self.folder, self.position, self.name = folder, position, name
+        self.fingerprint: Fingerprint | None = None
+        self.image: Image | None = None
+        self.array: Array | None = None
+        self.array_folder = folder
+        self.facts = RunFacts()
+        self.ledger = Ledger()
+        self.tiles: dict[tuple[int, ...], int] = {}
+        self.done: set[tuple[int, ...]] = set()
+        self.planes = 0
+
+
+class OmeZarrFormat:
+    """Folders with ``zarr.json`` or ``.zattrs`` whose attributes are OME's."""
+
+    name = "ome-zarr"
+
+    def claims(self, folder: Path, names: Collection[str]) -> bool:  # noqa: ARG002
+        """Return whether there are such files."""
+        return "zarr.json" in names or ".zattrs" in names or ".zgroup" in names
+
+    def follow(self, folder: Path) -> OmeZarrFollower:
+        """Return a follower."""
+        return OmeZarrFollower(folder)
+
+
+class OmeZarrFollower:
+    """Follows one OME-Zarr data set."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._problems = Problems()
+        self._images: dict[str, _Image] = {}
+        self._verdicts: dict[Place, StackEvidence] = {}
+        self._unusable: set[str] = set()
+
+    def poll(self, *, over: bool = False) -> DatasetState:
+        """Return what is there now."""
+        for position, path in enumerate(self._paths()[:MAX_POSITIONS]):
+            if path not in self._images and path not in self._unusable:
+                self._images[path] = _Image(_inside(self._folder, path), position, path)
+        for path, image in list(self._images.items()):
+            try:
+                self._look(image)
+            except StackChangedError:
+                continue  # not made yet, or gone
+            except (OmeZarrError, ZarrError) as error:
+                self._problems.add(f"{path or self._folder.name}: {error}")
+                self._unusable.add(path)
+                del self._images[path]
+        images = [image for image in self._images.values() if image.array is not None]
+        ended, why = self._ended(images)
+        stacks: dict[StackKey, StackEvidence] = {}
+        for image in images:
+            assert image.image is not None
+            assert image.array is not None
+            verdicts = image.ledger.verdicts(self._plan(image), over or ended is True)
+            shared = image.image.planes_share_chunks(image.array.chunks)
+            for place, evidence in verdicts.items():
+                if shared:
+                    evidence = replace(evidence, may_change=True)
+                self._verdicts[place] = evidence
+                stacks[StackKey(self._folder.name, *place)] = evidence
+        return DatasetState(
+            self._info(images), MappingProxyType(stacks), ended, why, self._problems.lines
+        )
+
+    def read(self, key: StackKey) -> Volume:
+        """Return a stack, (Z, Y, X)."""
+        place = place_of(key)
+        indices = require_whole(key, self._verdicts.get(place), self._folder)
+        image = next(i for i in self._images.values() if i.position == key.position)
+        array, axes = image.array, image.image
+        assert array is not None
+        assert axes is not None
+        height, width = array.shape[-2:]
+        volume = np.empty((len(indices), height, width), array.dtype.newbyteorder("="))
+        for index in axes.chunks_of(array, place, indices):
+            try:
+                part = array.decode(self._chunk(image, array, index))
+            except ZarrError as error:
+                raise StackUnreadableError(
+                    str(error), image.array_folder / array.key(index), "copy the data set again"
+                ) from error
+            axes.place_chunk(volume, part, array, index, place, indices)
+        blank = [z for z, plane in zip(indices, volume, strict=True) if not plane.any()]
+        if blank:
+            raise StackIncompleteError(
+                f"{len(blank)} planes of {key} hold nothing but zeros",
+                self._folder,
+                "record it again",
+            )
+        return volume
+
+    # Metadata -------------------------------------------------------------------------------------
+
+    def _paths(self) -> list[str]:
+        """Return the images of the data set, relative to its folder; "" is the folder itself."""
+        attributes = _attributes(self._folder)
+        if attributes is None:
+            return []
+        if "plate" in attributes:
+            raise StackUnreadableError(
+                "an OME-Zarr plate (HCS), which is not read", self._folder,
+                "give live-restore the images of its wells, one by one",
+            )  # fmt: skip
+        if "multiscales" in attributes:
+            return [""]
+        if "bioformats2raw.layout" not in attributes:
+            return []
+        inner = _attributes(self._folder / "OME") or {}
+        listed = series(inner)
+        if listed:
+            return listed
+        numbers = [name for name in names_in(self._folder)[1] if re.fullmatch(r"\d{1,6}", name)]
+        return sorted(numbers, key=int)
+
+    def _look(self, image: _Image) -> None:
+        """Read what changed in one image's metadata, and find its new chunks."""
+        fingerprint = _fingerprint(image.folder)
+        if image.array is None or fingerprint != image.fingerprint:
+            attributes = _attributes(image.folder)
+            if attributes is None or "multiscales" not in attributes:
+                return
+            image.image = parse_image(attributes)
+            image.array_folder = _inside(image.folder, image.image.path)
+            array = _array(image.array_folder)
+            if array is None:
+                return
+            image.image.check(array)
+            image.facts.read(attributes)
+            image.array, image.fingerprint = array, fingerprint
+        assert image.array is not None
+        self._find_chunks(image, image.array)
+
+    def _plan(self, image: _Image) -> Plan:
+        assert image.image is not None
+        assert image.array is not None
+        sizes = image.image.sizes(image.array.shape)
+        if len(image.facts.channels) == sizes["c"]:
+            return SettingsPlan(sizes["z"], image.facts.channels, sizes["t"])
+        return IntendedPlan(sizes["z"], sizes["t"] * sizes["c"])
+
+    def _info(self, images: list[_Image]) -> DatasetInfo:
+        info = DatasetInfo(self._folder.name, OmeZarrFormat.name)
+        if not images:
+            return info
+        first = images[0]
+        assert first.image is not None
+        assert first.array is not None
+        stacks = sum(self._plan(image).stacks() or 0 for image in images)
+        height, width = first.array.shape[-2:]
+        return replace(
+            info,
+            dtype=first.array.dtype.newbyteorder("="),
+            shape_yx=(height, width),
+            channel_names=first.image.channel_names or first.facts.channel_names,
+            position_names=self._position_names(images),
+            voxel=first.image.voxel,
+            time_increment_s=first.image.interval_s,
+            exposure_ms=first.facts.exposure_ms,
+            stacks_planned=stacks or None,
+        )
+
+    def _position_names(self, images: list[_Image]) -> tuple[str, ...]:
+        """Return the names in the sequence, else the images' own, else their paths."""
+        planned = images[0].facts.position_names
+        if len(planned) == len(self._images) and any(planned):
+            return planned
+        named = {i.position: (i.image.name if i.image else "") or i.name for i in images}
+        return tuple(named.get(number, "") for number in range(max(named) + 1))
+
+    def _ended(self, images: list[_Image]) -> tuple[bool | None, str]:
+        """ome-writers adds a record of every frame when it closes."""
+        counts = [image.facts.frames for image in images]
+        if not images or not any(image.facts.writer for image in images):
+            return None, "this format has no end marker"
+        if all(n and n >= i.planes for n, i in zip(counts, images, strict=True)):
+            return True, "the writer has listed every frame, which it does at the end"
+        return False, "the writer has not listed its frames yet"
+
+    # Chunks ---------------------------------------------------------------------------------------
+
+    def _find_chunks(self, image: _Image, array: Array) -> None:
+        base = image.array_folder
+        if array.separator == "/":
+            new = _tree(base / array.prefix if array.prefix else base, (), array, image.done)
+        else:
+            new = _flat(base, array, image.done)
+        assert image.image is not None
+        for index in new:
+            prefix, needed = index[:-2], array.grid[-2] * array.grid[-1]
+            parts = image.tiles.get(prefix, 0) + 1
+            image.tiles[prefix] = parts
+            if parts == needed:
+                del image.tiles[prefix]
+                for place, z in image.image.covered(array, prefix):
+                    image.planes += 1
+                    image.ledger.add(place._replace(position=image.position), z)
+
+    def _chunk(self, image: _Image, array: Array, index: tuple[int, ...]) -> bytes:
+        path = image.array_folder / array.key(index)
+        with opened(path) as (stream, size):
+            limit = array.chunk_bytes + array.chunk_bytes // 4 + 65536
+            if size > limit:
+                raise StackUnreadableError("larger than a chunk can be", path, "copy it again")
+            return read_at(stream, 0, size)
+
+
+def _tree(
+    folder: Path, index: tuple[int, ...], array: Array, done: set[tuple[int, ...]]
+) -> Iterator[tuple[int, ...]]:
+    """Yield chunks that are new, below one folder; whole branches are not looked at again."""
+    if index in done:
+        return
+    depth = len(index)
+    try:
+        files, folders = names_in(folder)
+    except StackChangedError:
+        return  # nothing written there yet
+    leaf = depth == len(array.shape) - 1
+    limit = array.grid[depth]
+    for name in files if leaf else folders:
+        if not re.fullmatch(r"0|[1-9]\d{0,8}", name) or int(name) >= limit:
+            continue
+        inner = (*index, int(name))
+        if leaf:
+            if inner not in done and _is_chunk(folder / name, array):
+                done.add(inner)
+                yield inner
+        else:
+            yield from _tree(folder / name, inner, array, done)
+    if all((*index, n) in done for n in range(limit)):
+        done.add(index)
+        done.difference_update([(*index, n) for n in range(limit)])
+
+
+def _flat(folder: Path, array: Array, done: set[tuple[int, ...]]) -> Iterator[tuple[int, ...]]:
+    """Yield chunks that are new, where all lie in one folder."""
+    try:
+        files, _ = names_in(folder)
+    except StackChangedError:
+        return
+    for name in files:
+        parts = name.split(".")
+        if array.prefix and parts.pop(0) != array.prefix:
+            continue
+        if len(parts) != len(array.shape) or not all(
+            re.fullmatch(r"0|[1-9]\d{0,8}", part) for part in parts
+        ):
+            continue
+        index = tuple(map(int, parts))
+        if any(n >= limit for n, limit in zip(index, array.grid, strict=True)):
+            continue
+        if index not in done and _is_chunk(folder / name, array):
+            done.add(index)
+            yield index
+
+
+def _is_chunk(path: Path, array: Array) -> bool:
+    """Return whether a chunk's file can be whole: not empty, and all there if uncompressed."""
+    try:
+        size = path.stat().st_size
+    except OSError:
+        return False
+    return size == array.chunk_bytes if not array.codecs else size > 0
+
+
+def _inside(folder: Path, path: str) -> Path:
+    """Return a path below ``folder``; what leads outside is refused.
+
+    Raises
+    ------
+    OmeZarrError
+        The metadata name a path that they must not.
+    """
+    parts = path.split("/") if path else []
+    if any(part in ("", ".", "..") or re.search(r"[\\:\0]", part) for part in parts):
+        raise OmeZarrError(f"names a path outside of the data set: {path[:80]!r}")
+    return folder.joinpath(*parts)
+
+
+def _load(path: Path) -> dict[str, Any] | None:
+    """Return a JSON file, ``None`` where it is not there or torn."""
+    try:
+        with opened(path) as (stream, size):
+            if size > MAX_METADATA:
+                raise StackUnreadableError(f"metadata of {size} bytes", path, "leave it out")
+            return json_object(read_at(stream, 0, size))
+    except (StackChangedError, NotJsonError):
+        return None
+
+
+def _attributes(folder: Path) -> Mapping[str, Any] | None:
+    """Return a group's OME attributes (0.5: ``ome`` in zarr.json; 0.4: ``.zattrs``)."""
+    group = _load(folder / "zarr.json")
+    if group is not None:
+        attributes = group.get("attributes")
+        if not isinstance(attributes, dict):
+            return {}
+        inner = attributes.get("ome")
+        return {**attributes, **inner} if isinstance(inner, dict) else attributes
+    return _load(folder / ".zattrs")
+
+
+def _array(folder: Path) -> Array | None:
+    raw = _load(folder / "zarr.json")
+    if raw is not None:
+        return parse_v3(raw) if raw.get("node_type") == "array" else None
+    raw = _load(folder / ".zarray")
+    return parse_v2(raw) if raw is not None else None
+
+
+def _fingerprint(folder: Path) -> Fingerprint | None:
+    for name in ("zarr.json", ".zattrs"):
+        try:
+            status = os.stat(folder / name)  # noqa: PTH116 - one call, no Path.stat per part
+        except OSError:
+            continue
+        return Fingerprint(status.st_size ^ status.st_ino, status.st_mtime_ns)
+    return None
