@@ -163,13 +163,15 @@ class MmStackFollower:
             raise StackUnreadableError("not a TIFF file", file.path, "leave it out of the folder")
         order: ByteOrder = "<" if head[:2] == b"II" else ">"
         marker, map_at = struct.unpack_from(order + "II", head, 8)
+        kind, length = struct.unpack_from(order + "II", head, 32)
+        if not (marker and map_at and kind and length):
+            return False
         if marker != INDEX_MAP_OFFSET:
             raise StackUnreadableError(
                 "not an image stack file of Micro-Manager, in spite of its name",
                 file.path,
                 "give live-restore the file itself, outside of this folder",
             )
-        kind, length = struct.unpack_from(order + "II", head, 32)
         if kind != SUMMARY or length > MAX_SUMMARY_JSON:
             raise StackUnreadableError(
                 "its header is damaged", file.path, "copy or export the file again"

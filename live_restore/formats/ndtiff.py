@@ -52,8 +52,6 @@ SUMMARY = 2355492
 MAX_AXES_BYTES = 64 * 1024
 MAX_NAME_BYTES = 4096
 INDEX_AT_ONCE = 4 * 2**20
-PIXEL_BYTES = {0: 1, 1: 2, 3: 2, 4: 2, 5: 2, 6: 2}
-"""Bytes per pixel by the index's pixel type: 8, 16, 10, 12, 14, 11 bits; 2 is RGB."""
 METADATA_TAIL = 64
 ALIGNMENT = 8
 """Bytes at most between the end of the last image and the end of a closed file."""
@@ -112,7 +110,7 @@ class _File:
 
     path: Path
     order: ByteOrder = "<"
-    summary: Mapping[str, Any] | None = None
+    begun: bool = False
     next_at: int = 0
     closed: bool = False
     known: set[int] = field(default_factory=set)
@@ -146,6 +144,7 @@ class NdTiffFollower:
         self._facts = ImageFacts()
         self._labels = AxisLabels()
         self._files: dict[str, _File] = {}
+        self._summary: Summary | None = None
         self._index_at = 0
         self._index_broken = False
 
@@ -160,7 +159,7 @@ class NdTiffFollower:
             file = self._files[name]
             if not file.closed:
                 self._follow(file)
-        summary = self._summary()
+        summary = self._summary or Summary()
         self._found.describe(
             summary,
             summary.voxel(self._facts.image, self._facts.z_step_um),
@@ -198,12 +197,6 @@ class NdTiffFollower:
         stacks.sort(key=lambda match: int(match["number"] or 0))
         return folder, [match.group() for match in stacks]
 
-    def _summary(self) -> Summary:
-        for file in self._files.values():
-            if file.summary is not None:
-                return parse_summary(file.summary)
-        return Summary()
-
     # The index ----------------------------------------------------------------------------------
 
     def _read_index(self, path: Path) -> None:
@@ -226,57 +219,64 @@ class NdTiffFollower:
 
     def _entries(self, data: bytes) -> int:
         """Take entries; return how many bytes are done with."""
-        used = 0
+        used = last = 0
         by_file: dict[str, list[tuple[int, Entry]]] = {}
         for start, entry, behind in parse_index(data):
             by_file.setdefault(entry.file, []).append((start, entry))
-            used = behind
+            last, used = start, behind
         for name, entries in by_file.items():
             file = self._files.get(name)
             if file is None:
                 # Only names that the folder's own listing gave are ever opened.
-                if _TIFF.fullmatch(name) and "/" not in name and "\\" not in name:
-                    return entries[0][0]  # listed before it was made
+                known_later = _TIFF.fullmatch(name) and "/" not in name and "\\" not in name
+                if known_later or entries[0][0] == last:
+                    return entries[0][0]  # listed before it was made, or half written
                 self._found.problems.add(f"{INDEX}: names a file that is not there: {name[:80]}")
                 continue
             try:
                 with opened(file.path) as (stream, size):
                     for start, entry in entries:
-                        if not self._take_entry(file, stream, size, entry):
-                            return start
+                        try:
+                            if not self._take_entry(file, stream, size, entry):
+                                return start
+                        except (NotJsonError, UnusableError, AxisError) as error:
+                            if start == last:
+                                return start  # it may be half written
+                            self._found.problems.add(f"{INDEX}: {error}")
             except StackChangedError:
                 return entries[0][0]
         return used
 
     def _take_entry(self, file: _File, stream: BinaryIO, size: int, entry: Entry) -> bool:
-        """Take an image that the index names; return False while it is not there."""
+        """Take an image that the index names; return False while it is not there.
+
+        Raises
+        ------
+        NotJsonError, UnusableError, AxisError
+            The entry is half written, or of no use.
+        """
         if entry.pixels_at in file.known:
             return True
         if entry.metadata_at + entry.metadata_bytes > size:
             return False
+        axes = json_object(entry.axes)
+        if entry.compression or entry.metadata_compression:
+            raise UnusableError("its images are compressed")
+        if entry.pixel_type == 2:
+            raise UnusableError("its images are in colour (RGB); record single channels")
+        # Pixels end where the metadata begin, whatever depth the writer believed in.
+        stored = entry.metadata_at - entry.pixels_at
+        dtype = dtype_of(None, entry.width, entry.height, stored)
+        tail = min(entry.metadata_bytes, METADATA_TAIL)
+        end = read_at(stream, entry.metadata_at + entry.metadata_bytes - tail, tail)
+        if not end.rstrip(b"\0 \r\n").endswith(b"}"):
+            return False
+        order = file.order
+        plane = Plane(file.path, entry.pixels_at, entry.height, entry.width, dtype, order)
         try:
-            axes = json_object(entry.axes)
-            gap = entry.metadata_at - entry.pixels_at
-            needed = entry.width * entry.height * PIXEL_BYTES.get(entry.pixel_type, 0)
-            if entry.compression or entry.metadata_compression:
-                raise UnusableError("its images are compressed")
-            if entry.pixel_type == 2:
-                raise UnusableError("its images are in colour (RGB); record single channels")
-            if gap != needed:
-                # A writer that gets the bit depth wrong: pixels end where the metadata begin.
-                needed = gap
-            dtype = dtype_of(None, entry.width, entry.height, needed)
-            tail = min(entry.metadata_bytes, METADATA_TAIL)
-            end = read_at(stream, entry.metadata_at + entry.metadata_bytes - tail, tail)
-            if not end.rstrip(b"\0 \r\n").endswith(b"}"):
-                return False
-            order = file.order
-            plane = Plane(file.path, entry.pixels_at, entry.height, entry.width, dtype, order)
             self._keep(file, stream, plane, axes, (entry.metadata_at, entry.metadata_bytes))
         except NotYetError:
             return False
-        except (NotJsonError, UnusableError, AxisError) as error:
-            self._found.problems.add(f"{INDEX}: {error}")
         return True
 
     # The chain of directories ---------------------------------------------------------------------
@@ -285,7 +285,7 @@ class NdTiffFollower:
         """Take the images that the index does not name yet."""
         try:
             with opened(file.path) as (stream, size):
-                if file.summary is None and not self._begin(file, stream):
+                if not file.begun and not self._begin(file, stream):
                     return
                 while self._next(file, stream, size):
                     pass
@@ -314,10 +314,11 @@ class NdTiffFollower:
         if kind != SUMMARY or length > MAX_SUMMARY_JSON:
             raise UnusableError("its header is damaged")
         try:
-            file.summary = json_object(read_at(stream, at + 8, length))
+            summary = parse_summary(json_object(read_at(stream, at + 8, length)))
         except NotJsonError:
             return False
-        file.next_at = first
+        self._summary = self._summary or summary
+        file.next_at, file.begun = first, True
         return True
 
     def _next(self, file: _File, stream: BinaryIO, size: int) -> bool:

@@ -54,6 +54,7 @@ class Plan(Protocol):
         ...
 
 
+@dataclass(frozen=True)
 class NoPlan:
     """Nobody wrote down what was intended."""
 
@@ -128,6 +129,12 @@ class _Stack:
     present: set[int] = field(default_factory=set)
     blank: set[int] = field(default_factory=set)
     closed: bool = False
+    short: bool = False
+
+    @property
+    def size(self) -> int:
+        """Planes on disk, blank ones included."""
+        return len(self.present | self.blank)
 
 
 class Ledger:
@@ -140,6 +147,7 @@ class Ledger:
     def __init__(self) -> None:
         self._stacks: dict[Place, _Stack] = {}
         self._growing: set[Place] = set()
+        self._full_size: dict[int | None, int] = {}
         self._verdicts: dict[Place, StackEvidence] = {}
         self._dirty: set[Place] = set()
         self._judged_with: tuple[Plan, bool] | None = None
@@ -153,43 +161,44 @@ class Ledger:
         if stack is None:
             # Loops nest: in whatever order, a stack that has two planes gets none after a
             # further stack began. With one plane this cannot be told (z may be an outer loop).
-            for other in self._growing:
-                self._stacks[other].closed = True
-            self._dirty |= self._growing
-            self._growing.clear()
+            self._close_growing()
             stack = self._stacks[place] = _Stack()
         (stack.blank if blank else stack.present).add(z)
         (stack.present if blank else stack.blank).discard(z)
-        if len(stack.present) + len(stack.blank) >= 2:
+        if stack.size >= 2:
             stack.closed = False
             self._growing.add(place)
         self._dirty.add(place)
 
+    def _close_growing(self) -> None:
+        for place in sorted(self._growing):
+            stack = self._stacks[place]
+            full = max(stack.size, self._full_size.get(place.channel, 0))
+            stack.closed, stack.short = True, stack.size < full
+            self._full_size[place.channel] = full
+            self._full_size[None] = max(full, self._full_size.get(None, 0))
+        self._dirty |= self._growing
+        self._growing.clear()
+
     def verdicts(self, plan: Plan, over: bool) -> Mapping[Place, StackEvidence]:
         """Return the evidence on every stack that has begun."""
-        changed = self._judged_with != (plan, over)
-        usual = self._usual() if over and (changed or self._dirty) else {}
-        everything = changed or (over and bool(self._dirty))
-        for place in self._stacks if everything else self._dirty:
-            self._verdicts[place] = self._verdict(place, plan, over, usual)
+        if self._judged_with != (plan, over) or (over and self._dirty):
+            self._dirty.update(self._stacks)  # each verdict may rest on the other stacks
+        flat = self._flat_channels() if over and self._dirty else set()
+        for place in self._dirty:
+            self._verdicts[place] = self._verdict(place, plan, over, flat)
         self._dirty.clear()
         self._judged_with = (plan, over)
         return self._verdicts
 
-    def _usual(self) -> dict[int | None, tuple[int, int]]:
-        """Return, by channel (and ``None``: over all), the largest stack and how many are so."""
-        usual: dict[int | None, tuple[int, int]] = {}
+    def _flat_channels(self) -> set[int]:
+        """Return the channels of which every stack, and more than one, is a single plane."""
+        sizes: dict[int, list[int]] = {}
         for place, stack in self._stacks.items():
-            size = len(stack.present) + len(stack.blank)
-            for group in (place.channel, None):
-                largest, times = usual.get(group, (0, 0))
-                if size >= largest:
-                    usual[group] = (size, times + 1 if size == largest else 1)
-        return usual
+            sizes.setdefault(place.channel, []).append(stack.size)
+        return {channel for channel, each in sizes.items() if len(each) > 1 and max(each) == 1}
 
-    def _verdict(
-        self, place: Place, plan: Plan, over: bool, usual: Mapping[int | None, tuple[int, int]]
-    ) -> StackEvidence:
+    def _verdict(self, place: Place, plan: Plan, over: bool, flat: set[int]) -> StackEvidence:
         stack = self._stacks[place]
         planned = plan.planes(place)
         found = stack.present | stack.blank
@@ -198,12 +207,11 @@ class Ledger:
         if planned is not None and planned.anywhere and len(found) > planned.count:
             planned = None
         if planned is None:
-            return _without_plan(stack, over, usual, place.channel)
-        if over and not planned.anywhere and len(found) == 1 < planned.count:
+            full = self._full_size.get(place.channel, self._full_size.get(None))
+            return _without_plan(stack, over, full, place.channel in flat)
+        if over and place.channel in flat and isinstance(plan, IntendedPlan):
             # Intended dimensions overstate: this channel had no z-stack all along.
-            largest, times = usual[place.channel]
-            if isinstance(plan, IntendedPlan) and largest == 1 and times > 1:
-                planned = Planned(1, anywhere=True)
+            planned = Planned(1, anywhere=True)
         return _with_plan(stack, planned, over)
 
 
@@ -228,31 +236,32 @@ def _missing(stack: _Stack, count: int) -> str:
     return text
 
 
-def _without_plan(
-    stack: _Stack, over: bool, usual: Mapping[int | None, tuple[int, int]], channel: int
-) -> StackEvidence:
-    """Judge by what the other stacks look like, as nothing says what was intended."""
+def _without_plan(stack: _Stack, over: bool, full: int | None, flat: bool) -> StackEvidence:
+    """Judge by the order of writing and by the other stacks: nothing says what was intended.
+
+    ``full`` is the size of the largest stack that a later one followed, of the same channel if
+    there is one; ``flat`` says that no stack of the channel has more than one plane.
+    """
     found = stack.present | stack.blank
-    even = max(found) - min(found) + 1 == len(found)
-    if stack.blank or not even:
-        what = "some planes hold nothing but zeros" if stack.blank else "planes between are missing"
-        stage = Stage.PARTIAL if over else Stage.ARRIVING
-        return _evidence(stage, stack, None, None, what)
     indices = tuple(sorted(found))
-    if not over:
-        if stack.closed:
-            return _evidence(Stage.COMPLETE, stack, len(found), indices, "a later stack has begun")
-        return _evidence(Stage.ARRIVING, stack, None, None, "nothing tells how many planes follow")
-    largest, times = usual[channel]
-    alike = times > 1 or (usual[None] == (largest, usual[None][1]) and usual[None][1] > 1)
-    if len(found) < largest:
-        reason = f"{len(found)} planes, other stacks of this channel have {largest}"
-        return _evidence(Stage.PARTIAL, stack, largest, None, reason)
-    if alike or stack.closed:
-        return _evidence(
-            Stage.COMPLETE, stack, len(found), indices, "as many planes as the other stacks have"
-        )
-    return _evidence(Stage.PARTIAL, stack, None, None, "nothing tells how many planes were planned")
+    unfinished = Stage.PARTIAL if over else Stage.ARRIVING
+    if stack.blank:
+        what = f"{len(stack.blank)} of {len(found)} planes hold nothing but zeros"
+        return _evidence(unfinished, stack, None, None, what)
+    if indices[-1] - indices[0] + 1 != len(indices):
+        return _evidence(unfinished, stack, None, None, "planes between are missing")
+    if stack.closed and not stack.short:
+        return _evidence(Stage.COMPLETE, stack, len(found), indices, "a later stack has begun")
+    if stack.closed:
+        what = f"{len(found)} planes, stacks before it had {full}"
+        return _evidence(unfinished, stack, full, None, what)
+    if over and (len(found) == full or flat):
+        what = "as many planes as the other stacks have"
+        return _evidence(Stage.COMPLETE, stack, len(found), indices, what)
+    what = "nothing tells how many planes were planned"
+    if full is not None:
+        what = f"{len(found)} planes, other stacks have {full}"
+    return _evidence(unfinished, stack, full, None, what)
 
 
 def _evidence(
