@@ -10,11 +10,48 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from live_restore.stack import StackKey, Volume, VoxelSize
+
+
+class Place(NamedTuple):
+    """Which stack of an acquisition, by index."""
+
+    position: int
+    time: int
+    channel: int
+
+
+@dataclass(frozen=True)
+class Planned:
+    """Planes that a stack is to have.
+
+    ``anywhere`` is True for a channel without z-stack: one plane, whose index depends on the
+    engine (0, or the middle of the other channels' stack).
+    """
+
+    count: int
+    anywhere: bool = False
+
+    @property
+    def indices(self) -> tuple[int, ...] | None:
+        """z indices, ``None`` where only the number is known."""
+        return None if self.anywhere else tuple(range(self.count))
+
+
+class Plan(Protocol):
+    """What a run intended."""
+
+    def planes(self, place: Place) -> Planned | None:
+        """Return the planes that a stack is to have, ``None`` where the plan does not tell."""
+        ...
+
+    def stacks(self) -> int | None:
+        """Return how many stacks the run is to have."""
+        ...
 
 
 class Stage(StrEnum):
@@ -147,7 +184,7 @@ class Follower(Protocol):
     truncates its files at the end, which Windows refuses for a mapped file.
     """
 
-    def poll(self, *, over: bool = False) -> DatasetState:
+    def poll(self, *, over: bool = False, plan: Plan | None = None) -> DatasetState:
         """Return what is there now.
 
         Parameters
@@ -155,6 +192,9 @@ class Follower(Protocol):
         over
             The caller knows that the run is over (its hook was told, or nothing has moved for
             long): what is missing is judged as after an end marker.
+        plan
+            What the caller knows to be planned (its script submitted the events), better than
+            the files do. Has to compare equal while it says the same.
 
         Raises
         ------

@@ -16,11 +16,11 @@ from live_restore.errors import (
     StackUnreadableError,
     one_line,
 )
-from live_restore.formats.dataset import DatasetInfo, DatasetState, StackEvidence
+from live_restore.formats.dataset import DatasetInfo, DatasetState, Place, Plan, StackEvidence
 from live_restore.formats.disk import is_blank, opened, read_at
 from live_restore.formats.mm_meta import Summary
 from live_restore.formats.mm_plane import Plane
-from live_restore.formats.plan import Ledger, Place, Plan
+from live_restore.formats.plan import Ledger
 from live_restore.stack import StackKey, Volume, VoxelSize
 
 MAX_PROBLEMS = 20

@@ -6,8 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from live_restore.formats.disk import NotJsonError, integer, json_object, number, positive, text
-from live_restore.formats.plan import ChannelPlan, IntendedPlan, NoPlan, Plan, SettingsPlan
+from live_restore.formats.dataset import Plan
+from live_restore.formats.plan import ChannelPlan, IntendedPlan, NoPlan, SettingsPlan
+from live_restore.formats.untrusted import (
+    NotJsonError,
+    integer,
+    json_object,
+    number,
+    positive,
+    text,
+)
 from live_restore.stack import VoxelSize
 
 MAX_NAMES = 100_000

@@ -15,7 +15,8 @@ from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 
-from live_restore.formats.disk import MAX_PLANE_JSON, NotJsonError, json_object, read_at
+from live_restore.formats.disk import MAX_PLANE_JSON, read_at
+from live_restore.formats.untrusted import NotJsonError, json_object
 
 ByteOrder = Literal["<", ">"]
 

@@ -17,12 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from live_restore.errors import LiveRestoreError, StackChangedError, StackUnreadableError
-from live_restore.formats.dataset import DatasetState
+from live_restore.formats.dataset import DatasetState, Place, Plan
 from live_restore.formats.disk import MAX_SUMMARY_JSON, names_in, opened, read_at
 from live_restore.formats.found import FoundPlanes
 from live_restore.formats.mm_meta import Summary, exposure_ms, parse_summary, pixel_size_um, z_um
 from live_restore.formats.mm_plane import Plane, UnusableError, dtype_of
-from live_restore.formats.plan import Place
 from live_restore.formats.tiff_structure import walk
 from live_restore.stack import StackKey, Volume
 
@@ -131,7 +130,7 @@ class MmSeriesFollower:
         self._channels: dict[str, int] = {}
         self._z_step: float | None = None
 
-    def poll(self, *, over: bool = False) -> DatasetState:
+    def poll(self, *, over: bool = False, plan: Plan | None = None) -> DatasetState:
         """Return what is there now."""
         self._find_folders()
         known = len(self._folders)
@@ -157,7 +156,7 @@ class MmSeriesFollower:
             ended = all(folder.ended for folder in self._folders.values())
             ended = ended and known == len(self._folders)
             why = f"{METADATA} {'is closed by its last brace' if ended else 'is still open'}"
-        return self._found.state(summary.plan, over, ended, why)
+        return self._found.state(plan or summary.plan, over, ended, why)
 
     def read(self, key: StackKey) -> Volume:
         """Return a stack, (Z, Y, X)."""

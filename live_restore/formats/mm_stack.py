@@ -18,15 +18,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from live_restore.errors import StackChangedError, StackUnreadableError
-from live_restore.formats.dataset import DatasetState
-from live_restore.formats.disk import (
-    MAX_SUMMARY_JSON,
-    NotJsonError,
-    json_object,
-    names_in,
-    opened,
-    read_at,
-)
+from live_restore.formats.dataset import DatasetState, Place, Plan
+from live_restore.formats.disk import MAX_SUMMARY_JSON, names_in, opened, read_at
 from live_restore.formats.found import FoundPlanes
 from live_restore.formats.mm_meta import Summary, exposure_ms, parse_summary, z_um
 from live_restore.formats.mm_plane import (
@@ -38,7 +31,7 @@ from live_restore.formats.mm_plane import (
     read_directory,
     read_metadata,
 )
-from live_restore.formats.plan import Place
+from live_restore.formats.untrusted import NotJsonError, json_object
 from live_restore.stack import StackKey, Volume
 
 NAME = re.compile(r"(?P<prefix>.*)_MMStack(?:_(?P<rest>.*))?\.ome\.tif", re.DOTALL)
@@ -96,7 +89,7 @@ class MmStackFollower:
         self._heights: dict[Place, dict[int, float]] = {}
         self._z_step: float | None = None
 
-    def poll(self, *, over: bool = False) -> DatasetState:
+    def poll(self, *, over: bool = False, plan: Plan | None = None) -> DatasetState:
         """Return what is there now."""
         for name in self._names():
             file = self._files.setdefault(name, _File(self._folder / name))
@@ -124,7 +117,7 @@ class MmStackFollower:
             if ended
             else f"{open_files} of {len(self._files)} files are still being written"
         )
-        return self._found.state(summary.plan, over, ended, why)
+        return self._found.state(plan or summary.plan, over, ended, why)
 
     def read(self, key: StackKey) -> Volume:
         """Return a stack, (Z, Y, X)."""

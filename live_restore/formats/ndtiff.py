@@ -18,15 +18,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from live_restore.errors import StackChangedError, StackUnreadableError
-from live_restore.formats.dataset import DatasetState
-from live_restore.formats.disk import (
-    MAX_SUMMARY_JSON,
-    NotJsonError,
-    json_object,
-    names_in,
-    opened,
-    read_at,
-)
+from live_restore.formats.dataset import DatasetState, Plan
+from live_restore.formats.disk import MAX_SUMMARY_JSON, names_in, opened, read_at
 from live_restore.formats.found import FoundPlanes
 from live_restore.formats.mm_meta import Summary, parse_summary
 from live_restore.formats.mm_plane import (
@@ -39,6 +32,7 @@ from live_restore.formats.mm_plane import (
     read_metadata,
 )
 from live_restore.formats.ndtiff_axes import AxisError, AxisLabels, ImageFacts
+from live_restore.formats.untrusted import NotJsonError, json_object
 from live_restore.stack import StackKey, Volume
 
 INDEX = "NDTiff.index"
@@ -148,7 +142,7 @@ class NdTiffFollower:
         self._index_at = 0
         self._index_broken = False
 
-    def poll(self, *, over: bool = False) -> DatasetState:
+    def poll(self, *, over: bool = False, plan: Plan | None = None) -> DatasetState:
         """Return what is there now."""
         folder, names = self._list()
         for name in names:
@@ -174,7 +168,7 @@ class NdTiffFollower:
             if ended
             else "the last file still has reserved space"
         )
-        return self._found.state(summary.plan, over, ended, why)
+        return self._found.state(plan or summary.plan, over, ended, why)
 
     def read(self, key: StackKey) -> Volume:
         """Return a stack, (Z, Y, X)."""

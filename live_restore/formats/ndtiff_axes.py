@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from live_restore.formats.disk import integer, text
+from live_restore.formats.dataset import Place
 from live_restore.formats.mm_meta import exposure_ms, pixel_size_um, z_um
-from live_restore.formats.plan import Place
+from live_restore.formats.untrusted import integer, text
 
 MAX_LABELS = 1_000_000
 MAX_AXES = 16

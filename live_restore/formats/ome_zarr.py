@@ -22,11 +22,19 @@ from live_restore.errors import (
     StackIncompleteError,
     StackUnreadableError,
 )
-from live_restore.formats.dataset import DatasetInfo, DatasetState, StackEvidence
-from live_restore.formats.disk import NotJsonError, json_object, names_in, opened, read_at
+from live_restore.formats.dataset import DatasetInfo, DatasetState, Place, Plan, StackEvidence
+from live_restore.formats.disk import names_in, opened, read_at
 from live_restore.formats.found import Problems, place_of, require_whole
-from live_restore.formats.ome_zarr_meta import Image, OmeZarrError, RunFacts, parse_image, series
-from live_restore.formats.plan import IntendedPlan, Ledger, Place, Plan, SettingsPlan
+from live_restore.formats.ome_zarr_meta import (
+    Image,
+    OmeZarrError,
+    RunFacts,
+    parse_image,
+    series,
+    with_order,
+)
+from live_restore.formats.plan import IntendedPlan, Ledger, SettingsPlan
+from live_restore.formats.untrusted import NotJsonError, json_object
 from live_restore.formats.zarr_array import Array, ZarrError, parse_v2, parse_v3
 from live_restore.stack import Fingerprint, StackKey, Volume
 
@@ -41,7 +49,7 @@ class _Image:
 
     def __init__(self, folder: Path, position: int, name: str) -> None:
         self.folder, self.position, self.name = folder, position, name
-        self.fingerprint: Fingerprint | None = None
+        self.fingerprint: tuple[Fingerprint | None, ...] = ()
         self.image: Image | None = None
         self.array: Array | None = None
         self.array_folder = folder
@@ -76,7 +84,7 @@ class OmeZarrFollower:
         self._verdicts: dict[Place, StackEvidence] = {}
         self._unusable: set[str] = set()
 
-    def poll(self, *, over: bool = False) -> DatasetState:
+    def poll(self, *, over: bool = False, plan: Plan | None = None) -> DatasetState:
         """Return what is there now."""
         for position, path in enumerate(self._paths()[:MAX_POSITIONS]):
             if path not in self._images and path not in self._unusable:
@@ -96,7 +104,7 @@ class OmeZarrFollower:
         for image in images:
             assert image.image is not None
             assert image.array is not None
-            verdicts = image.ledger.verdicts(self._plan(image), over or ended is True)
+            verdicts = image.ledger.verdicts(plan or self._plan(image), over or ended is True)
             shared = image.image.planes_share_chunks(image.array.chunks)
             for place, evidence in verdicts.items():
                 if shared:
@@ -111,7 +119,8 @@ class OmeZarrFollower:
         """Return a stack, (Z, Y, X)."""
         place = place_of(key)
         indices = require_whole(key, self._verdicts.get(place), self._folder)
-        image = next(i for i in self._images.values() if i.position == key.position)
+        images = list(self._images.values())
+        image = next((i for i in images if i.position == key.position), images[0])
         array, axes = image.array, image.image
         assert array is not None
         assert axes is not None
@@ -159,7 +168,7 @@ class OmeZarrFollower:
 
     def _look(self, image: _Image) -> None:
         """Read what changed in one image's metadata, and find its new chunks."""
-        fingerprint = _fingerprint(image.folder)
+        fingerprint = (_fingerprint(image.folder), _fingerprint(image.array_folder))
         if image.array is None or fingerprint != image.fingerprint:
             attributes = _attributes(image.folder)
             if attributes is None or "multiscales" not in attributes:
@@ -171,13 +180,36 @@ class OmeZarrFollower:
                 return
             image.image.check(array)
             image.facts.read(attributes)
+            array = self._in_order(image, array)
+            if image.array is not None and array.grid != image.array.grid:
+                # It grew: branches that were complete may not be any more.
+                image.done.clear()
+                image.tiles.clear()
+                image.planes = 0
             image.array, image.fingerprint = array, fingerprint
         assert image.array is not None
         self._find_chunks(image, image.array)
 
+    def _in_order(self, image: _Image, array: Array) -> Array:
+        """Return the array; where its frames lie in one row, as long as the run will make it."""
+        assert image.image is not None
+        order = image.facts.order
+        if order is None or image.image.axes != ("t", "y", "x") or len(order.frames) < 2:
+            return array
+        if array.shape[0] > len(order.frames):
+            self._problems.add(
+                f"{array.shape[0]} frames, where the sequence tells of {len(order.frames)}"
+            )
+            return array
+        image.image = with_order(image.image, order)
+        # The writer tells the length only at the end.
+        return replace(array, shape=(len(order.frames), *array.shape[1:]))
+
     def _plan(self, image: _Image) -> Plan:
         assert image.image is not None
         assert image.array is not None
+        if image.image.order is not None:
+            return image.image.order.plan
         sizes = image.image.sizes(image.array.shape)
         if len(image.facts.channels) == sizes["c"]:
             return SettingsPlan(sizes["z"], image.facts.channels, sizes["t"])
@@ -207,6 +239,8 @@ class OmeZarrFollower:
     def _position_names(self, images: list[_Image]) -> tuple[str, ...]:
         """Return the names in the sequence, else the images' own, else their paths."""
         planned = images[0].facts.position_names
+        if images[0].image is not None and images[0].image.order is not None:
+            return planned if any(planned) else ()
         if len(planned) == len(self._images) and any(planned):
             return planned
         named = {i.position: (i.image.name if i.image else "") or i.name for i in images}
@@ -217,7 +251,7 @@ class OmeZarrFollower:
         counts = [image.facts.frames for image in images]
         if not images or not any(image.facts.writer for image in images):
             return None, "this format has no end marker"
-        if all(n and n >= i.planes for n, i in zip(counts, images, strict=True)):
+        if all(n and n >= i.planes > 0 for n, i in zip(counts, images, strict=True)):
             return True, "the writer has listed every frame, which it does at the end"
         return False, "the writer has not listed its frames yet"
 
@@ -238,7 +272,9 @@ class OmeZarrFollower:
                 del image.tiles[prefix]
                 for place, z in image.image.covered(array, prefix):
                     image.planes += 1
-                    image.ledger.add(place._replace(position=image.position), z)
+                    if image.image.order is None:
+                        place = place._replace(position=image.position)
+                    image.ledger.add(place, z)
 
     def _chunk(self, image: _Image, array: Array, index: tuple[int, ...]) -> bytes:
         path = image.array_folder / array.key(index)

@@ -9,14 +9,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from live_restore.formats.disk import integer, positive, text
-from live_restore.formats.plan import ChannelPlan, Place
+from live_restore.formats.dataset import Place
+from live_restore.formats.plan import ChannelPlan
+from live_restore.formats.untrusted import integer, positive, text
+from live_restore.formats.useq_frames import FrameOrder, frame_order
 from live_restore.formats.zarr_array import Array
 from live_restore.stack import Volume, VoxelSize
 
@@ -44,6 +46,8 @@ class Image:
         Of the full-resolution array, relative to the image.
     axes
         One letter per dimension, slowest first; the last two are ``y`` and ``x``.
+    order
+        What the frames are where all lie in one row, whatever the axis is called.
     """
 
     path: str
@@ -52,6 +56,7 @@ class Image:
     interval_s: float | None
     channel_names: tuple[str, ...]
     name: str
+    order: FrameOrder | None = None
 
     def check(self, array: Array) -> None:
         """Raise ``OmeZarrError`` where the array does not fit."""
@@ -78,10 +83,15 @@ class Image:
             for n, chunk, size in zip(prefix, array.chunks[:-2], array.shape[:-2], strict=True)
         ]
         for index in itertools.product(*ranges):
+            if self.order is not None:
+                yield from self.order.frames[index[0] : index[0] + 1]
+                continue
             at = dict(zip(self.axes, index, strict=False))
             yield Place(0, at.get("t", 0), at.get("c", 0)), at.get("z", 0)
 
     def _index(self, place: Place, z: int) -> tuple[int, ...]:
+        if self.order is not None:
+            return (self.order.numbers[place, z],)
         at = {"t": place.time, "c": place.channel, "z": z}
         return tuple(at[axis] for axis in self.axes[:-2])
 
@@ -116,6 +126,12 @@ class Image:
             )
             if all(0 <= n < chunk for n, chunk in zip(inside, array.chunks, strict=False)):
                 target[number] = part[inside][: target.shape[1], : target.shape[2]]
+
+
+def with_order(image: Image, order: FrameOrder) -> Image:
+    """Return an image whose frames lie in one row, with what the sequence says of them."""
+    voxel = replace(image.voxel, z_um=order.z_step_um)
+    return replace(image, order=order, voxel=voxel, interval_s=order.interval_s)
 
 
 def series(attributes: Mapping[str, Any]) -> list[str]:
@@ -208,6 +224,7 @@ class RunFacts:
         self.channel_names: tuple[str, ...] = ()
         self.position_names: tuple[str, ...] = ()
         self.exposure_ms: tuple[float | None, ...] = ()
+        self.order: FrameOrder | None = None
 
     def read(self, attributes: Mapping[str, Any]) -> None:
         """Take what is there now."""
@@ -240,3 +257,4 @@ class RunFacts:
             )
             for c in listed[:MAX_NAMES]
         )
+        self.order = frame_order(sequence, self.channels)

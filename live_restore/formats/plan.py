@@ -12,46 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
 
-from live_restore.formats.dataset import StackEvidence, Stage
-
-
-class Place(NamedTuple):
-    """Which stack of an acquisition, by index."""
-
-    position: int
-    time: int
-    channel: int
-
-
-@dataclass(frozen=True)
-class Planned:
-    """Planes that a stack is to have.
-
-    ``anywhere`` is True for a channel without z-stack: one plane, whose index depends on the
-    engine (0, or the middle of the other channels' stack).
-    """
-
-    count: int
-    anywhere: bool = False
-
-    @property
-    def indices(self) -> tuple[int, ...] | None:
-        """z indices, ``None`` where only the number is known."""
-        return None if self.anywhere else tuple(range(self.count))
-
-
-class Plan(Protocol):
-    """What a run intended."""
-
-    def planes(self, place: Place) -> Planned | None:
-        """Return the planes that a stack is to have, ``None`` where the plan does not tell."""
-        ...
-
-    def stacks(self) -> int | None:
-        """Return how many stacks the run is to have."""
-        ...
+from live_restore.formats.dataset import Place, Plan, Planned, StackEvidence, Stage
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from live_restore.formats.disk import integer
+from live_restore.formats.untrusted import integer
 
 MAX_CHUNK_BYTES = 2**30
 MAX_CHUNKS = 50_000_000

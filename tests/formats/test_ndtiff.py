@@ -9,6 +9,7 @@ import pytest
 
 from live_restore.errors import StackChangedError, StackUnreadableError
 from live_restore.formats.ndtiff import NdTiffFormat
+from live_restore.formats.plan import IntendedPlan
 from live_restore.stack import StackKey, VoxelSize
 from tests.support.mm_files import NdTiff
 
@@ -251,3 +252,13 @@ def test_two_runs_in_one_folder_are_refused(run: Path) -> None:
 def test_a_folder_that_vanished_says_so(run: Path) -> None:
     with pytest.raises(StackChangedError, match="vanished"):
         NdTiffFormat().follow(run).poll()
+
+
+def test_a_script_that_knows_its_plan_waits_for_no_later_stack(run: Path) -> None:
+    data = NdTiff(run, axes_in_metadata=True)
+    for z in range(3):
+        data.image(z + 1, channel="DAPI", z=z)
+    follower = NdTiffFormat().follow(run)
+    assert not follower.poll().stacks[key()].complete
+    assert follower.poll(plan=IntendedPlan(3)).stacks[key()].complete
+    assert not follower.poll(plan=IntendedPlan(4)).stacks[key()].complete
