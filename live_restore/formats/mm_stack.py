@@ -67,8 +67,14 @@ class MmStackFormat:
     name = "mm-stack"
 
     def claims(self, folder: Path, names: Collection[str]) -> bool:  # noqa: ARG002
-        """Return whether there is such a file."""
-        return any(NAME.fullmatch(name) for name in names)
+        """Return whether there is such a file, and no other image beside it.
+
+        A folder into which people copy single files of several runs is no run.
+        """
+        images = [name for name in names if name.lower().endswith((".tif", ".tiff"))]
+        matches = [NAME.fullmatch(name) for name in images]
+        prefixes = {match["prefix"] if match else None for match in matches}
+        return len(prefixes) == 1 and None not in prefixes
 
     def follow(self, folder: Path) -> MmStackFollower:
         """Return a follower."""

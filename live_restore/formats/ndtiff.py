@@ -117,12 +117,11 @@ class NdTiffFormat:
     name = "ndtiff"
 
     def claims(self, folder: Path, names: Collection[str]) -> bool:  # noqa: ARG002
-        """Return whether there are such files."""
-        return (
-            INDEX in names
-            or any(_TIFF.fullmatch(name) for name in names)
-            or FULL_RESOLUTION in names
-        )
+        """Return whether there are such files, and no other images beside them."""
+        if FULL_RESOLUTION in names:
+            return True
+        images = [name for name in names if name.lower().endswith((".tif", ".tiff"))]
+        return (INDEX in names or bool(images)) and all(_TIFF.fullmatch(name) for name in images)
 
     def follow(self, folder: Path) -> NdTiffFollower:
         """Return a follower."""
