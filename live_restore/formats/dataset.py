@@ -201,9 +201,9 @@ class Follower(Protocol):
         StackChangedError
             The folder vanished.
         StackBusyError
-            It cannot be read just now.
+            It cannot be listed just now. (A file in it that is locked is tried again.)
         StackUnreadableError
-            Nothing in it can be used.
+            It is not one data set: files of several runs, a plate.
         """
         ...
 

@@ -16,7 +16,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from live_restore.errors import LiveRestoreError, StackChangedError, StackUnreadableError
+from live_restore.errors import (
+    LiveRestoreError,
+    StackBusyError,
+    StackChangedError,
+    StackUnreadableError,
+)
 from live_restore.formats.dataset import DatasetState, Place, Plan
 from live_restore.formats.disk import MAX_SUMMARY_JSON, names_in, opened, read_at
 from live_restore.formats.found import FoundPlanes
@@ -185,8 +190,8 @@ class MmSeriesFollower:
                 if self._summary is None or not self._image:
                     head = read_at(stream, 0, min(size, MAX_SUMMARY_JSON))
                     self._learn(head.decode(errors="replace"))
-        except StackChangedError:
-            return  # not made yet
+        except (StackChangedError, StackBusyError):
+            return  # not made yet, or locked for a moment
 
     def _learn(self, head: str) -> None:
         """Take the summary, and what the first images say."""
@@ -233,8 +238,8 @@ class MmSeriesFollower:
             if where is not None:
                 try:
                     taken = self._take(folder.path / name, *where)
-                except StackChangedError:
-                    continue  # gone since the folder was listed
+                except (StackChangedError, StackBusyError):
+                    continue  # gone since the folder was listed, or locked for a moment
                 except (StackUnreadableError, UnusableError) as error:
                     self._found.problems.add(f"{name}: {getattr(error, 'what', error)}")
                     taken = True

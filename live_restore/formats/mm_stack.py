@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from live_restore.errors import StackChangedError, StackUnreadableError
+from live_restore.errors import StackBusyError, StackChangedError, StackUnreadableError
 from live_restore.formats.dataset import DatasetState, Place, Plan
 from live_restore.formats.disk import MAX_SUMMARY_JSON, names_in, opened, read_at
 from live_restore.formats.found import FoundPlanes
@@ -104,8 +104,8 @@ class MmStackFollower:
             try:
                 with opened(file.path) as (stream, size):
                     self._look(file, stream, size)
-            except StackChangedError:
-                continue  # renamed or removed since the folder was listed; the rest goes on
+            except (StackChangedError, StackBusyError):
+                continue  # gone since the folder was listed, or locked for a moment
             except StackUnreadableError as error:
                 self._found.problems.add(error)
                 file.done = file.finished = True

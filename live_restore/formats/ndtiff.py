@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from live_restore.errors import StackChangedError, StackUnreadableError
+from live_restore.errors import StackBusyError, StackChangedError, StackUnreadableError
 from live_restore.formats.dataset import DatasetState, Plan
 from live_restore.formats.disk import MAX_SUMMARY_JSON, names_in, opened, read_at
 from live_restore.formats.found import FoundPlanes
@@ -204,8 +204,8 @@ class NdTiffFollower:
                     self._index_at += used
                     if used == 0 or len(data) < INDEX_AT_ONCE:
                         return
-        except StackChangedError:
-            return  # gone since the folder was listed
+        except (StackChangedError, StackBusyError):
+            return  # gone since the folder was listed, or locked for a moment
         except UnusableError as error:
             self._index_broken = True
             self._found.problems.add(f"{INDEX}: {error}; following the TIFF files alone")
@@ -236,7 +236,7 @@ class NdTiffFollower:
                             if start == last:
                                 return start  # it may be half written
                             self._found.problems.add(f"{INDEX}: {error}")
-            except StackChangedError:
+            except (StackChangedError, StackBusyError):
                 return entries[0][0]
         return used
 
@@ -284,8 +284,8 @@ class NdTiffFollower:
                     pass
                 if file.next_at == 0 and file.end:
                     file.closed = size <= file.end + ALIGNMENT
-        except StackChangedError:
-            return  # renamed or removed since the folder was listed
+        except (StackChangedError, StackBusyError):
+            return  # gone since the folder was listed, or locked for a moment
         except UnusableError as error:
             file.closed = True
             self._found.problems.add(f"{file.path.name}: {error}")

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from live_restore.errors import (
+    StackBusyError,
     StackChangedError,
     StackIncompleteError,
     StackUnreadableError,
@@ -87,17 +88,19 @@ class OmeZarrFollower:
     def poll(self, *, over: bool = False, plan: Plan | None = None) -> DatasetState:
         """Return what is there now."""
         for position, path in enumerate(self._paths()[:MAX_POSITIONS]):
-            if path not in self._images and path not in self._unusable:
-                self._images[path] = _Image(_inside(self._folder, path), position, path)
-        for path, image in list(self._images.items()):
+            if path in self._unusable:
+                continue
             try:
-                self._look(image)
-            except StackChangedError:
-                continue  # not made yet, or gone
-            except (OmeZarrError, ZarrError) as error:
-                self._problems.add(f"{path or self._folder.name}: {error}")
+                if path not in self._images:
+                    self._images[path] = _Image(_inside(self._folder, path), position, path)
+                self._look(self._images[path])
+            except (StackChangedError, StackBusyError):
+                continue  # not made yet, gone, or locked for a moment
+            except (OmeZarrError, ZarrError, StackUnreadableError) as error:
+                what = error.what if isinstance(error, StackUnreadableError) else error
+                self._problems.add(f"{path or self._folder.name}: {what}")
                 self._unusable.add(path)
-                del self._images[path]
+                self._images.pop(path, None)
         images = [image for image in self._images.values() if image.array is not None]
         ended, why = self._ended(images)
         stacks: dict[StackKey, StackEvidence] = {}
@@ -119,11 +122,7 @@ class OmeZarrFollower:
         """Return a stack, (Z, Y, X)."""
         place = place_of(key)
         indices = require_whole(key, self._verdicts.get(place), self._folder)
-        images = list(self._images.values())
-        image = next((i for i in images if i.position == key.position), images[0])
-        array, axes = image.array, image.image
-        assert array is not None
-        assert axes is not None
+        image, array, axes = self._holding(key)
         height, width = array.shape[-2:]
         volume = np.empty((len(indices), height, width), array.dtype.newbyteorder("="))
         for index in axes.chunks_of(array, place, indices):
@@ -142,6 +141,15 @@ class OmeZarrFollower:
                 "record it again",
             )
         return volume
+
+    def _holding(self, key: StackKey) -> tuple[_Image, Array, Image]:
+        """Return the image that holds a stack."""
+        for image in self._images.values():
+            if image.array is not None and image.image is not None:
+                in_a_row = image.image.order is not None
+                if in_a_row or image.position == key.position:
+                    return image, image.array, image.image
+        raise StackChangedError(f"{key} cannot be used any more", self._folder, "look at it")
 
     # Metadata -------------------------------------------------------------------------------------
 

@@ -188,3 +188,24 @@ def test_a_hostile_summary_is_only_labels(run: Path) -> None:
     info = MmSeriesFormat().follow(run).poll().info
     assert info.position_names == ("../../x", "", "")
     assert info.channel_names == ("../../y", "", "")
+
+
+def test_a_locked_file_is_tried_again(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Windows says while the writer holds a file for itself alone."""
+    write_metadata(run)
+    for z in range(3):
+        write_plane(run, new_name(0, 0, 0, z))
+    follower = MmSeriesFormat().follow(run)
+    opens = Path.open
+
+    def refuse(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.name.endswith("z001.tif"):
+            raise PermissionError(13, "used by another process", str(path))
+        return opens(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert follower.poll().stacks[key()].present == (0, 2)
+    monkeypatch.undo()
+    state = follower.poll()
+    assert state.stacks[key()].complete
+    assert not state.problems

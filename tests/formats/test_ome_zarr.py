@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from live_restore.errors import StackIncompleteError, StackUnreadableError
+from live_restore.errors import StackChangedError, StackIncompleteError, StackUnreadableError
 from live_restore.formats.ome_zarr import OmeZarrFormat
 from live_restore.formats.useq_frames import frame_order
 from live_restore.stack import StackKey, VoxelSize
@@ -433,3 +433,33 @@ def test_an_array_that_grows_is_followed(tmp_path: Path) -> None:
         state = follower.poll()
         assert len(state.stacks) == 2 * times
         assert all(e.complete for e in state.stacks.values())
+
+
+def test_a_series_that_leads_outside_is_left_out(tmp_path: Path) -> None:
+    run = tmp_path / "run.zarr"
+    ome = {"version": "0.5", "bioformats2raw.layout": 3}
+    v3_group(run, **ome)
+    v3_group(run / "OME", series=["../outside", "a"])
+    for folder in (tmp_path / "outside", run / "a"):
+        v3_group(folder, multiscales=multiscales("zyx"))
+        v3_array(folder / "0", (1, 5, 6), shape=(3, 5, 6))
+        write_chunks(folder / "0", (1, 5, 6), image=TRUTH[0, 0])
+    state = OmeZarrFormat().follow(run).poll()
+    assert set(state.stacks) == {StackKey("run.zarr", 1)}
+    assert "outside of the data set" in state.problems[0]
+
+
+def test_an_image_that_became_unusable_is_not_read_from_another(tmp_path: Path) -> None:
+    ome = {"version": "0.5", "bioformats2raw.layout": 3}
+    v3_group(tmp_path, **ome)
+    for name in "01":
+        v3_group(tmp_path / name, multiscales=multiscales("zyx"))
+        v3_array(tmp_path / name / "0", (1, 5, 6), shape=(3, 5, 6))
+        write_chunks(tmp_path / name / "0", (1, 5, 6), image=TRUTH[0, 0])
+    follower = OmeZarrFormat().follow(tmp_path)
+    assert len(follower.poll().stacks) == 2
+    v3_array(tmp_path / "0" / "0", (1, 5, 6), shape=(3, 5, 6), data_type="complex128")
+    assert len(follower.poll().stacks) == 1
+    with pytest.raises(StackChangedError):
+        follower.read(StackKey(tmp_path.name, 0))
+    assert follower.read(StackKey(tmp_path.name, 1)).shape == (3, 5, 6)
