@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -37,6 +37,7 @@ from live_restore.formats.ome_zarr_meta import (
 from live_restore.formats.plan import IntendedPlan, Ledger, SettingsPlan
 from live_restore.formats.untrusted import NotJsonError, json_object
 from live_restore.formats.zarr_array import Array, ZarrError, parse_v2, parse_v3
+from live_restore.formats.zarr_chunks import flat_chunks, nested_chunks
 from live_restore.stack import Fingerprint, StackKey, Volume
 
 MAX_METADATA = 32 * 2**20
@@ -268,9 +269,11 @@ class OmeZarrFollower:
     def _find_chunks(self, image: _Image, array: Array) -> None:
         base = image.array_folder
         if array.separator == "/":
-            new = _tree(base / array.prefix if array.prefix else base, (), array, image.done)
+            new = nested_chunks(
+                base / array.prefix if array.prefix else base, (), array, image.done
+            )
         else:
-            new = _flat(base, array, image.done)
+            new = flat_chunks(base, array, image.done)
         assert image.image is not None
         for index in new:
             prefix, needed = index[:-2], array.grid[-2] * array.grid[-1]
@@ -291,65 +294,6 @@ class OmeZarrFollower:
             if size > limit:
                 raise StackUnreadableError("larger than a chunk can be", path, "copy it again")
             return read_at(stream, 0, size)
-
-
-def _tree(
-    folder: Path, index: tuple[int, ...], array: Array, done: set[tuple[int, ...]]
-) -> Iterator[tuple[int, ...]]:
-    """Yield chunks that are new, below one folder; whole branches are not looked at again."""
-    if index in done:
-        return
-    depth = len(index)
-    try:
-        files, folders = names_in(folder)
-    except StackChangedError:
-        return  # nothing written there yet
-    leaf = depth == len(array.shape) - 1
-    limit = array.grid[depth]
-    for name in files if leaf else folders:
-        if not re.fullmatch(r"0|[1-9]\d{0,8}", name) or int(name) >= limit:
-            continue
-        inner = (*index, int(name))
-        if leaf:
-            if inner not in done and _is_chunk(folder / name, array):
-                done.add(inner)
-                yield inner
-        else:
-            yield from _tree(folder / name, inner, array, done)
-    if all((*index, n) in done for n in range(limit)):
-        done.add(index)
-        done.difference_update([(*index, n) for n in range(limit)])
-
-
-def _flat(folder: Path, array: Array, done: set[tuple[int, ...]]) -> Iterator[tuple[int, ...]]:
-    """Yield chunks that are new, where all lie in one folder."""
-    try:
-        files, _ = names_in(folder)
-    except StackChangedError:
-        return
-    for name in files:
-        parts = name.split(".")
-        if array.prefix and parts.pop(0) != array.prefix:
-            continue
-        if len(parts) != len(array.shape) or not all(
-            re.fullmatch(r"0|[1-9]\d{0,8}", part) for part in parts
-        ):
-            continue
-        index = tuple(map(int, parts))
-        if any(n >= limit for n, limit in zip(index, array.grid, strict=True)):
-            continue
-        if index not in done and _is_chunk(folder / name, array):
-            done.add(index)
-            yield index
-
-
-def _is_chunk(path: Path, array: Array) -> bool:
-    """Return whether a chunk's file can be whole: not empty, and all there if uncompressed."""
-    try:
-        size = path.stat().st_size
-    except OSError:
-        return False
-    return size == array.chunk_bytes if not array.codecs else size > 0
 
 
 def _inside(folder: Path, path: str) -> Path:
