@@ -5,12 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from live_restore.errors import LiveRestoreError
 from live_restore.formats.base import Format
+from live_restore.formats.dataset import DatasetFormat
+from live_restore.formats.disk import names_in
+from live_restore.formats.mm_series import MmSeriesFormat
+from live_restore.formats.mm_stack import MmStackFormat
+from live_restore.formats.ndtiff import NdTiffFormat
+from live_restore.formats.ome_zarr import OmeZarrFormat
 from live_restore.formats.tiff import TiffFormat
 from live_restore.formats.tiff_layout import UndeclaredAxis
 
 FORMATS: dict[str, Callable[[UndeclaredAxis], Format]] = {
     "tiff": lambda undeclared_axis: TiffFormat(undeclared_axis=undeclared_axis),
+}
+
+DATASET_FORMATS: dict[str, Callable[[], DatasetFormat]] = {
+    MmStackFormat.name: MmStackFormat,
+    NdTiffFormat.name: NdTiffFormat,
+    OmeZarrFormat.name: OmeZarrFormat,
+    MmSeriesFormat.name: MmSeriesFormat,
 }
 
 
@@ -22,3 +36,21 @@ def make_formats(*, undeclared_axis: UndeclaredAxis = "Z") -> tuple[Format, ...]
 def format_for(path: Path, formats: Sequence[Format]) -> Format | None:
     """Return the format whose business a file of this name is, ``None`` if nobody's."""
     return next((each for each in formats if each.claims(path)), None)
+
+
+def make_dataset_formats() -> tuple[DatasetFormat, ...]:
+    """Return one of each format of dataset folders, cheapest to recognise first."""
+    return tuple(make() for make in DATASET_FORMATS.values())
+
+
+def dataset_format_for(folder: Path, formats: Sequence[DatasetFormat]) -> DatasetFormat | None:
+    """Return the format that claims a folder, ``None`` if nobody does (yet).
+
+    To be asked from the watched folder downwards: what lies inside a dataset belongs to it.
+    """
+    try:
+        files, folders = names_in(folder)
+    except LiveRestoreError:
+        return None  # gone, or not to be read just now; the next scan asks again
+    names = {*files, *folders}
+    return next((each for each in formats if each.claims(folder, names)), None)

@@ -1,0 +1,243 @@
+"""Which planes a stack should have, and whether it is complete. Pure: no disk, no clock.
+
+The best plan there is decides::
+
+    the run's own settings (MdaSettings, a useq sequence)   say it per channel
+    intended dimensions                                     overstate: a channel without z-stack
+    a later stack began                                     the stack before it is closed
+    the run is over                                         what is missing stays missing
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from live_restore.formats.dataset import Place, Plan, Planned, StackEvidence, Stage
+
+
+@dataclass(frozen=True)
+class NoPlan:
+    """Nobody wrote down what was intended."""
+
+    def planes(self, place: Place) -> Planned | None:  # noqa: ARG002
+        """Return ``None``."""
+        return None
+
+    def stacks(self) -> int | None:
+        """Return ``None``."""
+        return None
+
+
+@dataclass(frozen=True)
+class ChannelPlan:
+    """One channel of a run: with or without z-stack, and at every how many time points."""
+
+    z_stack: bool = True
+    every: int = 1
+
+
+@dataclass(frozen=True)
+class SettingsPlan:
+    """The run's own settings: true for each channel.
+
+    Parameters
+    ----------
+    slices
+        Planes of a full z-stack.
+    channels
+        By channel index on disk.
+    times, positions
+        How many.
+    """
+
+    slices: int
+    channels: tuple[ChannelPlan, ...]
+    times: int = 1
+    positions: int = 1
+
+    def planes(self, place: Place) -> Planned | None:
+        """Return the planes of a stack."""
+        if place.channel >= len(self.channels):
+            return None
+        channel = self.channels[place.channel]
+        if place.time % channel.every:
+            return None
+        return Planned(self.slices) if channel.z_stack else Planned(1, anywhere=True)
+
+    def stacks(self) -> int | None:
+        """Return the number of stacks, single planes included."""
+        return self.positions * sum(-(-self.times // each.every) for each in self.channels)
+
+
+@dataclass(frozen=True)
+class IntendedPlan:
+    """Intended dimensions: an upper bound, the same for every channel."""
+
+    slices: int
+    stack_count: int | None = None
+
+    def planes(self, place: Place) -> Planned | None:  # noqa: ARG002
+        """Return the planes of a stack."""
+        return Planned(self.slices)
+
+    def stacks(self) -> int | None:
+        """Return the number of stacks, those that the run skips included."""
+        return self.stack_count
+
+
+@dataclass
+class _Stack:
+    present: set[int] = field(default_factory=set)
+    blank: set[int] = field(default_factory=set)
+    closed: bool = False
+    short: bool = False
+
+    @property
+    def size(self) -> int:
+        """Planes on disk, blank ones included."""
+        return len(self.present | self.blank)
+
+
+class Ledger:
+    """The planes found so far, in the order in which they were written, and the verdict on them.
+
+    The verdict depends only on the planes, their order and ``over``: a follower that starts anew
+    comes to the same.
+    """
+
+    def __init__(self) -> None:
+        self._stacks: dict[Place, _Stack] = {}
+        self._growing: set[Place] = set()
+        self._full_size: dict[int | None, int] = {}
+        self._verdicts: dict[Place, StackEvidence] = {}
+        self._dirty: set[Place] = set()
+        self._judged_with: tuple[Plan, bool] | None = None
+
+    def __contains__(self, place: Place) -> bool:
+        return place in self._stacks
+
+    def add(self, place: Place, z: int, *, blank: bool = False) -> None:
+        """Take down one plane that is whole on disk."""
+        stack = self._stacks.get(place)
+        if stack is None:
+            # Loops nest: in whatever order, a stack that has two planes gets none after a
+            # further stack began. With one plane this cannot be told (z may be an outer loop).
+            self._close_growing()
+            stack = self._stacks[place] = _Stack()
+        (stack.blank if blank else stack.present).add(z)
+        (stack.present if blank else stack.blank).discard(z)
+        if stack.size >= 2:
+            stack.closed = False
+            self._growing.add(place)
+        self._dirty.add(place)
+
+    def _close_growing(self) -> None:
+        for place in sorted(self._growing):
+            stack = self._stacks[place]
+            full = max(stack.size, self._full_size.get(place.channel, 0))
+            stack.closed, stack.short = True, stack.size < full
+            self._full_size[place.channel] = full
+            self._full_size[None] = max(full, self._full_size.get(None, 0))
+        self._dirty |= self._growing
+        self._growing.clear()
+
+    def verdicts(self, plan: Plan, over: bool) -> Mapping[Place, StackEvidence]:
+        """Return the evidence on every stack that has begun."""
+        if self._judged_with != (plan, over) or (over and self._dirty):
+            self._dirty.update(self._stacks)  # each verdict may rest on the other stacks
+        flat = self._flat_channels() if over and self._dirty else set()
+        for place in self._dirty:
+            self._verdicts[place] = self._verdict(place, plan, over, flat)
+        self._dirty.clear()
+        self._judged_with = (plan, over)
+        return self._verdicts
+
+    def _flat_channels(self) -> set[int]:
+        """Return the channels of which every stack, and more than one, is a single plane."""
+        sizes: dict[int, list[int]] = {}
+        for place, stack in self._stacks.items():
+            sizes.setdefault(place.channel, []).append(stack.size)
+        return {channel for channel, each in sizes.items() if len(each) > 1 and max(each) == 1}
+
+    def _verdict(self, place: Place, plan: Plan, over: bool, flat: set[int]) -> StackEvidence:
+        stack = self._stacks[place]
+        planned = plan.planes(place)
+        found = stack.present | stack.blank
+        if planned is not None and not planned.anywhere and not found <= set(planned.indices or ()):
+            planned = None  # the run did something else than was planned
+        if planned is not None and planned.anywhere and len(found) > planned.count:
+            planned = None
+        if planned is None:
+            full = self._full_size.get(place.channel, self._full_size.get(None))
+            return _without_plan(stack, over, full, place.channel in flat)
+        if over and place.channel in flat and isinstance(plan, IntendedPlan):
+            # Intended dimensions overstate: this channel had no z-stack all along.
+            planned = Planned(1, anywhere=True)
+        return _with_plan(stack, planned, over)
+
+
+def _with_plan(stack: _Stack, planned: Planned, over: bool) -> StackEvidence:
+    found = stack.present | stack.blank
+    indices = planned.indices
+    if len(found) == planned.count and indices is None:
+        indices = tuple(sorted(found))
+    if len(stack.present) == planned.count:
+        stage, reason = Stage.COMPLETE, "every planned plane is there"
+    elif over:
+        stage, reason = Stage.PARTIAL, _missing(stack, planned.count)
+    else:
+        stage, reason = Stage.ARRIVING, _missing(stack, planned.count)
+    return _evidence(stage, stack, planned.count, indices, reason)
+
+
+def _missing(stack: _Stack, count: int) -> str:
+    text = f"{len(stack.present)} of {count} planes"
+    if stack.blank:
+        text += f", {len(stack.blank)} hold nothing but zeros"
+    return text
+
+
+def _without_plan(stack: _Stack, over: bool, full: int | None, flat: bool) -> StackEvidence:
+    """Judge by the order of writing and by the other stacks: nothing says what was intended.
+
+    ``full`` is the size of the largest stack that a later one followed, of the same channel if
+    there is one; ``flat`` says that no stack of the channel has more than one plane.
+    """
+    found = stack.present | stack.blank
+    indices = tuple(sorted(found))
+    unfinished = Stage.PARTIAL if over else Stage.ARRIVING
+    if stack.blank:
+        what = f"{len(stack.blank)} of {len(found)} planes hold nothing but zeros"
+        return _evidence(unfinished, stack, None, None, what)
+    if indices[-1] - indices[0] + 1 != len(indices):
+        return _evidence(unfinished, stack, None, None, "planes between are missing")
+    if stack.closed and not stack.short:
+        return _evidence(Stage.COMPLETE, stack, len(found), indices, "a later stack has begun")
+    if stack.closed:
+        what = f"{len(found)} planes, stacks before it had {full}"
+        return _evidence(unfinished, stack, full, None, what)
+    if over and (len(found) == full or flat):
+        what = "as many planes as the other stacks have"
+        return _evidence(Stage.COMPLETE, stack, len(found), indices, what)
+    what = "nothing tells how many planes were planned"
+    if full is not None:
+        what = f"{len(found)} planes, other stacks have {full}"
+    return _evidence(unfinished, stack, full, None, what)
+
+
+def _evidence(
+    stage: Stage,
+    stack: _Stack,
+    count: int | None,
+    indices: tuple[int, ...] | None,
+    reason: str,
+) -> StackEvidence:
+    return StackEvidence(
+        stage,
+        tuple(sorted(stack.present)),
+        count,
+        indices,
+        tuple(sorted(stack.blank)),
+        reason,
+    )
