@@ -26,13 +26,14 @@ from live_restore.errors import (
 from live_restore.formats.base import Format
 from live_restore.inference.restorer import CancelledError
 from live_restore.inference.shelf import Shelf
-from live_restore.job import Job, RawStack, require_a_model, restore_stack
+from live_restore.job import Job, RawStack, require_a_model
 from live_restore.journal import Entry, Journal
 from live_restore.outputs.publish import remove_leftovers
 from live_restore.outputs.report import StackOutcome
 from live_restore.outputs.result import choose_result, is_current, publish_result
 from live_restore.progress import Progress
 from live_restore.settings import Settings
+from live_restore.turns import Turns
 from live_restore.verdicts import Deferrals, Verdicts
 
 log = structlog.get_logger()
@@ -50,6 +51,7 @@ class _Work:
     entry: Entry
     path: Path
     job: Job | None = None
+    turns: Turns | None = None
     model_name: str = ""
     error: BaseException | None = None
     current: Path | None = None
@@ -229,25 +231,24 @@ class Pipeline:
         try:
             for item in self._take(self._raw):
                 if isinstance(item.payload, RawStack):
-                    outcome = self._restore_one(item.work, item.payload)
-                    if outcome is not None:
+                    for outcome in self._restore_one(item.work, item.payload):
                         self._put(self._restored, _Item(item.work, outcome))
                 else:
                     self._put(self._restored, item)
         finally:
             self._put(self._restored, None)
 
-    def _restore_one(self, work: _Work, raw: RawStack) -> StackOutcome | None:
+    def _restore_one(self, work: _Work, raw: RawStack) -> list[StackOutcome]:
         if work.error is not None or work.job is None:
-            return None
+            return []
         self._progress.working_on(str(work.entry.source))
         try:
-            return restore_stack(
-                raw, work.job.dataset, self._shelf, lambda: self._stopping.is_set()
-            )
+            if work.turns is None:
+                work.turns = Turns(work.job.dataset, self._shelf, self._stopping.is_set)
+            return work.turns.feed(raw)
         except Exception as error:  # noqa: BLE001 - worker boundary: the writer ends the claim
             work.error = work.error or error
-            return None
+            return []
 
     def _write_all(self) -> None:
         items = self._take(self._restored)

@@ -62,7 +62,7 @@ def load_model(path: Path, device: str = "auto", threads: int = 0) -> Model:
     Raises
     ------
     ModelError
-        Not a model, no card, or a model for more than one channel.
+        Not a model, no card, or a model that gives more or fewer channels than it takes.
     DeviceError
         The device was asked for by name and does not work.
     """
@@ -73,12 +73,12 @@ def load_model(path: Path, device: str = "auto", threads: int = 0) -> Model:
         card = package_card
     else:
         card = _card(path, session.metadata)
-    if card.input_channels != 1 or card.output_channels != 1:
+    if card.input_channels != card.output_channels:
         raise ModelError(
-            f"maps {card.input_channels} channels to {card.output_channels}; "
-            "the daemon restores one channel at a time",
+            f"maps {card.input_channels} channels to {card.output_channels}, "
+            "but a restored file has the channels of its raw file",
             path,
-            "use a model with one channel in and out",
+            "use a model with as many channels out as in",
         )
     return Model(path, hashlib.sha256(content).hexdigest(), card, session)
 

@@ -94,12 +94,13 @@ class Restorer:
         self._overlap = settings.overlap_zyx or model.card.overlap_zyx
 
     def restore(self, stack: Volume, cancelled: Callable[[], bool] = lambda: False) -> Restored:
-        """Restore one stack.
+        """Restore one stack, or the channels that the model takes together.
 
         Parameters
         ----------
         stack
-            (Z, Y, X), uint8, uint16 or float32, finite.
+            (Z, Y, X), or (C, Z, Y, X) for a model of C channels; uint8, uint16 or float32, finite.
+            One intensity scale holds for all channels, as in the published code.
         cancelled
             Asked before every tile; ``True`` ends with :class:`CancelledError`.
 
@@ -111,12 +112,14 @@ class Restorer:
             The model failed on it.
         """
         started = time.perf_counter()
+        channels = stack if stack.ndim == 4 else stack[np.newaxis]
         scale, warnings = self._scale(stack)
         scaled = time.perf_counter()
         if self._settings.tiling == "reference":
-            network, tile, count = self._reference(stack, scale, cancelled)
+            network, tile, count = self._reference(channels, scale, cancelled)
         else:
-            network, tile, count = self._tiled(stack, scale, cancelled)
+            network, tile, count = self._tiled(channels, scale, cancelled)
+        network = network.reshape(stack.shape)
         ran = time.perf_counter()
         result = network if self._units == "network" else scale.restore(network)
         if not np.isfinite(result).all():
@@ -168,9 +171,9 @@ class Restorer:
         )
 
     def _tiled(
-        self, stack: Volume, scale: IntensityScale, cancelled: Callable[[], bool]
+        self, channels: Volume, scale: IntensityScale, cancelled: Callable[[], bool]
     ) -> tuple[NDArray[np.float32], tuple[int, int, int], int]:
-        z, y, x = stack.shape
+        _, z, y, x = channels.shape
         plan = plan_tiles(
             (z, y, x),
             int(self._settings.max_tile_mvoxel * 1e6),
@@ -179,12 +182,12 @@ class Restorer:
         )
 
         def run(tile: NDArray[np.float32]) -> NDArray[np.float32]:
-            return np.asarray(self._run(tile[None, None], cancelled)[0, 0])
+            return np.asarray(self._run(tile[np.newaxis], cancelled)[0])
 
-        return run_tiled(stack, plan, scale.normalise, run), plan.tile_zyx, plan.tile_count
+        return run_tiled(channels, plan, scale.normalise, run), plan.tile_zyx, plan.tile_count
 
     def _reference(
-        self, stack: Volume, scale: IntensityScale, cancelled: Callable[[], bool]
+        self, channels: Volume, scale: IntensityScale, cancelled: Callable[[], bool]
     ) -> tuple[NDArray[np.float32], tuple[int, int, int], int]:
         assert self._block is not None
         tiles = 0
@@ -195,14 +198,14 @@ class Restorer:
             return self._run(tile, cancelled)
 
         blended = blend_tiles(
-            scale.normalise(stack)[None], run, self._block, self._settings.overlap_zyx
+            scale.normalise(channels), run, self._block, self._settings.overlap_zyx
         )
-        return blended[0], self._block, tiles
+        return blended, self._block, tiles
 
     def _run(
         self, batch: NDArray[np.float32], cancelled: Callable[[], bool]
     ) -> NDArray[np.float32]:
-        """Run one tile (1, 1, Z, Y, X)."""
+        """Run one tile (1, C, Z, Y, X)."""
         if cancelled():
             raise CancelledError
         restored = self.model.session.run(np.ascontiguousarray(batch))

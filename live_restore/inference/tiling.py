@@ -135,34 +135,37 @@ def run_tiled(
     Parameters
     ----------
     stack
-        (Z, Y, X), any type.
+        (Z, Y, X), or (C, Z, Y, X) where the network takes C channels together; any type.
     plan
         From :func:`plan_tiles` for this shape.
     prepare
         Maps raw voxels to network units; called per tile, so no float copy of the stack is made.
     run
-        The network: (Z, Y, X) float32 in and out, same shape.
+        The network: float32 of the stack's axes in and out, same shape.
 
     Returns
     -------
     ndarray
-        (Z, Y, X) float32 in network units, the stack's shape.
+        float32 in network units, the stack's shape.
     """
+    lead = stack.shape[:-3]
     pad = [(0, p - s) for p, s in zip(plan.padded_zyx, plan.stack_zyx, strict=True)]
-    padded = np.pad(stack, pad, mode="reflect") if any(after for _, after in pad) else stack
-    inner = tuple(slice(0, s) for s in plan.stack_zyx)
+    grows = any(after for _, after in pad)
+    padded = np.pad(stack, [(0, 0)] * len(lead) + pad, mode="reflect") if grows else stack
+    z_size, y_size, x_size = plan.stack_zyx
+    inner = (..., slice(0, z_size), slice(0, y_size), slice(0, x_size))
     if plan.tile_count == 1:
         return np.ascontiguousarray(run(prepare(padded))[inner])
     weights = [
         _axis_weights(plan.padded_zyx[a], plan.tile_zyx[a], plan.starts_zyx[a]) for a in range(3)
     ]
-    blended = np.zeros(plan.padded_zyx, np.float32)
+    blended = np.zeros((*lead, *plan.padded_zyx), np.float32)
     for (z, y, x), window in plan.windows():
-        tile = run(prepare(padded[window]))
+        tile = run(prepare(padded[(..., *window)]))
         tile = tile * weights[0][z][:, None, None]
         tile *= weights[1][y][:, None]
         tile *= weights[2][x]
-        blended[window] += tile
+        blended[(..., *window)] += tile
     return np.ascontiguousarray(blended[inner])
 
 

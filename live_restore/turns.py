@@ -1,0 +1,89 @@
+"""A file's stacks, restored as they are read: each alone, or the channels of one model together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from live_restore.errors import StackRefusedError
+from live_restore.inference.restorer import Restored, Restorer
+from live_restore.inference.shelf import Shelf
+from live_restore.job import RawStack, restore_stack
+from live_restore.outputs.report import StackOutcome
+from live_restore.stack import Dataset
+
+
+class Turns:
+    """Takes raw stacks in any order and gives outcomes as soon as they can be had.
+
+    Most models take one channel: every stack is restored in its turn. A model of C channels takes
+    the C channels that the settings give it of the same position and time point, in the file's
+    order; their stacks wait for each other.
+
+    Parameters
+    ----------
+    dataset, shelf
+        The file, and the models for its channels.
+    cancelled
+        Asked before every tile.
+
+    Raises
+    ------
+    StackRefusedError
+        A model takes more or fewer channels than the settings give it of this file.
+    """
+
+    def __init__(
+        self, dataset: Dataset, shelf: Shelf, cancelled: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._dataset = dataset
+        self._shelf = shelf
+        self._cancelled = cancelled
+        self._waiting: dict[tuple[int, int, int], list[RawStack]] = {}
+        restorers = [shelf.restorer_for(dataset, c) for c in range(dataset.channels)]
+        for restorer in restorers:
+            if restorer is None:
+                continue
+            takes, given = restorer.model.card.input_channels, restorers.count(restorer)
+            if takes not in (1, given):
+                raise StackRefusedError(
+                    f'has {given} channel(s) for the model "{restorer.model.card.name}", '
+                    f"which takes {takes} together",
+                    dataset.path,
+                    "name its channels in [[models]]",
+                )
+
+    def feed(self, raw: RawStack) -> list[StackOutcome]:
+        """Take one raw stack and return what is ready now; raises as ``restore_stack``."""
+        restorer = self._shelf.restorer_for(self._dataset, raw.key.channel)
+        if restorer is None or restorer.model.card.input_channels == 1:
+            return [restore_stack(raw, self._dataset, self._shelf, self._cancelled)]
+        place = (raw.key.position, raw.key.time, id(restorer))
+        together = [*self._waiting.pop(place, []), raw]
+        if len(together) < restorer.model.card.input_channels:
+            self._waiting[place] = together
+            return []
+        together.sort(key=lambda stack: stack.key)
+        return self._restore_together(together, restorer)
+
+    def _restore_together(self, stacks: list[RawStack], restorer: Restorer) -> list[StackOutcome]:
+        try:
+            joint = restorer.restore(np.stack([s.volume for s in stacks]), self._cancelled)
+        except StackRefusedError as error:
+            if self._dataset.stack_count == len(stacks):
+                raise
+            return [StackOutcome(s.key, s.volume, None, None, error.what, s.read_s) for s in stacks]
+        return [
+            StackOutcome(s.key, s.volume, _share(joint, number), restorer.model, "", s.read_s)
+            for number, s in enumerate(stacks)
+        ]
+
+
+def _share(joint: Restored, number: int) -> Restored:
+    """Return one channel of a joint result; what counts for all of them is told with the first."""
+    volume = np.ascontiguousarray(joint.volume[number])
+    if number == 0:
+        return replace(joint, volume=volume)
+    return replace(joint, volume=volume, clipped_voxels=0, seconds={}, warnings=())
