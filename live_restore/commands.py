@@ -107,54 +107,47 @@ def watch(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
 
 def restore(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     """Run ``live-restore restore``."""
-    from live_restore.formats.table import make_formats
     from live_restore.inference.shelf import Shelf
-    from live_restore.job import Job, require_a_model, restore_stack
-    from live_restore.outputs.result import publish_result
+    from live_restore.one_shot import OneShot, absolute, ending_on_signals
 
     if arguments.output is not None:
-        folder = str(arguments.output.resolve()).replace("{", "{{").replace("}", "}}")
+        folder = str(absolute(arguments.output)).replace("{", "{{").replace("}", "}}")
         flags = {**flags, "output": {"template": f"{folder}/{{name}}.ome.tif"}}
     settings = load_settings(arguments.config, flags)
     shelf = Shelf.load(settings)
     for model in shelf.models:
         if model.session.device.warning:
             print(f"live-restore: {model.session.device.warning}", file=sys.stderr)
-    formats = make_formats(undeclared_axis=settings.files.undeclared_axis)
+    one_shot = OneShot(shelf, settings)
     results: list[dict[str, Any]] = []
     failed = 0
-    for file in arguments.files:
-        path = file.resolve()
-        try:
-            job = Job.open(path, formats)
-            published = publish_result(
-                job.dataset,
-                (restore_stack(raw, job.dataset, shelf) for raw in job.read()),
-                template=settings.output.template,
-                model_name=require_a_model(job.dataset, shelf),
-                recipe=shelf.recipe,
-                settings_digest=settings.pixel_digest(),
-                units=settings.output.units,
+    with ending_on_signals():
+        for file in arguments.files:
+            path = file
+            try:
+                path = absolute(file)
+                result = one_shot.restore(path)
+            except LiveRestoreError as error:
+                if isinstance(error, StackError) and error.path is None:
+                    error = type(error)(error.what, path, error.remedy)
+                failed += 1
+                results.append({"source": str(path), "error": str(error)})
+                print(f"live-restore: {error}", file=sys.stderr)
+                continue
+            results.append(
+                {
+                    "source": str(path),
+                    "result": str(result.image),
+                    "report": str(result.report),
+                    "already_there": result.already_there,
+                    "warnings": list(result.warnings),
+                }
             )
-        except LiveRestoreError as error:
-            if isinstance(error, StackError) and error.path is None:
-                error = type(error)(error.what, path, error.remedy)
-            failed += 1
-            results.append({"source": str(path), "error": str(error)})
-            print(f"live-restore: {error}", file=sys.stderr)
-            continue
-        results.append(
-            {
-                "source": str(path),
-                "result": str(published.image),
-                "report": str(published.report),
-                "warnings": list(published.warnings),
-            }
-        )
-        if not arguments.json:
-            print(f"{one_line(path.name)} -> {one_line(published.image)}")
-            for warning in published.warnings:
-                print(f"  ! {one_line(warning)}")
+            if not arguments.json:
+                already = " (was already there)" if result.already_there else ""
+                print(f"{one_line(path.name)} -> {one_line(result.image)}{already}")
+                for warning in result.warnings:
+                    print(f"  ! {one_line(warning)}")
     if arguments.json:
         print(json.dumps(results, indent=1))
     return 1 if failed else 0
