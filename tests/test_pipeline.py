@@ -21,6 +21,7 @@ from live_restore.errors import LiveRestoreError, OutputError, StackBusyError
 from live_restore.formats.table import make_formats
 from live_restore.inference.shelf import Shelf
 from live_restore.journal import Entry, Journal, State
+from live_restore.outputs import publish as publish_module
 from live_restore.outputs.naming import TEMPORARY_SUFFIX
 from live_restore.pipeline import Pipeline
 from live_restore.progress import Progress
@@ -389,7 +390,7 @@ def test_a_result_that_is_there_is_not_made_again(bench: Bench) -> None:
 
 
 def test_leftovers_of_a_killed_process_are_removed(bench: Bench) -> None:
-    left = bench.result(f".a.ome.tif.{os.getpid()}-00{TEMPORARY_SUFFIX}")
+    left = bench.result(f".a.ome.tif.{publish_module._host()}-{os.getpid()}-00{TEMPORARY_SUFFIX}")
     left.parent.mkdir()
     left.touch()
     bench.stack("a.tif")
