@@ -90,11 +90,12 @@ def build_parser() -> argparse.ArgumentParser:
     watch.add_argument("--plain", action="store_true", help="log lines instead of the live display")
 
     restore = command(
-        "restore", "restore files now",
-        "  live-restore restore cell.tif\n  live-restore restore *.tif -o restored --json",
+        "restore", "restore files, or a Micro-Manager dataset folder, now",
+        "  live-restore restore cell.tif\n  live-restore restore D:\\data\\run_1\n"
+        "  live-restore restore *.tif -o restored --json",
         [settings, engine],
     )  # fmt: skip
-    restore.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    restore.add_argument("files", type=_named, nargs="+", metavar="FILE")
     restore.add_argument("-o", "--output", type=Path, metavar="DIR", help="where results go")
     restore.add_argument("--json", action="store_true", help="print results as JSON")
 
@@ -120,6 +121,13 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
     return value
+
+
+def _named(text: str) -> Path:
+    """Return a path; the empty text would be the folder that the program is started in."""
+    if not text:
+        raise argparse.ArgumentTypeError("must be the name of a file")
+    return Path(text)
 
 
 def _flags(arguments: argparse.Namespace) -> dict[str, Any]:

@@ -6,9 +6,10 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -17,6 +18,9 @@ from rich.text import Text
 from live_restore.errors import LiveRestoreError, StackError, UsageError, one_line
 from live_restore.inference.model import bundled_models, find_model, load_model
 from live_restore.settings import load_settings
+
+if TYPE_CHECKING:
+    from live_restore.one_shot import Attempt, OneShot
 
 
 def demo(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
@@ -107,57 +111,63 @@ def watch(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
 
 def restore(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     """Run ``live-restore restore``."""
-    from live_restore.formats.table import make_formats
     from live_restore.inference.shelf import Shelf
-    from live_restore.job import Job, require_a_model, restore_stack
-    from live_restore.outputs.result import publish_result
+    from live_restore.one_shot import OneShot, absolute, ending_on_signals
 
-    if arguments.output is not None:
-        folder = str(arguments.output.resolve()).replace("{", "{{").replace("}", "}}")
+    output = None if arguments.output is None else absolute(arguments.output)
+    if output is not None:
+        folder = str(output).replace("{", "{{").replace("}", "}}")
         flags = {**flags, "output": {"template": f"{folder}/{{name}}.ome.tif"}}
     settings = load_settings(arguments.config, flags)
     shelf = Shelf.load(settings)
     for model in shelf.models:
         if model.session.device.warning:
             print(f"live-restore: {model.session.device.warning}", file=sys.stderr)
-    formats = make_formats(undeclared_axis=settings.files.undeclared_axis)
+    one_shot = OneShot(shelf, settings)
     results: list[dict[str, Any]] = []
     failed = 0
-    for file in arguments.files:
-        path = file.resolve()
-        try:
-            job = Job.open(path, formats)
-            published = publish_result(
-                job.dataset,
-                (restore_stack(raw, job.dataset, shelf) for raw in job.read()),
-                template=settings.output.template,
-                model_name=require_a_model(job.dataset, shelf),
-                recipe=shelf.recipe,
-                settings_digest=settings.pixel_digest(),
-                units=settings.output.units,
-            )
-        except LiveRestoreError as error:
-            if isinstance(error, StackError) and error.path is None:
-                error = type(error)(error.what, path, error.remedy)
-            failed += 1
-            results.append({"source": str(path), "error": str(error)})
-            print(f"live-restore: {error}", file=sys.stderr)
-            continue
-        results.append(
-            {
-                "source": str(path),
-                "result": str(published.image),
-                "report": str(published.report),
-                "warnings": list(published.warnings),
-            }
-        )
-        if not arguments.json:
-            print(f"{one_line(path.name)} -> {one_line(published.image)}")
-            for warning in published.warnings:
-                print(f"  ! {one_line(warning)}")
+    with ending_on_signals():
+        for name in arguments.files:
+            for attempt in _attempts(one_shot, name, output):
+                if isinstance(attempt, LiveRestoreError):
+                    failed += 1
+                    results.append({"source": str(name), "error": str(attempt)})
+                    print(f"live-restore: {attempt}", file=sys.stderr)
+                    continue
+                results.append(
+                    {
+                        "source": str(attempt.source),
+                        "result": str(attempt.image),
+                        "report": str(attempt.report),
+                        "already_there": attempt.already_there,
+                        "warnings": list(attempt.warnings),
+                    }
+                )
+                if not arguments.json:
+                    already = " (was already there)" if attempt.already_there else ""
+                    print(f"{one_line(attempt.source.name)} -> {one_line(attempt.image)}{already}")
+                    for warning in attempt.warnings:
+                        print(f"  ! {one_line(warning)}")
     if arguments.json:
         print(json.dumps(results, indent=1))
     return 1 if failed else 0
+
+
+def _attempts(one_shot: OneShot, named: Path, output: Path | None) -> Iterator[Attempt]:
+    """Restore what one name leads to; an error always names a file."""
+    from live_restore.one_shot import absolute
+
+    path = named
+    try:
+        path = absolute(named)
+    except LiveRestoreError as error:
+        yield error
+        return
+    for attempt in one_shot.restore_all(path, output):
+        if isinstance(attempt, StackError) and attempt.path is None:
+            yield type(attempt)(attempt.what, path, attempt.remedy)
+        else:
+            yield attempt
 
 
 def status(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:

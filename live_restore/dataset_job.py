@@ -12,7 +12,7 @@ from live_restore.formats.table import dataset_format_for
 from live_restore.inference.shelf import Shelf
 from live_restore.job import RawStack, restore_stack
 from live_restore.outputs.report import StackOutcome
-from live_restore.outputs.result import Published, publish_result
+from live_restore.outputs.result import Published, choose_result, publish_result
 from live_restore.settings import Settings
 from live_restore.stack import Dataset, Fingerprint, StackKey
 
@@ -51,7 +51,7 @@ class DatasetJob:
         if chosen is None:
             raise StackRefusedError(
                 "is a folder, and no dataset that live-restore knows", folder,
-                "restore all files in it with live-restore watch FOLDER --once",
+                "for all files in it use: live-restore watch FOLDER --once",
             )  # fmt: skip
         follower = chosen.follow(folder)
         state = follower.poll(over=True)
@@ -64,8 +64,12 @@ class DatasetJob:
         """Return the stacks that have begun, position slowest, then time, then channel."""
         return sorted(self.state.stacks)
 
-    def restore(self, key: StackKey, shelf: Shelf, settings: Settings) -> Published:
-        """Restore one stack and publish it in ``<folder>_restored``.
+    def restore(
+        self, key: StackKey, shelf: Shelf, settings: Settings, output: Path | None = None
+    ) -> Published:
+        """Restore one stack and publish it in ``<folder>_restored``, beside the folder.
+
+        ``output`` is another place for that folder of results.
 
         Raises
         ------
@@ -93,12 +97,14 @@ class DatasetJob:
             outcome = restore_stack(raw, replace(whole, positions=1, times=1), shelf)
             yield replace(outcome, key=single.keys()[0])
 
-        beside = str(self.folder).replace("{", "{{").replace("}", "}}")
+        results = (output or self.folder.parent) / f"{self.folder.name}_restored"
+        braces_kept = str(results).replace("{", "{{").replace("}", "}}")
+        template = f"{braces_kept}/{{name}}.ome.tif"
+        place = choose_result(single.path, template, restorer.model.card.name, shelf.recipe)
         return publish_result(
             single,
             outcomes(),
-            template=f"{beside}_restored/{{name}}.ome.tif",
-            model_name=restorer.model.card.name,
+            place=place,
             recipe=shelf.recipe,
             settings_digest=settings.pixel_digest(),
             units=settings.output.units,

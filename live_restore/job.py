@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from live_restore.errors import (
+    StackBusyError,
     StackChangedError,
     StackIncompleteError,
     StackRefusedError,
@@ -16,6 +17,15 @@ from live_restore.formats.base import Arriving, Complete, Format
 from live_restore.formats.table import format_for
 from live_restore.inference.shelf import Shelf
 from live_restore.outputs.report import StackOutcome
+from live_restore.outputs.result import (
+    Place,
+    Published,
+    choose_result,
+    is_current,
+    publish_result,
+)
+from live_restore.settings import FilesSettings, Settings
+from live_restore.sources.settling import blank_reason
 from live_restore.stack import Dataset, StackKey, Volume
 
 
@@ -30,13 +40,18 @@ class RawStack:
 
 @dataclass(frozen=True)
 class Job:
-    """A complete file, ready to be read."""
+    """A complete file, ready to be read.
+
+    ``certain`` is False where only quiet tells that nobody is still writing to it: the file does
+    not say how many planes it will have, or ends in zeros.
+    """
 
     dataset: Dataset
     format: Format
+    certain: bool = True
 
     @classmethod
-    def open(cls, path: Path, formats: Sequence[Format]) -> Job:
+    def open(cls, path: Path, formats: Sequence[Format], files: FilesSettings) -> Job:
         """Inspect ``path`` and return the job.
 
         Raises
@@ -58,7 +73,9 @@ class Job:
             raise StackIncompleteError(
                 evidence.reason, path, "wait until it is written, or record it again"
             )
-        return cls(evidence.dataset, chosen)
+        if evidence.blank_planes and files.blank_planes == "incomplete":
+            raise StackIncompleteError(blank_reason(evidence), path)
+        return cls(evidence.dataset, chosen, evidence.declared and not evidence.zero_tail)
 
     def read(self) -> Iterator[RawStack]:
         """Yield every stack; raises ``StackError``."""
@@ -68,19 +85,86 @@ class Job:
                 volume = reader.read(key)
                 yield RawStack(key, volume, time.perf_counter() - began)
 
-    def check_unchanged(self) -> None:
-        """Raise ``StackChangedError`` if the file is not the one that was inspected."""
+    def check_unchanged(self) -> tuple[str, ...]:
+        """Compare the file with the one that was inspected; return what the report must warn of.
+
+        A file that was moved or deleted after it was read has a result all the same: that its name
+        is gone changes no pixel. One that is another now has none.
+
+        Raises
+        ------
+        StackChangedError
+            It has another size or time.
+        StackBusyError
+            It cannot be looked at just now.
+        """
+        path = self.dataset.path
         try:
-            status = self.dataset.path.stat()
-        except OSError:
-            raise StackChangedError(
-                "vanished while it was being restored", self.dataset.path
-            ) from None
+            status = path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return ("the raw file was moved or deleted after it had been read",)
+        except OSError as error:
+            raise StackBusyError(
+                f"cannot be looked at ({error.strerror or error})", path,
+                "check the disk or the network",
+            ) from error  # fmt: skip
         if (status.st_size, status.st_mtime_ns) != tuple(self.dataset.fingerprint):
             raise StackChangedError(
-                "changed while it was being restored", self.dataset.path,
-                "nothing to do: it is looked at again",
-            )  # fmt: skip
+                "changed while it was being restored", path, "let it be written to its end first"
+            )
+        return ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where a job's result goes, named after which model; ``current``: it is already there."""
+
+    model_name: str
+    place: Place
+    current: bool
+
+
+def plan_result(dataset: Dataset, shelf: Shelf, settings: Settings) -> Plan:
+    """Say where the result of a file goes, before any work is done on it.
+
+    Raises
+    ------
+    StackRefusedError
+        No channel has a model, or the name is too long.
+    OutputError
+        No name can be had for the result.
+    """
+    model_name = require_a_model(dataset, shelf)
+    place = choose_result(dataset.path, settings.output.template, model_name, shelf.recipe)
+    return Plan(model_name, place, is_current(place, dataset))
+
+
+def publish_job(
+    job: Job, plan: Plan, outcomes: Iterable[StackOutcome], shelf: Shelf, settings: Settings
+) -> Published:
+    """Write and publish a job's outcomes as they come, unless its file has changed meanwhile.
+
+    Raises
+    ------
+    StackError
+        The file changed while it was being restored; or what ``outcomes`` raise.
+    OutputError
+        The disk refused.
+    """
+    place = plan.place
+    if not place.taken and place.image.exists():
+        # Since it was chosen, ``a.tif`` was given the name that ``a.ome.tif`` had found free.
+        template = settings.output.template
+        place = choose_result(job.dataset.path, template, plan.model_name, shelf.recipe)
+    return publish_result(
+        job.dataset,
+        outcomes,
+        place=place,
+        recipe=shelf.recipe,
+        settings_digest=settings.pixel_digest(),
+        units=settings.output.units,
+        verify=job.check_unchanged,
+    )
 
 
 def restore_stack(

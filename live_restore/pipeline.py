@@ -26,11 +26,10 @@ from live_restore.errors import (
 from live_restore.formats.base import Format
 from live_restore.inference.restorer import CancelledError
 from live_restore.inference.shelf import Shelf
-from live_restore.job import Job, RawStack, require_a_model
+from live_restore.job import Job, Plan, RawStack, plan_result, publish_job
 from live_restore.journal import Entry, Journal
 from live_restore.outputs.publish import remove_leftovers
 from live_restore.outputs.report import StackOutcome
-from live_restore.outputs.result import choose_result, is_current, publish_result
 from live_restore.progress import Progress
 from live_restore.settings import Settings
 from live_restore.turns import Turns
@@ -43,18 +42,14 @@ _LONGEST_BEAT_S = 60.0
 
 @dataclass
 class _Work:
-    """A claimed file on its way; ``error`` is set by whichever stage it failed in.
-
-    ``current`` is a result of the same file and recipe that is already there.
-    """
+    """A claimed file on its way; ``error`` is set by whichever stage it failed in."""
 
     entry: Entry
     path: Path
     job: Job | None = None
+    plan: Plan | None = None
     turns: Turns | None = None
-    model_name: str = ""
     error: BaseException | None = None
-    current: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -203,17 +198,14 @@ class Pipeline:
 
     def _read_one(self, work: _Work) -> None:
         try:
-            job = Job.open(work.path, self._formats)
+            job = Job.open(work.path, self._formats, self._settings.files)
             if job.dataset.fingerprint != work.entry.fingerprint:
                 raise StackChangedError("changed after it was found complete", work.path)
-            work.model_name = require_a_model(job.dataset, self._shelf)
-            work.job = job
             # A name that cannot be had is better known before the work than after it; and a
             # result that is already there (the journal was lost) needs no work at all.
-            image, token = self._result_of(work)
-            if is_current(image, job.dataset, token):
-                work.current = image
-            else:
+            work.plan = plan_result(job.dataset, self._shelf, self._settings)
+            work.job = job
+            if not work.plan.current:
                 self._read_stacks(work, job)
         except Exception as error:  # noqa: BLE001 - worker boundary: the writer ends the claim
             work.error = work.error or error
@@ -262,8 +254,8 @@ class Pipeline:
         """Publish the work that ``first`` belongs to, and end its claim."""
         work = first.work
         ended = first.payload is None
-        if work.current is not None:
-            self._verdicts.already_restored(work.entry, work.current)
+        if work.plan is not None and work.plan.current:
+            self._verdicts.already_restored(work.entry, work.plan.place.image)
             return
 
         def outcomes() -> Iterator[StackOutcome]:
@@ -278,24 +270,15 @@ class Pipeline:
             ended = True
             if work.error is not None:
                 raise work.error
-            assert work.job is not None
-            work.job.check_unchanged()
 
         published = None
         try:
             if work.error is not None and ended:
                 raise work.error
             assert work.job is not None
-            self._clean_output_folder(work)
-            published = publish_result(
-                work.job.dataset,
-                outcomes(),
-                template=self._settings.output.template,
-                model_name=work.model_name,
-                recipe=self._shelf.recipe,
-                settings_digest=self._settings.pixel_digest(),
-                units=self._settings.output.units,
-            )
+            assert work.plan is not None
+            self._clean_output_folder(work.plan)
+            published = publish_job(work.job, work.plan, outcomes(), self._shelf, self._settings)
         except Exception as error:  # noqa: BLE001 - worker boundary: becomes the entry's verdict
             work.error = work.error or error
         while not ended:  # the disk refused in mid-file: let the rest of it pass by
@@ -308,17 +291,12 @@ class Pipeline:
             assert work.error is not None
             self._verdicts.bad(work.entry, work.error)
 
-    def _result_of(self, work: _Work) -> tuple[Path, str]:
-        """Return the path of a work's result, and its token."""
-        template = self._settings.output.template
-        return choose_result(work.path, template, work.model_name, self._shelf.recipe)
-
-    def _clean_output_folder(self, work: _Work) -> None:
+    def _clean_output_folder(self, plan: Plan) -> None:
         """Remove what a killed process left where results go, once per folder."""
-        image, _ = self._result_of(work)
-        if image.parent not in self._cleaned_folders:
-            self._cleaned_folders.add(image.parent)
-            for leftover in remove_leftovers(image.parent):
+        folder = plan.place.image.parent
+        if folder not in self._cleaned_folders:
+            self._cleaned_folders.add(folder)
+            for leftover in remove_leftovers(folder):
                 log.info("removed what a killed process left", file=str(leftover))
 
     # Queues that never hang -------------------------------------------------------------------

@@ -9,6 +9,8 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import os
+import re
 import string
 import tomllib
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PositiveInt,
@@ -34,8 +37,16 @@ from live_restore.errors import SettingsError
 
 __all__ = ["Settings", "load_settings"]
 
+_PREFIX = "LIVE_RESTORE_"
+_NO_SETTINGS = ("LIVE_RESTORE_SHARED",)
+"""Variables of ours that are none: where the tests find real stacks."""
+
 
 def _check_template(template: str) -> str:
+    if template.startswith("~"):
+        first, slash, rest = template.replace("\\", "/").partition("/")
+        home = str(_expanded(Path(first))).replace("{", "{{").replace("}", "}}")
+        template = home + slash + rest
     try:
         parts = list(string.Formatter().parse(template))
     except ValueError as error:
@@ -48,7 +59,27 @@ def _check_template(template: str) -> str:
         raise ValueError("must contain {name}, or every result would have the same name")
     if not template.endswith(".ome.tif"):
         raise ValueError("must end in .ome.tif")
+    if not template.startswith("{folder}") and not Path(template).is_absolute():
+        # Else results would go wherever the program happens to be started.
+        raise ValueError("must begin with {folder} or be an absolute path")
     return template
+
+
+def _expanded(path: Path) -> Path:
+    """Replace ``~`` or ``~name`` at the beginning by that person's home."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise ValueError(f"{path.parts[0]} is nobody's home on this computer") from None
+
+
+def _absolute(path: Path) -> Path:
+    return _expanded(path).absolute()
+
+
+def _as_text(value: object) -> object:
+    """Let the number of a channel be written as a number."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -92,7 +123,9 @@ class InferenceSettings(_Section):
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field(
         "auto", description='"auto", "cpu", "cuda" or "cuda:1"'
     )
-    threads: Annotated[int, Field(ge=0)] = Field(0, description="CPU threads; 0: all cores")
+    threads: Annotated[int, Field(ge=0, le=1024)] = Field(
+        0, description="CPU threads; 0: all cores"
+    )
     tiling: Literal["auto", "reference"] = Field(
         "auto", description='"reference": tiles and blending as the published code has them'
     )
@@ -136,7 +169,9 @@ class OutputSettings(_Section):
 class JournalSettings(_Section):
     """The memory of what has been restored."""
 
-    folder: Path | None = Field(None, description="unset: the user's state folder")
+    folder: Annotated[Path, AfterValidator(_absolute)] | None = Field(
+        None, description="unset: the user's state folder"
+    )
     max_attempts: PositiveInt = Field(
         3, description="a stack that killed the program this often is set aside"
     )
@@ -158,7 +193,7 @@ class LogSettings(_Section):
 class ModelRule(_Section):
     """Which model restores which channels; the first rule that matches a channel decides."""
 
-    channels: tuple[str, ...] = Field(
+    channels: tuple[Annotated[str, BeforeValidator(_as_text)], ...] = Field(
         ("*",), description="channel names (wildcards allowed) or numbers from 0"
     )
     model: str = Field(
@@ -171,7 +206,7 @@ class Settings(BaseSettings):
     """Everything that can be set; unknown keys are refused."""
 
     model_config = SettingsConfigDict(
-        extra="forbid", frozen=True, env_prefix="LIVE_RESTORE_", env_nested_delimiter="__"
+        extra="forbid", frozen=True, env_prefix=_PREFIX, env_nested_delimiter="__"
     )
 
     watch: WatchSettings = WatchSettings()
@@ -246,20 +281,55 @@ def load_settings(path: Path | None = None, flags: dict[str, Any] | None = None)
             if isinstance(model, str) and _looks_like_path(model):
                 rule["model"] = str(path.resolve().parent / model)
         journal = values.get("journal")
-        if isinstance(journal, dict) and isinstance(journal.get("folder"), str):
+        if isinstance(journal, dict):
+            folder = journal.get("folder")
             # Not where the program happens to be started, or a folder would get two journals.
-            journal["folder"] = str(path.resolve().parent / Path(journal["folder"]).expanduser())
+            if isinstance(folder, str) and not folder.startswith("~"):
+                journal["folder"] = str(path.resolve().parent / folder)
     values = _merge(values, flags or {})
+    variables = _variables()
     try:
         return Settings(**values)
     except ValidationError as error:
-        raise _explain(error, path) from None
+        raise _explain(error, path, variables) from None
     except UnparsableError as error:
+        field = re.search(r'field "(\w+)"', str(error))
         raise SettingsError(
-            f"an environment variable LIVE_RESTORE_... cannot be understood ({error})",
+            f"the environment variable {_PREFIX}{field[1].upper() if field else '...'} "
+            "is not valid JSON",
             None,
             "write its value as JSON, or unset it",
         ) from None
+
+
+def _variables() -> dict[str, tuple[str, ...]]:
+    """Return the environment variables that are settings, and the place of each in the tree.
+
+    Raises
+    ------
+    SettingsError
+        One of our variables is of no section.
+    """
+    found = {}
+    for name in os.environ:
+        if not name.upper().startswith(_PREFIX) or name in _NO_SETTINGS:
+            continue
+        section, *keys = name[len(_PREFIX) :].lower().split("__")
+        if section not in Settings.model_fields:
+            raise SettingsError(
+                "is not a setting", name, f"did you mean {_nearest_variable(section, keys)}?"
+            )
+        found[name] = (section, *keys)
+    return found
+
+
+def _nearest_variable(section: str, keys: list[str]) -> str:
+    meant = next((s for s in Settings.model_fields if section.startswith(f"{s}_")), None)
+    if meant is not None:  # one underscore where two belong
+        keys = [section.removeprefix(f"{meant}_").lstrip("_"), *keys]
+    else:
+        meant = difflib.get_close_matches(section, list(Settings.model_fields), n=1, cutoff=0.0)[0]
+    return _PREFIX + "__".join([meant, *keys]).upper()
 
 
 def _looks_like_path(model: str) -> bool:
@@ -277,9 +347,26 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _explain(error: ValidationError, path: Path | None) -> SettingsError:
+def _blamed(place: list[str], variables: dict[str, tuple[str, ...]]) -> str:
+    """Return the environment variables that alone make the error at ``place``; mostly none."""
+    try:
+        Settings()
+    except ValidationError as error:
+        if place in [[str(part) for part in each["loc"]] for each in error.errors()]:
+            return ", ".join(
+                name
+                for name, keys in variables.items()
+                if all(a == b for a, b in zip(keys, place, strict=False))
+            )
+    return ""
+
+
+def _explain(
+    error: ValidationError, file: Path | None, variables: dict[str, tuple[str, ...]]
+) -> SettingsError:
     first = error.errors()[0]
     place = [str(part) for part in first["loc"]]
+    path = _blamed(place, variables) or file
     key = ".".join(place) or "settings"
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(place[-1], _valid_names(place[:-1]), n=1, cutoff=0.0)

@@ -16,6 +16,7 @@ from live_restore.errors import StackIncompleteError, StackRefusedError
 from live_restore.formats.table import make_dataset_formats
 from live_restore.inference.shelf import Shelf
 from live_restore.settings import load_settings
+from tests.support.processes import run_command
 
 # Recording, its data set's folder, stacks that can be restored, and why the others cannot.
 RECORDINGS = {
@@ -70,3 +71,19 @@ def test_a_folder_that_is_no_dataset(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(StackRefusedError, match="watch FOLDER"):
         DatasetJob.open(tmp_path, make_dataset_formats())
+
+
+def test_the_command_takes_a_dataset_folder(tmp_path: Path, shared_data: Path) -> None:
+    traces = shared_data / "micromanager" / "traces"
+    replay = [sys.executable, traces / "replay.py", traces / "multipage_noz.jsonl.gz", tmp_path]
+    subprocess.run([*map(str, replay), "--speed", "inf"], check=True, capture_output=True)
+    done = run_command(
+        tmp_path / "state", "restore", tmp_path / "multipage_noz_1", "-o", tmp_path / "out",
+        "--json",
+    )  # fmt: skip
+    said = json.loads(done.stdout)
+    assert done.returncode == 1  # the channel without a z-stack is told, line by line
+    assert [("result" in line) for line in said].count(True) == 4
+    assert all("no z-stack" in line["error"] for line in said if "error" in line)
+    assert len(list((tmp_path / "out" / "multipage_noz_1_restored").glob("*.ome.tif"))) == 4
+    assert "Traceback" not in done.stderr

@@ -21,6 +21,7 @@ from live_restore.errors import LiveRestoreError, OutputError, StackBusyError
 from live_restore.formats.table import make_formats
 from live_restore.inference.shelf import Shelf
 from live_restore.journal import Entry, Journal, State
+from live_restore.outputs import publish as publish_module
 from live_restore.outputs.naming import TEMPORARY_SUFFIX
 from live_restore.pipeline import Pipeline
 from live_restore.progress import Progress
@@ -179,14 +180,14 @@ def test_an_unexpected_error_is_that_files_alone(bench: Bench) -> None:
 def test_an_error_while_publishing_is_that_files_alone(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish = pipeline_module.publish_result
+    publish = pipeline_module.publish_job
 
-    def surprise(dataset: Any, *arguments: Any, **options: Any) -> Any:
-        if dataset.path.name == "2.tif":
+    def surprise(job: Any, *arguments: Any) -> Any:
+        if job.dataset.path.name == "2.tif":
             raise KeyError("surprise")
-        return publish(dataset, *arguments, **options)
+        return publish(job, *arguments)
 
-    monkeypatch.setattr(pipeline_module, "publish_result", surprise)
+    monkeypatch.setattr(pipeline_module, "publish_job", surprise)
     for n in (1, 2, 3):
         bench.stack(f"{n}.tif")
     bench.run()
@@ -246,11 +247,11 @@ def test_a_busy_file_is_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatc
     opened = pipeline_module.Job.open
     tries: list[Path] = []
 
-    def busy(path: Path, formats: Any) -> Any:
+    def busy(path: Path, *how: Any) -> Any:
         tries.append(path)
         if len(tries) < 3:
             raise StackBusyError("is in use", path, "close it there")
-        return opened(path, formats)
+        return opened(path, *how)
 
     monkeypatch.setattr(pipeline_module.Job, "open", staticmethod(busy))
     bench.stack("a.tif")
@@ -279,6 +280,20 @@ def test_a_file_replaced_while_it_is_restored(bench: Bench) -> None:
     pipeline.notify()
     wait_for(lambda: bench.state("a.tif") is State.DONE, "the new file", PATIENCE_S)
     wait_for(lambda: bench.progress.snapshot().files_failed == 0, "a clean count", PATIENCE_S)
+
+
+def test_a_file_that_is_moved_away_while_it_is_restored(bench: Bench) -> None:
+    gate = Gate()
+    bench.shelf = fake_shelf(gate)
+    path = bench.stack("a.tif")
+    pipeline = bench.start(retry=False)
+    assert gate.entered.wait(PATIENCE_S)
+    path.rename(bench.root.parent / "archived.tif")
+    gate.open.set()
+    wait_for(pipeline.idle, "the end", PATIENCE_S)
+    assert bench.state("a.tif") is State.DONE
+    assert bench.result("a.ome.tif").exists()
+    assert any("moved or deleted" in w for w in bench.progress.snapshot().warnings)
 
 
 @pytest.mark.parametrize("replaced", [True, False])
@@ -375,7 +390,7 @@ def test_a_result_that_is_there_is_not_made_again(bench: Bench) -> None:
 
 
 def test_leftovers_of_a_killed_process_are_removed(bench: Bench) -> None:
-    left = bench.result(f".a.ome.tif.{os.getpid()}-00{TEMPORARY_SUFFIX}")
+    left = bench.result(f".a.ome.tif.{publish_module._host()}-{os.getpid()}-00{TEMPORARY_SUFFIX}")
     left.parent.mkdir()
     left.touch()
     bench.stack("a.tif")
@@ -469,14 +484,14 @@ def test_a_file_that_is_refused_by_the_disk_does_not_block_the_rest(
 ) -> None:
     bench.stack("1.tif")
     bench.stack("2.tif")
-    publish = pipeline_module.publish_result
+    publish = pipeline_module.publish_job
 
-    def refuse_first(dataset: Any, *arguments: Any, **options: Any) -> Any:
-        if dataset.path.name == "1.tif":
-            raise OutputError("no space", dataset.path, "free some")
-        return publish(dataset, *arguments, **options)
+    def refuse_first(job: Any, *arguments: Any) -> Any:
+        if job.dataset.path.name == "1.tif":
+            raise OutputError("no space", job.dataset.path, "free some")
+        return publish(job, *arguments)
 
-    monkeypatch.setattr(pipeline_module, "publish_result", refuse_first)
+    monkeypatch.setattr(pipeline_module, "publish_job", refuse_first)
     bench.start()
     wait_for(lambda: bench.state("2.tif") is State.DONE, "the second", PATIENCE_S)
     bench.stop()

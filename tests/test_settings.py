@@ -105,6 +105,7 @@ def test_an_unknown_key_is_refused_with_the_nearest(
         ("[inference]\ndevice = 'cuda:x'", "inference.device"),
         ("[inference]\nthreads = -1", "inference.threads"),
         ("[inference]\nthreads = 1.5", "inference.threads"),
+        ("[inference]\nthreads = 1025", "inference.threads"),
         ("[inference]\nmax_tile_mvoxel = inf", "inference.max_tile_mvoxel"),
         ("[inference]\npercentiles = [99, 1]", "inference"),
         ("[inference]\npercentiles = [2, nan]", "inference"),
@@ -119,10 +120,16 @@ def test_an_unknown_key_is_refused_with_the_nearest(
         ("[output]\ntemplate = '{folder}/{name:>9999999999}{name}.ome.tif'", "output.template"),
         ("[output]\ntemplate = '{folder/{name}.ome.tif'", "output.template"),
         ("[output]\ntemplate = '{}/{name}.ome.tif'", "output.template"),
+        ("[output]\ntemplate = '{name}.ome.tif'", "output.template"),
+        ("[output]\ntemplate = 'out/{folder}/{name}.ome.tif'", "output.template"),
+        ("[output]\ntemplate = '~nobody-here/{name}.ome.tif'", "output.template"),
+        ("[journal]\nfolder = '~nobody-here/x'", "journal.folder"),
         ("[log]\nlevel = 'loud'", "log.level"),
         ("models = []", "settings"),
         ("models = 3", "models"),
         ("[[models]]\nchannels = 3", "models.0.channels"),
+        ("[[models]]\nchannels = [true]", "models.0.channels.0"),
+        ("[[models]]\nchannels = [1.5]", "models.0.channels.0"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(tmp_path: Path, text: str, key: str) -> None:
@@ -157,15 +164,60 @@ def test_environment_over_flags_over_file(tmp_path: Path, monkeypatch: pytest.Mo
     [
         ("LIVE_RESTORE_WATCH__STALL_S", "x", "watch.stall_s: "),
         ("LIVE_RESTORE_WATCH__STAL_S", "1", "did you mean watch.stall_s?"),
-        ("LIVE_RESTORE_MODELS", "garbage", "environment variable LIVE_RESTORE_"),
+        ("LIVE_RESTORE_MODELS", "garbage", "not valid JSON"),
         ("LIVE_RESTORE_INFERENCE__PERCENTILES", "abc", "inference.percentiles: "),
+        ("LIVE_RESTORE_INFERENCE__PERCENTILES", "[99, 1]", "inference: "),
+        ("LIVE_RESTORE_MODELS", '[{"modle": "x"}]', "did you mean models.0.model?"),
+        ("LIVE_RESTORE_JOURNAL__FOLDER", "~nobody-here/x", "journal.folder: "),
+        ("LIVE_RESTORE_WACTH__STALL_S", "3", "did you mean LIVE_RESTORE_WATCH__STALL_S?"),
+        ("LIVE_RESTORE_WATCH_STALL_S", "3", "did you mean LIVE_RESTORE_WATCH__STALL_S?"),
+        ("LIVE_RESTORE_", "3", "is not a setting"),
     ],
 )
-def test_a_wrong_variable_is_refused(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+def test_a_wrong_variable_is_refused_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
 ) -> None:
     monkeypatch.setenv(name, value)
     assert said in refusal(None)
+    told = refusal(written(tmp_path, "[watch]\nquiet_s = 1"))
+    assert said in told
+    assert name in told
+    assert "config.toml" not in told
+
+
+def test_a_wrong_value_of_the_file_is_not_blamed_on_a_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIVE_RESTORE_WATCH__STALL_S", "3")
+    path = written(tmp_path, "[watch]\nquiet_s = -1")
+    assert refusal(path).startswith(f"{path}: watch.quiet_s: ")
+
+
+def test_the_variable_of_the_tests_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LIVE_RESTORE_SHARED", "/somewhere")
+    load_settings()
+
+
+def test_homes_and_places_do_not_depend_on_where_the_program_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "{me}"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "{me}"))
+    text = "[output]\ntemplate = '~/out/{name}.ome.tif'\n[journal]\nfolder = '~/state'"
+    settings = load_settings(written(tmp_path, text))
+    made = Path(settings.output.template.format(folder="f", name="n"))
+    assert made == tmp_path / "{me}" / "out" / "n.ome.tif"
+    assert settings.journal.folder == tmp_path / "{me}" / "state"
+    monkeypatch.setenv("LIVE_RESTORE_JOURNAL__FOLDER", "~/mine")
+    assert load_settings().journal.folder == tmp_path / "{me}" / "mine"
+    monkeypatch.setenv("LIVE_RESTORE_JOURNAL__FOLDER", "mine")
+    monkeypatch.chdir(tmp_path)
+    assert load_settings().journal.folder == tmp_path / "mine"
+
+
+def test_channels_may_be_numbers(tmp_path: Path) -> None:
+    settings = load_settings(written(tmp_path, '[[models]]\nchannels = [0, "GFP"]'))
+    assert settings.models[0].channels == ("0", "GFP")
 
 
 def test_variables_hold_lists_as_json(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,6 @@ class Arriving:
     """Planes are still missing: ``reason`` says which evidence is not there yet."""
 
     reason: str
-    planes_present: int = 0
-    planes_expected: int | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +67,8 @@ class Format(Protocol):
             Readable, but nothing to restore.
         StackUnreadableError
             Not this format, or damaged beyond what more bytes could mend.
+        StackBusyError
+            It cannot be opened or read just now; nothing is known about its content.
         StackChangedError
             The file vanished meanwhile.
         """

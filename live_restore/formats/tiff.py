@@ -7,6 +7,7 @@ decoded segment by segment (``tiff_decode.py``). Other files that a file names a
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -18,7 +19,9 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from live_restore.errors import (
+    StackBusyError,
     StackChangedError,
+    StackError,
     StackIncompleteError,
     StackRefusedError,
     StackUnreadableError,
@@ -75,33 +78,41 @@ class _OwnOutputError(Exception):
     """The file was written by this program."""
 
 
-class _LockedError(Exception):
-    """Another program holds the file locked (Windows)."""
-
-
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[BinaryIO, Fingerprint]]:
-    """Open a regular file read-only; operating system errors become ``StackError``."""
+    """Open a regular file read-only; operating system errors become ``StackError``.
+
+    So do those of reading from it while the block runs.
+    """
     try:
         # A named pipe would block the scan for ever.
         if not stat.S_ISREG(path.stat().st_mode):
             raise StackUnreadableError("not a regular file", path, "leave it out of the folder")
         with path.open("rb") as stream:
             yield stream, _fingerprint(stream)
-    except FileNotFoundError as error:
-        raise StackChangedError(
-            "the file vanished", path, "put it back; it is taken up again when it is there"
-        ) from error
-    except PermissionError as error:
-        if getattr(error, "winerror", None) in _SHARING_VIOLATION:
-            raise _LockedError from error
-        raise StackUnreadableError(
-            "no permission to read the file", path, "give this user the right to read it"
-        ) from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StackChangedError("the file vanished", path, "put it back") from error
     except OSError as error:
-        raise StackUnreadableError(
-            f"reading failed ({error.strerror or error})", path, "check the disk or the network"
-        ) from error
+        raise _not_now(error, path) from error
+
+
+def _not_now(error: OSError, path: Path) -> StackError:
+    """Return what a refusal of the operating system says about a file.
+
+    None of it is about the file's content, and nearly all of it passes: a virus scanner lets go, a
+    share comes back, somebody corrects the rights.
+    """
+    if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
+        return StackUnreadableError(f"cannot be opened ({error.strerror})", path, "check its name")
+    if getattr(error, "winerror", None) in _SHARING_VIOLATION:
+        return StackBusyError("another program holds the file locked", path, "close it there")
+    if isinstance(error, PermissionError):
+        return StackBusyError(
+            "no permission to read the file", path, "give this user the right to read it"
+        )
+    return StackBusyError(
+        f"reading failed ({error.strerror or error})", path, "check the disk or the network"
+    )
 
 
 def _fingerprint(stream: BinaryIO) -> Fingerprint:
@@ -135,7 +146,9 @@ class TiffFormat:
         StackRefusedError
             A 2-D image, RGB, an unsupported type or compression, undeclared axes.
         StackUnreadableError
-            Not a TIFF, damaged, or not permitted to read.
+            Not a TIFF, or damaged.
+        StackBusyError
+            It cannot be opened or read just now.
         StackChangedError
             The file vanished.
         """
@@ -146,11 +159,9 @@ class TiffFormat:
                     return found
                 blank, tail = self._zeros(stream, found, path)
                 if _fingerprint(stream) != fingerprint:
-                    return Arriving("the file is being written right now", len(found.pages))
+                    return Arriving("the file is being written right now")
         except _OwnOutputError:
             return None
-        except _LockedError:
-            return Arriving("another program holds the file locked")
         declared = found.layout.declared_planes is not None
         return Complete(found.dataset, declared, blank, tail)
 
@@ -162,6 +173,8 @@ class TiffFormat:
         ------
         StackChangedError
             The file is no longer the one that was inspected.
+        StackBusyError
+            It cannot be opened or read just now.
         """
         path = dataset.path
         try:
@@ -173,10 +186,6 @@ class TiffFormat:
                 yield TiffReader(stream, found)
         except _OwnOutputError as error:
             raise StackRefusedError("a result of this program", path, "name raw files") from error
-        except _LockedError as error:
-            raise StackChangedError(
-                "another program holds the file locked", path, "close it there"
-            ) from error
 
     def _examine(
         self, stream: BinaryIO, fingerprint: Fingerprint, path: Path
@@ -186,17 +195,17 @@ class TiffFormat:
         if structure.software.startswith(OWN_SOFTWARE):
             raise _OwnOutputError
         if structure.missing:
-            return Arriving(structure.missing, len(structure.pages))
+            return Arriving(structure.missing)
         pages = structure.series_pages
         if not pages:
             raise StackRefusedError("only thumbnails, no image", path, "export the file again")
         if any(is_ome(text) and not is_whole(text) for text in structure.descriptions):
-            return Arriving("the OME-XML has not been written whole yet", len(pages))
+            return Arriving("the OME-XML has not been written whole yet")
         dtype = _checked(pages, path)
         try:
             layout, pages = self._lay_out(structure, pages, fingerprint.size, path)
         except PlanesMissingError as short:
-            return Arriving(str(short), short.present, short.expected)
+            return Arriving(str(short))
         first = pages[0]
         positions, times, channels, depth = layout.planes.shape
         thumbnails = len(structure.pages) - len(structure.series_pages)
@@ -274,7 +283,7 @@ def _unchanged(dataset: Dataset, fingerprint: Fingerprint) -> None:
         raise StackChangedError(
             "the file changed since it was found complete",
             dataset.path,
-            "it is taken up again when it is quiet",
+            "let it be written to its end first",
         )
 
 
@@ -296,7 +305,13 @@ def _checked(pages: tuple[Page, ...], path: Path) -> np.dtype[np.generic]:
         raise StackRefusedError(
             f"a colour image (RGB or palette, {first.samples} samples per pixel)",
             path,
-            "save the camera's grey values, one channel after the other",
+            "save the camera's grey values, one channel after the other"
+            # What tifffile makes of three or four planes, unless it is told better.
+            + (
+                "; if these are z planes, save them with photometric='minisblack'"
+                if first.samples in (3, 4)
+                else ""
+            ),
         )
     if kinds[0] not in DTYPES:
         raise StackRefusedError(
@@ -349,6 +364,8 @@ class TiffReader:
         ------
         StackUnreadableError
             A plane is damaged; the message names it.
+        StackBusyError
+            The disk or the network failed.
         StackChangedError
             The file changed while it was being read.
         StackRefusedError
@@ -383,7 +400,7 @@ class TiffReader:
         _unchanged(dataset, _fingerprint(self._stream))
         try:
             now = dataset.path.stat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             # Already read whole from the open file; that its name is gone changes no pixel.
             return
         _unchanged(dataset, Fingerprint(now.st_size, now.st_mtime_ns))

@@ -103,7 +103,6 @@ class PlanesMissingError(Exception):
     """Fewer planes are there than declared."""
 
     def __init__(self, present: int, expected: int) -> None:
-        self.present, self.expected = present, expected
         super().__init__(f"{present} of {expected} planes present")
 
 

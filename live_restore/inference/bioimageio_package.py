@@ -127,7 +127,10 @@ class _Folder:
             raise ModelError(f"{name} cannot be read: {error.strerror}", self.path) from error
 
     def names(self) -> list[str]:
-        return [entry.name for entry in self.path.iterdir()]
+        try:
+            return [entry.name for entry in self.path.iterdir()]
+        except OSError as error:
+            raise ModelError(f"cannot be read: {error.strerror}", self.path) from error
 
 
 def _description(files: _Archive | _Folder, path: Path) -> Mapping[str, Any]:

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 # Keeps the division finite for a flat stack; the constant of the reference implementation, so that
 # networks trained with it see exactly the numbers that they were trained on.
 _EPSILON = 1e-6
+# Below this span (ADU) that constant would move float stacks by more than a part in 10^4, and make
+# one of span 1e-6 half as bright. Above it, its effect is lost in the noise.
+_SMALL_SPAN_ADU = 1e-2
 _HISTOGRAM_PART = 2**22
 
 
@@ -19,14 +22,29 @@ class IntensityScale:
 
     ``normalised = (x - low) / (high - low + 1e-6)``, Chen et al. 2021, methods. What float32 cannot
     hold becomes infinite, without a warning: the caller looks for it.
+
+    ``epsilon_adu`` is that constant, which exists to keep the division finite only.
     """
 
     low_adu: float
     high_adu: float
+    epsilon_adu: float = _EPSILON
+
+    def of_any_unit(self) -> IntensityScale:
+        """Return the scale for grey values that may be in any unit, such as counts times 1e-9.
+
+        Of stacks with a small span the constant would be a part of the result.
+        """
+        small = 0 < self.high_adu - self.low_adu < _SMALL_SPAN_ADU
+        return IntensityScale(self.low_adu, self.high_adu, 0.0) if small else self
+
+    @property
+    def _divisor(self) -> float:
+        return self.high_adu - self.low_adu + self.epsilon_adu
 
     def normalise(self, adu: NDArray[np.generic]) -> NDArray[np.float32]:
         """Map grey values (any shape) to network units, float32."""
-        factor = 1.0 / (self.high_adu - self.low_adu + _EPSILON)
+        factor = 1.0 / self._divisor
         with np.errstate(over="ignore", invalid="ignore"):
             out = np.asarray(adu, dtype=np.float32) - np.float32(self.low_adu)
             out *= np.float32(factor)
@@ -35,7 +53,7 @@ class IntensityScale:
     def restore(self, normalised: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map network units (any shape) back to grey values (ADU), float32, in place."""
         with np.errstate(over="ignore", invalid="ignore"):
-            normalised *= np.float32(self.high_adu - self.low_adu + _EPSILON)
+            normalised *= np.float32(self._divisor)
             normalised += np.float32(self.low_adu)
         return normalised
 

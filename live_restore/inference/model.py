@@ -47,7 +47,12 @@ def find_model(name_or_path: str) -> Path:
     if name_or_path in bundled:
         return bundled[name_or_path]
     path = Path(name_or_path)
-    if not path.is_file() and not is_package(path):
+    try:
+        there = path.is_file() or is_package(path)
+    except (OSError, ValueError) as error:  # too long a name, no permission, a zero byte in it
+        why = getattr(error, "strerror", None) or error
+        raise ModelError(f"cannot be looked at ({why})", name_or_path, "check the path") from None
+    if not there:
         raise ModelError(
             "is neither a file nor a bundled model",
             name_or_path,

@@ -147,6 +147,13 @@ class Restorer:
         )
 
     def _scale(self, stack: Volume) -> tuple[IntensityScale, tuple[str, ...]]:
+        scale, warnings = self._reference_scale(stack)
+        # Counts are counts; and reference tiling is asked for to get the published numbers.
+        if stack.dtype.kind == "f" and self._settings.tiling != "reference":
+            scale = scale.of_any_unit()
+        return scale, warnings
+
+    def _reference_scale(self, stack: Volume) -> tuple[IntensityScale, tuple[str, ...]]:
         scale = scale_from_percentiles(stack, *self._percentiles)
         if scale.high_adu > scale.low_adu:
             return scale, self._warn_of_bright_spots(stack, scale)

@@ -53,11 +53,10 @@ class Shelf:
 
     def restorer_for(self, dataset: Dataset, channel: int) -> Restorer | None:
         """Return what restores a channel, or ``None`` when it stays as it is."""
-        name = dataset.channel_name(channel).lower()
+        name = dataset.channel_name(channel)
         for rule, restorer in self.rules:
-            for pattern in rule.channels:
-                if pattern == str(channel) or fnmatch.fnmatchcase(name, pattern.lower()):
-                    return restorer
+            if any(_matches(pattern, name, channel) for pattern in rule.channels):
+                return restorer
         return None
 
     @property
@@ -65,3 +64,10 @@ class Shelf:
         """The models, each once."""
         unique = {r.model.digest: r.model for _, r in self.rules if r is not None}
         return tuple(unique.values())
+
+
+def _matches(pattern: str, name: str, channel: int) -> bool:
+    """Return whether a rule's pattern means a channel, by number, name or wildcards."""
+    wanted, name = pattern.casefold(), name.casefold()
+    # Names may hold what wildcards are made of: "GFP [488]".
+    return pattern == str(channel) or wanted == name or fnmatch.fnmatchcase(name, wanted)

@@ -70,7 +70,7 @@ class OmeTiffWriter:
                     raise OutputError(
                         f"does not read back as written (stack {key})",
                         path,
-                        "check that disk; it will be tried again",
+                        "check that disk",
                     )
 
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
+import hashlib
 import os
 import re
 import secrets
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +23,12 @@ from live_restore.errors import OutputError
 from live_restore.outputs.naming import TEMPORARY_SUFFIX
 
 _WINDOWS = os.name == "nt"
-_PROCESS = re.compile(r"[0-9]{1,9}")
+# Names given by earlier versions have no host.
+_OWNER = re.compile(
+    rf"\.(?:(?P<host>[0-9a-f]{{8}})-)?(?P<process>[0-9]{{1,9}})-[0-9a-f]+{re.escape(TEMPORARY_SUFFIX)}\Z",
+    re.ASCII,
+)
+_FOREIGN_LEFTOVER_S = 24 * 3600.0
 
 
 @contextmanager
@@ -42,7 +50,7 @@ def publishing(final: Path, check: Callable[[Path], None] | None = None) -> Iter
     """
     # Only the beginning of the name: the whole one may be as long as names can be.
     temporary = final.with_name(
-        f".{final.name[:30]}.{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
+        f".{final.name[:30]}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
     )
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -69,19 +77,45 @@ def publish_text(final: Path, text: str) -> None:
 
 
 def remove_leftovers(folder: Path) -> list[Path]:
-    """Remove temporary files that dead processes left in ``folder``; return what was removed."""
-    import psutil
+    """Remove temporary files that dead processes left in ``folder``; return what was removed.
 
+    Whether a process of another computer is alive (the folder may be shared) cannot be told: what
+    it writes is removed once nothing has been written to it for a day.
+    """
     removed = []
     for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
-        owner = path.name.removesuffix(TEMPORARY_SUFFIX).rpartition(".")[2].partition("-")[0]
-        if not _PROCESS.fullmatch(owner):
+        owner = _OWNER.search(path.name)
+        if owner is None:
             continue
-        if int(owner) == os.getpid() or not psutil.pid_exists(int(owner)):
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            if _is_left(path, owner["host"], int(owner["process"])):
                 path.unlink()
                 removed.append(path)
     return removed
+
+
+def _is_left(path: Path, host: str, process: int) -> bool:
+    """Return whether nobody is writing to a temporary file any more."""
+    import psutil
+
+    if host == _host():
+        return process == os.getpid() or not psutil.pid_exists(process)
+    return time.time() - path.stat().st_mtime > _FOREIGN_LEFTOVER_S
+
+
+@functools.cache
+def _host() -> str:
+    """Return an identity (hex) of the system within which a process number means one process.
+
+    Computers may share a name, and containers a boot; a name of its own, the boot and the space of
+    process numbers together tell them apart.
+    """
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+    with contextlib.suppress(OSError):
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
 
 
 def _sync_file(path: Path) -> None:
@@ -122,9 +156,9 @@ def _say(error: OSError) -> str:
 
 def _remedy(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "free some space on that disk; it will be tried again"
+        return "free some space on that disk"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "make its folder writable, or set output.template to another; it will be tried again"
+        return "make its folder writable, or set output.template to another"
     if error.errno == errno.ENAMETOOLONG:
         return "shorten the raw file's name"
-    return "check that disk; it will be tried again"
+    return "check that disk"

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from live_restore.errors import OutputError
+from live_restore.errors import OutputError, StackRefusedError
 from live_restore.outputs.naming import candidates, report_path
 from live_restore.outputs.ome_tiff import OmeTiffWriter, read_token, writing_ome_tiff
 from live_restore.outputs.publish import publish_text, publishing
 from live_restore.outputs.report import REPORT_FORMAT, Report, StackOutcome
 from live_restore.stack import Dataset
+
+_LONGEST_NAME = 255
+"""Of NTFS, APFS (UTF-16 units), ext4 and XFS (bytes)."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +38,20 @@ class Published:
     warnings: tuple[str, ...]
 
 
-def choose_result(source: Path, template: str, model_name: str, recipe: str) -> tuple[Path, str]:
-    """Return the path for the result of ``source`` by ``recipe``, and its token.
+@dataclass(frozen=True)
+class Place:
+    """Where the result of one file goes.
+
+    ``taken``: an earlier result of the same file and recipe is there, and may be replaced.
+    """
+
+    image: Path
+    token: str
+    taken: bool
+
+
+def choose_result(source: Path, template: str, model_name: str, recipe: str) -> Place:
+    """Return the place for the result of ``source`` by ``recipe``.
 
     A name is taken if it is free, or holds an earlier result of the same file and recipe. Results
     of other recipes, and files of anybody else, are never overwritten; nor is a file of anybody
@@ -42,22 +59,57 @@ def choose_result(source: Path, template: str, model_name: str, recipe: str) -> 
 
     Raises
     ------
+    StackRefusedError
+        The name of the result would be longer than names can be.
     OutputError
-        Both possible names are taken by files that are not ours to replace.
+        Both possible names are taken by files that are not ours to replace, or their folder cannot
+        be looked into.
     """
     tried = []
     for path, token in candidates(source, template, model_name, recipe):
-        if path == source:
-            tried.append(path)
-            continue
-        free = not path.exists() or read_token(path) == token
-        if free and _report_name_is_ours(report_path(path)):
-            return path, token
+        if path != source:
+            there = _is_there(path, source)
+            if (not there or read_token(path) == token) and _report_name_is_ours(report_path(path)):
+                return Place(path, token, there)
         tried.append(path)
     raise OutputError(
         f"is taken by a file that live-restore did not write (so is {tried[-1].name})",
         tried[0],
         "move that file away, or set output.template to another folder",
+    )
+
+
+def _is_there(path: Path, source: Path) -> bool:
+    """Return whether anything has that name, be it a link that leads nowhere."""
+    if _name_length(path) > _LONGEST_NAME:  # told before the work; the folder may not exist yet
+        raise _too_long(path, source)
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise _too_long(path, source) from error
+        raise OutputError(
+            f"cannot be looked for ({error.strerror or error})",
+            path,
+            "make its folder readable, or set output.template to another",
+        ) from error
+    return True
+
+
+def _name_length(path: Path) -> int:
+    """Return the length of a name as file systems count it."""
+    if os.name == "nt":
+        return len(path.name.encode("utf-16-le", "surrogatepass")) // 2
+    return len(os.fsencode(path.name))
+
+
+def _too_long(path: Path, source: Path) -> StackRefusedError:
+    return StackRefusedError(
+        f"its result would have too long a name ({len(path.name)} characters)",
+        source,
+        "shorten the name",
     )
 
 
@@ -72,26 +124,26 @@ def _report_name_is_ours(path: Path) -> bool:
         return False
 
 
-def is_current(image: Path, dataset: Dataset, token: str) -> bool:
-    """Return whether ``image`` is already the published result of this very raw file."""
+def is_current(place: Place, dataset: Dataset) -> bool:
+    """Return whether the published result of this very raw file is already in its place."""
     try:
-        report = json.loads(report_path(image).read_text(encoding="utf-8"))
+        report = json.loads(report_path(place.image).read_text(encoding="utf-8"))
         source = report["source"]
         same = (source["size"], source["mtime_ns"]) == tuple(dataset.fingerprint)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False  # no report, or not one of ours: then there is no result either
-    return bool(same) and read_token(image) == token
+    return bool(same) and place.taken
 
 
 def publish_result(
     dataset: Dataset,
     outcomes: Iterable[StackOutcome],
     *,
-    template: str,
-    model_name: str,
+    place: Place,
     recipe: str,
     settings_digest: str,
     units: Literal["camera", "network"] = "camera",
+    verify: Callable[[], tuple[str, ...]] = tuple,
 ) -> Published:
     """Write every outcome as it comes and publish image and report.
 
@@ -101,32 +153,36 @@ def publish_result(
         The raw file.
     outcomes
         Its stacks, in any order; may raise, and then nothing is published.
-    template, model_name
-        For the name of the result.
+    place
+        From :func:`choose_result`.
     recipe, settings_digest
         Go into the report.
     units
         Of the outcomes; network units are written as float32.
+    verify
+        Called after the last outcome: what it raises keeps the result from being published, what
+        it returns are warnings for the report.
 
     Raises
     ------
     OutputError
         The disk refused, or what was read back differs from what was written.
     """
-    image, token = choose_result(dataset.path, template, model_name, recipe)
+    image = place.image
     written = replace(dataset, dtype=np.dtype(np.float32)) if units == "network" else dataset
     report = Report(dataset, recipe, settings_digest, image.name, units)
     writing_s = 0.0
     writers: list[OmeTiffWriter] = []
     # A report of an earlier result must not stand beside a newer image, whatever happens between.
     with publishing(image, check=lambda path: writers[0].check(path)) as temporary:
-        with writing_ome_tiff(temporary, written, token) as writer:
+        with writing_ome_tiff(temporary, written, place.token) as writer:
             writers.append(writer)
             for outcome in outcomes:
                 began = time.perf_counter()
                 writer.write(outcome.key, outcome.volume)
                 writing_s += time.perf_counter() - began
                 report.add(outcome, dataset.channel_name(outcome.key.channel))
+            report.warnings += verify()
         began = time.perf_counter()
         report_path(image).unlink(missing_ok=True)
     publishing_s = time.perf_counter() - began

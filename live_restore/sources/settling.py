@@ -39,7 +39,7 @@ def decide(
     if isinstance(evidence, Arriving):
         return _wait_or_give_up(evidence.reason, quiet_s, watch)
     if evidence.blank_planes and files.blank_planes == "incomplete":
-        return _wait_or_give_up(_blank_reason(evidence), quiet_s, watch)
+        return _wait_or_give_up(blank_reason(evidence), quiet_s, watch)
     if quiet_s >= watch.quiet_s or (evidence.declared and not evidence.zero_tail):
         return Decision(Verdict.READY)
     reason = (
@@ -60,7 +60,8 @@ def _wait_or_give_up(reason: str, quiet_s: float, watch: WatchSettings) -> Decis
     return Decision(Verdict.LOOK_LATER, reason, watch.stall_s - quiet_s)
 
 
-def _blank_reason(evidence: Complete) -> str:
+def blank_reason(evidence: Complete) -> str:
+    """Say why planes of nothing but zeros are not taken for data."""
     planes = evidence.blank_planes
     shown = ", ".join(str(p) for p in planes[:4]) + (", ..." if len(planes) > 4 else "")
     return (

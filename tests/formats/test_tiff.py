@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import importlib.util
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 import tifffile
 
 from live_restore.errors import (
+    StackBusyError,
     StackChangedError,
     StackRefusedError,
     StackUnreadableError,
@@ -134,7 +136,7 @@ def test_fewer_planes_than_declared(tmp_path: Path) -> None:
         path, pixels("Z", (12,)), metadata=None, photometric="minisblack",
         description="ImageJ=1.54f\nimages=40\nslices=40\n",
     )  # fmt: skip
-    assert TIFF.inspect(path) == Arriving("12 of 40 planes present", 12, 40)
+    assert TIFF.inspect(path) == Arriving("12 of 40 planes present")
 
 
 REFUSED: list[tuple[str, dict[str, Any], np.ndarray[Any, Any], str]] = [
@@ -206,11 +208,50 @@ def test_what_is_not_a_tiff(tmp_path: Path) -> None:
         TIFF.inspect(tmp_path / "pipe.tif")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_no_permission(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.EACCES, "no permission"),
+        (errno.EIO, "reading failed"),
+        (errno.ESTALE, "reading failed"),
+    ],
+)
+def test_what_may_pass_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, said: str
+) -> None:
+    """A virus scanner, a share that is gone for a moment: the file itself is as good as before."""
     path = written(BY_NAME["plain"], tmp_path)
-    path.chmod(0)
-    with pytest.raises(StackUnreadableError, match="no permission"):
+    dataset = complete(path).dataset
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", refuse)
+        with pytest.raises(StackBusyError, match=said):
+            TIFF.inspect(path)
+        with pytest.raises(StackBusyError, match=said), TIFF.open(dataset):
+            pass
+    with monkeypatch.context() as patch:
+        patch.setattr("live_restore.formats.tiff.read_plane", refuse)
+        with pytest.raises(StackBusyError, match=said), TIFF.open(dataset) as reader:
+            reader.read(dataset.keys()[0])
+    assert complete(path).dataset == dataset
+
+
+def test_a_link_to_itself_never_opens(tmp_path: Path) -> None:
+    path = tmp_path / "l.tif"
+    path.symlink_to(path)
+    with pytest.raises(StackUnreadableError, match="cannot be opened"):
+        TIFF.inspect(path)
+
+
+@pytest.mark.parametrize("planes", [3, 4])
+def test_planes_that_tifffile_took_for_colours(tmp_path: Path, planes: int) -> None:
+    path = tmp_path / "a.tif"
+    with pytest.warns(DeprecationWarning, match="photometric"):
+        tifffile.imwrite(path, pixels("Z", (planes,)))
+    with pytest.raises(StackRefusedError, match="photometric='minisblack'"):
         TIFF.inspect(path)
 
 
@@ -324,7 +365,7 @@ def test_tiff_data_in_any_order_and_without_numbers(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_all(path)[0, 0, 0], pixels("Z", (4,)))
     data = '<TiffData IFD="0" PlaneCount="4"/>'
     _ome_file(path, PIXELS.format(z=9, data=data), 4)
-    assert TIFF.inspect(path) == Arriving("4 of 9 planes present", 4, 9)
+    assert TIFF.inspect(path) == Arriving("4 of 9 planes present")
 
 
 @pytest.mark.parametrize(

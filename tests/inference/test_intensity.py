@@ -90,3 +90,19 @@ def test_a_flat_scale_stays_finite() -> None:
     flat = IntensityScale(7.0, 7.0)
     values = np.full((2, 2, 2), 7, np.uint8)
     assert np.array_equal(flat.restore(flat.normalise(values)), values)
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e-12, 1e-9, 1e-6])
+def test_the_constant_is_no_part_of_a_small_span(unit: float) -> None:
+    counts = np.random.default_rng(4).integers(90, 4000, (4, 8, 8)).astype(np.float32)
+    small = counts * np.float32(unit)
+    expected = scale_from_percentiles(counts, 2, 99.9).normalise(counts)
+    scale = scale_from_percentiles(small, 2, 99.9).of_any_unit()
+    normalised = scale.normalise(small)
+    np.testing.assert_allclose(normalised, expected, atol=1e-6)
+    np.testing.assert_allclose(scale.restore(normalised), small, rtol=1e-5)
+
+
+def test_the_constant_stays_where_it_is_harmless() -> None:
+    for scale in (IntensityScale(0.0, 0.02), IntensityScale(5.0, 5.0)):
+        assert scale.of_any_unit() == scale

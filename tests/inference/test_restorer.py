@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from live_restore.errors import InferenceError, StackRefusedError
+from live_restore.inference.intensity import IntensityScale
 from live_restore.inference.model import find_model, load_model
 from live_restore.inference.restorer import CancelledError, Restorer, to_dtype
 from live_restore.settings import load_settings
@@ -95,6 +96,30 @@ def test_floats_are_not_clipped() -> None:
     values = np.array([-1e9, 0.5, 1e9], np.float32)
     volume, clipped = to_dtype(values, np.dtype(np.float32))
     assert (volume.tolist(), clipped) == (values.tolist(), 0)
+
+
+def square(tile: Floats) -> Floats:
+    return tile * tile
+
+
+def test_the_unit_of_a_float_stack_does_not_matter() -> None:
+    counts = stack(dtype="float32")
+    expected = fake_restorer(square).restore(counts).volume
+    small = fake_restorer(square).restore(counts * np.float32(1e-9)).volume
+    np.testing.assert_allclose(small * 1e9, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_the_published_scale_stays_for_counts_and_reference_tiling() -> None:
+    sparse = np.full((10, 40, 40), 100, np.uint16)
+    sparse.flat[:17] = 101  # a percentile just above 100
+    fine = fake_restorer(square, {"percentiles": [0, 99.8938]}).restore(sparse).scale
+    assert 0 < fine.high_adu - fine.low_adu < 1e-2
+    small = stack(dtype="float32") * np.float32(1e-9)
+    blocks = {"tiling": "reference", "block_zyx": [4, 8, 8]}
+    published = fake_restorer(square, blocks).restore(small).scale
+    for scale in (fine, published):
+        assert scale == IntensityScale(scale.low_adu, scale.high_adu)
+    assert fake_restorer(square).restore(small).scale != published
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +34,15 @@ def test_the_first_rule_that_matches_decides() -> None:
     assert restored == [False, True, False, False]
 
 
+def test_names_may_hold_brackets_and_numbers_may_be_numbers() -> None:
+    shelves = shelf({"channels": ["GFP [488]", 2]}, {"channels": ["*"], "skip": True})
+    dataset = a_dataset(channels=3, channel_names=("gfp [488]", "GFP 4", "RFP [561]"))
+    restored = [shelves.restorer_for(dataset, c) is not None for c in range(3)]
+    assert restored == [True, True, True]
+    wild = shelf({"channels": ["GFP *"]}, {"channels": ["*"], "skip": True})
+    assert [wild.restorer_for(dataset, c) is not None for c in range(3)] == [True, True, False]
+
+
 def test_a_channel_without_a_rule_stays_as_it_is() -> None:
     shelves = shelf({"channels": ["GFP"]})
     assert shelves.restorer_for(a_dataset(channels=1), 0) is None
@@ -48,6 +60,27 @@ def test_the_recipe_is_what_changes_a_voxel() -> None:
     assert shelf({}, log={"level": "debug"}).recipe == plain.recipe
     assert shelf({"channels": ["GFP"]}).recipe != plain.recipe
     assert shelf({}, files={"undeclared_axis": "T"}).recipe != plain.recipe
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 5000 + ".onnx", "a\0b"])
+def test_a_name_that_no_model_can_have(name: str) -> None:
+    with pytest.raises(ModelError, match=r"check the path|bundled are"):
+        find_model(name)
+
+
+def test_a_model_in_a_folder_that_may_not_be_entered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = Path.stat
+
+    def refuse(self: Path, **options: Any) -> os.stat_result:
+        if self.name == "mine.onnx":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return look(self, **options)
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    with pytest.raises(ModelError, match="Permission denied"):
+        find_model(str(tmp_path / "mine.onnx"))
 
 
 def test_a_missing_model_is_said_at_once() -> None:

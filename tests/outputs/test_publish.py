@@ -196,24 +196,43 @@ def test_leftovers_of_the_dead_go_and_those_of_the_living_stay(final: Path) -> N
 
 
 def test_only_ones_own_kind_is_removed(tmp_path: Path) -> None:
-    own = tmp_path / f".a.{os.getpid()}-00{TEMPORARY_SUFFIX}"
+    host = publish._host()
+    own = tmp_path / f".a.{host}-{os.getpid()}-00{TEMPORARY_SUFFIX}"
     strangers = [
         tmp_path / name
         for name in (
-            f".a.x-00{TEMPORARY_SUFFIX}",
-            f".a.{10**30}-00{TEMPORARY_SUFFIX}",
-            f".a.²-00{TEMPORARY_SUFFIX}",
-            f"a.999999-00{TEMPORARY_SUFFIX}",
+            f".a.{host}-x-00{TEMPORARY_SUFFIX}",
+            f".a.{host}-{10**30}-00{TEMPORARY_SUFFIX}",
+            f".a.{host}-²-00{TEMPORARY_SUFFIX}",
+            f"a.{host}-999999-00{TEMPORARY_SUFFIX}",
             ".a.tif",
             "a.tif",
         )
     ]
     for path in [own, *strangers]:
         path.touch()
-    (tmp_path / f".folder.{os.getpid()}-00{TEMPORARY_SUFFIX}").mkdir()
+    (tmp_path / f".folder.{host}-{os.getpid()}-00{TEMPORARY_SUFFIX}").mkdir()
     assert remove_leftovers(tmp_path) == [own]
     assert all(path.exists() for path in strangers)
     assert remove_leftovers(tmp_path / "absent") == []
+
+
+def test_what_another_computer_writes_stays_for_a_day(
+    final: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a shared folder, or from another container, a process number says nothing."""
+    with publishing(final) as temporary:
+        temporary.write_bytes(b"half")
+        of_no_host = temporary.with_name(f".a.{os.getpid()}-00{TEMPORARY_SUFFIX}")
+        of_no_host.touch()
+        with monkeypatch.context() as elsewhere:
+            elsewhere.setattr(publish, "_host", lambda: "00000000")
+            assert remove_leftovers(final.parent) == []
+            yesterday = time.time() - 25 * 3600
+            for path in (temporary, of_no_host):
+                os.utime(path, (yesterday, yesterday))
+            assert set(remove_leftovers(final.parent)) == {temporary, of_no_host}
+        temporary.touch()
 
 
 def test_on_windows_a_viewer_is_waited_for(final: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from live_restore.errors import OutputError
+from live_restore.errors import OutputError, StackRefusedError
 from live_restore.outputs.report import StackOutcome
-from live_restore.outputs.result import Published, choose_result, is_current, publish_result
+from live_restore.outputs.result import Place, Published, choose_result, is_current, publish_result
 from live_restore.stack import Dataset
 from tests.support.fakes import a_dataset, fingerprint_of
 
@@ -33,18 +33,20 @@ def outcomes(dataset: Dataset, value: int = 1) -> Iterator[StackOutcome]:
 
 
 def publish(dataset: Dataset, recipe: str = "one", **changes: Any) -> Published:
-    options: dict[str, Any] = {"template": TEMPLATE, "model_name": "fast", **changes}
+    options = dict(changes)
+    place = chosen(dataset, recipe, options.pop("template", TEMPLATE))
     stacks = options.pop("stacks", None) or outcomes(dataset, options.pop("value", 1))
-    return publish_result(dataset, stacks, recipe=recipe, settings_digest="s", **options)
+    return publish_result(
+        dataset, stacks, place=place, recipe=recipe, settings_digest="s", **options
+    )
 
 
-def chosen(dataset: Dataset, recipe: str = "one", template: str = TEMPLATE) -> tuple[Path, str]:
+def chosen(dataset: Dataset, recipe: str = "one", template: str = TEMPLATE) -> Place:
     return choose_result(dataset.path, template, "fast", recipe)
 
 
 def current(dataset: Dataset, recipe: str = "one") -> bool:
-    image, token = chosen(dataset, recipe)
-    return is_current(image, dataset, token)
+    return is_current(chosen(dataset, recipe), dataset)
 
 
 def test_image_and_report_by_contract(tmp_path: Path) -> None:
@@ -78,7 +80,7 @@ def test_another_recipe_takes_another_name(tmp_path: Path) -> None:
     assert tifffile.imread(one.image).max() == 1
     assert current(dataset, "one")
     assert current(dataset, "two")
-    assert chosen(dataset, "two")[0] == two.image
+    assert chosen(dataset, "two").image == two.image
 
 
 def test_two_raw_files_of_the_same_stem(tmp_path: Path) -> None:
@@ -130,7 +132,7 @@ def test_a_changed_raw_file_is_not_current(tmp_path: Path) -> None:
     dataset.path.write_bytes(b"other")
     changed = a_dataset(dataset.path, fingerprint=fingerprint_of(dataset.path))
     assert not current(changed)
-    assert chosen(changed)[0] == tmp_path / "restored" / "a.ome.tif"
+    assert chosen(changed).image == tmp_path / "restored" / "a.ome.tif"
 
 
 @pytest.mark.parametrize(
@@ -149,9 +151,8 @@ def test_a_changed_raw_file_is_not_current(tmp_path: Path) -> None:
 def test_a_damaged_report_is_none(tmp_path: Path, damage: bytes) -> None:
     dataset = raw_file(tmp_path / "a.tif")
     published = publish(dataset)
-    image, token = chosen(dataset)
     published.report.write_bytes(damage)
-    assert not is_current(image, dataset, token)
+    assert not is_current(chosen(dataset), dataset)
 
 
 def test_without_its_image_or_report_it_is_not_current(tmp_path: Path) -> None:
@@ -231,3 +232,31 @@ def test_names_need_not_be_text(tmp_path: Path) -> None:
     report = json.loads(published.report.read_text(encoding="utf-8"))
     assert report["source"]["name"] == dataset.path.name
     assert current(dataset)
+
+
+def test_a_name_too_long_for_its_result_is_refused_for_good(tmp_path: Path) -> None:
+    dataset = raw_file(tmp_path / ("x" * 251 + ".tif"))
+    with pytest.raises(StackRefusedError, match="shorten the name"):
+        chosen(dataset)
+
+
+def test_a_link_that_leads_nowhere_is_not_replaced(tmp_path: Path) -> None:
+    dataset = raw_file(tmp_path / "a.tif")
+    plain = tmp_path / "restored" / "a.ome.tif"
+    plain.parent.mkdir()
+    plain.symlink_to(tmp_path / "nowhere")
+    assert chosen(dataset).image.name.startswith("a.fast-")
+
+
+def test_what_is_found_out_last_keeps_it_back_or_goes_into_the_report(tmp_path: Path) -> None:
+    dataset = raw_file(tmp_path / "a.tif")
+
+    def changed() -> tuple[str, ...]:
+        raise StackRefusedError("is another now", dataset.path)
+
+    with pytest.raises(StackRefusedError, match="another"):
+        publish(dataset, verify=changed)
+    assert list((tmp_path / "restored").iterdir()) == []
+    published = publish(dataset, verify=lambda: ("was moved",))
+    assert "was moved" in published.warnings
+    assert "was moved" in json.loads(published.report.read_text(encoding="utf-8"))["warnings"]

@@ -20,7 +20,7 @@ DECLARED = Complete(a_dataset(), declared=True)
 UNDECLARED = Complete(a_dataset(), declared=False)
 BLANK = Complete(a_dataset(), declared=True, blank_planes=(0, 2, 3, 4, 9))
 ZERO_TAIL = Complete(a_dataset(), declared=True, zero_tail=True)
-ARRIVING = Arriving("2 of 3 planes", 2, 3)
+ARRIVING = Arriving("2 of 3 planes")
 
 
 @pytest.mark.parametrize(
