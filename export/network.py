@@ -14,7 +14,6 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-
 # Far above every 3D RCAN; below it, building a network that a file claims takes no harm.
 _MOST = {"groups": 100, "blocks": 100, "channels": 4096, "lateral_shuffle": 16}
 

@@ -138,11 +138,13 @@ def _read(path: Path) -> dict[str, Any]:
                 path,
                 "save only model.state_dict() where it was trained",
             ) from error
-        what = "not a torch file, or damaged" if is_zip else (
-            "damaged, or a bare pickle, which is never run here"
+        what = (
+            "not a torch file, or damaged"
+            if is_zip
+            else ("damaged, or a bare pickle, which is never run here")
         )
         raise CheckpointError(f"is {what}", path) from error
-    except Exception as error:  # noqa: BLE001 - a damaged file makes its reader raise anything
+    except Exception as error:  # a damaged file makes its reader raise anything
         raise CheckpointError("is not a torch file, or damaged", path) from error
     if not isinstance(stored, dict):
         raise CheckpointError(f"holds a {type(stored).__name__}, not a dictionary of weights", path)
@@ -259,7 +261,8 @@ def _compare_recorded(recorded: dict[str, Any], config: RCANConfig, path: Path) 
     for key, said in recorded.items():
         if not agrees(key, said, config):
             raise CheckpointError(
-                f"says {key.replace('_', ' ')} {said} but its weights have {getattr(config, key)}", path
+                f"says {key.replace('_', ' ')} {said} but its weights have {getattr(config, key)}",
+                path,
             )
 
 
