@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -33,6 +34,23 @@ def _command(name: str) -> Command:
     return run
 
 
+def _whole(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {text}")
+    return value
+
+
+def _positive(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text}")
+    return value
+
+
+_whole.__name__, _positive.__name__ = "whole number", "number"  # what argparse calls them
+
+
 def _architecture_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "architecture",
@@ -48,9 +66,9 @@ def _architecture_flags(parser: argparse.ArgumentParser) -> None:
         ("out-channels", "image channels out"),
         ("lateral-shuffle", "lateral folding, for bare weights of our own networks"),
     ):
-        group.add_argument(f"--{name}", type=int, metavar="N", help=what)
+        group.add_argument(f"--{name}", type=_whole, metavar="N", help=what)
     group.add_argument(
-        "--residual-scaling", type=float, metavar="F", help="factor on each residual"
+        "--residual-scaling", type=_positive, metavar="F", help="factor on each residual"
     )
     group.add_argument(
         "--no-standardise",
@@ -81,16 +99,24 @@ def _card_flags(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--patch",
-        type=int,
+        type=_whole,
         nargs=3,
         metavar=("Z", "Y", "X"),
         help="patch shape in training, voxels",
     )
     group.add_argument(
-        "--voxel-z", type=float, nargs="+", metavar="UM", help="trained voxel depth, or its range"
+        "--voxel-z",
+        type=_positive,
+        nargs="+",
+        metavar="UM",
+        help="trained voxel depth, or its range",
     )
     group.add_argument(
-        "--voxel-xy", type=float, nargs="+", metavar="UM", help="trained pixel size, or its range"
+        "--voxel-xy",
+        type=_positive,
+        nargs="+",
+        metavar="UM",
+        help="trained pixel size, or its range",
     )
     group.add_argument("--channel", action="append", metavar="TEXT", help="meaning of each channel")
 
@@ -140,9 +166,9 @@ def build_parser() -> argparse.ArgumentParser:
     onnx.add_argument("--precision", choices=["fp32", "fp16", "bf16", "mixed"], default="fp32")
     onnx.add_argument(
         "--error-bound",
-        type=float,
+        type=_positive,
         metavar="E",
-        help="largest accepted error of a reduced precision against fp32 (network units)",
+        help="largest accepted error of a reduced precision against fp32 (relative rms)",
     )
     onnx.add_argument("--no-verify", action="store_true", help="do not compare it with torch")
     _architecture_flags(onnx)
@@ -162,7 +188,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="NPZ",
         help="direct_in and direct_out, as a network computed them",
     )
-    verify.add_argument("--tolerance", type=float, metavar="T", help="network units")
+    verify.add_argument("--tolerance", type=_positive, metavar="T", help="network units")
     verify.add_argument("--json", action="store_true", help="for scripts")
     _architecture_flags(verify)
 
@@ -184,7 +210,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     gain.add_argument("model", type=Path, help="an ONNX file written by this tool")
     gain.add_argument(
-        "--stacks", type=int, default=12, help="stacks per light level (12; a minute on 2 cores)"
+        "--stacks", type=_whole, default=12, help="stacks per light level (12; a minute on 2 cores)"
     )
     gain.add_argument("--write", action="store_true", help="write the result into the card")
     gain.add_argument("--json", action="store_true", help="for scripts")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -17,6 +18,7 @@ from export.onnx import (
     card_name,
     embed_card,
     export_network,
+    first_mistake,
     load_model,
     make_card,
     read_card,
@@ -37,8 +39,17 @@ from export.verify import (
     compare_with_record,
     has_bfloat16,
 )
-from live_restore.errors import InferenceError, ModelError, SettingsError, UsageError
+from live_restore.errors import (
+    InferenceError,
+    ModelError,
+    SettingsError,
+    UsageError,
+    one_line,
+)
 from live_restore.inference.card import ModelCard
+
+MEASURED = ("format", "precision", "weights_sha256", "architecture", "shape_multiple_zyx")
+"""Card values that come from the network itself."""
 
 
 def architecture_flags(arguments: argparse.Namespace) -> ArchitectureFlags:
@@ -62,7 +73,7 @@ def inspect(arguments: argparse.Namespace) -> int:
 
 def onnx(arguments: argparse.Namespace) -> int:
     """Convert, verify, write."""
-    _check_output(arguments.output, ".onnx")
+    _check_output(arguments.output, ".onnx", arguments.checkpoint)
     checkpoint = load_checkpoint(
         arguments.checkpoint, architecture_flags(arguments), newest=arguments.newest
     )
@@ -101,7 +112,7 @@ def publish(
         if verify_it:
             _require(model, checkpoint, path, reduced_tolerance(error.bound))
     write_atomically(model.SerializeToString(), path)
-    print(f"wrote {path}")
+    print(f"wrote {one_line(path)}")
     for note in checkpoint.notes:
         print(f"note: {note}")
     return 0
@@ -164,10 +175,8 @@ def train(arguments: argparse.Namespace) -> int:
     try:
         config = TrainConfig.load(arguments.config)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise SettingsError(f"{where}: {first['msg']}", arguments.config) from error
-    except (OSError, ValueError, TypeError) as error:
+        raise SettingsError(first_mistake(error), arguments.config) from error
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise SettingsError(f"cannot be used: {error}", arguments.config) from error
     final = run_training(config, arguments.output, resume=arguments.resume)
     checkpoint = load_checkpoint(final)
@@ -193,7 +202,7 @@ def checkpoint_card(checkpoint: Checkpoint, arguments: argparse.Namespace) -> Mo
         "training": {
             "container": checkpoint.container,
             "port": checkpoint.port,
-            "file": checkpoint.path.name,
+            "file": one_line(checkpoint.path.name),
             **({"epoch": checkpoint.epoch} if checkpoint.epoch is not None else {}),
             **({"loss": checkpoint.loss} if checkpoint.loss is not None else {}),
             **dict(checkpoint.training or {}),
@@ -204,10 +213,7 @@ def checkpoint_card(checkpoint: Checkpoint, arguments: argparse.Namespace) -> Mo
     if checkpoint.tile_zyx is not None:
         known["trained_patch_zyx"] = checkpoint.tile_zyx
     if arguments.card is not None:
-        try:
-            known |= tomllib.loads(arguments.card.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise SettingsError(f"is not a TOML file: {error}", arguments.card) from error
+        known |= _read_card_file(arguments.card)
     said = {
         "name": arguments.name,
         "description": arguments.description,
@@ -218,11 +224,40 @@ def checkpoint_card(checkpoint: Checkpoint, arguments: argparse.Namespace) -> Mo
     }
     known |= {key: value for key, value in said.items() if value is not None}
     voxels = {"z": arguments.voxel_z, "xy": arguments.voxel_xy}
+    for axis, values in voxels.items():
+        if values is not None and len(values) > 2:
+            raise UsageError(f"--voxel-{axis} takes one size or a range of two")
     ranges = {axis: (min(v), max(v)) for axis, v in voxels.items() if v is not None}
     if ranges:
         known["trained_voxel_um"] = {**known.get("trained_voxel_um", {}), **ranges}
     name = known.pop("name", card_name(arguments.output.stem))
     return make_card(checkpoint.network.config, name, **known)
+
+
+def _read_card_file(path: Path) -> dict[str, Any]:
+    """Return the card values of a TOML file, checked one by one.
+
+    Raises
+    ------
+    SettingsError
+        Not TOML, a value that no card holds, or a key that is not for a person to say.
+    """
+    try:
+        said = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise SettingsError(f"is not a TOML file: {error}", path) from error
+    for key in said:
+        if key in MEASURED:
+            raise SettingsError(f"{key} is measured, not said", path, "leave it out")
+        if key not in ModelCard.model_fields:
+            near = difflib.get_close_matches(key, ModelCard.model_fields, 1)
+            remedy = f"did you mean {near[0]}?" if near else "docs/export.md lists them"
+            raise SettingsError(f"{key} is no value of a card", path, remedy)
+    try:
+        ModelCard(**{"name": "model", **said})
+    except ValidationError as error:
+        raise SettingsError(f"is not a valid card: {first_mistake(error)}", path) from error
+    return said
 
 
 def _overlap(checkpoint: Checkpoint) -> tuple[int, int, int]:
@@ -232,11 +267,15 @@ def _overlap(checkpoint: Checkpoint) -> tuple[int, int, int]:
     return (4, lateral, lateral)
 
 
-def _check_output(path: Path, ending: str) -> None:
+def _check_output(path: Path, ending: str, source: Path) -> None:
     if path.suffix != ending:
         raise UsageError(f"should end in {ending}", path)
     if not path.parent.is_dir():
         raise UsageError("is in a folder that does not exist", path, "create the folder first")
+    if path.is_dir():
+        raise UsageError("is a folder, not a file", path)
+    if path.exists() and source.exists() and path.samefile(source):
+        raise UsageError("is also the file to read", path, "give the result another name")
 
 
 def gain(arguments: argparse.Namespace) -> int:
@@ -258,7 +297,7 @@ def bioimageio(arguments: argparse.Namespace) -> int:
     """Pack a model for the BioImage Model Zoo."""
     from export.bioimageio import package
 
-    _check_output(arguments.output, ".zip")
+    _check_output(arguments.output, ".zip", arguments.model)
     text = None
     if arguments.documentation is not None:
         try:
@@ -272,5 +311,5 @@ def bioimageio(arguments: argparse.Namespace) -> int:
         documentation=text,
     )
     write_atomically(data, arguments.output)
-    print(f"wrote {arguments.output}")
+    print(f"wrote {one_line(arguments.output)}")
     return 0

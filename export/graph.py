@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 import live_restore
-from export.network import RCAN, RCANConfig
+from export.network import RCAN, RCANConfig, parameter_shapes
 from live_restore.errors import ModelError
 
 INPUT, OUTPUT = "input", "output"
@@ -198,17 +198,17 @@ def network_of(model: onnx.ModelProto, architecture: dict[str, Any]) -> RCAN:
     except (TypeError, ValueError) as error:
         raise ModelError(f"the card's architecture is not one of ours: {error}") from error
     arrays = {t.name: numpy_helper.to_array(t).astype(np.float32) for t in model.graph.initializer}
-    network = RCAN(config)
-    expected = network.state_dict()
+    expected = parameter_shapes(config)  # before any memory: a card may claim anything
     missing = [name for name in expected if name not in arrays]
     if missing:
         raise ModelError(f"the graph has no weights named {missing[0]!r}: not written by this tool")
     if config.lateral_shuffle > 1:
+        if arrays["head.weight"].shape[3:] != (3 * config.lateral_shuffle,) * 2:
+            raise ModelError("its first convolution does not fold as the card says")
         arrays["head.weight"] = unfolded_head(arrays["head.weight"], config.lateral_shuffle)
-    try:
-        network.load_state_dict({k: torch.from_numpy(arrays[k].copy()) for k in expected})
-    except RuntimeError as error:
-        raise ModelError(
-            f"the weights have other shapes than the card's architecture: {error}"
-        ) from error
+    for name, wanted in expected.items():
+        if arrays[name].shape != wanted:
+            raise ModelError(f"{name} has the shape {arrays[name].shape}, but by its card {wanted}")
+    network = RCAN(config)
+    network.load_state_dict({k: torch.from_numpy(arrays[k].copy()) for k in expected})
     return network.eval()

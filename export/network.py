@@ -7,11 +7,15 @@ doi 10.1038/s41592-021-01155-x; channel attention after Zhang et al., ECCV 2018.
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+
+# Far above every 3D RCAN; below it, building a network that a file claims takes no harm.
+_MOST = {"groups": 100, "blocks": 100, "channels": 4096, "lateral_shuffle": 16}
 
 
 @dataclass(frozen=True)
@@ -57,15 +61,30 @@ class RCANConfig:
     standardise: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("groups", "blocks", "channels", "reduction", "in_channels", "out_channels"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
+        for name in (
+            "groups",
+            "blocks",
+            "channels",
+            "reduction",
+            "in_channels",
+            "out_channels",
+            "lateral_shuffle",
+        ):
+            value, most = getattr(self, name), _MOST.get(name, 1024)
+            if type(value) is not int or not 1 <= value <= most:
+                raise ValueError(f"{name} must be a whole number from 1 to {most}, not {value!r}")
         if self.channels < self.reduction:
             raise ValueError(
                 f"reduction {self.reduction} leaves no channel of {self.channels} to attend with"
             )
-        if self.lateral_shuffle < 1:
-            raise ValueError(f"lateral_shuffle must be at least 1, not {self.lateral_shuffle}")
+        scaling = self.residual_scaling
+        if scaling is not None and not (
+            type(scaling) in (int, float) and math.isfinite(scaling) and scaling != 0
+        ):
+            raise ValueError(f"residual_scaling must be a number other than 0, not {scaling!r}")
+        for name in ("single_group_tail", "standardise"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be true or false, not {getattr(self, name)!r}")
         if self.block_skip not in ("every", "last"):
             raise ValueError(f"block_skip must be 'every' or 'last', not {self.block_skip!r}")
 
@@ -162,6 +181,12 @@ class RCAN(nn.Module):
         y = self.tail(head + self.body(y))
         y = unfold_lateral(y, shuffle) if shuffle > 1 else y
         return 0.5 * y + 0.5 if self.config.standardise else y
+
+
+def parameter_shapes(config: RCANConfig) -> dict[str, tuple[int, ...]]:
+    """Return names and shapes of the weights of a network, without memory for them."""
+    with torch.device("meta"):
+        return {name: tuple(t.shape) for name, t in RCAN(config).state_dict().items()}
 
 
 def fold_lateral(x: Tensor, factor: int) -> Tensor:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from export.graph import build_model
 from export.network import RCAN, RCANConfig
-from live_restore.errors import ModelError
+from live_restore.errors import ModelError, OutputError
 from live_restore.inference.card import CARD_KEY, ModelCard
 from live_restore.outputs.publish import publishing
 
@@ -68,9 +68,14 @@ def make_card(config: RCANConfig, name: str, **known: Any) -> ModelCard:
     try:
         return ModelCard(**{**facts, **known})
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ModelError(f"the card is not valid: {where} {first['msg']}".strip()) from error
+        raise ModelError(f"the card is not valid: {first_mistake(error)}") from error
+
+
+def first_mistake(error: ValidationError) -> str:
+    """Return where the first mistake is and what it is."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}: {first['msg']}" if where else first["msg"]
 
 
 def embed_card(model: onnx.ModelProto, card: ModelCard) -> ModelCard:
@@ -90,7 +95,7 @@ def read_card(model: onnx.ModelProto) -> ModelCard:
             try:
                 return ModelCard.model_validate_json(entry.value)
             except ValidationError as error:
-                raise ModelError(f"the card is not valid: {error.errors()[0]['msg']}") from error
+                raise ModelError(f"the card is not valid: {first_mistake(error)}") from error
     raise ModelError(
         "has no card",
         remedy="write it with `live-restore-export onnx CHECKPOINT -o MODEL.onnx`",
@@ -112,8 +117,11 @@ def write_atomically(data: bytes, path: Path) -> None:
     OutputError
         No space, no permission, no such folder.
     """
-    with publishing(path) as temporary:
-        temporary.write_bytes(data)
+    try:
+        with publishing(path) as temporary:
+            temporary.write_bytes(data)
+    except OutputError as error:  # its advice is for results of the daemon
+        raise OutputError(error.what, path, "choose another place with -o") from error
 
 
 def load_model(path: Path) -> onnx.ModelProto:
@@ -125,6 +133,8 @@ def load_model(path: Path) -> onnx.ModelProto:
         Not there, too large, not ONNX, or with weights in other files.
     """
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise ModelError("is a device or a pipe, not a file", path)
         size = path.stat().st_size
         if size > MAX_MODEL_BYTES:
             raise ModelError(f"is larger than {MAX_MODEL_BYTES >> 20} MiB", path)
@@ -147,4 +157,10 @@ def parse_model(data: bytes, path: Path | str) -> onnx.ModelProto:
         raise ModelError("is not an ONNX file", path, "is it complete?")
     if any(t.data_location == onnx.TensorProto.EXTERNAL for t in model.graph.initializer):
         raise ModelError("keeps its weights in other files, which is not supported", path)
+    try:
+        onnx.checker.check_model(model)
+        for tensor in model.graph.initializer:
+            numpy_helper.to_array(tensor)
+    except (onnx.checker.ValidationError, ValueError, TypeError, KeyError) as error:
+        raise ModelError("is a damaged ONNX file", path, "copy it again") from error
     return model

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from export.checkpoints import Checkpoint
 from export.gain import LightLevel
 from export.verify import Comparison
+from live_restore.errors import one_line
 from live_restore.inference.card import ModelCard
 
 
@@ -20,7 +23,7 @@ def checkpoint_facts(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return what is known about a checkpoint as JSON values."""
     config = checkpoint.network.config
     return {
-        "path": str(checkpoint.path),
+        "path": one_line(checkpoint.path),
         "container": checkpoint.container,
         "port": checkpoint.port,
         "wrapped_in": list(checkpoint.wrapped_in),
@@ -45,6 +48,11 @@ def print_checkpoint(checkpoint: Checkpoint, *, as_json: bool) -> None:
     _print_facts(checkpoint_facts(checkpoint), as_json=as_json)
 
 
+def _console() -> Console:
+    """Print what files are called as they are called: no markup, no emoji."""
+    return Console(markup=False, emoji=False, highlight=False)
+
+
 def _print_facts(facts: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(facts, indent=2))
@@ -62,15 +70,24 @@ def _print_facts(facts: dict[str, Any], *, as_json: bool) -> None:
         else:
             text = f"{value:,}" if key == "parameters" else str(value)
         table.add_row(key.replace("_", " "), text)
-    Console().print(table, markup=False)
+    _console().print(table)
+
+
+def _as_json(row: Comparison) -> dict[str, Any]:
+    """Return a row as JSON values; JSON has no infinity and no NaN."""
+    facts = {**asdict(row), "passed": row.passed}
+    for key in ("largest", "mean"):
+        if not math.isfinite(facts[key]):
+            facts[key] = None
+    return facts
 
 
 def print_comparisons(rows: Sequence[Comparison], title: str, *, as_json: bool = False) -> None:
     """Print a table of comparisons, on stdout."""
     if as_json:
-        print(json.dumps([{**asdict(row), "passed": row.passed} for row in rows], indent=2))
+        print(json.dumps([_as_json(row) for row in rows], indent=2))
         return
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(one_line(title)), title_justify="left")
     for heading in ("case", "shape N C Z Y X"):
         table.add_column(heading)
     for heading in ("largest difference", "mean", "allowed", ""):
@@ -84,7 +101,7 @@ def print_comparisons(rows: Sequence[Comparison], title: str, *, as_json: bool =
             f"{row.allowed:.1e}",
             "ok" if row.passed else "TOO LARGE",
         )
-    Console().print(table)
+    _console().print(table)
 
 
 def print_gain(
@@ -106,4 +123,4 @@ def print_gain(
             f"{level.gain_db:+.1f} dB",
             f"{level.worst_gain_db:+.1f} dB",
         )
-    Console().print(table)
+    _console().print(table)

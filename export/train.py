@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from export.network import RCAN, RCANConfig
 from export.simulate import (
@@ -26,12 +26,13 @@ from export.simulate import (
     random_camera,
     simulate_scene,
 )
+from live_restore.errors import CheckpointError
 from live_restore.inference.intensity import scale_from_percentiles
 from live_restore.metrics import psnr
 from live_restore.outputs.publish import publishing
 
 # Seeds of training, validation and test scenes never overlap: each set has its own range.
-VALIDATION_SEEDS = range(1_000_000_000, 1_000_000_012)
+_FIRST_VALIDATION_SEED = 1_000_000_000
 
 
 class TrainingOptions(BaseModel):
@@ -42,9 +43,9 @@ class TrainingOptions(BaseModel):
     steps: int = Field(12_000, gt=0, description="optimiser steps")
     max_minutes: float | None = Field(None, description="shortens the schedule to what fits in it")
     batch: int = Field(2, gt=0)
-    patch_zyx: tuple[int, int, int] = (16, 64, 64)
+    patch_zyx: tuple[PositiveInt, PositiveInt, PositiveInt] = (16, 64, 64)
     learning_rate: float = Field(1e-3, gt=0)
-    warmup_steps: int = 200
+    warmup_steps: int = Field(200, gt=0)
     ema_decay: float = 0.998
     gradient_clip: float = 1.0
     scenes_kept: int = Field(320, gt=0, description="simulated scenes held in memory")
@@ -52,6 +53,9 @@ class TrainingOptions(BaseModel):
     percentiles: tuple[float, float] = (2.0, 99.9)
     bfloat16: bool = False
     checkpoint_every: int = Field(250, gt=0)
+    validation_patches: int = Field(
+        12, gt=0, le=1000, description="patches that a run is judged by"
+    )
 
 
 class TrainConfig(BaseModel):
@@ -68,7 +72,20 @@ class TrainConfig(BaseModel):
     def load(cls, path: Path) -> TrainConfig:
         """Read and check a TOML file; raises ``pydantic.ValidationError`` or ``ValueError``."""
         config = cls.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-        config.architecture()
+        architecture = config.architecture()
+        if (architecture.in_channels, architecture.out_channels) != (1, 1):
+            raise ValueError("training is for one image channel in and out")
+        patch, fold = config.training.patch_zyx, architecture.lateral_shuffle
+        if any(p > s for p, s in zip(patch, config.simulation.shape_zyx, strict=True)):
+            raise ValueError(
+                f"training.patch_zyx {patch} is larger than "
+                f"simulation.shape_zyx {config.simulation.shape_zyx}"
+            )
+        if patch[1] != patch[2] or patch[1] % fold:
+            raise ValueError(
+                f"training.patch_zyx {patch} must be square in Y and X (it is turned) and a "
+                f"multiple of {fold}"
+            )
         return config
 
     def architecture(self) -> RCANConfig:
@@ -154,9 +171,11 @@ def validation_pairs(config: TrainConfig) -> list[Pair]:
     """Return the patches by which a run is followed: always the same, never trained on."""
     return [
         draw_pair(
-            simulate_scene(config.simulation, seed), config, np.random.default_rng((seed, index))
+            simulate_scene(config.simulation, _FIRST_VALIDATION_SEED + index),
+            config,
+            np.random.default_rng((_FIRST_VALIDATION_SEED + index, index)),
         )
-        for index, seed in enumerate(VALIDATION_SEEDS)
+        for index in range(config.training.validation_patches)
     ]
 
 
@@ -193,11 +212,18 @@ def train(config: TrainConfig, folder: Path, *, resume: bool = False) -> Path:
     optimiser = torch.optim.Adam(model.parameters(), lr=options.learning_rate)
     step, seconds, total = 0, 0.0, options.steps
     if resume and last.exists():
-        state = torch.load(last, weights_only=True)
-        model.load_state_dict(state["model"])
-        average.load_state_dict(state["average"])
-        optimiser.load_state_dict(state["optimiser"])
-        step, seconds, total = state["step"], state["seconds"], state["total"]
+        try:
+            state = torch.load(last, weights_only=True)
+            model.load_state_dict(state["model"])
+            average.load_state_dict(state["average"])
+            optimiser.load_state_dict(state["optimiser"])
+            step, seconds, total = state["step"], state["seconds"], state["total"]
+        except Exception as error:  # a damaged pickle makes its reader raise anything
+            raise CheckpointError(
+                "is damaged or of another network, so that the run cannot go on from it",
+                last,
+                "start again in another folder",
+            ) from error
     log = (folder / "log.jsonl").open("a", encoding="utf-8")
     validation = validation_pairs(config)
     started, recent = time.monotonic() - seconds, []

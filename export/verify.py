@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ FP32_TOLERANCE = 1e-4
 Float32 sums of a deep network differ in their last bits with the order of the sums; measured on
 G5 B5 C32 with random weights it is 3e-7. A wrong graph differs by 1e-2 and more.
 """
+
+MAX_RECORD_BYTES = 2 << 30
 
 # (N, Z, Y, X) before Y and X are rounded up to the network's multiple: odd sizes, one plane,
 # less than a kernel, several images at once.
@@ -172,23 +175,7 @@ def compare_with_record(
         An ``.npz`` with ``direct_in`` and ``direct_out`` (or ``input`` and ``output``), network
         units, (N, Z, Y, X, C) as Keras keeps them or (N, C, Z, Y, X).
     """
-    try:
-        with np.load(record, allow_pickle=False) as arrays:
-            names = next(
-                (
-                    pair
-                    for pair in (("direct_in", "direct_out"), ("input", "output"))
-                    if set(pair) <= set(arrays.files)
-                ),
-                None,
-            )
-            if names is None:
-                raise UsageError(
-                    "holds neither direct_in and direct_out nor input and output", record
-                )
-            image, want = (np.asarray(arrays[n], np.float32) for n in names)
-    except (OSError, ValueError, KeyError) as error:
-        raise UsageError(f"is not an .npz file of arrays: {error}", record) from error
+    names, (image, want) = _recorded(record)
     channels = [
         v.type.tensor_type.shape.dim[1].dim_value for v in (*model.graph.input, *model.graph.output)
     ]
@@ -197,6 +184,35 @@ def compare_with_record(
     )
     got = runner(model)(image)
     return [compare(f"recorded {names[0]}", got, want, tolerance)]
+
+
+def _recorded(record: Path) -> tuple[tuple[str, str], tuple[Array, Array]]:
+    """Return names and values of a recorded input and output."""
+    try:
+        if not zipfile.is_zipfile(record):
+            raise UsageError("is not an .npz file of arrays", record)
+        with zipfile.ZipFile(record) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > MAX_RECORD_BYTES:
+                raise UsageError(f"unpacks to more than {MAX_RECORD_BYTES >> 20} MiB", record)
+        with np.load(record, allow_pickle=False) as arrays:
+            for names in (("direct_in", "direct_out"), ("input", "output")):
+                if set(names) <= set(arrays.files):
+                    image, want = (arrays[name] for name in names)
+                    break
+            else:
+                raise UsageError(
+                    "holds neither direct_in and direct_out nor input and output", record
+                )
+    except UsageError:
+        raise
+    except Exception as error:  # a damaged zip makes its readers raise anything
+        raise UsageError(f"is not an .npz file of arrays: {error}", record) from error
+    for name, array in zip(names, (image, want), strict=True):
+        if array.dtype.kind not in "fiu" or not array.size:
+            raise UsageError(
+                f"{name} of shape {array.shape} and type {array.dtype} is no image", record
+            )
+    return names, (np.asarray(image, np.float32), np.asarray(want, np.float32))
 
 
 def channels_first(array: Array, channels: int, path: Path) -> Array:

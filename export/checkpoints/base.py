@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from export.network import RCAN, RCANConfig
+from export.network import RCAN, RCANConfig, parameter_shapes
 from live_restore.errors import CheckpointError
 
 # The largest 3D RCAN in the literature has 1.6 million parameters; a hundred million is 400 MB.
@@ -40,11 +41,7 @@ class ArchitectureFlags:
         """Raise ``CheckpointError`` where ``config`` is not what was said."""
         for field in fields(self):
             said, found = getattr(self, field.name), getattr(config, field.name)
-            if (
-                said is None
-                or said == found
-                or (field.name, said, found) == ("residual_scaling", 1.0, None)
-            ):
+            if said is None or agrees(field.name, said, config):
                 continue
             raise CheckpointError(
                 f"{field.name.replace('_', ' ')} is {found} in the file, not {said} as was said",
@@ -54,6 +51,20 @@ class ArchitectureFlags:
 
 
 NOTHING_SAID = ArchitectureFlags()
+
+
+def agrees(option: str, said: Any, config: RCANConfig) -> bool:
+    """Return whether an architecture option can be what was ``said`` (by a person or a file)."""
+    found = getattr(config, option)
+    if option == "reduction":
+        # Several reductions leave the same number of channels; no shape tells which it was.
+        return bool(said > 0 and config.channels // said == config.channels // found)
+    if option == "residual_scaling":
+        # None and 1 are the same graph; some writers round to float32.
+        return math.isclose(
+            1.0 if said is None else said, 1.0 if found is None else found, rel_tol=1e-6
+        )
+    return bool(said == found)
 
 
 @dataclass(frozen=True)
@@ -151,6 +162,10 @@ def infer_config(state: Mapping[str, Tensor], path: Path, **given: Any) -> RCANC
     if not indices:
         raise CheckpointError("has no residual blocks: not a 3D RCAN", path)
     groups, blocks = (1 + max(i[axis] for i in indices) for axis in (0, 1))
+    if len(indices) != groups * blocks:
+        raise CheckpointError(
+            f"has {len(indices)} residual blocks, numbered up to {groups} groups of {blocks}", path
+        )
     head, tail = shape("head.weight"), shape("tail.weight")
     if len(head) != 5 or len(tail) != 5:
         raise CheckpointError(
@@ -181,9 +196,7 @@ def build_network(state: Mapping[str, Tensor], config: RCANConfig, path: Path) -
     CheckpointError
         A weight is missing, left over, of another shape, or not finite.
     """
-    # Shapes first, on no memory at all: a file may claim anything.
-    with torch.device("meta"):
-        expected = {name: tuple(t.shape) for name, t in RCAN(config).state_dict().items()}
+    expected = parameter_shapes(config)  # before any memory: a file may claim anything
     for name, wanted in expected.items():
         if name not in state:
             raise CheckpointError(f"has no {name}, which a network of this size needs", path)
@@ -199,11 +212,12 @@ def build_network(state: Mapping[str, Tensor], config: RCANConfig, path: Path) -
             f"has {len(left_over)} weights that a 3D RCAN does not have, such as {left_over[0]}",
             path,
         )
+    state = {name: value.float() for name, value in state.items()}
     for name, value in state.items():
         if not torch.isfinite(value).all():
             raise CheckpointError(
                 f"has NaN or infinite weights in {name}", path, "use an earlier checkpoint"
             )
     network = RCAN(config)
-    network.load_state_dict({name: value.float() for name, value in state.items()})
+    network.load_state_dict(state)
     return network.eval()

@@ -47,7 +47,8 @@ def choose_in_folder(folder: Path, *, newest: bool = False) -> Path:
     newest
         The highest epoch instead of the lowest loss.
     """
-    named = [(path, *epoch_and_loss(path.name)) for path in sorted(folder.iterdir())]
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    named = [(path, *epoch_and_loss(path.name)) for path in files]
     found = [
         (path, epoch, loss) for path, epoch, loss in named if epoch is not None and loss is not None
     ]
@@ -83,6 +84,9 @@ def load_checkpoint(
     try:
         if path.is_dir():
             path = choose_in_folder(path, newest=newest)
+        elif path.exists() and not path.is_file():
+            # Opening a pipe would wait for somebody to write into it.
+            raise CheckpointError("is a device or a pipe, not a file", path)
         with path.open("rb") as file:
             start = file.read(8)
         for magic, load in CONTAINERS:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import graphlib
 import re
 import struct
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,7 @@ _SUBTRACT = {"sub", "subtract", "math.subtract", "tf.math.subtract"}
 _MULTIPLY = {"mul", "multiply", "math.multiply", "tf.math.multiply"}
 _DIVIDE = {"realdiv", "truediv", "divide", "math.divide", "math.truediv", "tf.math.divide"}
 _MEAN = {"mean", "math.reduce_mean", "reduce_mean", "tf.math.reduce_mean"}
+_CAST = {"cast", "tf.cast", "identity", "tf.identity"}
 _RESHAPE = {"reshape", "expanddims", "expand_dims", "tf.reshape", "tf.expand_dims"}
 
 
@@ -42,14 +44,16 @@ class Node:
         Keras' name of the layer.
     inputs
         Names of the nodes that it reads.
-    size, filters
-        Of a convolution: kernel size (the same along z, y, x) and output channels.
+    size
+        Of a convolution: kernel size, the same along z, y, x.
     scale, offset
         Of an affine map.
     numbers
         Of a Lambda: what it was given beside its code (closure, defaults, arguments).
     code_numbers
         Of a Lambda: constants in its code.
+    names_scaling
+        Of a Lambda: whether a name in its code speaks of scaling.
     shape
         Of an input: Z, Y, X, C, ``None`` where free.
     """
@@ -58,11 +62,11 @@ class Node:
     name: str
     inputs: tuple[str, ...] = ()
     size: int = 0
-    filters: int = 0
     scale: float = 1.0
     offset: float = 0.0
     numbers: tuple[float, ...] = ()
     code_numbers: tuple[float, ...] = ()
+    names_scaling: bool = False
     shape: tuple[int | None, ...] = ()
 
 
@@ -96,6 +100,10 @@ def parse_config(config: Mapping[str, Any]) -> KerasGraph:
         raise NotThisNetwork("its list of layers cannot be read")
     for layer in layers:
         _add_layer(layer, graph, alias)
+    try:
+        graphlib.TopologicalSorter({n.name: n.inputs for n in graph.nodes.values()}).prepare()
+    except graphlib.CycleError as error:
+        raise NotThisNetwork("its layers run in a circle") from error
     outputs = body.get("output_layers")
     names = [a for a in _arguments(outputs) if isinstance(a, str)]
     if len(names) != 1:
@@ -164,21 +172,28 @@ def _add_layer(layer: Any, graph: KerasGraph, alias: dict[str, str]) -> None:
         graph.put(Node("input", name, shape=tuple(shape[1:])))
     elif kind == "Conv3D":
         _add_convolution(name, config, tensors, graph, alias)
-    elif kind in ("Activation", "ReLU"):
-        put(_activation(config.get("activation", "relu") if kind == "Activation" else "relu", name))
-    elif kind == "GlobalAveragePooling3D" or operation in _MEAN:
-        put("pool")
-    elif kind in ("Reshape", "Dropout") or operation in _RESHAPE:
+    elif kind in ("Reshape", "Dropout") or operation in _RESHAPE or _is_cast(kind, config):
         # Only ever (C) -> (1, 1, 1, C) in this network; Dropout does nothing after training.
         alias[name] = tensors[0]
+    elif kind in ("Activation", "ReLU"):
+        put(_activation(config["activation"] if kind == "Activation" else _relu(config), name))
+    elif kind == "GlobalAveragePooling3D" or operation in _MEAN:
+        put("pool")
     elif kind == "Rescaling":
         put("affine", scale=float(config["scale"]), offset=float(config.get("offset", 0.0)))
     elif kind == "Lambda":
-        put("lambda", **_lambda_numbers(config))
+        put("lambda", **_lambda_facts(config))
     elif operation is not None:
         _add_arithmetic(operation, name, arguments, graph)
     else:
         raise NotThisNetwork(f"it has a {kind} layer ({name!r})")
+
+
+def _is_cast(kind: str, config: Mapping[str, Any]) -> bool:
+    """Whether a layer changes only the number type, as half-precision policies need it."""
+    if kind == "Activation":
+        return config.get("activation") == "linear"
+    return _operation(kind, config) in _CAST
 
 
 def _operation(kind: str, config: Mapping[str, Any]) -> str | None:
@@ -192,7 +207,7 @@ def _operation(kind: str, config: Mapping[str, Any]) -> str | None:
             return found[1].lower() if found else None
         return str(definition.get("op", "")).lower()
     lowered = kind.lower()
-    known = _ADD | _SUBTRACT | _MULTIPLY | _DIVIDE | _MEAN | _RESHAPE
+    known = _ADD | _SUBTRACT | _MULTIPLY | _DIVIDE | _MEAN | _RESHAPE | _CAST
     return lowered if lowered in known else None
 
 
@@ -240,7 +255,7 @@ def _add_convolution(
     )
     if not usual:
         raise NotThisNetwork(f"its convolution {name!r} has an unusual size, stride or padding")
-    graph.put(Node("conv", name, tensors, size=size[0], filters=int(config["filters"])))
+    graph.put(Node("conv", name, tensors, size=size[0]))
     activation = config.get("activation", "linear")
     if activation not in ("linear", None):
         behind = f"{name}/activation"
@@ -254,8 +269,16 @@ def _activation(activation: Any, name: str) -> str:
     return str(activation)
 
 
-def _lambda_numbers(config: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
-    """Return what a Lambda was given: numbers beside its code, and constants inside it.
+def _relu(config: Mapping[str, Any]) -> str:
+    """Return the activation of a ReLU layer, which can be clipped, leaky or shifted."""
+    plain = config.get("max_value") is None and not any(
+        config.get(option) for option in ("negative_slope", "threshold")
+    )
+    return "relu" if plain else "clipped, leaky or shifted relu"
+
+
+def _lambda_facts(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a Lambda was given: numbers beside its code, and constants and names inside it.
 
     ``function`` is ``[code, defaults, closure]`` (Keras 2), a dictionary of the same (Keras 3) or
     the name of a function.
@@ -268,23 +291,24 @@ def _lambda_numbers(config: Mapping[str, Any]) -> dict[str, tuple[float, ...]]:
         function = [None, None, None]
     code, defaults, closure = function
     given = [defaults, closure, config.get("arguments")]
+    try:
+        data = base64.b64decode(code) if isinstance(code, str) else b""
+    except (binascii.Error, ValueError):
+        data = b""
     return {
         "numbers": tuple(a for a in _arguments(given) if isinstance(a, float)),
-        "code_numbers": _code_numbers(code) if isinstance(code, str) else (),
+        "code_numbers": _code_numbers(data),
+        "names_scaling": b"scaling" in data,
     }
 
 
-def _code_numbers(code: str) -> tuple[float, ...]:
-    """Return the numbers that marshalled code (base64) carries as constants.
+def _code_numbers(data: bytes) -> tuple[float, ...]:
+    """Return the numbers that marshalled code carries as constants.
 
     Looks for marshal's type bytes: ``g`` and a double, ``i`` and a 32-bit integer, each with or
     without its reference flag 0x80 (CPython, Python/marshal.c). Text that happens to look so
     gives absurd values, which are left out.
     """
-    try:
-        data = base64.b64decode(code)
-    except (binascii.Error, ValueError):
-        return ()
     found = []
     for match in re.finditer(rb"(?=[g\xe7](.{8})|[i\xe9](.{4}))", data, re.DOTALL):
         if match[1] is not None:

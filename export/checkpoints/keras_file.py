@@ -44,7 +44,7 @@ def load_keras(path: Path, flags: ArchitectureFlags) -> Checkpoint:
     try:
         with h5py.File(path, "r") as file:
             return _load(file, path, flags)
-    except (OSError, RuntimeError, KeyError, UnicodeDecodeError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         if isinstance(error, OSError) and error.errno:
             raise
         raise CheckpointError(
@@ -69,8 +69,8 @@ def _load(file: h5py.File, path: Path, flags: ArchitectureFlags) -> Checkpoint:
         container, tile = "Keras HDF5, weights only", None
     else:
         graph = _graph(config_text, path)
-        state, given = _by_graph(graph, arrays, path, flags)
-        notes, tile = graph.notes, _tile(graph)
+        state, given, notes = _by_graph(graph, arrays, path, flags)
+        tile = _tile(graph)
         container = "Keras HDF5, full model"
     config = infer_config(state, path, **given)
     flags.check(config, path)
@@ -83,18 +83,14 @@ def _load(file: h5py.File, path: Path, flags: ArchitectureFlags) -> Checkpoint:
             f"says {graph.input_shape[3]} input channels but its weights have {config.in_channels}",
             path,
         )
-    training = {
-        f"keras_{key}": _text(file.attrs[f"keras_{key}"])
-        for key in ("version",)
-        if f"keras_{key}" in file.attrs
-    }
+    version = file.attrs.get("keras_version")
     return Checkpoint(
         network=build_network(state, config, path),
         path=path,
         container=container,
         port=_PORT,
         tile_zyx=tile,
-        training=training,
+        training=None if version is None else {"keras_version": _text(version)[:40]},
         notes=tuple(notes),
     )
 
@@ -104,38 +100,53 @@ def _graph(config_text: Any, path: Path) -> Recognised:
     if len(text) > _MAX_CONFIG_BYTES:
         raise CheckpointError("has a model configuration of absurd size", path)
     try:
-        return recognise(parse_config(json.loads(text)))
+        return recognise(parse_config(json.loads(text, object_hook=_tuple_as_list)))
     except NotThisNetwork as error:
         raise CheckpointError(f"is not a 3D RCAN: {error}", path) from error
-    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as error:
         raise CheckpointError("has a model configuration that cannot be read", path) from error
+
+
+def _tuple_as_list(value: dict[str, Any]) -> Any:
+    """Some versions of Keras mark tuples, which JSON does not have."""
+    return value["items"] if value.get("class_name") == "__tuple__" else value
 
 
 def _by_graph(
     graph: Recognised, arrays: Arrays, path: Path, flags: ArchitectureFlags
-) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return named weights and options of a full model."""
+) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
+    """Return named weights, options and assumptions of a full model."""
     state: dict[str, Tensor] = {}
     for ours, theirs in graph.layers.items():
         if theirs not in arrays:
             raise CheckpointError(f"has no weights for its layer {theirs!r}", path)
         _put(state, ours, arrays[theirs])
-    scaling = graph.residual_scaling
-    if scaling is not None and math.isnan(scaling):
-        if flags.residual_scaling is None:
-            raise CheckpointError(
-                "keeps its residual scaling only as code, which is never run here",
-                path,
-                "give it: --residual-scaling 0.1",
-            )
-        scaling = flags.residual_scaling
-    return state, {"residual_scaling": scaling, "standardise": graph.standardise}
+    scaling, said, notes = graph.residual_scaling, flags.residual_scaling, list(graph.notes)
+    if scaling is not None and math.isnan(scaling) and said is None:
+        raise CheckpointError(
+            "keeps its residual scaling only as code, which is never run here",
+            path,
+            "give it: --residual-scaling 0.1",
+        )
+    if scaling is not None and (math.isnan(scaling) or graph.scaling_in_code):
+        if said is None:
+            notes.append(f"residual scaling {scaling:g} is the only constant in its Lambda's code")
+        else:
+            scaling = None if said == 1.0 else said
+    return state, {"residual_scaling": scaling, "standardise": graph.standardise}, notes
 
 
 def _by_position(
     weights: h5py.Group, arrays: Arrays, path: Path, flags: ArchitectureFlags
 ) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
-    """Return named weights and options of a weights-only file.
+    """Return named weights, options and assumptions of a weights-only file.
 
     The order of layers is the order in which the network was built: head; per block two
     convolutions, squeeze, excite; per group its tail; body; tail.
@@ -163,10 +174,17 @@ def _by_position(
     state: dict[str, Tensor] = {}
     for ours, pair in zip(names, arrays.values(), strict=True):
         _put(state, ours, pair)
-    # Layers without weights are listed too: two Lambdas map the intensities, any more scale.
-    layers = _names(weights, "layer_names")
+    # Layers without weights are listed too: two Lambdas map the intensities, any more scale, and
+    # each attention multiplies once.
+    layers = [name.lower() for name in _names(weights, "layer_names")]
     maps = [n for n in layers if n.startswith(("lambda", "tf.math.multiply", "tf_op_layer_mul"))]
-    if len(maps) >= 2 + blocks_in_all and flags.residual_scaling is None:
+    products = [n for n in layers if n.startswith("multiply")]
+    scales = (
+        len(maps) >= 2 + blocks_in_all
+        or len(products) > blocks_in_all
+        or any("scaling" in name for name in layers)
+    )
+    if scales and flags.residual_scaling is None:
         raise CheckpointError(
             "seems to scale its residuals but, without its architecture, does not say by how much",
             path,

@@ -7,6 +7,7 @@ the layers are called and in whatever order the file lists them.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from export.checkpoints.keras_config import KerasGraph, Node, NotThisNetwork
@@ -22,12 +23,15 @@ class Recognised:
         Our module path of every convolution and Keras' name of it.
     residual_scaling
         ``None`` without; ``nan`` where there is one whose factor the file does not tell.
+    scaling_in_code
+        Whether the factor is the only constant of a Lambda's code: likely, not certain.
     """
 
     groups: int = 0
     blocks: int = 0
     tails: bool = False
     residual_scaling: float | None = None
+    scaling_in_code: bool = False
     standardise: bool = True
     input_shape: tuple[int | None, ...] = ()
     layers: dict[str, str] = field(default_factory=dict)
@@ -42,6 +46,7 @@ class _Block:
     excite: str
     scaling: tuple[Node, ...]
     block_input: str
+    pool: Node
 
 
 @dataclass(frozen=True)
@@ -93,8 +98,8 @@ class _Reader:
             return False
         return self.node(self.strip_maps(node.inputs[0])[0]).kind == "input"
 
-    def attention(self, name: str) -> tuple[str, str, str]:
-        """``multiply(features, weights)``: return features, squeeze and excite convolutions."""
+    def attention(self, name: str) -> tuple[str, str, str, Node]:
+        """``multiply(features, weights)``: return features, squeeze, excite and the pool."""
         first, second = self.two_inputs(name, "multiply")
         if self.node(first).kind == "sigmoid":
             first, second = second, first
@@ -106,7 +111,7 @@ class _Reader:
         # The pool was written as a Lambda before Keras could keep its dimensions.
         if pool.kind not in ("pool", "lambda") or self.only_input(pool) != features:
             raise NotThisNetwork(f"its attention {name!r} does not pool what it weighs")
-        return features, squeeze.name, excite.name
+        return features, squeeze.name, excite.name, pool
 
     def block(self, name: str) -> _Block:
         """``add(scaled attention, block input)``."""
@@ -114,13 +119,13 @@ class _Reader:
             attended, maps = self.strip_maps(residual)
             if self.node(attended).kind != "multiply":
                 continue
-            features, squeeze, excite = self.attention(attended)
+            features, squeeze, excite, pool = self.attention(attended)
             conv2 = self.expect(features, "conv", 3)
             relu = self.expect(self.only_input(conv2), "relu")
             conv1 = self.expect(self.only_input(relu), "conv", 3)
             if self.only_input(conv1) != skip:
                 raise NotThisNetwork(f"its block {name!r} does not add its own input")
-            return _Block(conv1.name, conv2.name, squeeze, excite, maps, skip)
+            return _Block(conv1.name, conv2.name, squeeze, excite, maps, skip, pool)
         raise NotThisNetwork(f"its sum {name!r} has no channel attention in it")
 
     def blocks(self, name: str, until: str) -> tuple[_Block, ...]:
@@ -195,10 +200,16 @@ def recognise(graph: KerasGraph) -> Recognised:
     if inward != outward:
         raise NotThisNetwork("it maps the intensities of only one of its input and output")
     result.standardise = inward
-    scalings = [_scaling(b.scaling, result.notes) for group in groups for b in group.blocks]
-    if any(s != scalings[0] and not (s != s and scalings[0] != scalings[0]) for s in scalings):
+    blocks = [block for group in groups for block in group.blocks]
+    if any(block.pool.kind == "lambda" for block in blocks):
+        result.notes.append("assumed that the Lambdas in its attention average: code is not run")
+    scalings = [_scaling(block.scaling) for block in blocks]
+    if len(set(map(str, scalings))) != 1:  # as text, because nan differs from itself
         raise NotThisNetwork("its blocks have different residual scalings")
     result.residual_scaling = scalings[0]
+    result.scaling_in_code = any(
+        node.kind == "lambda" and not node.numbers for node in blocks[0].scaling
+    )
     return result
 
 
@@ -226,25 +237,37 @@ def _standard_map(
         scale, offset = scale * node.scale, offset * node.scale + node.offset
     if (scale, offset) == (1.0, 0.0):
         return False
-    if abs(scale - wanted[0]) > 1e-6 or abs(offset - wanted[1]) > 1e-6:
+    # Written so that NaN, which JSON may hold, is refused too.
+    if not (abs(scale - wanted[0]) <= 1e-6 and abs(offset - wanted[1]) <= 1e-6):
         raise NotThisNetwork(f"it maps its {where} by {scale:g} * x + {offset:g}")
     return True
 
 
-def _scaling(maps: tuple[Node, ...], notes: list[str]) -> float | None:
+def _scaling(maps: tuple[Node, ...]) -> float | None:
     """Return the factor on a block's residual: ``None`` without one, ``nan`` where it is hidden."""
-    factor: float | None = None
+    factor = 1.0
     for node in maps:
-        if node.kind == "affine":
-            if node.offset != 0:
-                raise NotThisNetwork(f"its block adds a constant ({node.name!r})")
-            one = node.scale
+        if node.kind == "lambda":
+            factor *= _lambda_factor(node)
+        elif node.offset != 0:
+            raise NotThisNetwork(f"its block adds a constant ({node.name!r})")
         else:
-            told = node.numbers or node.code_numbers
-            one = told[0] if len(told) == 1 else float("nan")
-            if len(told) == 1 and not node.numbers:
-                note = f"residual scaling {one:g} is the only constant in its Lambda's code"
-                if note not in notes:
-                    notes.append(note)
-        factor = one if factor is None else factor * one
+            factor *= node.scale
+    if factor == 0 or math.isinf(factor):
+        raise NotThisNetwork(f"its blocks are scaled by {factor:g}")
     return None if factor == 1.0 else factor
+
+
+def _lambda_factor(node: Node) -> float:
+    """Return the number by which a Lambda most likely multiplies, else ``nan``.
+
+    Its code is not run, so that ``x / 10`` looks like ``x * 10``: a factor above 1, which no
+    residual scaling of the literature is, is believed only where the code calls it scaling. What
+    stands in the code has to be a short decimal, because other bytes can look like a number.
+    """
+    told = node.numbers or node.code_numbers
+    if len(told) != 1 or not (0 < told[0] <= 1 or (node.numbers and node.names_scaling)):
+        return math.nan
+    if not node.numbers and float(f"{told[0]:.4g}") != told[0]:
+        return math.nan
+    return told[0]

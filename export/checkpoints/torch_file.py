@@ -19,6 +19,7 @@ from export.checkpoints.base import (
     MAX_PARAMETERS,
     ArchitectureFlags,
     Checkpoint,
+    agrees,
     build_network,
     infer_config,
 )
@@ -39,6 +40,7 @@ _WRAPPERS = (
     "network",
     "net",
 )
+_WEIGHT_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _PREFIXES = ("module.", "model.", "net.", "_orig_mod.")
 
 
@@ -74,8 +76,11 @@ def load_torch(path: Path, flags: ArchitectureFlags) -> Checkpoint:
             path,
         )
     named = {ours: state[theirs] for theirs, ours in renamed.items()}
+    if len(named) != len(renamed):
+        twice = next(n for n, ours in renamed.items() if named[ours] is not state[n])
+        raise CheckpointError(f"has two weights in one place of the network, such as {twice}", path)
     given: dict[str, Any] = dict(port.options)
-    recorded = _recorded_architecture(stored)
+    recorded = _recorded_architecture(stored, path)
     given |= {
         key: recorded[key]
         for key in ("lateral_shuffle", "block_skip", "standardise", "residual_scaling")
@@ -93,7 +98,7 @@ def load_torch(path: Path, flags: ArchitectureFlags) -> Checkpoint:
     config = infer_config(named, path, **given)
     _compare_recorded(recorded, config, path)
     flags.check(config, path)
-    training, epoch = stored.get("training"), stored.get("epoch")
+    training, epoch = _training(stored), stored.get("epoch")
     return Checkpoint(
         network=build_network(named, config, path),
         path=path,
@@ -101,8 +106,8 @@ def load_torch(path: Path, flags: ArchitectureFlags) -> Checkpoint:
         port=port.name,
         wrapped_in=wrapped_in,
         tile_zyx=_patch(training),
-        epoch=epoch if isinstance(epoch, int) else None,
-        training=training if isinstance(training, dict) else None,
+        epoch=epoch if type(epoch) is int else None,
+        training=training,
         notes=tuple(notes),
     )
 
@@ -115,21 +120,16 @@ def _read(path: Path) -> dict[str, Any]:
     """Return the dictionary in a torch file, tensors on the CPU, nothing executed."""
     if path.stat().st_size > MAX_FILE_BYTES:
         raise CheckpointError(f"is larger than {MAX_FILE_BYTES >> 20} MiB", path)
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > MAX_FILE_BYTES:
-                raise CheckpointError(f"unpacks to more than {MAX_FILE_BYTES >> 20} MiB", path)
-            if any(Path(entry.filename).parts[1:2] == ("code",) for entry in archive.infolist()):
-                raise CheckpointError(
-                    "is a TorchScript program, which would have to be run",
-                    path,
-                    "save model.state_dict() instead",
-                )
     try:
+        is_zip = zipfile.is_zipfile(path)
+        if is_zip:
+            _check_zip(path)
         # Old pickles make torch warn about their own storage classes; nothing for the reader.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             stored = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL (\S+)", str(error))
         if found:
@@ -138,25 +138,30 @@ def _read(path: Path) -> dict[str, Any]:
                 path,
                 "save only model.state_dict() where it was trained",
             ) from error
-        if not zipfile.is_zipfile(path):
-            raise CheckpointError(
-                "is damaged, or a bare pickle, which is never run here", path
-            ) from error
-        raise CheckpointError("is not a torch file, or damaged", path) from error
-    except (
-        RuntimeError,
-        EOFError,
-        KeyError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        IndexError,
-        OSError,
-    ) as error:
+        what = (
+            "not a torch file, or damaged"
+            if is_zip
+            else ("damaged, or a bare pickle, which is never run here")
+        )
+        raise CheckpointError(f"is {what}", path) from error
+    except Exception as error:  # a damaged file makes its reader raise anything
         raise CheckpointError("is not a torch file, or damaged", path) from error
     if not isinstance(stored, dict):
         raise CheckpointError(f"holds a {type(stored).__name__}, not a dictionary of weights", path)
     return stored
+
+
+def _check_zip(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    if sum(entry.file_size for entry in entries) > MAX_FILE_BYTES:
+        raise CheckpointError(f"unpacks to more than {MAX_FILE_BYTES >> 20} MiB", path)
+    if any(Path(entry.filename).parts[1:2] == ("code",) for entry in entries):
+        raise CheckpointError(
+            "is a TorchScript program, which would have to be run",
+            path,
+            "save model.state_dict() instead",
+        )
 
 
 def _tensors(value: Any) -> dict[str, Tensor] | None:
@@ -166,6 +171,14 @@ def _tensors(value: Any) -> dict[str, Tensor] | None:
     tensors = {k: v for k, v in value.items() if isinstance(k, str) and isinstance(v, Tensor)}
     convolutions = [k for k, v in tensors.items() if k.endswith(".weight") and v.ndim >= 3]
     return tensors if convolutions else None
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return (
+        tensor.dtype in _WEIGHT_TYPES
+        and tensor.layout == torch.strided
+        and tensor.device.type == "cpu"
+    )
 
 
 def _unwrap(stored: dict[str, Any], path: Path) -> tuple[dict[str, Tensor], tuple[str, ...]]:
@@ -180,8 +193,13 @@ def _unwrap(stored: dict[str, Any], path: Path) -> tuple[dict[str, Tensor], tupl
                 raise CheckpointError(
                     f"claims {numel:,} weights, more than {MAX_PARAMETERS:,}", path
                 )
-            if any(not t.is_floating_point() for t in tensors.values()):
-                raise CheckpointError("has weights that are not floating point", path)
+            strange = next((k for k, t in tensors.items() if not _is_plain(t)), None)
+            if strange is not None:
+                raise CheckpointError(
+                    f"has a weight {strange} that is not a plain floating-point tensor",
+                    path,
+                    "save it unquantised and dense",
+                )
             return {k: t.detach() for k, t in tensors.items()}, wrapped
         key = next((k for k in _WRAPPERS if isinstance(level.get(k), Mapping)), None)
         if key is None:
@@ -209,11 +227,16 @@ def _unused(port: str, names: list[str], renamed: dict[str, str]) -> set[str]:
     return set()
 
 
-def _recorded_architecture(stored: dict[str, Any]) -> dict[str, Any]:
+def _recorded_architecture(stored: dict[str, Any], path: Path) -> dict[str, Any]:
     """What the file says about its architecture, in our words."""
-    if stored.get("format") == OUR_FORMAT and isinstance(stored.get("architecture"), dict):
+    if _is_ours(stored) and isinstance(stored.get("architecture"), dict):
         known = {field.name for field in fields(RCANConfig)}
-        return {k: v for k, v in stored["architecture"].items() if k in known}
+        recorded = {k: v for k, v in stored["architecture"].items() if k in known}
+        try:
+            RCANConfig(**recorded)
+        except ValueError as error:
+            raise CheckpointError(f"records an impossible architecture: {error}", path) from error
+        return recorded
     said = stored.get("hyperparameters")
     if not isinstance(said, dict):
         return {}
@@ -236,19 +259,42 @@ def _recorded_architecture(stored: dict[str, Any]) -> dict[str, Any]:
 
 def _compare_recorded(recorded: dict[str, Any], config: RCANConfig, path: Path) -> None:
     for key, said in recorded.items():
-        found = getattr(config, key)
-        # Several reductions can give the same number of channels; the shape decides.
-        same = (
-            said == found
-            if key != "reduction"
-            else isinstance(said, int)
-            and said > 0
-            and config.channels // said == config.channels // config.reduction
-        )
-        if not same:
+        if not agrees(key, said, config):
             raise CheckpointError(
-                f"says {key.replace('_', ' ')} {said} but its weights have {found}", path
+                f"says {key.replace('_', ' ')} {said} but its weights have {getattr(config, key)}",
+                path,
             )
+
+
+def _is_ours(stored: dict[str, Any]) -> bool:
+    said = stored.get("format")
+    return isinstance(said, str) and said == OUR_FORMAT
+
+
+def _training(stored: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what our own training recorded about itself, if it is small and plain."""
+    training = stored.get("training") if _is_ours(stored) else None
+    return training if isinstance(training, dict) and _is_small_json(training) else None
+
+
+def _is_small_json(value: Any, budget: int = 10_000) -> bool:
+    """Return whether ``value`` is plain JSON of limited size.
+
+    A pickle can hold one list a billion times, or inside itself: entries are counted as visited.
+    """
+    pending = [value]
+    while pending:
+        entry = pending.pop()
+        budget -= len(entry) if isinstance(entry, (str, dict, list, tuple)) else 1
+        if budget < 0:
+            return False
+        if isinstance(entry, dict):
+            pending += [*entry, *entry.values()]
+        elif isinstance(entry, (list, tuple)):
+            pending += entry
+        elif not isinstance(entry, (str, int, float, bool, type(None))):
+            return False
+    return True
 
 
 def _patch(training: Any) -> tuple[int, int, int] | None:
@@ -256,6 +302,7 @@ def _patch(training: Any) -> tuple[int, int, int] | None:
     options = training.get("training") if isinstance(training, dict) else None
     patch = options.get("patch_zyx") if isinstance(options, dict) else None
     if isinstance(patch, (list, tuple)) and len(patch) == 3:
-        z, y, x = (int(size) for size in patch)
-        return (z, y, x)
+        z, y, x = patch
+        if all(type(size) is int and size > 0 for size in patch):
+            return (z, y, x)
     return None

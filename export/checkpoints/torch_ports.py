@@ -37,8 +37,6 @@ class Port:
     rules: tuple[Rule, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
     note: str = ""
-    unused: str | None = None
-    """Module paths whose weights the port's graph never uses, for a single group."""
 
     def rename(self, names: list[str]) -> dict[str, str]:
         """Return {their name: our name}, without the names that it does not know."""

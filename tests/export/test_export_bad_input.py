@@ -17,6 +17,8 @@ import torch
 from keras_files import KerasRCAN
 from port_graphs import PORT_GRAPHS, Sizes
 
+from export.network import RCAN, RCANConfig
+
 
 def _torch_state(**changes: Any) -> dict[str, Any]:
     return PORT_GRAPHS["gently-deabe"].state(Sizes(blocks=1, channels=4)) | changes
@@ -201,6 +203,100 @@ def lists_only(path: Path) -> None:
     torch.save([1, 2], path)
 
 
+def _changed(path: Path, **changes: Any) -> None:
+    torch.save(_torch_state(**changes), path)
+
+
+def sparse_tensor(path: Path) -> None:
+    _changed(path, **{"body_conv.weight": torch.ones(4, 4, 3, 3, 3).to_sparse()})
+
+
+def whole_numbers(path: Path) -> None:
+    _changed(path, **{"body_conv.weight": torch.ones(4, 4, 3, 3, 3, dtype=torch.int8)})
+
+
+def tensor_without_data(path: Path) -> None:
+    _changed(path, **{"body_conv.weight": torch.empty(4, 4, 3, 3, 3, device="meta")})
+
+
+def eight_bit_tensor(path: Path) -> None:
+    _changed(path, **{"body_conv.weight": torch.ones(4, 4, 3, 3, 3).to(torch.float8_e4m3fn)})
+
+
+def too_large_for_float32(path: Path) -> None:
+    _changed(path, **{"body_conv.bias": torch.full((4,), 1e300, dtype=torch.float64)})
+
+
+def a_hundred_million_groups(path: Path) -> None:
+    _changed(path, **{"groups.99999999.blocks.0.conv1.bias": torch.ones(4)})
+
+
+def two_ports_mixed(path: Path) -> None:
+    other = PORT_GRAPHS["HD2Net (BasicSR)"].state(Sizes(blocks=1, channels=4))
+    torch.save(other | _torch_state(), path)
+
+
+def two_tails_of_one_group(path: Path) -> None:
+    state = PORT_GRAPHS["fluoresfm"].state(Sizes(blocks=1, channels=4))
+    torch.save(state | {"res_groups.0.blocks.7.conv.weight": torch.ones(4, 4, 3, 3, 3)}, path)
+
+
+def no_weights_at_all(path: Path) -> None:
+    torch.save({"state_dict": {}}, path)
+
+
+def _ours(path: Path, **architecture: Any) -> None:
+    state = RCAN(RCANConfig(groups=1, blocks=1, channels=4, reduction=2)).state_dict()
+    torch.save(
+        {"format": "live-restore-rcan", "architecture": architecture, "state_dict": state}, path
+    )
+
+
+def recorded_as_a_list(path: Path) -> None:
+    _ours(path, lateral_shuffle=[2])
+
+
+def recorded_as_nothing(path: Path) -> None:
+    _ours(path, lateral_shuffle=0)
+
+
+def recorded_as_no_number(path: Path) -> None:
+    _ours(path, residual_scaling=float("nan"))
+
+
+def damaged_zip_directory(path: Path) -> None:
+    torch.save(_torch_state(), path)
+    data = bytearray(path.read_bytes())
+    data[data.rindex(b"PK\x01\x02")] = 0
+    path.write_bytes(data)
+
+
+def truncated_old_format(path: Path) -> None:
+    torch.save(_torch_state(), path, _use_new_zipfile_serialization=False)
+    os.truncate(path, path.stat().st_size - 50)
+
+
+def unpacks_to_gigabytes(path: Path) -> None:
+    torch.save(_torch_state(), path)
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    data[entry + 24 : entry + 28] = (4_000_000_000).to_bytes(4, "little")
+    path.write_bytes(data)
+
+
+def a_pipe(path: Path) -> None:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("this system has no named pipes")
+    os.mkfifo(path)
+
+
+def strange_layer_name(path: Path) -> None:
+    KerasRCAN().write(path)
+    with h5py.File(path, "a") as file:
+        names = [name.encode() for name in file["model_weights"].attrs["layer_names"]]
+        file["model_weights"].attrs["layer_names"] = [b"\xcc\xfe", *names]
+
+
 CASES: dict[Callable[[Path], None], str] = {
     truncated_hdf5: "is damaged: truncated",
     hdf5_cut_in_the_header: "is damaged: truncated",
@@ -231,6 +327,23 @@ CASES: dict[Callable[[Path], None], str] = {
     expanded_tensor: "claims",
     unfinished_run: "has not ended",
     lists_only: "not a dictionary",
+    sparse_tensor: "weight body_conv.weight that is not a plain floating-point tensor",
+    whole_numbers: "not a plain floating-point tensor",
+    tensor_without_data: "not a plain floating-point tensor",
+    eight_bit_tensor: "not a plain floating-point tensor",
+    too_large_for_float32: "NaN or infinite",
+    a_hundred_million_groups: "numbered up to 100000000 groups",
+    two_ports_mixed: "looks like gently-deabe but has",
+    two_tails_of_one_group: "two weights in one place",
+    no_weights_at_all: "holds no weights",
+    recorded_as_a_list: "lateral_shuffle must be a whole number",
+    recorded_as_nothing: "lateral_shuffle must be a whole number",
+    recorded_as_no_number: "residual_scaling must be a number",
+    damaged_zip_directory: "is not a torch file, or damaged",
+    truncated_old_format: "is not a torch file, or damaged",
+    unpacks_to_gigabytes: "unpacks to more than",
+    a_pipe: "is a device or a pipe",
+    strange_layer_name: "is damaged",
 }
 
 

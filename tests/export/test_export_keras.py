@@ -199,3 +199,144 @@ def test_verify_against_a_record(
     done = command("verify", model, "--io", tmp_path / "worse.npz")
     assert done.code == 1
     assert "TOO LARGE" in done.out
+
+
+def edited(keras: KerasRCAN, kind: str, **config: Any) -> KerasRCAN:
+    """Change the configuration of every layer of a kind."""
+    for layer in keras.layers:
+        if layer["class_name"] == kind:
+            layer["config"] = {**layer["config"], **config}
+    return keras
+
+
+def appended(keras: KerasRCAN, kind: str, config: dict[str, Any]) -> KerasRCAN:
+    """Put one more layer behind the output."""
+    behind = [[[keras.output, 0, 0, {}]]]
+    keras.layers.append(
+        {"class_name": kind, "config": config, "name": "last", "inbound_nodes": behind}
+    )
+    keras.output = "last"
+    return keras
+
+
+def test_a_half_precision_policy_changes_no_numbers_of_the_file(tmp_path: Path) -> None:
+    policy = {"class_name": "Policy", "config": {"name": "mixed_float16"}}
+    keras = edited(KerasRCAN(), "Conv3D", dtype=policy)
+    for kind, config in (
+        ("Activation", {"activation": "linear", "dtype": "float32"}),
+        ("TFOpLambda", {"function": "cast"}),
+    ):
+        path = appended(keras, kind, config).write(tmp_path / f"{kind}.h5")
+        assert difference(keras, path) < 1e-5
+        keras = KerasRCAN()
+
+
+def test_optimiser_weights_and_marked_tuples_do_no_harm(tmp_path: Path) -> None:
+    keras = KerasRCAN()
+    for layer in keras.layers:
+        if layer["class_name"] == "Conv3D":
+            size = keras.weights[layer["name"]][0].shape[0]
+            layer["config"]["kernel_size"] = {"class_name": "__tuple__", "items": [size] * 3}
+    path = keras.write(tmp_path / "net.h5")
+    with h5py.File(path, "a") as file:
+        group = file.create_group("optimizer_weights")
+        group.attrs["weight_names"] = ["Adam/iterations:0"]
+        group["Adam/iterations:0"] = 3
+        file.attrs["training_config"] = '{"loss": "mae"}'
+    assert difference(keras, path) < 1e-5
+
+
+def test_a_pool_in_code_is_an_assumption(tmp_path: Path) -> None:
+    path = KerasRCAN(pool_as="lambda").write(tmp_path / "net.h5")
+    assert any("attention average" in note for note in load_checkpoint(path).notes)
+
+
+@pytest.mark.parametrize(
+    ("function", "closure", "believed"),
+    [
+        (lambda residual_scaling: lambda x: residual_scaling * x, 2.5, 2.5),
+        (lambda steps: lambda x: x / steps, 10, None),
+        (lambda _: lambda x: x / 10, None, None),
+        (lambda _: lambda x: x * 0.123456789, None, None),
+    ],
+)
+def test_a_lambda_that_may_divide_is_not_guessed(
+    function: Any, closure: float | None, believed: float | None, tmp_path: Path
+) -> None:
+    import base64
+    import marshal
+
+    keras = KerasRCAN(scaling=believed or 0.1)
+    code = base64.b64encode(marshal.dumps(function(closure).__code__)).decode()
+    for layer in keras.layers:
+        told = layer["config"].get("function")
+        if told and told[2] is not None:
+            layer["config"]["function"] = [code, None, None if closure is None else [closure]]
+    path = keras.write(tmp_path / "net.h5")
+    if believed is None:
+        with pytest.raises(CheckpointError, match="only as code"):
+            load_checkpoint(path)
+    assert difference(keras, path, residual_scaling=believed or 0.1) < 1e-5
+
+
+def test_a_constant_in_code_gives_way_to_what_is_said(tmp_path: Path) -> None:
+    path = KerasRCAN(scaling=0.5, scaling_as="constant").write(tmp_path / "net.h5")
+    assert load_checkpoint(path).network.config.residual_scaling == 0.5
+    said = load_checkpoint(path, ArchitectureFlags(residual_scaling=2.0))
+    assert said.network.config.residual_scaling == 2.0
+
+
+def test_what_a_file_cannot_tell_apart_is_no_contradiction(tmp_path: Path) -> None:
+    as_float32 = float(np.float32(0.1))
+    keras = KerasRCAN(channels=32, reduction=8, blocks=1, scaling=as_float32)
+    path = keras.write(tmp_path / "net.h5")
+    load_checkpoint(path, ArchitectureFlags(reduction=7, residual_scaling=0.1))
+    with pytest.raises(CheckpointError, match="reduction is 8 in the file, not 4"):
+        load_checkpoint(path, ArchitectureFlags(reduction=4))
+
+
+@pytest.mark.parametrize("name", ["residual_scaling", "multiply_4"])
+def test_bare_weights_whose_layer_names_tell_of_scaling(name: str, tmp_path: Path) -> None:
+    path = KerasRCAN().write(tmp_path / "net.h5", full=False)
+    with h5py.File(path, "a") as file:
+        file.attrs["layer_names"] = [*file.attrs["layer_names"], name]
+        file.create_group(name).attrs["weight_names"] = np.array([], "S1")
+    with pytest.raises(CheckpointError, match="seems to scale its residuals"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"max_value": 6.0}, "clipped"),
+        ({"negative_slope": 0.1}, "clipped, leaky"),
+    ],
+)
+def test_other_rectifiers_are_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    keras = appended(KerasRCAN(), "ReLU", change)
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(keras.write(tmp_path / "net.h5"))
+
+
+def test_layers_in_a_circle_are_refused(tmp_path: Path) -> None:
+    keras = KerasRCAN()
+    keras.layers[-1]["inbound_nodes"] = [[[keras.output, 0, 0, {}]]]
+    with pytest.raises(CheckpointError, match="run in a circle"):
+        load_checkpoint(keras.write(tmp_path / "net.h5"))
+
+
+def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:
+    """JSON in Python holds NaN and Infinity."""
+    for value, message in ((float("nan"), "maps its output"), (float("inf"), "maps its output")):
+        keras = appended(KerasRCAN(), "Rescaling", {"scale": value})
+        keras.layers = [
+            {**layer, "class_name": "Rescaling", "config": {"scale": 0.5, "offset": 0.5}}
+            if layer["name"] == "lambda_1"
+            else layer
+            for layer in keras.layers
+        ]
+        with pytest.raises(CheckpointError, match=message):
+            load_checkpoint(keras.write(tmp_path / "net.h5"))
+    keras = edited(KerasRCAN(), "Conv3D", kernel_size=[float("inf")] * 3)
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        load_checkpoint(keras.write(tmp_path / "net.h5"))
