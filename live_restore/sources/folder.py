@@ -13,7 +13,7 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,10 +30,9 @@ from live_restore.errors import (
 from live_restore.formats.base import Arriving, Complete, Format
 from live_restore.formats.table import format_for
 from live_restore.journal import Journal, State
-from live_restore.outputs.naming import TEMPORARY_SUFFIX, output_folder_name
-from live_restore.outputs.ome_tiff import read_token
 from live_restore.settings import Settings
 from live_restore.sources.settling import Verdict, decide, quiet_needed_s
+from live_restore.sources.walk import Seen, Walk
 from live_restore.stack import Fingerprint
 
 log = structlog.get_logger()
@@ -44,8 +43,6 @@ _ARRIVING_POLL_S = 0.1
 # A batch is no larger, so that work begins while a large folder is still being looked through.
 _BATCH_FILES = 100
 _BATCH_S = 0.25
-# In a folder of the name that results have, this many files are looked at, once.
-_CHECKED_RESULTS = 16
 
 
 @dataclass
@@ -79,15 +76,6 @@ class _Note:
     state: State | None
     reason: str = ""
     stacks: int = 0
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """A file as it was found at one moment (monotonic s)."""
-
-    path: Path
-    fingerprint: Fingerprint
-    at: float
 
 
 class FolderSource:
@@ -125,14 +113,12 @@ class FolderSource:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._root = root
-        self._warn = warn
         self._stopping = stopping
         self._on_bad = on_bad
         self._clock = clock
         self._formats = formats
         self._journal = journal
         self._settings = settings
-        self._output_folder = output_folder_name(settings.output.template)
         self._candidates: dict[Path, _Candidate] = {}
         self._settled: dict[Path, _Settled] = {}
         self._notes: dict[Path, _Note] = {}
@@ -150,9 +136,7 @@ class FolderSource:
         self._hint_lock = threading.Lock()
         self._wake = threading.Event()
         self._next_scan = -math.inf
-        self._unreadable: set[Path] = set()
-        self._unreadable_now: set[Path] = set()
-        self._checked_results: set[Path] = set()
+        self._walk = Walk(root, formats, settings, warn, stopping, clock)
 
     def hint(self, path: Path) -> None:
         """Something may have happened to ``path``."""
@@ -213,8 +197,8 @@ class FolderSource:
     # Finding ----------------------------------------------------------------------------------
 
     def _scan(self) -> None:
-        self._unreadable_now = set()
-        found = sorted(self._files(self._root), key=lambda f: (f.fingerprint.mtime_ns, f.path))
+        self._walk.begin()
+        found = sorted(self._walk.files(self._root), key=lambda f: (f.fingerprint.mtime_ns, f.path))
         for seen in found:
             if self._stopping():
                 return
@@ -227,86 +211,7 @@ class FolderSource:
         # Memory must not grow with all that ever was here. What comes back (a share that was
         # away) is known to the journal, which is asked before a file counts as new.
         self._settled = {s: known for s, known in self._settled.items() if s in present}
-        self._unreadable &= self._unreadable_now
-        self._checked_results = {f for f in self._checked_results if f.exists()}
-
-    def _files(self, top: Path) -> Iterator[_Seen]:
-        folders = [top]
-        while folders:
-            folder = folders.pop()
-            try:
-                with os.scandir(folder) as listing:
-                    entries = list(listing)
-            except OSError as error:
-                self._say_unreadable(folder, error)
-                continue
-            self._unreadable.discard(folder)
-            for entry in entries:
-                if self._stopping():
-                    return
-                path = folder / entry.name
-                try:
-                    if entry.is_dir(follow_symlinks=False):
-                        if not self._settings.watch.recursive:
-                            continue
-                        if self._is_input_folder(path):
-                            folders.append(path)
-                        elif path.name == self._output_folder:
-                            self._check_results(path)
-                    elif entry.is_file(follow_symlinks=False) and self._is_input_name(path):
-                        yield self._seen(path, entry.stat(follow_symlinks=False))
-                except FileNotFoundError:
-                    continue  # vanished since the folder was listed: not there any more
-                except OSError as error:  # a folder that may be listed but not entered
-                    self._say_unreadable(path, error)
-
-    def _check_results(self, folder: Path) -> None:
-        """Warn once if raw files lie where only results are expected."""
-        if folder in self._checked_results:
-            return
-        checked = 0
-        try:
-            with os.scandir(folder) as listing:
-                for entry in listing:
-                    path = folder / entry.name
-                    if not (entry.is_file(follow_symlinks=False) and self._is_input_name(path)):
-                        continue
-                    checked += 1
-                    if read_token(path) is None:
-                        said = (
-                            f"{folder.relative_to(self._root)} is where results go, so files in it "
-                            f"({entry.name}) are not restored; move raw data elsewhere or set "
-                            "output.template"
-                        )
-                        self._warn(said)
-                        log.warning(said, folder=str(folder))
-                        break
-                    if checked == _CHECKED_RESULTS:
-                        break
-        except OSError:
-            return
-        if checked:  # an empty one may still be filled
-            self._checked_results.add(folder)
-
-    def _seen(self, path: Path, status: os.stat_result) -> _Seen:
-        return _Seen(path, Fingerprint(status.st_size, status.st_mtime_ns), self._clock())
-
-    def _say_unreadable(self, path: Path, error: OSError) -> None:
-        self._unreadable_now.add(path)
-        if path not in self._unreadable:
-            self._unreadable.add(path)
-            log.warning("cannot be looked into; it is tried at every scan",
-                        folder=str(path), reason=error.strerror or str(error))  # fmt: skip
-
-    def _is_input_folder(self, folder: Path) -> bool:
-        return not folder.name.startswith(".") and folder.name != self._output_folder
-
-    def _is_input_name(self, path: Path) -> bool:
-        return (
-            not path.name.startswith(".")
-            and not path.name.endswith(TEMPORARY_SUFFIX)
-            and format_for(path, self._formats) is not None
-        )
+        self._walk.forget_vanished()
 
     def _look(self, path: Path, *, anew: bool = False) -> None:
         """Look at one path that an event or an open question named.
@@ -324,18 +229,18 @@ class FolderSource:
                 self._gone(source)
             return
         folders = [self._root.joinpath(*source.parts[:i]) for i in range(1, len(source.parts))]
-        if not all(self._is_input_folder(f) and not f.is_symlink() for f in folders):
+        if not all(self._walk.is_input_folder(f) and not f.is_symlink() for f in folders):
             return
         if stat.S_ISDIR(status.st_mode):
-            if self._settings.watch.recursive and self._is_input_folder(path):
-                for seen in self._files(path):
+            if self._settings.watch.recursive and self._walk.is_input_folder(path):
+                for seen in self._walk.files(path):
                     self._observe(seen)
-        elif stat.S_ISREG(status.st_mode) and self._is_input_name(path):
-            self._observe(self._seen(path, status), anew=anew)
+        elif stat.S_ISREG(status.st_mode) and self._walk.is_input_name(path):
+            self._observe(self._walk.seen(path, status), anew=anew)
 
     # Deciding ---------------------------------------------------------------------------------
 
-    def _observe(self, seen: _Seen, *, anew: bool = False) -> None:
+    def _observe(self, seen: Seen, *, anew: bool = False) -> None:
         source, fingerprint = seen.path.relative_to(self._root), seen.fingerprint
         candidate = self._candidates.get(source)
         if candidate is None:
@@ -430,7 +335,7 @@ class FolderSource:
         )
         del self._candidates[source]
 
-    def _gap_s(self, known: _Candidate | _Settled, seen: _Seen) -> float:
+    def _gap_s(self, known: _Candidate | _Settled, seen: Seen) -> float:
         """Return the longest pause (s) of the writer of a file that has changed."""
         if seen.fingerprint == known.fingerprint:
             return known.longest_gap_s

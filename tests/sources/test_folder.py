@@ -583,11 +583,11 @@ def test_a_share_that_goes_and_comes_back_is_forgotten_meanwhile_but_not_restore
     scene.root.rename(scene.root.with_name("away"))
     scene.poll(3)
     assert not scene.source._settled
-    assert len(scene.source._unreadable) == 1
+    assert len(scene.source._walk.unreadable) == 1
     scene.root.with_name("away").rename(scene.root)
     scene.settle()
     assert scene.states() == expected
-    assert not scene.source._unreadable
+    assert not scene.source._walk.unreadable
     assert len(scene.bad) == 1
 
 
