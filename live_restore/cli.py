@@ -22,7 +22,8 @@ examples:
   live-restore restore cell.tif -o out    restore one file now
   live-restore status D:\\data             what is done, waiting, failed, and why
 
-exit codes: 0 good, 1 some work failed, 2 wrong use or configuration
+exit codes: 0 good, 1 some work failed (watch --once: a stack failed in this run), 2 wrong use or
+configuration
 """
 
 
@@ -81,12 +82,16 @@ def build_parser() -> argparse.ArgumentParser:
         "  live-restore watch D:\\data --once",
         [settings, engine],
     )  # fmt: skip
-    watch.add_argument("folder", type=Path, metavar="DIR")
+    watch.add_argument("folder", type=_folder, metavar="DIR")
     watch.add_argument(
-        "--once", action="store_true", help="restore all that is complete, then exit"
-    )
+        "--once", action="store_true",
+        help="restore all that is complete, then exit: with 1 if a stack failed in this run",
+    )  # fmt: skip
     watch.add_argument("--no-events", action="store_true", help="scan only (network shares)")
     watch.add_argument("--retry-failed", action="store_true", help="try failed stacks once more")
+    watch.add_argument(
+        "--redo-missing", action="store_true", help="restore again what lost its result"
+    )
     watch.add_argument("--plain", action="store_true", help="log lines instead of the live display")
 
     restore = command(
@@ -104,7 +109,7 @@ def build_parser() -> argparse.ArgumentParser:
         "  live-restore status D:\\data\n  live-restore status D:\\data --json",
         [settings],
     )  # fmt: skip
-    status.add_argument("folder", type=Path, metavar="DIR")
+    status.add_argument("folder", type=_folder, metavar="DIR")
     status.add_argument("--all", action="store_true", help="list restored files too")
     status.add_argument("--json", action="store_true", help="print everything as JSON")
 
@@ -114,6 +119,12 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     models.add_argument("--json", action="store_true", help="print whole cards as JSON")
     return parser
+
+
+def _folder(text: str) -> Path:
+    if not text:  # as a path it would be the folder that the program was started in
+        raise argparse.ArgumentTypeError("must not be empty")
+    return Path(text)
 
 
 def _positive(text: str) -> int:

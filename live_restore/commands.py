@@ -22,6 +22,8 @@ from live_restore.settings import load_settings
 if TYPE_CHECKING:
     from live_restore.one_shot import Attempt, OneShot
 
+_LOST_RESULT = "its result is missing; restore again with live-restore watch --redo-missing"
+
 
 def demo(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     """Run ``live-restore demo``."""
@@ -99,6 +101,8 @@ def watch(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
         configure_logging(settings.log, journal_file.with_suffix(".log"), terminal=not display)
         if arguments.retry_failed:
             journal.retry_failed()
+        if arguments.redo_missing:
+            journal.redo_missing(root)
         daemon = Daemon(root, settings, shelf, journal)
         with ExitStack() as stack:
             stack.enter_context(stopping_on_signals(daemon))
@@ -106,6 +110,8 @@ def watch(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
             if display:
                 tick = stack.enter_context(live_display(daemon))
             failed = daemon.run(once=arguments.once, tick=tick)
+        if arguments.once:
+            print(f"live-restore: {daemon.summary()}", file=sys.stderr)
     return 1 if arguments.once and failed else 0
 
 
@@ -174,6 +180,7 @@ def status(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     """Run ``live-restore status``."""
     from live_restore.daemon import watched_folder
     from live_restore.journal import Journal, State, journal_path
+    from live_restore.journal_file import lock_is_held
 
     root = watched_folder(arguments.folder)
     settings = load_settings(arguments.config, flags)
@@ -184,7 +191,12 @@ def status(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
         )
     with Journal(path, root, read_only=True) as journal:
         entries, counts = journal.entries(), journal.counts()
-    now = time.time()
+    watched, now = lock_is_held(path), time.time()
+    lost = {e.source for e in entries if e.lost_its_result(root)}
+    reasons = {
+        e.source: _LOST_RESULT if e.source in lost else e.told_reason(now, watched=watched)
+        for e in entries
+    }
     if arguments.json:
         print(
             json.dumps(
@@ -192,12 +204,13 @@ def status(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
                     "folder": str(root),
                     "journal": str(path),
                     "log": str(path.with_suffix(".log")),
+                    "watched": watched,
                     "counts": {state.value: n for state, n in counts.items()},
                     "files": [
                         {
                             "source": entry.source.as_posix(),
                             "state": entry.state.value,
-                            "reason": entry.told_reason(now),
+                            "reason": reasons[entry.source],
                             "stacks": entry.stacks,
                             "attempts": entry.attempts,
                             "result": entry.result,
@@ -210,12 +223,13 @@ def status(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
             )
         )
         return 0
-    shown = [e for e in entries if arguments.all or e.state is not State.DONE]
+    shown = [e for e in entries if arguments.all or e.state is not State.DONE or e.source in lost]
     console = Console()
     console.print(
         ", ".join(f"{n} {state.value}" for state, n in counts.items() if n) or "nothing yet",
         highlight=False,
     )
+    print("being watched now" if watched else "not being watched now")
     if shown:
         table = Table()
         table.add_column("state")
@@ -223,7 +237,7 @@ def status(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
         table.add_column("why", overflow="fold")
         for entry in shown:
             # As Text: square brackets in a file name are no markup.
-            why = Text(one_line(entry.told_reason(now)))
+            why = Text(one_line(reasons[entry.source]))
             table.add_row(entry.state.value, Text(one_line(entry.source)), why)
         console.print(table)
     print(f"log: {path.with_suffix('.log')}")

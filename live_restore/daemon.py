@@ -9,29 +9,34 @@
 from __future__ import annotations
 
 import signal
-import threading
+import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 import structlog
 
-from live_restore.errors import LiveRestoreError, UsageError
+from live_restore.errors import JournalError, LiveRestoreError, UsageError
 from live_restore.formats.table import make_formats
 from live_restore.inference.shelf import Shelf
 from live_restore.journal import Journal, State, journal_path
+from live_restore.patience import Patience
 from live_restore.pipeline import Pipeline
 from live_restore.progress import Progress
 from live_restore.settings import Settings
+from live_restore.sources.base import Source
 from live_restore.sources.folder import FolderSource, watch_events
 
 log = structlog.get_logger()
 
 # Events come in bursts; one look answers a whole burst.
 _BURST_S = 0.02
+_LOOK_S = 0.25
+
+STOPPING = "stopping: the stack in hand is finished or given back; Ctrl-C again ends at once"
 
 
 @dataclass(frozen=True)
@@ -46,13 +51,19 @@ class Status:
 
 def watched_folder(path: Path) -> Path:
     """Return the absolute folder to watch; raises ``UsageError`` if it is none."""
-    if not path.exists():
-        raise UsageError("does not exist", path, "create it first, or check the path")
-    if not path.is_dir():
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+        resolved = path.resolve()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError("does not exist", path, "create it first, or check the path") from None
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot be watched ({reason})", path, "check the path") from None
+    if not is_folder:
         raise UsageError(
             "is a file", path, "give its folder to watch, or use live-restore restore for one file"
         )
-    return path.resolve()
+    return resolved
 
 
 class Daemon:
@@ -76,9 +87,19 @@ class Daemon:
         self._shelf = shelf
         self._journal = journal
         self.progress = Progress()
-        self._stop = threading.Event()
+        self._stop = False
+        self._look_refused = False
+        self._counts = journal.counts()
         self._formats = make_formats(undeclared_axis=settings.files.undeclared_axis)
-        self._source = FolderSource(root, self._formats, journal, settings, self._on_bad)
+        self._source: Source = FolderSource(
+            root,
+            self._formats,
+            journal,
+            settings,
+            self._on_bad,
+            self.progress.warn,
+            self._stop_asked,
+        )
 
     def _on_bad(self, source: Path, state: State) -> None:
         count = self.progress.failed if state is State.FAILED else self.progress.refused
@@ -86,18 +107,33 @@ class Daemon:
 
     def stop(self) -> None:
         """Ask the daemon to stop; callable from a signal handler or any thread."""
-        # Nothing but this flag: a handler must not wait for a lock that its own thread holds. The
-        # loop looks at it several times per second.
-        self._stop.set()
+        # Nothing but this flag: a handler must not wait for a lock that its own thread holds. All
+        # that takes long looks at it several times per second.
+        self._stop = True
+
+    def _stop_asked(self) -> bool:
+        return self._stop
 
     def status(self) -> Status:
         """Return what the display shows."""
+        with suppress(JournalError):  # the last numbers are better than none
+            self._counts = self._journal.counts()
         models = self._shelf.models
         return Status(
             self._root,
             tuple(dict.fromkeys(m.session.device.hardware for m in models)),
             tuple(f"{m.card.name} {m.card.version}" for m in models),
-            self._journal.counts(),
+            self._counts,
+        )
+
+    def summary(self) -> str:
+        """Return one line about a run that has ended: what it did, and what it left as it is."""
+        done = self.progress.snapshot()
+        counts = self.status().counts
+        return (
+            f"{done.files_restored} restored, {done.files_failed} failed, "
+            f"{done.files_refused} refused in this run; {counts[State.INCOMPLETE]} incomplete, "
+            f"{counts[State.ARRIVING]} still arriving, {counts[State.WAITING]} waiting"
         )
 
     def run(self, *, once: bool = False, tick: Callable[[], None] = lambda: None) -> int:
@@ -137,20 +173,24 @@ class Daemon:
             self.progress,
             self._source.reconsider,
             retry=not once,
+            stop_asked=self._stop_asked,
         )
         with self._events(once):
             pipeline.start()
             try:
-                while not self._stop.is_set() and pipeline.crash is None:
-                    next_look_s = self._source.poll()
+                while not self._stop and pipeline.crash is None:
+                    next_look_s = self._look(once, pipeline.patience)
                     pipeline.notify()
                     tick()
                     if once and not self._source.undecided() and pipeline.idle():
                         break
-                    self._source.wait(min(next_look_s, 0.25))
+                    self._source.wait(min(next_look_s, _LOOK_S))
                     time.sleep(_BURST_S)
             finally:
-                pipeline.stop()
+                if self._stop:
+                    self.progress.stopping()
+                    log.info(STOPPING)
+                pipeline.stop(tick)
                 tick()
         if isinstance(pipeline.crash, LiveRestoreError):
             raise pipeline.crash
@@ -161,6 +201,24 @@ class Daemon:
                 "please report it with the log file; nothing is lost, start it again",
             ) from pipeline.crash
         return self.progress.snapshot().files_failed
+
+    def _look(self, once: bool, patience: Patience) -> float:
+        """Poll the source; return when to do so again (s from now)."""
+        try:
+            next_look_s = self._source.poll()
+        except JournalError as error:
+            if once:
+                raise
+            self._look_refused = True
+            wait_s = patience.refused(error)
+            until = time.monotonic() + wait_s
+            while time.monotonic() < until and not self._stop:
+                time.sleep(min(_LOOK_S, wait_s))
+            return 0.0
+        if self._look_refused:  # what it could not record then is recorded now
+            self._look_refused = False
+            patience.accepted()
+        return next_look_s
 
     @contextmanager
     def _events(self, once: bool) -> Iterator[None]:
@@ -200,4 +258,11 @@ def stopping_on_signals(daemon: Daemon) -> Iterator[None]:
 
 def open_daemon_journal(root: Path, settings: Settings, recipe: str) -> Journal:
     """Open the journal of ``root`` for writing; raises ``FolderBusyError``."""
-    return Journal(journal_path(root, settings.journal.folder), root, recipe=recipe)
+    folder = settings.journal.folder
+    journal = Journal(journal_path(root, folder), root, recipe=recipe)
+    try:
+        journal.claim_folder(root, folder, recursive=settings.watch.recursive)
+    except BaseException:
+        journal.close()
+        raise
+    return journal

@@ -13,7 +13,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from live_restore.daemon import Daemon, Status
+from live_restore.daemon import STOPPING, Daemon, Status
 from live_restore.errors import one_line
 from live_restore.journal import State
 from live_restore.progress import Snapshot
@@ -55,7 +55,8 @@ def render(status: Status, snapshot: Snapshot) -> RenderableType:
         Text(f"! {one_line(w)}", style="yellow", overflow="fold") for w in snapshot.warnings
     ]
     title = Text(f"live-restore · {one_line(status.root)}")
-    subtitle = Text(f"{_duration(snapshot.running_s)} · Ctrl-C stops", style="dim")
+    hint = STOPPING if snapshot.stopping else "Ctrl-C stops"
+    subtitle = Text(f"{_duration(snapshot.running_s)} · {hint}", style="dim")
     return Panel(Group(grid, *warnings), title=title, subtitle=subtitle, title_align="left")
 
 

@@ -16,6 +16,7 @@
     │   ├── StackBusyError           cannot be opened just now: in use, no permission, share gone
     │   └── StackIncompleteError     planes are missing
     ├── InferenceError               the model failed on a stack
+    ├── JournalError                 the journal's disk refuses just now; may be tried again
     └── OutputError                  a result could not be written (no space, no permission ...)
 """
 
@@ -28,6 +29,7 @@ __all__ = [
     "DeviceError",
     "FolderBusyError",
     "InferenceError",
+    "JournalError",
     "LiveRestoreError",
     "ModelError",
     "OutputError",
@@ -138,6 +140,10 @@ class StackIncompleteError(StackError):
 
 class InferenceError(LiveRestoreError):
     """The model failed on a stack."""
+
+
+class JournalError(LiveRestoreError):
+    """The journal cannot be read or written just now (full disk, no permission); try again."""
 
 
 class OutputError(LiveRestoreError):

@@ -18,14 +18,16 @@ import hashlib
 import os
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from live_restore.errors import one_line
-from live_restore.journal_file import JournalFile
+from live_restore.errors import FolderBusyError, LiveRestoreError, one_line
+from live_restore.journal_file import JournalFile, lock_is_held, root_of
 from live_restore.stack import Fingerprint
 
 
@@ -60,14 +62,42 @@ class Entry:
     finished_at: float | None
     lease_until: float | None = None
 
-    def told_reason(self, now: float) -> str:
-        """Return the reason, or that a claim shows no sign of life (``now``: s since 1970)."""
+    def told_reason(self, now: float, *, watched: bool = True) -> str:
+        """Return the reason, or why nobody works on it although it is claimed.
+
+        Parameters
+        ----------
+        now
+            The time (s since 1970).
+        watched
+            Whether a living process has the journal open.
+        """
+        if self.state is State.RUNNING and not watched:
+            return "interrupted: its process is gone; live-restore watch takes it up again"
         if self.state is State.RUNNING and self.lease_until is not None and now > self.lease_until:
             return (
                 f"no sign of life from its process for {now - self.lease_until:.0f} s; "
                 "start live-restore watch again"
             )
         return self.reason
+
+    def lost_its_result(self, root: Path) -> bool:
+        """Return whether it is done, its raw file is there, and its result certainly is not."""
+        if self.state is not State.DONE or not self.result:
+            return False
+        try:
+            Path(self.result).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError:  # a share that does not answer: nothing is known
+            return False
+        else:
+            return False
+        try:
+            (root / self.source).lstat()
+        except OSError:
+            return False
+        return True
 
 
 _NOWHERE = Fingerprint(-1, -1)
@@ -83,6 +113,28 @@ def journal_path(root: Path, folder: Path | None = None) -> Path:
     resolved = os.path.normcase(root.resolve())
     digest = hashlib.sha256(os.fsencode(resolved)).hexdigest()[:16]
     return folder / f"{digest}.sqlite"
+
+
+def other_watcher(root: Path, folder: Path | None, *, recursive: bool) -> Path | str | None:
+    """Return a folder above or inside ``root`` that a living process watches, or ``None``.
+
+    Two that watch a folder and its sub-folder would both restore everything in the latter.
+    ``recursive`` says whether ``root`` is watched with its sub-folders.
+    """
+    own = journal_path(root, folder)
+    for parent in root.parents:
+        path = journal_path(parent, folder)
+        if lock_is_held(path) and root_of(path)[1]:
+            return parent
+    if not recursive:
+        return None
+    inside = one_line(root).rstrip(os.sep) + os.sep
+    for path in own.parent.glob("*.sqlite"):
+        if path != own and lock_is_held(path):
+            watched, _ = root_of(path)
+            if os.path.normcase(watched).startswith(os.path.normcase(inside)):
+                return watched
+    return None
 
 
 class Journal:
@@ -117,6 +169,34 @@ class Journal:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
+
+    def claim_folder(self, root: Path, folder: Path | None, *, recursive: bool) -> None:
+        """Make sure that nobody watches a folder above or inside ``root``.
+
+        Raises
+        ------
+        FolderBusyError
+            Somebody does.
+        """
+        self._file.remember("recursive", "yes" if recursive else "no")
+        other = other_watcher(root, folder, recursive=recursive)
+        if other is not None:
+            raise FolderBusyError(
+                f"is watched already as part of {one_line(other)}"
+                if isinstance(other, Path)
+                else f"holds {other}, which is already watched",
+                root,
+                "stop that live-restore first, or give one of them folders of its own",
+            )
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Make what is recorded inside one transaction: all or nothing, and one wait for the disk.
+
+        Other threads wait meanwhile, so nothing slow belongs inside.
+        """
+        with self._file.transaction():
+            yield
 
     def close(self) -> None:
         """Close the database and let go of the folder."""
@@ -309,6 +389,18 @@ class Journal:
             ]
         return [_entry(row) for row in rows]
 
+    def redo_missing(self, root: Path) -> int:
+        """Let every done entry whose result is gone wait again; return how many they are."""
+        gone = [entry for entry in self.entries() if entry.lost_its_result(root)]
+        with self._file.transaction() as db:
+            for entry in gone:
+                db.execute(
+                    "UPDATE entry SET state = 'waiting', attempts = 0, reason = '', result = x'', "
+                    "finished_at = NULL WHERE recipe = ? AND source = ? AND state = 'done'",
+                    (self.recipe, _key(entry.source)),
+                )
+        return len(gone)
+
     def retry_failed(self) -> int:
         """Let every failed entry wait again with a clean account; return how many."""
         with self._file.transaction() as db:
@@ -329,13 +421,23 @@ class Journal:
             ).fetchall()
         return [_entry(row) for row in rows]
 
-    def waiting_sources(self) -> list[Path]:
-        """Return the sources that wait."""
+    def entry(self, source: Path) -> Entry | None:
+        """Return what is known about one source."""
         with self._file.reading() as db:
+            row = db.execute(
+                "SELECT * FROM entry WHERE recipe = ? AND source = ?", (self.recipe, _key(source))
+            ).fetchone()
+            return None if row is None else _entry(row)
+
+    def waits(self, exclude: frozenset[Path] = frozenset()) -> bool:
+        """Return whether any source waits that is not in ``exclude``."""
+        with self._file.reading() as db:
+            # One more than are excluded: then at least one is not among them.
             rows = db.execute(
-                "SELECT source FROM entry WHERE recipe = ? AND state = 'waiting'", (self.recipe,)
+                "SELECT source FROM entry WHERE recipe = ? AND state = 'waiting' LIMIT ?",
+                (self.recipe, len(exclude) + 1),
             ).fetchall()
-        return [_path(row["source"]) for row in rows]
+        return any(_path(row["source"]) not in exclude for row in rows)
 
     def counts(self) -> dict[State, int]:
         """Return the number of entries in each state."""
@@ -344,7 +446,7 @@ class Journal:
                 "SELECT state, COUNT(*) AS n FROM entry WHERE recipe = ? GROUP BY state",
                 (self.recipe,),
             ).fetchall()
-        found = {State(row["state"]): int(row["n"]) for row in rows}
+        found = {_state(row["state"]): int(row["n"]) for row in rows}
         return {state: found.get(state, 0) for state in State}
 
 
@@ -356,10 +458,21 @@ def _path(key: bytes) -> Path:
     return Path(os.fsdecode(key))
 
 
+def _state(text: str) -> State:
+    try:
+        return State(text)
+    except ValueError:
+        raise LiveRestoreError(
+            f"the journal knows a state that this version does not ({one_line(text)})",
+            None,
+            "use the live-restore that wrote it, or move the journal away to begin anew",
+        ) from None
+
+
 def _entry(row: sqlite3.Row) -> Entry:
     return Entry(
         source=_path(row["source"]),
-        state=State(row["state"]),
+        state=_state(row["state"]),
         reason=row["reason"],
         fingerprint=Fingerprint(row["size"], row["mtime_ns"]),
         attempts=row["attempts"],

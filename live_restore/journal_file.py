@@ -5,11 +5,11 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from live_restore.errors import FolderBusyError, LiveRestoreError, one_line
+from live_restore.errors import FolderBusyError, JournalError, LiveRestoreError, one_line
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entry (
@@ -31,9 +31,25 @@ CREATE TABLE IF NOT EXISTS entry (
     UNIQUE (recipe, source)
 );
 CREATE INDEX IF NOT EXISTS entry_by_state ON entry (recipe, state, turn);
+CREATE INDEX IF NOT EXISTS entry_by_turn ON entry (turn);
 CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
-_SCHEMA_VERSION = "1"
+_SCHEMA_VERSION = 1
+
+# What a person can do about it while the program runs; anything else means a broken journal.
+_MAY_PASS = frozenset(
+    (
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+    )
+)
+# Long enough for another process that only asks whether the lock is free to let go of it.
+_LOCK_PATIENCE_S = 0.5
 
 
 class JournalFile:
@@ -44,7 +60,7 @@ class JournalFile:
     FolderBusyError
         Another process holds the lock.
     LiveRestoreError
-        The file cannot be opened, or is no journal.
+        The file cannot be opened, is no journal, or is one of a newer version.
     """
 
     def __init__(self, path: Path, root: Path, *, recipe: str, read_only: bool) -> None:
@@ -54,19 +70,18 @@ class JournalFile:
         db: sqlite3.Connection | None = None
         try:
             db = self._db = _open(path, read_only)
+            _check_schema(db, path)
             if not read_only:
                 _prepare(db, root, recipe)
             stored = _fact(db, "recipe")
             self.recipe = recipe or stored
-        except sqlite3.Error as error:
+        except (sqlite3.Error, LiveRestoreError) as error:
             if db is not None:
                 db.close()
             self._release_lock()
-            raise LiveRestoreError(
-                f"the journal cannot be opened ({error})",
-                path,
-                "free some space there, or move the file away to begin anew",
-            ) from None
+            if isinstance(error, LiveRestoreError):
+                raise
+            raise _explain("opened", error, path) from None
 
     def close(self) -> None:
         """Close the database, then let go of the folder."""
@@ -85,14 +100,18 @@ class JournalFile:
             try:
                 yield self._db
             except sqlite3.Error as error:
-                raise LiveRestoreError(
-                    f"the journal cannot be read ({error})", self._path, "check that disk"
-                ) from error
+                raise _explain("read", error, self._path) from error
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All or nothing; raises ``LiveRestoreError`` where the disk refuses."""
+        """All or nothing; raises ``JournalError`` where the disk refuses.
+
+        Inside another one of the same thread it is part of that.
+        """
         with self._mutex:
+            if self._db.in_transaction:
+                yield self._db
+                return
             try:
                 self._db.execute("BEGIN IMMEDIATE")
                 try:
@@ -103,11 +122,74 @@ class JournalFile:
                         self._db.execute("ROLLBACK")
                     raise
             except sqlite3.Error as error:
-                raise LiveRestoreError(
-                    f"the journal cannot be written ({error})",
-                    self._path,
-                    "free some space on that disk and start again; nothing is lost",
-                ) from error
+                raise _explain("written", error, self._path) from error
+
+    def remember(self, name: str, value: str) -> None:
+        """Keep a fact about this journal."""
+        with self.transaction() as db:
+            db.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (name, value))
+
+
+def lock_is_held(path: Path) -> bool:
+    """Return whether a living process has the journal in ``path`` open for writing."""
+    from filelock import FileLock, Timeout
+
+    lock_file = path.with_suffix(".lock")
+    if not lock_file.exists():
+        return False
+    lock = FileLock(lock_file, timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        return True
+    except OSError:  # another person's: nothing is known, so nothing is claimed
+        return False
+    lock.release()
+    return False
+
+
+def root_of(path: Path) -> tuple[str, bool]:
+    """Return the watched folder of the journal in ``path`` as one line, and if recursively.
+
+    Of one that cannot be read the folder is "", and the worst is taken: recursively.
+    """
+    try:
+        with closing(_open(path, read_only=True)) as db:
+            return _fact(db, "root"), _fact(db, "recursive") != "no"
+    except sqlite3.Error:
+        return "", True
+
+
+def _explain(doing: str, error: sqlite3.Error, path: Path) -> LiveRestoreError:
+    """Say what SQLite refused, and what a person can do about just that."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    what = f"the journal cannot be {doing} ({error})"
+    if code == sqlite3.SQLITE_FULL:
+        remedy = "free some space on that disk; nothing is lost"
+    elif code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        remedy = "give yourself permission to write that file and its folder"
+    elif code == sqlite3.SQLITE_CANTOPEN:
+        remedy = "check that its folder is there and that you have permission to use it"
+    elif code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        remedy = "close the program that has it open"
+    elif code == sqlite3.SQLITE_IOERR:
+        remedy = "check that disk"
+    else:
+        remedy = "move the file away to begin anew; results that are there are recognised"
+    return (JournalError if code in _MAY_PASS else LiveRestoreError)(what, path, remedy)
+
+
+def _check_schema(db: sqlite3.Connection, path: Path) -> None:
+    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'fact'").fetchone():
+        return
+    found = _fact(db, "schema")
+    if found and not (found.isdecimal() and int(found) <= _SCHEMA_VERSION):
+        raise LiveRestoreError(
+            f"the journal is of a newer live-restore (schema {one_line(found)}, this one knows "
+            f"{_SCHEMA_VERSION})",
+            path,
+            "use that version, or move the file away to begin anew",
+        )
 
 
 def _take_lock(path: Path, root: Path) -> Any:
@@ -115,7 +197,7 @@ def _take_lock(path: Path, root: Path) -> Any:
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path.with_suffix(".lock"), timeout=0, thread_local=False)
+        lock = FileLock(path.with_suffix(".lock"), timeout=_LOCK_PATIENCE_S, thread_local=False)
         lock.acquire()
     except Timeout:
         raise FolderBusyError(
@@ -147,7 +229,7 @@ def _prepare(db: sqlite3.Connection, root: Path, recipe: str) -> None:
     db.execute("PRAGMA journal_mode=WAL")
     db.execute("PRAGMA synchronous=FULL")
     db.executescript(_SCHEMA)
-    facts = {"schema": _SCHEMA_VERSION, "root": one_line(root), "recipe": recipe}
+    facts = {"schema": str(_SCHEMA_VERSION), "root": one_line(root), "recipe": recipe}
     db.executemany("INSERT OR REPLACE INTO fact VALUES (?, ?)", facts.items())
 
 

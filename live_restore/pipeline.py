@@ -20,9 +20,7 @@ from pathlib import Path
 
 import structlog
 
-from live_restore.errors import (
-    StackChangedError,
-)
+from live_restore.errors import JournalError, LiveRestoreError, StackChangedError
 from live_restore.formats.base import Format
 from live_restore.inference.restorer import CancelledError
 from live_restore.inference.shelf import Shelf
@@ -30,6 +28,7 @@ from live_restore.job import Job, Plan, RawStack, plan_result, publish_job
 from live_restore.journal import Entry, Journal
 from live_restore.outputs.publish import remove_leftovers
 from live_restore.outputs.report import StackOutcome
+from live_restore.patience import Patience
 from live_restore.progress import Progress
 from live_restore.settings import Settings
 from live_restore.turns import Turns
@@ -38,6 +37,8 @@ from live_restore.verdicts import Deferrals, Verdicts
 log = structlog.get_logger()
 
 _LONGEST_BEAT_S = 60.0
+_TICK_S = 0.1
+_LONGEST_PAUSE_S = 1.0
 
 
 @dataclass
@@ -78,7 +79,10 @@ class Pipeline:
         Called with a source that changed between being found and being read.
     retry
         Try again, after growing waits, what the disk refused; else it counts as failed this time
-        and stays waiting in the journal.
+        and stays waiting in the journal. The same for a journal whose disk refuses: wait for it,
+        or else crash.
+    stop_asked
+        Whether somebody has asked for a stop; looked at several times per second.
     """
 
     def __init__(
@@ -92,6 +96,7 @@ class Pipeline:
         reconsider: Callable[[Path], None],
         *,
         retry: bool = True,
+        stop_asked: Callable[[], bool] = lambda: False,
     ) -> None:
         self._root = root
         self._journal = journal
@@ -100,11 +105,15 @@ class Pipeline:
         self._settings = settings
         self._progress = progress
         self._stopping = threading.Event()
+        self._stop_asked = stop_asked
+        self.patience = Patience(progress)
         self._work_there = threading.Event()
         self._in_hand = 0
         self._hand = threading.Condition()
         self._deferrals = Deferrals(settings.journal.retry_s, retry=retry)
-        self._verdicts = Verdicts(journal, progress, self._deferrals, reconsider)
+        self._verdicts = Verdicts(
+            journal, progress, self._deferrals, reconsider, self.patience, self._is_stopping
+        )
         self._cleaned_folders: set[Path] = set()
         self._raw: _Queue = queue.Queue(maxsize=1)
         self._restored: _Queue = queue.Queue(maxsize=1)
@@ -133,14 +142,22 @@ class Pipeline:
         with self._hand:
             if self._in_hand:
                 return False
-        return all(s in self._deferrals for s in self._journal.waiting_sources())
+        return not self._journal.waits(self._deferrals.all())
 
-    def stop(self) -> None:
-        """Finish or give back what is in hand, end the threads, and return."""
+    def stop(self, tick: Callable[[], None] = lambda: None) -> None:
+        """Finish or give back what is in hand, end the threads, and return.
+
+        ``tick`` is called several times per second meanwhile.
+        """
         self._stopping.set()
         self._work_there.set()
         for thread in self._threads:
-            thread.join()
+            while thread.is_alive():
+                thread.join(_TICK_S)
+                tick()
+
+    def _is_stopping(self) -> bool:
+        return self._stopping.is_set() or self._stop_asked()
 
     # Stages -----------------------------------------------------------------------------------
 
@@ -156,11 +173,16 @@ class Pipeline:
     def _beat(self) -> None:
         lease_s = self._settings.journal.lease_s
         while not self._stopping.wait(min(lease_s / 3, _LONGEST_BEAT_S)):
-            self._journal.renew(lease_s)
+            try:
+                self._journal.renew(lease_s)
+            except LiveRestoreError as error:
+                # A claim that looks hung for a while does no harm; whoever writes verdicts finds
+                # out whether the journal is broken for good.
+                self.patience.refused(error)
 
     def _read_all(self) -> None:
         try:
-            while not self._stopping.is_set():
+            while not self._is_stopping():
                 self._work_there.clear()
                 entry = self._claim()
                 if entry is None:
@@ -177,11 +199,20 @@ class Pipeline:
         with self._hand:
             alone = self._in_hand == 0
             self._in_hand += 1
-        entry = self._journal.claim(
-            self._settings.journal.lease_s, self._deferrals.not_yet(), alone=alone
-        )
-        if entry is None:
-            self._let_go()
+        entry = None
+        try:
+            entry = self._journal.claim(
+                self._settings.journal.lease_s, self._deferrals.not_yet(), alone=alone
+            )
+            if entry is not None:  # else nothing was written
+                self.patience.accepted()
+        except JournalError as error:
+            if not self._deferrals.retry:
+                raise
+            self._stopping.wait(min(self.patience.refused(error), _LONGEST_PAUSE_S))
+        finally:
+            if entry is None:
+                self._let_go()
         return entry
 
     def _let_go(self) -> int:
@@ -193,7 +224,7 @@ class Pipeline:
 
     def _wait_until_free(self) -> None:
         with self._hand:
-            while self._in_hand and not self._stopping.is_set():
+            while self._in_hand and not self._is_stopping():
                 self._hand.wait(0.2)
 
     def _read_one(self, work: _Work) -> None:
@@ -213,7 +244,7 @@ class Pipeline:
 
     def _read_stacks(self, work: _Work, job: Job) -> None:
         for raw in job.read():
-            if self._stopping.is_set():
+            if self._is_stopping():
                 raise CancelledError
             if work.error is not None:
                 break
@@ -236,7 +267,7 @@ class Pipeline:
         self._progress.working_on(str(work.entry.source))
         try:
             if work.turns is None:
-                work.turns = Turns(work.job.dataset, self._shelf, self._stopping.is_set)
+                work.turns = Turns(work.job.dataset, self._shelf, self._is_stopping)
             return work.turns.feed(raw)
         except Exception as error:  # noqa: BLE001 - worker boundary: the writer ends the claim
             work.error = work.error or error

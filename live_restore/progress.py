@@ -19,7 +19,8 @@ class Snapshot:
     """The state of a run.
 
     ``files`` count files, ``stacks`` count Z-stacks; a file may hold several. ``delay_s`` is the
-    median time from a file's last write to its published result, over recent results (s);
+    median time from a file's last write to its published result, over recent results of files
+    that arrived during the run (s);
     ``mvoxel_per_s`` the restored voxels per second of restoring (million).
     """
 
@@ -32,6 +33,7 @@ class Snapshot:
     mvoxel_per_s: float | None = None
     warnings: tuple[str, ...] = ()
     running_s: float = 0.0
+    stopping: bool = False
 
 
 class Progress:
@@ -40,6 +42,8 @@ class Progress:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._started = time.monotonic()
+        self.started_at = time.time()
+        self._stopping = False
         self._files = self._stacks = 0
         self._failed: set[Path] = set()
         self._refused: set[Path] = set()
@@ -54,14 +58,18 @@ class Progress:
             self._current = source
 
     def restored(
-        self, source: Path, stacks: int, voxels: int, network_s: float, delay_s: float
+        self, source: Path, stacks: int, voxels: int, network_s: float, delay_s: float | None
     ) -> None:
-        """Count one published file; earlier failures of it are made good."""
+        """Count one published file; earlier failures of it are made good.
+
+        ``delay_s`` is ``None`` for a file that did not arrive during this run.
+        """
         self.already_restored(source)
         with self._lock:
             self._files += 1
             self._stacks += stacks
-            self._delays.append(delay_s)
+            if delay_s is not None:
+                self._delays.append(delay_s)
             self._rates.append((voxels, network_s))
 
     def already_restored(self, source: Path) -> None:
@@ -86,6 +94,11 @@ class Progress:
             if message not in self._warnings:
                 self._warnings.append(message)
 
+    def stopping(self) -> None:
+        """Say that the run is coming to its end."""
+        with self._lock:
+            self._stopping = True
+
     def snapshot(self) -> Snapshot:
         """Return the state of the run now."""
         with self._lock:
@@ -101,4 +114,5 @@ class Progress:
                 mvoxel_per_s=voxels / seconds / 1e6 if seconds else None,
                 warnings=tuple(self._warnings),
                 running_s=time.monotonic() - self._started,
+                stopping=self._stopping,
             )

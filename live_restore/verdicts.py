@@ -9,6 +9,7 @@ from pathlib import Path
 import structlog
 
 from live_restore.errors import (
+    JournalError,
     LiveRestoreError,
     OutputError,
     StackBusyError,
@@ -19,12 +20,15 @@ from live_restore.errors import (
 from live_restore.inference.restorer import CancelledError
 from live_restore.journal import Entry, Journal, State
 from live_restore.outputs.result import Published
+from live_restore.patience import Patience
 from live_restore.progress import Progress
 from live_restore.stack import Dataset
 
 log = structlog.get_logger()
 
 _LONGEST_RETRY_S = 300.0
+# How often a wait for the journal's disk is interrupted to see whether a stop is asked (s).
+_STOP_LOOK_S = 0.1
 
 
 class Deferrals:
@@ -58,6 +62,10 @@ class Deferrals:
         self._until.pop(source, None)
         self._wait_s.pop(source, None)
 
+    def all(self) -> frozenset[Path]:
+        """Return every file that was put off."""
+        return frozenset(list(self._until))
+
     def not_yet(self) -> frozenset[Path]:
         """Return the files whose time has not come."""
         now = time.monotonic()
@@ -80,6 +88,11 @@ class Verdicts:
         What the disk refused is added to them.
     reconsider
         Called with a source that changed between being found and being read.
+    patience
+        Told when the journal refuses.
+    stopping
+        Whether to leave off trying; a claim whose verdict is not recorded is taken up by the next
+        start, which finds the result if there is one.
     """
 
     def __init__(
@@ -88,7 +101,11 @@ class Verdicts:
         progress: Progress,
         deferrals: Deferrals,
         reconsider: Callable[[Path], None],
+        patience: Patience,
+        stopping: Callable[[], bool],
     ) -> None:
+        self._patience = patience
+        self._stopping = stopping
         self._journal = journal
         self._progress = progress
         self._deferrals = deferrals
@@ -96,14 +113,14 @@ class Verdicts:
 
     def already_restored(self, entry: Entry, image: Path) -> None:
         """The result was there before; nothing had to be done."""
-        self._journal.finish(entry, State.DONE, result=str(image))
+        self._record(lambda: self._journal.finish(entry, State.DONE, result=str(image)))
         self._deferrals.remove(entry.source)
         self._progress.already_restored(entry.source)
         log.info("already restored", stack_key=str(entry.source), result=str(image))
 
     def good(self, entry: Entry, dataset: Dataset, published: Published) -> None:
         """The result is safely on disk."""
-        self._journal.finish(entry, State.DONE, result=str(published.image))
+        self._record(lambda: self._journal.finish(entry, State.DONE, result=str(published.image)))
         self._deferrals.remove(entry.source)
         network_s = published.seconds.get("network", 0.0)
         self._progress.restored(
@@ -111,7 +128,7 @@ class Verdicts:
             dataset.stack_count,
             dataset.stack_count * dataset.stack_voxels,
             network_s,
-            published.delay_s,
+            published.delay_s if self._arrived_now(entry) else None,
         )
         for warning in published.warnings:
             self._progress.warn(f"{entry.source}: {warning}")
@@ -128,7 +145,9 @@ class Verdicts:
     def bad(self, entry: Entry, error: BaseException) -> None:
         """There is no result, because of ``error``."""
         if isinstance(error, CancelledError):
-            self._journal.give_back(entry, "given back when the program stopped")
+            self._record(
+                lambda: self._journal.give_back(entry, "given back when the program stopped")
+            )
             log.info("given back", stack_key=str(entry.source))
             return
         reason = (
@@ -145,21 +164,47 @@ class Verdicts:
         trace = None if isinstance(error, LiveRestoreError) else error
         log.error("not restored", stack_key=str(entry.source), reason=reason, exc_info=trace)
 
+    def _arrived_now(self, entry: Entry) -> bool:
+        """Return whether a file was last written while this program ran.
+
+        For what was there before, or comes from a clock that is ahead, a delay means nothing.
+        """
+        written_at = entry.fingerprint.mtime_ns / 1e9
+        return self._progress.started_at <= written_at <= time.time()
+
+    def _record(self, write: Callable[[], None]) -> None:
+        """Record a verdict; try until it is recorded, or a stop is asked."""
+        while True:
+            try:
+                write()
+            except JournalError as error:
+                if not self._deferrals.retry:
+                    raise
+                again_at = time.monotonic() + self._patience.refused(error)
+                while time.monotonic() < again_at and not self._stopping():
+                    time.sleep(_STOP_LOOK_S)
+                if self._stopping():
+                    log.error("not recorded; the next start finds out", reason=str(error))
+                    return
+            else:
+                self._patience.accepted()
+                return
+
     def _put_off(self, entry: Entry, reason: str) -> None:
         # Put off before it is given back, or the reader could claim it in between.
         self._deferrals.add(entry.source)
-        self._journal.give_back(entry, reason)
+        self._record(lambda: self._journal.give_back(entry, reason))
         if not self._deferrals.retry:
             self._progress.failed(entry.source)
 
     def _end_for_good(self, entry: Entry, error: BaseException, reason: str) -> None:
         if isinstance(error, StackRefusedError):
-            self._journal.finish(entry, State.REFUSED, reason=reason)
+            self._record(lambda: self._journal.finish(entry, State.REFUSED, reason=reason))
             self._progress.refused(entry.source)
             return
         self._progress.failed(entry.source)
         if isinstance(error, (StackChangedError, StackIncompleteError)):
-            self._journal.lose(entry, reason)
+            self._record(lambda: self._journal.lose(entry, reason))
             self._reconsider(entry.source)
         else:
-            self._journal.finish(entry, State.FAILED, reason=reason)
+            self._record(lambda: self._journal.finish(entry, State.FAILED, reason=reason))

@@ -101,6 +101,20 @@ def test_time_lapse_of_two_channels_with_one_skipped(tmp_path: Path) -> None:
     assert any("Brightfield" in warning for warning in line["warnings"])
 
 
+@pytest.mark.parametrize("command", ["watch", "status"])
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [("", "must not be empty"), ("x" * 5000, "cannot be watched"), ("absent", "does not exist")],
+)
+def test_a_folder_that_cannot_be_one_is_said_in_one_line(
+    tmp_path: Path, command: str, folder: str, said: str
+) -> None:
+    done = run_command(tmp_path, command, folder)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_errors_say_what_which_file_and_what_to_do() -> None:
     error = StackRefusedError("is flat", Path("a.tif"), "record a stack")
     assert str(error) == "a.tif: is flat; record a stack"

@@ -44,6 +44,12 @@ def test_what_a_person_wants_to_know() -> None:
     assert rows["now"][-2] == "6"
 
 
+def test_a_stop_is_answered_at_once() -> None:
+    text = shown(a_status(), Snapshot(stopping=True))
+    assert "Ctrl-C again ends at once" in text
+    assert "Ctrl-C stops" not in text
+
+
 def test_nothing_yet() -> None:
     text = shown(a_status(), Snapshot())
     assert "nothing to do" in text

@@ -9,12 +9,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from live_restore.errors import FolderBusyError, LiveRestoreError
+from live_restore.errors import FolderBusyError, JournalError, LiveRestoreError
 from live_restore.journal import Entry, Journal, State, journal_path
+from live_restore.journal_file import lock_is_held
 from live_restore.stack import Fingerprint
 
 A, B, C = Path("a.tif"), Path("sub/b.tif"), Path("c.tif")
@@ -59,7 +61,7 @@ def test_from_arriving_to_done(journal: Journal) -> None:
     assert done.finished_at is not None
     assert done.finished_at >= done.seen_at
     assert journal.claim(30) is None
-    assert journal.waiting_sources() == []
+    assert not journal.waits()
 
 
 @pytest.mark.parametrize("state", [State.ARRIVING, State.INCOMPLETE, State.FAILED, State.REFUSED])
@@ -85,7 +87,8 @@ def test_claims_are_in_order_of_completion(journal: Journal) -> None:
     journal.note(A, OLD, State.ARRIVING)
     for source in (B, A, C):
         journal.note(source, OLD, State.WAITING)
-    assert set(journal.waiting_sources()) == {A, B, C}
+    assert journal.waits(frozenset({A, B}))
+    assert not journal.waits(frozenset({A, B, C}))
     order = []
     while entry := journal.claim(30):
         order.append(entry.source)
@@ -318,6 +321,34 @@ def test_what_was_in_hand_when_the_program_died_is_claimed_alone(journal: Journa
     assert journal.claim(30, frozenset({B}), alone=False) is not None
 
 
+@pytest.mark.parametrize("other", ["..", "run", "run/deep"])
+def test_a_folder_above_or_inside_a_watched_one_is_busy(tmp_path: Path, other: str) -> None:
+    root, state = tmp_path / "data", tmp_path / "state"
+    (root / "run" / "deep").mkdir(parents=True)
+    watched = (root / other).resolve()
+    with Holder(journal_path(watched, state), watched) as holder:
+        with Journal(journal_path(root, state), root, recipe="one") as journal:
+            with pytest.raises(FolderBusyError, match=str(watched)):
+                journal.claim_folder(root, state, recursive=True)
+            if other != "..":
+                journal.claim_folder(root, state, recursive=False)
+        holder.kill()
+        with Journal(journal_path(root, state), root, recipe="one") as journal:
+            journal.claim_folder(root, state, recursive=True)
+
+
+def test_neighbours_are_not_in_the_way(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data 2").mkdir()
+    with Holder(journal_path(tmp_path / "data 2", state), tmp_path / "data 2"):
+        path = journal_path(tmp_path / "data", state)
+        with Journal(path, tmp_path / "data", recipe="one") as journal:
+            journal.claim_folder(tmp_path / "data", state, recursive=True)
+            assert lock_is_held(path)
+        assert not lock_is_held(path)
+
+
 def lease(file: Path) -> float:
     with sqlite3.connect(file) as db:
         (until,) = db.execute("SELECT lease_until FROM entry").fetchone()
@@ -393,6 +424,95 @@ def test_a_full_disk_is_said_and_survived(journal: Journal) -> None:
     db.execute("PRAGMA max_page_count = 1000000")
     assert journal.claim(30) is not None
     journal.note(B, OLD, State.WAITING)
+
+
+def test_a_batch_is_recorded_whole_or_not_at_all(journal: Journal) -> None:
+    def half_way() -> None:
+        with journal.batch():
+            journal.note(A, OLD, State.WAITING)
+            journal.note(B, OLD, State.WAITING)
+            raise KeyError("half-way")
+
+    with pytest.raises(KeyError):
+        half_way()
+    assert journal.entries() == []
+    with journal.batch():
+        journal.note(B, OLD, State.WAITING)
+        journal.note(A, OLD, State.WAITING)
+    assert [e.source for e in journal.entries()] == [B, A]
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_journal_of_a_newer_version_is_refused_by_name(
+    file: Path, tmp_path: Path, read_only: bool
+) -> None:
+    Journal(file, tmp_path, recipe="one").close()
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("UPDATE fact SET value = '2' WHERE name = 'schema'")
+        db.commit()
+    for _ in range(2):  # the second time shows that the lock was let go
+        with pytest.raises(LiveRestoreError, match=r"newer live-restore \(schema 2.*knows 1"):
+            Journal(file, tmp_path, recipe="one", read_only=read_only)
+
+
+def test_a_state_of_a_newer_version_is_an_error_in_one_line(journal: Journal) -> None:
+    journal.note(A, OLD, State.WAITING)
+    journal._file._db.execute("UPDATE entry SET state = 'paused'")
+    for ask in (journal.entries, journal.counts, lambda: journal.entry(A)):
+        with pytest.raises(LiveRestoreError, match=r"state that this version does not \(paused\)"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy", "passes"),
+    [
+        (sqlite3.SQLITE_FULL, "free some space", True),
+        (sqlite3.SQLITE_READONLY, "permission", True),
+        (sqlite3.SQLITE_IOERR, "check that disk", True),
+        (sqlite3.SQLITE_BUSY, "has it open", True),
+        (sqlite3.SQLITE_CORRUPT, "move the file away", False),
+        (sqlite3.SQLITE_NOTADB, "move the file away", False),
+    ],
+)
+def test_each_refusal_says_its_own_remedy(
+    journal: Journal, code: int, remedy: str, passes: bool
+) -> None:
+    error = sqlite3.OperationalError("no")
+    error.sqlite_errorcode = code
+    for work in (journal._file.transaction, journal._file.reading):
+        with pytest.raises(LiveRestoreError, match=remedy) as caught, work():
+            raise error
+        assert isinstance(caught.value, JournalError) == passes
+        assert ("free some space" in str(caught.value)) == (code == sqlite3.SQLITE_FULL)
+
+
+def test_thousands_of_files_are_recorded_and_asked_for_cheaply(journal: Journal) -> None:
+    """By the plans of the queries, which do not depend on the machine."""
+    with journal._file.reading() as db:
+        for query in (
+            "SELECT COALESCE(MAX(turn), 0) + 1 FROM entry",
+            "SELECT source FROM entry WHERE recipe = 'one' AND state = 'waiting' LIMIT 1",
+        ):
+            plan = " ".join(row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {query}"))
+            assert "INDEX" in plan, plan
+
+
+def test_a_lost_result_is_told_and_made_again(journal: Journal, tmp_path: Path) -> None:
+    for source in (A, B, C):
+        (tmp_path / source).parent.mkdir(exist_ok=True)
+        (tmp_path / source).touch()
+        journal.finish(claimed(journal, source), State.DONE, result=str(tmp_path / f"{source}.r"))
+        (tmp_path / f"{source}.r").touch()
+    assert not any(e.lost_its_result(tmp_path) for e in journal.entries())
+    (tmp_path / f"{A}.r").unlink()
+    (tmp_path / f"{B}.r").unlink()
+    (tmp_path / B).unlink()  # nothing to restore it from
+    assert [e.source for e in journal.entries() if e.lost_its_result(tmp_path)] == [A]
+    assert journal.redo_missing(tmp_path) == 1
+    entry = journal.claim(30)
+    assert entry is not None
+    assert (entry.source, entry.attempts) == (A, 1)
+    assert journal.claim(30) is None
 
 
 def test_all_or_nothing(journal: Journal) -> None:

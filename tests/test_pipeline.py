@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 import tifffile
 
+from live_restore import patience as patience_module
 from live_restore import pipeline as pipeline_module
-from live_restore.errors import LiveRestoreError, OutputError, StackBusyError
+from live_restore.errors import JournalError, LiveRestoreError, OutputError, StackBusyError
 from live_restore.formats.table import make_formats
 from live_restore.inference.shelf import Shelf
 from live_restore.journal import Entry, Journal, State
@@ -59,7 +60,9 @@ class Bench:
         self.journal.note(source, fingerprint_of(path), State.WAITING, stacks=1)
         return path
 
-    def start(self, *, retry: bool = True) -> Pipeline:
+    def start(
+        self, *, retry: bool = True, stop_asked: Callable[[], bool] = lambda: False
+    ) -> Pipeline:
         self.pipeline = Pipeline(
             self.root,
             self.journal,
@@ -69,6 +72,7 @@ class Bench:
             self.progress,
             self.reconsidered.append,
             retry=retry,
+            stop_asked=stop_asked,
         )
         self.pipeline.start()
         return self.pipeline
@@ -432,11 +436,11 @@ def test_the_heartbeat_keeps_the_claim(bench: Bench) -> None:
     wait_for(lambda: bench.state("a.tif") is State.DONE, "the end", PATIENCE_S)
 
 
-@pytest.mark.parametrize("method", ["claim", "finish", "renew"])
-def test_a_journal_that_fails_ends_the_pipeline_loudly(bench: Bench, method: str) -> None:
+@pytest.mark.parametrize("method", ["claim", "finish"])
+def test_a_broken_journal_ends_the_pipeline_loudly(bench: Bench, method: str) -> None:
     bench.stack("a.tif", np.random.default_rng(1).integers(10, 200, (6, 3, 8, 8)), "TZYX")
     bench.stack("b.tif")
-    failure = LiveRestoreError("the journal cannot be written (full)")
+    failure = LiveRestoreError("the journal cannot be written (malformed)")
 
     def fail(*_: object, **__: object) -> None:
         raise failure
@@ -450,6 +454,86 @@ def test_a_journal_that_fails_ends_the_pipeline_loudly(bench: Bench, method: str
     bench.journal.recover(3)
     bench.run()
     assert {e.state for e in bench.journal.entries()} == {State.DONE}
+
+
+@pytest.mark.parametrize("method", ["claim", "finish", "renew", "give_back", "lose"])
+def test_a_journal_whose_disk_is_full_is_waited_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    monkeypatch.setattr(patience_module, "_FIRST_WAIT_S", 0.05)
+    bench.stack("a.tif")
+    if method == "give_back":
+        (bench.root / "restored").write_bytes(b"in the way")
+    if method == "lose":
+        (bench.root / "a.tif").unlink()
+    left, refused = [3], []
+    real = getattr(bench.journal, method)
+
+    def full(*arguments: Any, **options: Any) -> Any:
+        if left[0]:
+            left[0] -= 1
+            refused.append(method)
+            raise JournalError("the journal cannot be written (full)", None, "free some space")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(bench.journal, method, full)
+    bench.shelf = fake_shelf(lambda tile: (time.sleep(0.2), halve(tile))[1])
+    pipeline = bench.start()
+    expected = {"give_back": State.WAITING, "lose": State.FAILED}.get(method, State.DONE)
+    wait_for(lambda: not left[0] and bench.state("a.tif") is expected, "the end", PATIENCE_S)
+    assert pipeline.crash is None
+    assert len(refused) == 3
+    told = [w for w in bench.progress.snapshot().warnings if "(full); free some space" in w]
+    assert len(told) == 1
+
+
+def test_a_stop_does_not_wait_for_a_full_disk(bench: Bench) -> None:
+    bench.stack("a.tif")
+
+    def full(*_: Any, **__: Any) -> None:
+        raise JournalError("the journal cannot be written (full)")
+
+    bench.journal.finish = full  # type: ignore[method-assign]
+    pipeline = bench.start()
+    wait_for(lambda: bool(bench.progress.snapshot().warnings), "the refusal", PATIENCE_S)
+    began = time.monotonic()
+    bench.stop()
+    assert time.monotonic() - began < 2
+    assert pipeline.crash is None
+    del bench.journal.finish
+    bench.journal.recover(3)
+    bench.run()
+    assert bench.state("a.tif") is State.DONE
+    assert bench.progress.snapshot().files_restored == 1
+
+
+def test_a_stop_that_is_asked_is_seen_without_being_told(bench: Bench) -> None:
+    asked: list[bool] = []
+    gate = Gate()
+    bench.shelf = fake_shelf(gate)
+    bench.stack("a.tif", np.random.default_rng(1).integers(10, 200, (9, 3, 8, 8)), "TZYX")
+    bench.start(stop_asked=lambda: bool(asked))
+    assert gate.entered.wait(PATIENCE_S)
+    asked.append(True)
+    gate.open.set()
+    wait_for(lambda: bench.state("a.tif") is State.WAITING, "the giving back", PATIENCE_S)
+    time.sleep(0.2)
+    assert bench.state("a.tif") is State.WAITING
+
+
+@pytest.mark.parametrize(("age_s", "counts"), [(0, True), (3600, False), (-3600, False)])
+def test_the_shown_delay_is_of_files_that_arrived_in_this_run(
+    bench: Bench, age_s: float, counts: bool
+) -> None:
+    path = bench.stack("a.tif")
+    written_at = time.time() - age_s
+    os.utime(path, (written_at, written_at))
+    bench.progress.started_at = time.time() - 60
+    bench.wait_in_journal(path)
+    bench.run()
+    delay_s = bench.progress.snapshot().delay_s
+    assert (delay_s is not None) == counts
+    assert delay_s is None or 0 <= delay_s < 20
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names are always text there")

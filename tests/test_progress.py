@@ -15,8 +15,9 @@ def test_counts() -> None:
     assert progress.snapshot().mvoxel_per_s is None
     progress.restored(A, 3, 2_000_000, 4.0, 1.0)
     progress.restored(B, 1, 2_000_000, 4.0, 3.0)
+    progress.restored(B, 1, 0, 0.0, None)
     snapshot = progress.snapshot()
-    assert (snapshot.files_restored, snapshot.stacks_restored) == (2, 4)
+    assert (snapshot.files_restored, snapshot.stacks_restored) == (3, 5)
     assert snapshot.mvoxel_per_s == 0.5
     assert snapshot.delay_s == 2.0
 

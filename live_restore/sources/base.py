@@ -10,7 +10,13 @@ class Source(Protocol):
     """Names complete stacks to the journal; cheap, and never in the way of the microscope."""
 
     def poll(self) -> float:
-        """Look once, record what is new, and return when to look again (s from now)."""
+        """Look once, record what is new, and return when to look again (s from now).
+
+        Raises
+        ------
+        JournalError
+            What was found could not be recorded just now; nothing is lost, poll again.
+        """
         ...
 
     def hint(self, path: Path) -> None:
@@ -21,6 +27,10 @@ class Source(Protocol):
         """Sleep until a hint arrives, at most ``timeout_s``."""
         ...
 
-    def unsettled(self) -> int:
-        """Return how many files are not decided yet."""
+    def undecided(self) -> int:
+        """Return how many files only need a little more quiet to be decided about."""
+        ...
+
+    def reconsider(self, source: Path) -> None:
+        """Look at a file anew although it was settled; called from any thread, returns at once."""
         ...

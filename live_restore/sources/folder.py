@@ -7,18 +7,20 @@ more than say where to look first.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from live_restore.errors import (
+    JournalError,
     LiveRestoreError,
     StackBusyError,
     StackChangedError,
@@ -28,15 +30,19 @@ from live_restore.errors import (
 from live_restore.formats.base import Arriving, Complete, Format
 from live_restore.formats.table import format_for
 from live_restore.journal import Journal, State
-from live_restore.outputs.naming import TEMPORARY_SUFFIX, output_folder_name
 from live_restore.settings import Settings
-from live_restore.sources.settling import Verdict, decide
+from live_restore.sources.settling import Verdict, decide, quiet_needed_s
+from live_restore.sources.walk import Seen, Walk
 from live_restore.stack import Fingerprint
 
 log = structlog.get_logger()
 
 # While something arrives it is looked at this often; a look at an unchanged file is one stat().
 _ARRIVING_POLL_S = 0.1
+# What is found is recorded in batches: each transaction waits for the disk (about 1 ms on an SSD).
+# A batch is no larger, so that work begins while a large folder is still being looked through.
+_BATCH_FILES = 100
+_BATCH_S = 0.25
 
 
 @dataclass
@@ -45,6 +51,7 @@ class _Candidate:
 
     fingerprint: Fingerprint
     unchanged_since: float
+    longest_gap_s: float = 0.0
     evidence: Arriving | Complete | None = None
     told: str = ""
     changes: int = 0
@@ -53,12 +60,22 @@ class _Candidate:
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """A file as it was found at one moment (monotonic s)."""
+class _Settled:
+    """A file that is decided: how it was, since when, and how long its writer has paused (s)."""
 
-    path: Path
     fingerprint: Fingerprint
-    at: float
+    unchanged_since: float = -math.inf
+    longest_gap_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Note:
+    """What the journal is to record about a file; without a state it is to forget it."""
+
+    fingerprint: Fingerprint
+    state: State | None
+    reason: str = ""
+    stacks: int = 0
 
 
 class FolderSource:
@@ -76,6 +93,10 @@ class FolderSource:
         Sections ``watch``, ``files`` and ``output`` are used.
     on_bad
         Called with the file and FAILED or REFUSED when it turns out to be damaged or no stack.
+    warn
+        Called with what a person should know at once.
+    stopping
+        Whether to leave off where it is; asked after every file.
     clock
         The time (monotonic s).
     """
@@ -87,18 +108,21 @@ class FolderSource:
         journal: Journal,
         settings: Settings,
         on_bad: Callable[[Path, State], None] = lambda _, __: None,
+        warn: Callable[[str], None] = lambda _: None,
+        stopping: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._root = root
+        self._stopping = stopping
         self._on_bad = on_bad
         self._clock = clock
         self._formats = formats
         self._journal = journal
         self._settings = settings
-        self._output_folder = output_folder_name(settings.output.template)
         self._candidates: dict[Path, _Candidate] = {}
-        self._settled: dict[Path, Fingerprint] = {}
-        self._stalled: dict[Path, Fingerprint] = {}
+        self._settled: dict[Path, _Settled] = {}
+        self._notes: dict[Path, _Note] = {}
+        self._recorded_at = -math.inf
         for entry in journal.entries():
             if entry.state is State.INCOMPLETE:
                 # Looked into again, since settings may say otherwise now; its long quiet counts.
@@ -106,12 +130,13 @@ class FolderSource:
             elif entry.state is State.ARRIVING:
                 self._candidates[entry.source] = _Candidate(entry.fingerprint, clock())
             else:
-                self._settled[entry.source] = entry.fingerprint
+                self._settled[entry.source] = _Settled(entry.fingerprint)
+        self._anew: set[Path] = set()
         self._hints: set[Path] = set()
         self._hint_lock = threading.Lock()
         self._wake = threading.Event()
         self._next_scan = -math.inf
-        self._unreadable: set[Path] = set()
+        self._walk = Walk(root, formats, settings, warn, stopping, clock)
 
     def hint(self, path: Path) -> None:
         """Something may have happened to ``path``."""
@@ -122,10 +147,6 @@ class FolderSource:
     def wait(self, timeout_s: float) -> None:
         """Sleep until a hint arrives."""
         self._wake.wait(timeout_s)
-
-    def unsettled(self) -> int:
-        """Return how many files are still arriving."""
-        return len(self._candidates)
 
     def undecided(self) -> int:
         """Return how many files have only been quiet for too short a time to decide about.
@@ -145,8 +166,15 @@ class FolderSource:
         return candidate.evidence is None
 
     def poll(self) -> float:
-        """Look once and return when to look again (s from now)."""
+        """Look once and return when to look again (s from now).
+
+        Raises
+        ------
+        JournalError
+            What was found could not be recorded just now; the next call tries again.
+        """
         self._wake.clear()
+        self._record()  # what the last call could not, before more is gathered
         began = self._clock()
         if began >= self._next_scan:
             self._scan()
@@ -155,63 +183,41 @@ class FolderSource:
             self._next_scan = began + max(self._settings.watch.scan_interval_s, 20 * took)
         with self._hint_lock:
             hints, self._hints = self._hints, set()
+            anew, self._anew = self._anew, set()
+        for source in anew:
+            self._look(self._root / source, anew=True)
         for path in [*hints, *(self._root / p for p in list(self._candidates))]:
+            if self._stopping():
+                break
             self._look(path)
+        self._record()
         until_scan = max(0.0, self._next_scan - self._clock())
         return min(until_scan, _ARRIVING_POLL_S) if self._candidates else until_scan
 
     # Finding ----------------------------------------------------------------------------------
 
     def _scan(self) -> None:
-        found = sorted(self._files(self._root), key=lambda f: (f.fingerprint.mtime_ns, f.path))
+        self._walk.begin()
+        found = sorted(self._walk.files(self._root), key=lambda f: (f.fingerprint.mtime_ns, f.path))
         for seen in found:
+            if self._stopping():
+                return
             self._observe(seen)
+        if self._stopping():  # what was not seen may well be there
+            return
         present = {seen.path.relative_to(self._root) for seen in found}
         for source in [s for s in self._candidates if s not in present]:
             self._gone(source)
+        # Memory must not grow with all that ever was here. What comes back (a share that was
+        # away) is known to the journal, which is asked before a file counts as new.
+        self._settled = {s: known for s, known in self._settled.items() if s in present}
+        self._walk.forget_vanished()
 
-    def _files(self, folder: Path) -> Iterator[_Seen]:
-        try:
-            with os.scandir(folder) as listing:
-                entries = list(listing)
-        except OSError as error:
-            self._say_unreadable(folder, error)
-            return
-        self._unreadable.discard(folder)
-        for entry in entries:
-            path = folder / entry.name
-            try:
-                if entry.is_dir(follow_symlinks=False):
-                    if self._settings.watch.recursive and self._is_input_folder(path):
-                        yield from self._files(path)
-                elif entry.is_file(follow_symlinks=False) and self._is_input_name(path):
-                    yield self._seen(path, entry.stat(follow_symlinks=False))
-            except FileNotFoundError:
-                continue  # vanished since the folder was listed: not there any more
-            except OSError as error:  # a folder that may be listed but not entered
-                self._say_unreadable(path, error)
+    def _look(self, path: Path, *, anew: bool = False) -> None:
+        """Look at one path that an event or an open question named.
 
-    def _seen(self, path: Path, status: os.stat_result) -> _Seen:
-        return _Seen(path, Fingerprint(status.st_size, status.st_mtime_ns), self._clock())
-
-    def _say_unreadable(self, path: Path, error: OSError) -> None:
-        if path not in self._unreadable:
-            self._unreadable.add(path)
-            log.warning("cannot be looked into; it is tried at every scan",
-                        folder=str(path), reason=error.strerror or str(error))  # fmt: skip
-
-    def _is_input_folder(self, folder: Path) -> bool:
-        return not folder.name.startswith(".") and folder.name != self._output_folder
-
-    def _is_input_name(self, path: Path) -> bool:
-        return (
-            not path.name.startswith(".")
-            and not path.name.endswith(TEMPORARY_SUFFIX)
-            and format_for(path, self._formats) is not None
-        )
-
-    def _look(self, path: Path) -> None:
-        """Look at one path that an event or an open question named."""
+        ``anew``: whatever the journal says about it.
+        """
         try:
             source = path.relative_to(self._root)
         except ValueError:
@@ -223,25 +229,30 @@ class FolderSource:
                 self._gone(source)
             return
         folders = [self._root.joinpath(*source.parts[:i]) for i in range(1, len(source.parts))]
-        if not all(self._is_input_folder(f) and not f.is_symlink() for f in folders):
+        if not all(self._walk.is_input_folder(f) and not f.is_symlink() for f in folders):
             return
         if stat.S_ISDIR(status.st_mode):
-            if self._settings.watch.recursive and self._is_input_folder(path):
-                for seen in self._files(path):
+            if self._settings.watch.recursive and self._walk.is_input_folder(path):
+                for seen in self._walk.files(path):
                     self._observe(seen)
-        elif stat.S_ISREG(status.st_mode) and self._is_input_name(path):
-            self._observe(self._seen(path, status))
+        elif stat.S_ISREG(status.st_mode) and self._walk.is_input_name(path):
+            self._observe(self._walk.seen(path, status), anew=anew)
 
     # Deciding ---------------------------------------------------------------------------------
 
-    def _observe(self, seen: _Seen) -> None:
+    def _observe(self, seen: Seen, *, anew: bool = False) -> None:
         source, fingerprint = seen.path.relative_to(self._root), seen.fingerprint
-        if self._settled.get(source) == fingerprint or self._stalled.get(source) == fingerprint:
-            return
         candidate = self._candidates.get(source)
         if candidate is None:
-            candidate = self._candidates[source] = _Candidate(fingerprint, seen.at)
+            known = self._settled.get(source) or (None if anew else self._recall(source))
+            if known is not None and known.fingerprint == fingerprint and not anew:
+                self._settled[source] = known
+                return
+            self._settled.pop(source, None)
+            gap_s = 0.0 if known is None else self._gap_s(known, seen)
+            candidate = self._candidates[source] = _Candidate(fingerprint, seen.at, gap_s)
         elif candidate.fingerprint != fingerprint:
+            candidate.longest_gap_s = self._gap_s(candidate, seen)
             candidate.fingerprint, candidate.unchanged_since = fingerprint, seen.at
             candidate.evidence, candidate.busy_since = None, None
             candidate.changes += 1
@@ -252,15 +263,20 @@ class FolderSource:
         if candidate.evidence is None and not self._inspect(source, candidate, quiet_s):
             return
         assert candidate.evidence is not None
-        decision = decide(candidate.evidence, quiet_s, self._settings.watch, self._settings.files)
+        decision = decide(
+            candidate.evidence,
+            quiet_s,
+            self._settings.watch,
+            self._settings.files,
+            candidate.longest_gap_s,
+        )
         if decision.verdict is Verdict.READY:
             assert isinstance(candidate.evidence, Complete)
             stacks = candidate.evidence.dataset.stack_count
             self._settle(source, candidate, State.WAITING, "", stacks)
         elif decision.verdict is Verdict.INCOMPLETE:
-            self._journal.note(source, fingerprint, State.INCOMPLETE, decision.reason)
-            self._stalled[source] = fingerprint
-            del self._candidates[source]
+            self._close(source, candidate)
+            self._note(source, _Note(fingerprint, State.INCOMPLETE, decision.reason))
             log.warning("incomplete", stack_key=str(source), reason=decision.reason)
         else:
             self._tell(source, candidate, decision.reason)
@@ -284,7 +300,7 @@ class FolderSource:
             return False
         except StackRefusedError as error:
             # A file that grows plane by plane looks like a single plane at first.
-            if quiet_s < self._settings.watch.quiet_s:
+            if quiet_s < quiet_needed_s(candidate.longest_gap_s, self._settings.watch):
                 self._tell(source, candidate, f"so far: {error.what}")
             else:
                 self._settle(source, candidate, State.REFUSED, error.reason)
@@ -293,9 +309,8 @@ class FolderSource:
             self._settle(source, candidate, State.FAILED, error.reason)
             return False
         if evidence is None:  # this program's own result
-            self._settled[source] = candidate.fingerprint
-            self._journal.forget(source)
-            del self._candidates[source]
+            self._close(source, candidate)
+            self._note(source, _Note(candidate.fingerprint, None))
             return False
         if isinstance(evidence, Complete) and evidence.dataset.fingerprint != candidate.fingerprint:
             return False  # changed while it was looked into; the next look begins anew
@@ -305,29 +320,79 @@ class FolderSource:
     def _settle(
         self, source: Path, candidate: _Candidate, state: State, reason: str, stacks: int = 0
     ) -> None:
-        self._journal.note(source, candidate.fingerprint, state, reason, stacks)
-        self._settled[source] = candidate.fingerprint
-        del self._candidates[source]
+        self._close(source, candidate)
+        self._note(source, _Note(candidate.fingerprint, state, reason, stacks))
         if state in (State.REFUSED, State.FAILED):
             self._on_bad(source, state)
             log.warning(state.value, stack_key=str(source), reason=reason)
         else:
             log.info("complete", stack_key=str(source), stacks=stacks)
 
+    def _close(self, source: Path, candidate: _Candidate) -> None:
+        """Decided: keep of it only what tells whether it goes on growing."""
+        self._settled[source] = _Settled(
+            candidate.fingerprint, candidate.unchanged_since, candidate.longest_gap_s
+        )
+        del self._candidates[source]
+
+    def _gap_s(self, known: _Candidate | _Settled, seen: Seen) -> float:
+        """Return the longest pause (s) of the writer of a file that has changed."""
+        if seen.fingerprint == known.fingerprint:
+            return known.longest_gap_s
+        gap_s = seen.at - known.unchanged_since
+        if seen.fingerprint.size <= known.fingerprint.size or gap_s > self._settings.watch.stall_s:
+            return 0.0  # another file under the name, not one that grows
+        return max(known.longest_gap_s, gap_s)
+
+    # Telling the journal ----------------------------------------------------------------------
+
+    def _recall(self, source: Path) -> _Settled | None:
+        """Return what is known of a file that has not been here since it was last scanned for."""
+        note = self._notes.get(source)
+        if note is not None:
+            return None if note.state in (None, State.ARRIVING) else _Settled(note.fingerprint)
+        entry = self._journal.entry(source)
+        if entry is None or entry.state is State.ARRIVING:
+            return None
+        return _Settled(entry.fingerprint)
+
+    def _note(self, source: Path, note: _Note) -> None:
+        self._notes.pop(source, None)  # the order is that of completion
+        self._notes[source] = note
+        due = self._clock() - self._recorded_at > _BATCH_S
+        if due or len(self._notes) % _BATCH_FILES == 0:
+            with contextlib.suppress(JournalError):  # raised where the poll ends
+                self._record()
+
+    def _record(self) -> None:
+        """Record what has been found out; what the disk refuses is kept for the next time."""
+        self._recorded_at = self._clock()
+        if self._notes:
+            with self._journal.batch():
+                for source, note in self._notes.items():
+                    if note.state is None:
+                        self._journal.forget(source)
+                    else:
+                        self._journal.note(
+                            source, note.fingerprint, note.state, note.reason, note.stacks
+                        )
+            self._notes = {}
+
     def _tell(self, source: Path, candidate: _Candidate, reason: str) -> None:
         """Keep the journal's reason for an arriving file up to date, without a write per look."""
         if candidate.told != reason:
             candidate.told = reason
-            self._journal.note(source, candidate.fingerprint, State.ARRIVING, reason)
+            self._note(source, _Note(candidate.fingerprint, State.ARRIVING, reason))
 
     def reconsider(self, source: Path) -> None:
         """Look at a file anew although it was settled: it had changed when it was to be read."""
-        self._settled.pop(source, None)
-        self.hint(self._root / source)
+        with self._hint_lock:
+            self._anew.add(source)
+        self._wake.set()
 
     def _gone(self, source: Path) -> None:
-        self._candidates.pop(source, None)
-        self._journal.forget(source)
+        candidate = self._candidates.pop(source)
+        self._note(source, _Note(candidate.fingerprint, None))
         log.info("vanished before it was complete", stack_key=str(source))
 
 

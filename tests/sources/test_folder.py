@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from live_restore.errors import LiveRestoreError, StackBusyError
+from live_restore.errors import JournalError, LiveRestoreError, StackBusyError
 from live_restore.formats.base import Arriving, Complete
 from live_restore.formats.tiff import TiffFormat
 from live_restore.journal import State
@@ -46,7 +47,7 @@ def test_complete_stacks_are_named_in_order_of_their_last_write(scene: Scene) ->
         "b.tif", "a.tif", "sub/deep/c.tif",
     ]  # fmt: skip
     assert set(scene.states().values()) == {W}
-    assert scene.source.unsettled() == 0
+    assert scene.unsettled() == 0
 
 
 def test_sub_folders_can_be_left_out(scene: Scene) -> None:
@@ -95,7 +96,7 @@ def test_own_results_are_never_inputs(scene: Scene) -> None:
     tifffile.imwrite(scene.root / "copied.tif", image, photometric="minisblack", software=software)
     scene.settle()
     assert scene.states() == {}
-    assert scene.source.unsettled() == 0
+    assert scene.unsettled() == 0
 
 
 def test_bad_files_are_named_and_told(scene: Scene) -> None:
@@ -216,7 +217,7 @@ def test_stopped_early_it_becomes_incomplete_and_is_taken_up_again(scene: Scene)
     assert scene.source.undecided() == 0
     scene.poll(60)
     assert scene.states() == {"a.tif": INCOMPLETE}
-    assert scene.source.unsettled() == 0
+    assert scene.unsettled() == 0
     assert "unchanged for 60 s" in scene.entry("a.tif").reason
     scene.restart()
     scene.poll()
@@ -259,7 +260,7 @@ def test_a_file_that_vanishes_is_forgotten(scene: Scene) -> None:
     path.unlink()
     scene.poll(1)
     assert scene.states() == {}
-    assert scene.source.unsettled() == 0
+    assert scene.unsettled() == 0
 
 
 def test_what_vanished_while_nobody_watched_is_forgotten(scene: Scene) -> None:
@@ -303,7 +304,7 @@ def test_without_any_event_the_scan_finds_it(scene: Scene) -> None:
     scene.poll()
     stack(scene.root / "a.tif")
     scene.poll(1.9)
-    assert scene.source.unsettled() == 0
+    assert scene.unsettled() == 0
     scene.poll(0.2)
     scene.poll(0.3)
     assert scene.states() == {"a.tif": W}
@@ -446,6 +447,197 @@ def test_names_of_every_kind(scene: Scene) -> None:
         stack(scene.root / "a.tif").rename(scene.root / os.fsdecode(name))
     scene.settle()
     assert {os.fsencode(e.source) for e in scene.journal.entries()} == set(names)
+
+
+# Files that grow plane by plane ---------------------------------------------------------------
+
+
+def append_plane(path: Path) -> None:
+    tifffile.imwrite(path, np.ones((8, 8), np.uint16), append=True, metadata=None)
+
+
+def test_a_file_that_grows_with_long_pauses_is_named_early_once_at_most(scene: Scene) -> None:
+    path = scene.root / "a.tif"
+    named = set()
+    for _ in range(8):
+        append_plane(path)
+        for _ in range(32):
+            scene.poll(0.1)
+            if scene.states().get("a.tif") is W:
+                named.add(scene.entry("a.tif").fingerprint)
+    scene.poll(0.5, times=24)
+    assert scene.states() == {"a.tif": W}
+    named.add(scene.entry("a.tif").fingerprint)
+    assert len(named) <= 2, "restored once per plane"
+
+
+def test_what_it_was_restored_too_early_for_is_remembered_when_it_is_reconsidered(
+    scene: Scene,
+) -> None:
+    path = scene.root / "a.tif"
+    for _ in range(3):
+        append_plane(path)
+    scene.settle()
+    append_plane(path)
+    entry = scene.journal.claim(30)
+    assert entry is not None
+    scene.journal.lose(entry, "changed")
+    scene.source.reconsider(Path("a.tif"))
+    scene.poll()
+    scene.poll(3)
+    assert scene.states() != {"a.tif": W}
+    scene.poll(20)
+    assert scene.states() == {"a.tif": W}
+
+
+def test_a_file_written_anew_is_not_taken_for_one_that_grows(scene: Scene) -> None:
+    path = stack(scene.root / "a.tif", 5, declared=False)
+    scene.settle()
+    scene.now += 30
+    stack(path, 4, declared=False)
+    scene.settle()
+    scene.now += 300
+    stack(path, 9, declared=False)
+    scene.poll(0.1)
+    scene.now += 61  # more than stall_s: nobody waits that long between two planes
+    stack(path, 10, declared=False)
+    scene.settle()
+    assert scene.states() == {"a.tif": W}
+
+
+# Large, deep and long-lived folders -----------------------------------------------------------
+
+
+def test_a_chain_of_nested_folders_does_not_end_the_walk(scene: Scene) -> None:
+    stack(scene.root / "good.tif")
+    chain = [scene.root]
+    try:
+        for _ in range(1200):
+            chain.append(chain[-1] / "d")
+            chain[-1].mkdir()
+        scene.settle()
+        assert scene.states() == {"good.tif": W}
+    finally:  # too deep for those who clean up
+        for folder in reversed(chain[1:]):
+            folder.rmdir()
+
+
+def test_a_stop_is_seen_in_the_middle_of_a_scan(scene: Scene) -> None:
+    for number in range(20):
+        stack(scene.root / f"{number}.tif")
+    scene.poll()
+    looked: list[Path] = []
+
+    def inspect(path: Path) -> None:
+        looked.append(path)
+        scene.stopping = len(looked) == 3
+
+    scene.format = Looking(inspect)
+    scene.restart()
+    scene.poll()
+    scene.poll(3)
+    assert len(looked) == 3
+    scene.stopping = False
+    scene.settle()
+    assert len(scene.states()) == 20
+
+
+class Looking(TiffFormat):
+    """Tells which files are looked into."""
+
+    def __init__(self, tell: Callable[[Path], None]) -> None:
+        super().__init__()
+        self.tell = tell
+
+    def inspect(self, path: Path) -> Arriving | Complete | None:
+        self.tell(path)
+        return super().inspect(path)
+
+
+def test_many_files_cost_few_transactions(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(250):
+        stack(scene.root / f"{number}.tif")
+    scene.poll()
+    batches: list[int] = []
+    batch = scene.journal.batch
+    monkeypatch.setattr(scene.journal, "batch", lambda: (batches.append(1), batch())[1])
+    scene.settle()
+    assert len(scene.states()) == 250
+    assert len(batches) <= 5
+
+
+def test_a_share_that_goes_and_comes_back_is_forgotten_meanwhile_but_not_restored_twice(
+    scene: Scene,
+) -> None:
+    stack(scene.root / "good.tif")
+    (scene.root / "bad.tif").write_text("this is no image at all")
+    whole = stack(scene.root / "short.tif").read_bytes()
+    (scene.root / "short.tif").write_bytes(whole[:-100])
+    scene.settle()
+    scene.poll(61)
+    entry = scene.journal.claim(30)
+    assert entry is not None
+    scene.journal.finish(entry, State.DONE, result="x")
+    expected = {"good.tif": State.DONE, "bad.tif": F, "short.tif": INCOMPLETE}
+    assert scene.states() == expected
+    scene.root.rename(scene.root.with_name("away"))
+    scene.poll(3)
+    assert not scene.source._settled
+    assert len(scene.source._walk.unreadable) == 1
+    scene.root.with_name("away").rename(scene.root)
+    scene.settle()
+    assert scene.states() == expected
+    assert not scene.source._walk.unreadable
+    assert len(scene.bad) == 1
+
+
+def test_a_full_disk_under_the_journal_loses_nothing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(150):
+        stack(scene.root / f"{number}.tif")
+    scene.poll()
+
+    @contextmanager
+    def full() -> Iterator[None]:
+        raise JournalError("full")
+        yield
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scene.journal, "batch", full)
+        scene.now += 3
+        for _ in range(3):
+            with pytest.raises(JournalError):
+                scene.source.poll()
+    assert scene.states() == {}
+    (scene.root / "bad.tif").write_text("this is no image at all")
+    scene.settle()
+    assert len(scene.states()) == 151
+    assert len(scene.bad) == 1
+
+
+# Raw files where results go -------------------------------------------------------------------
+
+
+def test_raw_files_where_results_go_are_pointed_out_once(scene: Scene) -> None:
+    image = np.ones((3, 8, 8), np.uint16)
+    ours = "live-restore 1.0 (result 0123456789abcdef)"
+    for folder in ("restored", "sub/restored"):
+        (scene.root / folder).mkdir(parents=True)
+        tifffile.imwrite(
+            scene.root / folder / "a.ome.tif", image, photometric="minisblack", software=ours
+        )
+    scene.settle()
+    assert scene.warnings == []
+    scene.restart()
+    stack(scene.root / "other" / "restored" / "raw.tif")
+    scene.settle()
+    scene.settle()
+    (warning,) = scene.warnings
+    assert warning.startswith("other/restored is where results go")
+    assert "raw.tif" in warning
+    assert "output.template" in warning
+    assert scene.states() == {}
 
 
 # File events ----------------------------------------------------------------------------------

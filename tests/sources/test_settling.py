@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from live_restore.formats.base import Arriving, Complete
 from live_restore.settings import FilesSettings, WatchSettings
-from live_restore.sources.settling import Verdict, decide
+from live_restore.sources.settling import Verdict, decide, quiet_needed_s
 from tests.support.fakes import a_dataset
 
 WATCH = WatchSettings(settle_s=0.25, quiet_s=2, stall_s=600)
@@ -47,14 +47,28 @@ def test_verdicts(
     assert decide(evidence, quiet_s, WATCH, files).verdict is verdict
 
 
-@given(st.sampled_from([DECLARED, UNDECLARED, BLANK, ZERO_TAIL, ARRIVING]), st.floats(0, 1e4))
-def test_a_later_look_is_named_and_decides(evidence: Arriving | Complete, quiet_s: float) -> None:
-    decision = decide(evidence, quiet_s, WATCH, FILES)
+@given(
+    st.sampled_from([DECLARED, UNDECLARED, BLANK, ZERO_TAIL, ARRIVING]),
+    st.floats(0, 1e4),
+    st.floats(0, 1e4),
+)
+def test_a_later_look_has_a_reason_and_an_end(
+    evidence: Arriving | Complete, quiet_s: float, gap_s: float
+) -> None:
+    decision = decide(evidence, quiet_s, WATCH, FILES, gap_s)
     if decision.verdict is LATER:
         assert decision.reason
-        assert decision.again_in_s > 0
-        again = decide(evidence, quiet_s + decision.again_in_s + 1e-6, WATCH, FILES)
-        assert again.verdict is not LATER
+    assert decide(evidence, WATCH.stall_s, WATCH, FILES, gap_s).verdict is not LATER
+
+
+@pytest.mark.parametrize(
+    ("gap_s", "quiet_s"), [(0, 2), (0.5, 2), (3.2, 9.6), (250, 600), (float("inf"), 600)]
+)
+def test_the_pauses_of_a_writer_tell_how_long_to_wait(gap_s: float, quiet_s: float) -> None:
+    assert quiet_needed_s(gap_s, WATCH) == pytest.approx(quiet_s)
+    assert decide(UNDECLARED, quiet_s - 0.01, WATCH, FILES, gap_s).verdict is LATER
+    assert decide(UNDECLARED, quiet_s + 0.01, WATCH, FILES, gap_s).verdict is READY
+    assert decide(DECLARED, 0.25, WATCH, FILES, gap_s).verdict is READY
 
 
 def test_reasons_say_what_and_what_to_do() -> None:

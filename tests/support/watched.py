@@ -33,6 +33,8 @@ class Scene:
     settings: dict[str, Any] = field(default_factory=dict)
     now: float = 1000.0
     bad: list[tuple[Path, State]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    stopping: bool = False
     format: TiffFormat = field(default_factory=TiffFormat)
 
     def __post_init__(self) -> None:
@@ -46,6 +48,8 @@ class Scene:
             self.journal,
             load_settings(None, {"watch": {"stall_s": 60}, **self.settings}),
             lambda source, state: self.bad.append((source, state)),
+            self.warnings.append,
+            lambda: self.stopping,
             lambda: self.now,
         )
 
@@ -59,6 +63,10 @@ class Scene:
         for _ in range(times):
             self.now += seconds
             self.source.poll()
+
+    def unsettled(self) -> int:
+        """Return how many files are not decided yet."""
+        return len(self.source._candidates)
 
     def settle(self) -> None:
         """Look, wait long enough for any finished file, and look again."""
