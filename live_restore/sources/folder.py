@@ -404,7 +404,7 @@ def watch_events(root: Path, recursive: bool, hint: Callable[[Path], None]) -> C
     Raises
     ------
     LiveRestoreError
-        The system refuses to watch (too many watches); scans alone go on working.
+        The system refuses to watch (too many watches, too deep a tree); scans alone go on working.
     """
     from watchdog.events import FileSystemEvent, FileSystemEventHandler
     from watchdog.observers import Observer
@@ -421,10 +421,10 @@ def watch_events(root: Path, recursive: bool, hint: Callable[[Path], None]) -> C
     try:
         observer.schedule(_Waker(), str(root), recursive=recursive)
         observer.start()
-    except OSError as error:
+    except (OSError, RecursionError) as error:  # it walks the tree recursively on Python 3.11
         observer.stop()  # it may have started a thread before it gave up
         raise LiveRestoreError(
-            f"file events are not available ({error.strerror or error})",
+            f"file events are not available ({getattr(error, 'strerror', None) or error})",
             root,
             "nothing to do: the folder is scanned instead",
         ) from None
