@@ -29,6 +29,7 @@ checkpoint_every = 2
 validation_patches = 1
 [simulation]
 shape_zyx = [8, 24, 24]
+structures_per_stack = [1, 1]
 """
 
 
