@@ -73,7 +73,7 @@ def evaluate(model: onnx.ModelProto, image: NDArray[np.float32]) -> NDArray[np.f
     Raises
     ------
     ModelError
-        The graph has an operation that our models do not use.
+        The graph has an operation that our models do not use, or one that fails.
     """
     values: dict[str, Tensor] = {t.name: _constant(t) for t in model.graph.initializer}
     values[INPUT] = torch.from_numpy(np.ascontiguousarray(image, np.float32))
@@ -85,7 +85,10 @@ def evaluate(model: onnx.ModelProto, image: NDArray[np.float32]) -> NDArray[np.f
             if node.op_type == "Cast":
                 result = inputs[0].to(TORCH_TYPES[attributes["to"]])
             elif node.op_type in _OPERATIONS:
-                wide = _OPERATIONS[node.op_type](*map(_widen, inputs), **attributes)
+                try:
+                    wide = _OPERATIONS[node.op_type](*map(_widen, inputs), **attributes)
+                except (RuntimeError, TypeError, ValueError, IndexError) as error:
+                    raise ModelError(f"its node {node.name} cannot be computed: {error}") from error
                 result = wide.to(inputs[0].dtype) if wide.is_floating_point() else wide
             else:
                 raise ModelError(f"has an operation {node.op_type} that our models do not use")

@@ -46,7 +46,7 @@ def networks(draw: st.DrawFn) -> tuple[RCANConfig, tuple[int, ...]]:
     return config, (n, config.in_channels, z, y, x)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(drawn=networks(), seed=st.integers(0, 2**16))
 def test_torch_and_onnx_agree(drawn: tuple[RCANConfig, tuple[int, ...]], seed: int) -> None:
     config, shape = drawn

@@ -23,11 +23,13 @@ steps = 2
 batch = 1
 patch_zyx = [4, 16, 16]
 scenes_kept = 1
+scene_refresh_steps = 1000
 percentiles = [1.0, 99.5]
 checkpoint_every = 2
 validation_patches = 1
 [simulation]
 shape_zyx = [8, 24, 24]
+structures_per_stack = [1, 1]
 """
 
 

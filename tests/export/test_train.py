@@ -29,7 +29,7 @@ reduction = 2
 steps = {steps}
 batch = 1
 patch_zyx = [4, 16, 16]
-scenes_kept = 2
+scenes_kept = 1
 scene_refresh_steps = 1000
 checkpoint_every = {every}
 validation_patches = 1
@@ -37,6 +37,7 @@ warmup_steps = 2
 learning_rate = 0.01
 [simulation]
 shape_zyx = [6, 24, 24]
+structures_per_stack = [1, 1]
 """
 
 
