@@ -140,6 +140,26 @@ def test_results_folder_that_cannot_be_made(tmp_path: Path) -> None:
     assert status(state, folder)["counts"]["done"] == 1
 
 
+def test_a_file_that_cannot_be_read_is_not_called_good(tmp_path: Path) -> None:
+    state, folder = tmp_path / "state", tmp_path / "data"
+    folder.mkdir()
+    good_stack(folder / "good.tif")
+    good_stack(folder / "held.tif")
+    if os.name != "posix" or shutil.which("setpriv") is None or os.geteuid() != 0:
+        pytest.skip("needs root and setpriv to take its own rights away")
+    (folder / "held.tif").chmod(0)
+    rights = "-dac_override,-dac_read_search"
+    done = run_command(
+        state, "watch", folder, "--once",
+        before=["setpriv", "--bounding-set", rights, "--inh-caps", "-all"],
+    )  # fmt: skip
+    (folder / "held.tif").chmod(0o644)
+    assert done.returncode == 1, done.stderr
+    assert status(state, folder)["counts"]["done"] == 1
+    assert run_command(state, "watch", folder, "--once").returncode == 0
+    assert status(state, folder)["counts"]["done"] == 2
+
+
 def one_line(stderr: str) -> bool:
     return stderr.count("\n") == 1 and "Traceback" not in stderr
 

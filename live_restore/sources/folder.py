@@ -293,7 +293,11 @@ class FolderSource:
             return False
         except StackBusyError as error:
             now = self._clock()
-            candidate.busy_since = now if candidate.busy_since is None else candidate.busy_since
+            if candidate.busy_since is None:
+                candidate.busy_since = now
+                # Counts as failed until it can be read after all: --once must not call it good.
+                self._on_bad(source, State.FAILED)
+                log.warning("cannot be read just now", stack_key=str(source), reason=error.reason)
             # Whoever holds it must not be bothered ten times a second.
             candidate.not_before = now + self._settings.watch.scan_interval_s
             self._tell(source, candidate, error.reason)

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +28,12 @@ def environment(state: Path) -> dict[str, str]:
     }
 
 
-def run_command(state: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run ``live-restore`` to its end."""
+def run_command(
+    state: Path, *arguments: str | Path, before: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Run ``live-restore`` to its end; ``before`` is a command that starts it."""
     return subprocess.run(
-        [sys.executable, "-m", "live_restore.cli", *map(str, arguments)],
+        [*before, sys.executable, "-m", "live_restore.cli", *map(str, arguments)],
         env=environment(state),
         capture_output=True,
         text=True,
