@@ -28,6 +28,8 @@ CARD_CONFIG = "live_restore"
 
 _MAX_DESCRIPTION_BYTES = 1 << 20
 _MAX_WEIGHTS_BYTES = 1 << 30
+_MAX_NODES = 100_000
+_BAD_ZIP = (OSError, zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError)
 _AXES = ("batch", "channel", "z", "y", "x")
 _SHORT_AXES = {"b": "batch", "c": "channel", "z": "z", "y": "y", "x": "x"}
 
@@ -38,8 +40,11 @@ def is_package(path: Path) -> bool:
         return any((path / name).is_file() for name in DESCRIPTIONS)
     if not path.is_file() or not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name in archive.namelist() for name in DESCRIPTIONS)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name in archive.namelist() for name in DESCRIPTIONS)
+    except _BAD_ZIP:
+        return True  # looks like one; what is wrong with it is read_package's to say
 
 
 def read_package(path: Path) -> tuple[bytes, ModelCard]:
@@ -103,7 +108,7 @@ class _Archive:
         try:
             with zipfile.ZipFile(self.path) as archive:
                 return archive.namelist()
-        except (OSError, zipfile.BadZipFile) as error:
+        except _BAD_ZIP as error:
             raise ModelError("is not a zip, or damaged", self.path, "download it again") from error
 
 
@@ -142,9 +147,27 @@ def _description(files: _Archive | _Folder, path: Path) -> Mapping[str, Any]:
         description = yaml.safe_load(files.read(name, _MAX_DESCRIPTION_BYTES))
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ModelError(f"its {name} is not YAML", path) from error
+    if _nodes(description, _MAX_NODES) > _MAX_NODES:
+        raise ModelError(f"its {name} unfolds to more than any description has", path)
     if not isinstance(description, dict) or description.get("type") != "model":
         raise ModelError("does not describe a model", path)
     return description
+
+
+def _nodes(value: Any, limit: int) -> int:
+    """Count what ``value`` holds, aliases as often as they are used, up to just above ``limit``.
+
+    A kilobyte of nested aliases unfolds to terabytes as soon as somebody turns it into text.
+    """
+    count, waiting = 0, [value]
+    while waiting and count <= limit:
+        each = waiting.pop()
+        count += 1
+        if isinstance(each, dict):
+            waiting += each.values()
+        elif isinstance(each, (list, tuple, set)):
+            waiting += each
+    return count
 
 
 def _weights(description: Mapping[str, Any]) -> tuple[str, str]:
