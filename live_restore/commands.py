@@ -119,11 +119,11 @@ def restore(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     """Run ``live-restore restore``."""
     from live_restore.inference.shelf import Shelf
     from live_restore.one_shot import OneShot, absolute, ending_on_signals
+    from live_restore.outputs.naming import template_in
 
     output = None if arguments.output is None else absolute(arguments.output)
     if output is not None:
-        folder = str(output).replace("{", "{{").replace("}", "}}")
-        flags = {**flags, "output": {"template": f"{folder}/{{name}}.ome.tif"}}
+        flags = {**flags, "output": {"template": template_in(output)}}
     settings = load_settings(arguments.config, flags)
     shelf = Shelf.load(settings)
     for model in shelf.models:

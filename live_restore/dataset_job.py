@@ -10,7 +10,7 @@ from live_restore.errors import StackIncompleteError, StackRefusedError, StackUn
 from live_restore.formats.dataset import DatasetFormat, DatasetState, Follower, StackEvidence
 from live_restore.formats.table import dataset_format_for
 from live_restore.inference.shelf import Shelf
-from live_restore.job import RawStack, restore_stack
+from live_restore.outputs.naming import template_in
 from live_restore.outputs.report import StackOutcome
 from live_restore.outputs.result import Published, choose_result, publish_result
 from live_restore.settings import Settings
@@ -30,11 +30,14 @@ class DatasetJob:
         The folder (absolute).
     follower, state
         Who reads it, and what there is.
+    written_ns
+        When anything in it was written last (ns since 1970).
     """
 
     folder: Path
     follower: Follower
     state: DatasetState
+    written_ns: int
 
     @classmethod
     def open(cls, folder: Path, formats: Sequence[DatasetFormat]) -> DatasetJob:
@@ -58,7 +61,8 @@ class DatasetJob:
         if not state.stacks:
             problem = "; ".join(state.problems) or "holds no planes"
             raise StackUnreadableError(problem, folder, "check the acquisition")
-        return cls(folder, follower, state)
+        times_ns = (f.stat().st_mtime_ns for f in folder.rglob("*") if f.is_file())
+        return cls(folder, follower, state, max(times_ns, default=0))
 
     def stacks(self) -> list[StackKey]:
         """Return the stacks that have begun, position slowest, then time, then channel."""
@@ -93,14 +97,13 @@ class DatasetJob:
         single = self._alone(whole, key, label)
 
         def outcomes() -> Iterator[StackOutcome]:
-            raw = RawStack(key, self.follower.read(key), 0.0)
-            outcome = restore_stack(raw, replace(whole, positions=1, times=1), shelf)
-            yield replace(outcome, key=single.keys()[0])
+            raw = self.follower.read(key)
+            yield StackOutcome(single.keys()[0], raw, restorer.restore(raw), restorer.model)
 
         results = (output or self.folder.parent) / f"{self.folder.name}_restored"
-        braces_kept = str(results).replace("{", "{{").replace("}", "}}")
-        template = f"{braces_kept}/{{name}}.ome.tif"
-        place = choose_result(single.path, template, restorer.model.card.name, shelf.recipe)
+        place = choose_result(
+            single.path, template_in(results), restorer.model.card.name, shelf.recipe
+        )
         return publish_result(
             single,
             outcomes(),
@@ -132,13 +135,10 @@ class DatasetJob:
         if info.dtype is None or info.shape_yx is None:
             raise StackIncompleteError("holds no planes", self.folder, "record it again")
         shape = (len(evidence.present), *info.shape_yx)
-        written_ns = max(
-            (f.stat().st_mtime_ns for f in self.folder.rglob("*") if f.is_file()), default=0
-        )
         size = shape[0] * shape[1] * shape[2] * info.dtype.itemsize
         return Dataset(
             path=self.folder,
-            fingerprint=Fingerprint(size, written_ns),
+            fingerprint=Fingerprint(size, self.written_ns),
             positions=key.position + 1,
             times=key.time + 1,
             channels=key.channel + 1,

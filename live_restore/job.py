@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -165,36 +165,6 @@ def publish_job(
         units=settings.output.units,
         verify=job.check_unchanged,
     )
-
-
-def restore_stack(
-    raw: RawStack, dataset: Dataset, shelf: Shelf, cancelled: Callable[[], bool] = lambda: False
-) -> StackOutcome:
-    """Restore one stack with the model of its channel, or say why it stays as it is.
-
-    In a file of several stacks, a constant one (a shutter that stayed shut) must not cost the
-    others their result: it is copied, and the report says so.
-
-    Raises
-    ------
-    StackRefusedError
-        The file's only stack is constant.
-    InferenceError
-        The model failed.
-    """
-    restorer = shelf.restorer_for(dataset, raw.key.channel)
-    if restorer is None:
-        name = dataset.channel_name(raw.key.channel)
-        return StackOutcome(
-            raw.key, raw.volume, None, None, f'no model for channel "{name}"', raw.read_s
-        )
-    try:
-        restored = restorer.restore(raw.volume, cancelled)
-    except StackRefusedError as error:
-        if dataset.stack_count == 1:
-            raise
-        return StackOutcome(raw.key, raw.volume, None, None, error.what, raw.read_s)
-    return StackOutcome(raw.key, raw.volume, restored, restorer.model, "", raw.read_s)
 
 
 def require_a_model(dataset: Dataset, shelf: Shelf) -> str:

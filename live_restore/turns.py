@@ -10,7 +10,7 @@ import numpy as np
 from live_restore.errors import StackRefusedError
 from live_restore.inference.restorer import Restored, Restorer
 from live_restore.inference.shelf import Shelf
-from live_restore.job import RawStack, restore_stack
+from live_restore.job import RawStack
 from live_restore.outputs.report import StackOutcome
 from live_restore.stack import Dataset
 
@@ -39,14 +39,13 @@ class Turns:
         self, dataset: Dataset, shelf: Shelf, cancelled: Callable[[], bool] = lambda: False
     ) -> None:
         self._dataset = dataset
-        self._shelf = shelf
         self._cancelled = cancelled
         self._waiting: dict[tuple[int, int, int], list[RawStack]] = {}
-        restorers = [shelf.restorer_for(dataset, c) for c in range(dataset.channels)]
-        for restorer in restorers:
+        self._restorers = [shelf.restorer_for(dataset, c) for c in range(dataset.channels)]
+        for restorer in self._restorers:
             if restorer is None:
                 continue
-            takes, given = restorer.model.card.input_channels, restorers.count(restorer)
+            takes, given = restorer.model.card.input_channels, self._restorers.count(restorer)
             if takes not in (1, given):
                 raise StackRefusedError(
                     f'has {given} channel(s) for the model "{restorer.model.card.name}", '
@@ -56,29 +55,49 @@ class Turns:
                 )
 
     def feed(self, raw: RawStack) -> list[StackOutcome]:
-        """Take one raw stack and return what is ready now; raises as ``restore_stack``."""
-        restorer = self._shelf.restorer_for(self._dataset, raw.key.channel)
-        if restorer is None or restorer.model.card.input_channels == 1:
-            return [restore_stack(raw, self._dataset, self._shelf, self._cancelled)]
+        """Take one raw stack and return what is ready now.
+
+        In a file of several stacks, a constant one (a shutter that stayed shut) must not cost the
+        others their result: it is copied, and the report says so.
+
+        Raises
+        ------
+        StackRefusedError
+            All that the file holds is constant.
+        InferenceError
+            The model failed.
+        """
+        restorer = self._restorers[raw.key.channel]
+        if restorer is None:
+            name = self._dataset.channel_name(raw.key.channel)
+            return _left([raw], f'no model for channel "{name}"')
         place = (raw.key.position, raw.key.time, id(restorer))
         together = [*self._waiting.pop(place, []), raw]
         if len(together) < restorer.model.card.input_channels:
             self._waiting[place] = together
             return []
         together.sort(key=lambda stack: stack.key)
-        return self._restore_together(together, restorer)
+        return self._restore(together, restorer)
 
-    def _restore_together(self, stacks: list[RawStack], restorer: Restorer) -> list[StackOutcome]:
+    def _restore(self, stacks: list[RawStack], restorer: Restorer) -> list[StackOutcome]:
+        alone = len(stacks) == 1
+        volume = stacks[0].volume if alone else np.stack([s.volume for s in stacks])
         try:
-            joint = restorer.restore(np.stack([s.volume for s in stacks]), self._cancelled)
+            restored = restorer.restore(volume, self._cancelled)
         except StackRefusedError as error:
             if self._dataset.stack_count == len(stacks):
                 raise
-            return [StackOutcome(s.key, s.volume, None, None, error.what, s.read_s) for s in stacks]
+            return _left(stacks, error.what)
+        shares = [restored] if alone else [_share(restored, n) for n in range(len(stacks))]
         return [
-            StackOutcome(s.key, s.volume, _share(joint, number), restorer.model, "", s.read_s)
-            for number, s in enumerate(stacks)
+            StackOutcome(s.key, s.volume, share, restorer.model, "", s.read_s)
+            for s, share in zip(stacks, shares, strict=True)
         ]
+
+
+def _left(stacks: list[RawStack], reason: str) -> list[StackOutcome]:
+    """Return stacks as they are, and why."""
+    return [StackOutcome(s.key, s.volume, None, None, reason, s.read_s) for s in stacks]
 
 
 def _share(joint: Restored, number: int) -> Restored:

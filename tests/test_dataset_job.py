@@ -87,3 +87,19 @@ def test_the_command_takes_a_dataset_folder(tmp_path: Path, shared_data: Path) -
     assert all("no z-stack" in line["error"] for line in said if "error" in line)
     assert len(list((tmp_path / "out" / "multipage_noz_1_restored").glob("*.ome.tif"))) == 4
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("channel", [0, 1])
+def test_a_constant_stack_is_refused_in_every_channel(
+    tmp_path: Path, shared_data: Path, shelf: Shelf, channel: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    traces = shared_data / "micromanager" / "traces"
+    replay = [sys.executable, traces / "replay.py", traces / "multipage_full.jsonl.gz", tmp_path]
+    subprocess.run([*map(str, replay), "--speed", "inf"], check=True, capture_output=True)
+    job = DatasetJob.open(tmp_path / "multipage_full_1", make_dataset_formats())
+    key = next(k for k in job.stacks() if k.channel == channel)
+    flat = np.full_like(job.follower.read(key), 7)
+    monkeypatch.setattr(job.follower, "read", lambda _: flat)
+    with pytest.raises(StackRefusedError, match="constant"):
+        job.restore(key, shelf, load_settings())
+    assert not list((tmp_path / "multipage_full_1_restored").glob("*"))

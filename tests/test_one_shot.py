@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,12 @@ from live_restore.errors import (
     StackUnreadableError,
 )
 from live_restore.formats.table import make_formats
-from live_restore.job import Job, plan_result, publish_job, restore_stack
+from live_restore.job import Job, plan_result, publish_job
 from live_restore.one_shot import OneShot, absolute, ending_on_signals
 from live_restore.outputs.naming import TEMPORARY_SUFFIX
+from live_restore.outputs.report import StackOutcome
 from live_restore.settings import FilesSettings, load_settings
+from live_restore.turns import Turns
 from tests.support.fakes import fake_shelf, halve
 from tests.support.processes import run_command
 
@@ -146,10 +148,13 @@ def test_a_name_that_was_free_may_be_taken_when_the_work_is_done(tmp_path: Path)
     ]
     plans = [plan_result(job.dataset, shelf, settings) for job in jobs]
     assert plans[0].place.image == plans[1].place.image
+
+    def outcomes(job: Job) -> Iterator[StackOutcome]:
+        turns = Turns(job.dataset, shelf)
+        return (outcome for raw in job.read() for outcome in turns.feed(raw))
+
     images = [
-        publish_job(
-            job, plan, (restore_stack(r, job.dataset, shelf) for r in job.read()), shelf, settings
-        ).image
+        publish_job(job, plan, outcomes(job), shelf, settings).image
         for job, plan in zip(jobs, plans, strict=True)
     ]
     assert [len(tifffile.imread(path)) for path in images] == [3, 4]

@@ -53,6 +53,18 @@ def candidates(
     yield Path(template.format(folder=source.parent, name=own)), token
 
 
+def template_in(folder: Path) -> str:
+    """Return the template for results that go straight into ``folder``.
+
+    Examples
+    --------
+    >>> template_in(Path("out {1}"))
+    'out {{1}}/{name}.ome.tif'
+    """
+    braces_kept = str(folder).replace("{", "{{").replace("}", "}}")
+    return f"{braces_kept}/{{name}}.ome.tif"
+
+
 def report_path(result: Path) -> Path:
     """Return where the report of a result goes: ``name.ome.tif`` -> ``name.json``."""
     return result.with_name(result.name.removesuffix(".ome.tif") + ".json")
