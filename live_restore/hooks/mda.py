@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from live_restore.errors import OutputError, StackChangedError, UsageError
-from live_restore.formats.dataset import Place, Plan
+from live_restore.formats.dataset import Plan
 from live_restore.formats.ndtiff_axes import AxisLabels
 from live_restore.formats.ome_zarr_meta import RunFacts
 from live_restore.formats.untrusted import positive
-from live_restore.hooks.spool import Spool
+from live_restore.hooks.spool import Spool, unsaved_folder
 from live_restore.stack import VoxelSize
 
 HELD_BYTES = 2**30
@@ -111,12 +111,7 @@ class MdaFollower:
             self._begin(_written(self._output))
 
     def _begin_spool(self, sequence: Any, meta: Any) -> None:
-        parent = self._unsaved
-        if parent is None:
-            import platformdirs
-
-            parent = platformdirs.user_data_path("live-restore", appauthor=False) / "unsaved"
-        folder = _fresh(parent)
+        folder = _fresh(self._unsaved or unsaved_folder())
         facts = RunFacts()
         if sequence.axis_order:  # events from a generator come with an empty sequence
             described = sequence.model_dump(mode="json")

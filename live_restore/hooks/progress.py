@@ -27,9 +27,7 @@ def finish_with_progress(restorations: Restorations, limit_s: float | None) -> l
     paths = [outcome.path for outcome in restorations.outcomes()]
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("live-restore", total=_planned(paths))
-        restorations.finish(
-            limit_s, lambda: bar.update(task, completed=sum(map(results, paths)))
-        )
+        restorations.finish(limit_s, lambda: bar.update(task, completed=sum(map(results, paths))))
     outcomes = restorations.outcomes()
     for outcome in outcomes:
         print(f"live-restore: {_line(outcome)}", file=sys.stderr, flush=True)
@@ -64,4 +62,4 @@ def _line(outcome: Outcome) -> str:
     if not outcome.done:
         target = outcome.path if outcome.path.is_dir() else outcome.path.parent
         return f"{said}; the rest is left: live-restore watch {target} --once"
-    return f"{said}, some could not be ({outcome.why})" if outcome.failed else said
+    return f"{said}; {outcome.why}" if outcome.why else said

@@ -17,7 +17,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from typing import IO
 
 import psutil
 
-from live_restore.errors import LiveRestoreError
+from live_restore.errors import LiveRestoreError, one_line
 from live_restore.formats.table import dataset_format_for, make_dataset_formats
 
 Command = Callable[..., "list[str] | None"]
@@ -37,18 +37,19 @@ _KILLED_S = 2.0
 _RETRY_S = (1.0, 5.0, 30.0)
 _MOST_FAILURES = 3
 _LOOK_S = 0.1
+_LINE_BYTES = 2000
 _NICE = 10
 
 
-def restoring_command(path: Path, config: Path | None, *, once: bool) -> list[str] | None:
-    """Return the command that restores what is at ``path``, ``None`` if there is nothing to run yet.
+def restoring_command(path: Path, options: Sequence[str], *, once: bool) -> list[str] | None:
+    """Return the command that restores what is at ``path``, ``None`` if it has to wait.
 
     Parameters
     ----------
     path
         A data set folder, a folder of files, or one file.
-    config
-        A config.toml.
+    options
+        Of the command line, such as ``--config FILE``.
     once
         The run is over: restore all that is complete, and exit. Else: until told to stop.
     """
@@ -59,8 +60,15 @@ def restoring_command(path: Path, config: Path | None, *, once: bool) -> list[st
         arguments = ["watch", str(path), "--once"] if once else ["watch", str(path), "--plain"]
     if arguments is None:
         return None
-    options = ["--config", str(config)] if config is not None else []
     return [sys.executable, "-m", "live_restore.hooks.leash", *arguments, *options]
+
+
+def fresh_log() -> Path:
+    """Return where the children of a session that begins now write what they say."""
+    import platformdirs
+
+    state = platformdirs.user_state_path("live-restore", appauthor=False)
+    return state / "hooks" / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
 
 
 @dataclass(frozen=True)
@@ -111,20 +119,18 @@ class Restorations:
 
     Parameters
     ----------
-    config
-        A config.toml for every child.
+    options
+        Of the command line, for every child.
     log
         What the children say is appended to this file.
     command
-        See :func:`restoring_command`.
+        Another :func:`restoring_command`.
     """
 
-    def __init__(
-        self, config: Path | None, log: Path, command: Command = restoring_command
-    ) -> None:
-        self._config = config
+    def __init__(self, options: Sequence[str], log: Path, command: Command | None = None) -> None:
+        self._options = options
         self.log = log
-        self._command = command
+        self._command = command or restoring_command
         self._runs: list[_Run] = []
         self._child: _Child | None = None
 
@@ -192,12 +198,13 @@ class Restorations:
         now = time.monotonic()
         open_runs = [run for run in self._runs if not run.done and run.not_before <= now]
         running = [run for run in open_runs if not run.ended]
-        return (running or open_runs or [None])[-1]
+        candidates = running or open_runs
+        return candidates[-1] if candidates else None
 
     def _start(self, run: _Run) -> None:
         once = run.ended
         try:
-            arguments = self._command(run.path, self._config, once=once)
+            arguments = self._command(run.path, self._options, once=once)
             if arguments is None:
                 run.not_before = math.inf  # until it has ended
                 return
@@ -228,11 +235,19 @@ class Restorations:
             return  # it was asked to stop
         if child.once and code in (0, 1):
             run.done, run.failed = True, code == 1
-            run.why = f"see {self.log}" if run.failed else ""
-        elif code == 2:
-            self._count_failure(run, "refused its settings", final=True)
+            run.why = f"some of it could not be restored; see {self.log}" if run.failed else ""
         else:
-            self._count_failure(run, f"ended with code {code}")
+            # Code 2 is a mistake that the next attempt would make again.
+            said = f"ended with code {code} ({self._last_line()})"
+            self._count_failure(run, said, final=code == 2 and child.once)
+
+    def _last_line(self) -> str:
+        """Return what the children said last: the reason, where there is one."""
+        with suppress(OSError), self.log.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - _LINE_BYTES))
+            lines = log.read().decode(errors="backslashreplace").splitlines()
+            return one_line(lines[-1]) if lines else "it said nothing"
+        return "its log cannot be read"
 
     def _count_failure(self, run: _Run, what: str, *, final: bool = False) -> None:
         run.failures += 1

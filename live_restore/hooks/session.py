@@ -20,7 +20,6 @@ from __future__ import annotations
 import inspect
 import sys
 import threading
-import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -64,9 +63,7 @@ class LiveRestore:
         What became of each run, once the block has ended.
     """
 
-    def __init__(
-        self, config: str | Path | None = None, *, finish_s: float | None = 600.0
-    ) -> None:
+    def __init__(self, config: str | Path | None = None, *, finish_s: float | None = 600.0) -> None:
         from live_restore.settings import load_settings
 
         self._config = None if config is None else Path(config).absolute()
@@ -255,15 +252,12 @@ class LiveRestore:
     # The block ------------------------------------------------------------------------------------
 
     def __enter__(self) -> LiveRestore:
-        import platformdirs
-
-        from live_restore.hooks.restoring import Restorations
+        from live_restore.hooks.restoring import Restorations, fresh_log
         from live_restore.run_plan import PlannedAxes
 
-        state = platformdirs.user_state_path("live-restore", appauthor=False)
-        log = state / "hooks" / f"{time.strftime('%Y%m%d-%H%M%S')}.log"
+        options = [] if self._config is None else ["--config", str(self._config)]
         self._plan = PlannedAxes()
-        self._restorations = Restorations(self._config, log)
+        self._restorations = Restorations(options, fresh_log())
         self._thread = threading.Thread(target=self._run, name="live-restore", daemon=True)
         self._thread.start()
         return self

@@ -166,5 +166,12 @@ class Spool:
         return metadata
 
 
+def unsaved_folder() -> Path:
+    """Return where planes go that no program saves, unless somebody names another place."""
+    import platformdirs
+
+    return platformdirs.user_data_path("live-restore", appauthor=False) / "unsaved"
+
+
 def _name(place: Place) -> str:
     return f"p{place.position:03d}_t{place.time:04d}_c{place.channel:02d}"
