@@ -13,7 +13,7 @@ from live_restore.inference.shelf import Shelf
 from live_restore.outputs.naming import template_in
 from live_restore.outputs.report import StackOutcome
 from live_restore.outputs.result import Published, choose_result, publish_result
-from live_restore.run_plan import read_plan
+from live_restore.run_plan import PlanReader
 from live_restore.settings import Settings
 from live_restore.stack import Dataset, Fingerprint, StackKey
 
@@ -58,7 +58,7 @@ class DatasetJob:
                 "for all files in it use: live-restore watch FOLDER --once",
             )  # fmt: skip
         follower = chosen.follow(folder)
-        state = follower.poll(over=True, plan=read_plan(folder))
+        state = follower.poll(over=True, plan=PlanReader(folder).read())
         if not state.stacks:
             problem = "; ".join(state.problems) or "holds no planes"
             raise StackUnreadableError(problem, folder, "check the acquisition")

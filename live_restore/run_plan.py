@@ -18,6 +18,7 @@ from live_restore.errors import OutputError, StackUnreadableError
 from live_restore.formats.dataset import Place, Planned
 from live_restore.formats.ndtiff_axes import AxisLabels
 from live_restore.outputs.publish import publish_text
+from live_restore.stack import Fingerprint
 
 _NAME = ".live-restore-plan.json"
 _MAX_BYTES = 256 * 2**20
@@ -151,25 +152,51 @@ def remove_plan(dataset: Path) -> None:
         ) from error
 
 
-def read_plan(dataset: Path) -> ScriptPlan | None:
-    """Return the plan that a script left for a data set folder, ``None`` where none did.
+class PlanReader:
+    """The plan that a script left for a data set folder, read again only when it has changed.
 
-    Raises
-    ------
-    StackUnreadableError
-        There is one, and it is damaged.
+    Parameters
+    ----------
+    dataset
+        The folder.
     """
-    path = plan_path(dataset)
+
+    def __init__(self, dataset: Path) -> None:
+        self._path = plan_path(dataset)
+        self._fingerprint: Fingerprint | None = None
+        self._plan: ScriptPlan | None = None
+
+    def read(self) -> ScriptPlan | None:
+        """Return the plan as it is now, ``None`` where there is none.
+
+        Raises
+        ------
+        StackUnreadableError
+            There is one, and it is damaged.
+        """
+        try:
+            status = self._path.stat()
+            fingerprint = Fingerprint(status.st_size, status.st_mtime_ns)
+            if fingerprint != self._fingerprint:
+                self._plan = _parse(self._path)
+                self._fingerprint = fingerprint
+        except FileNotFoundError:
+            self._fingerprint = self._plan = None
+        except OSError as error:
+            raise StackUnreadableError(
+                f"cannot be read ({error.strerror or error})", self._path, "check the disk"
+            ) from error
+        return self._plan
+
+
+def _parse(path: Path) -> ScriptPlan:
+    with path.open("rb") as stream:
+        text = stream.read(_MAX_BYTES + 1)
     try:
-        with path.open("rb") as stream:
-            text = stream.read(_MAX_BYTES + 1)
-        if len(text) > _MAX_BYTES:
-            raise ValueError("too large")
         file = _PlanFile.model_validate_json(text)
         z_of = {Place(p, t, c): file.z_runs[run] for p, t, c, run in file.stacks}
-    except FileNotFoundError:
-        return None
-    except (OSError, ValidationError, ValueError, IndexError) as error:
-        why = "cannot be read" if isinstance(error, OSError) else "is no plan of a run"
-        raise StackUnreadableError(why, path, "delete it, and try again") from error
+    except (ValidationError, IndexError) as error:
+        raise StackUnreadableError(
+            "is no plan of a run", path, "delete it, and try again"
+        ) from error
     return ScriptPlan(z_of)

@@ -10,7 +10,7 @@ from rich.progress import Progress
 
 from live_restore.errors import StackUnreadableError
 from live_restore.hooks.restoring import Outcome, Restorations
-from live_restore.run_plan import read_plan
+from live_restore.run_plan import PlanReader
 
 
 def finish_with_progress(restorations: Restorations, limit_s: float | None) -> list[Outcome]:
@@ -48,7 +48,7 @@ def _planned(paths: list[Path]) -> int | None:
     total = 0
     for path in paths:
         try:
-            plan = read_plan(path)
+            plan = PlanReader(path).read()
         except StackUnreadableError:
             return None  # the child meets it too, and says so
         if plan is None:

@@ -17,9 +17,9 @@ from live_restore.formats.dataset import Place, Planned
 from live_restore.formats.table import make_dataset_formats
 from live_restore.run_plan import (
     PlannedAxes,
+    PlanReader,
     ScriptPlan,
     plan_path,
-    read_plan,
     remove_plan,
     write_plan,
 )
@@ -53,13 +53,17 @@ def test_written_read_and_removed(tmp_path: Path) -> None:
     dataset = tmp_path / "run_1"
     dataset.mkdir()
     plan = ScriptPlan({Place(p, t, 0): tuple(range(5)) for p in range(3) for t in range(4)})
-    assert read_plan(dataset) is None
+    reader = PlanReader(dataset)
+    assert reader.read() is None
+    write_plan(dataset, ScriptPlan({Place(0, 0, 0): (0, 1)}))
+    assert reader.read() != plan
     write_plan(dataset, plan)
-    assert read_plan(dataset) == plan
+    assert reader.read() == plan
+    assert reader.read() is reader.read(), "parsed again although nothing has changed"
     assert list(dataset.iterdir()) == [], "the raw data's folder was written to"
     remove_plan(dataset)
     remove_plan(dataset)
-    assert read_plan(dataset) is None
+    assert reader.read() is None
 
 
 @pytest.mark.parametrize(
@@ -71,7 +75,7 @@ def test_a_damaged_plan_is_named(tmp_path: Path, text: str) -> None:
     path.parent.mkdir()
     path.write_text(text)
     with pytest.raises(StackUnreadableError, match=r"plan\.json: is no plan of a run; delete it"):
-        read_plan(tmp_path / "run_1")
+        PlanReader(tmp_path / "run_1").read()
 
 
 def test_a_plan_decides_what_the_files_leave_open(tmp_path: Path, shared_data: Path) -> None:
