@@ -99,14 +99,11 @@ class PlannedAxes:
                 self.settled += 1
         return place
 
-    def settle(self, places: Iterable[Place] | None = None) -> None:
-        """Say that these stacks (``None``: all) have been named with all their planes."""
+    def settle(self, places: Iterable[Place]) -> None:
+        """Say that these stacks have been named with all their planes."""
         with self._lock:
             self.settled += 1
-            if places is None:
-                self._loose.clear()
-            else:
-                self._loose.difference_update(places)
+            self._loose.difference_update(places)
 
     def plan(self) -> ScriptPlan:
         """Return what is settled."""

@@ -31,7 +31,7 @@ from typing import Any
 from live_restore.errors import LiveRestoreError, one_line
 from live_restore.formats.dataset import Place
 from live_restore.formats.plan import IntendedPlan
-from live_restore.hooks.spool import Spool
+from live_restore.hooks.spool import Spool, fresh_folder
 from live_restore.stack import VoxelSize
 
 _POLL_S = 0.1
@@ -141,8 +141,7 @@ class _UnsavedRun(_Run):
         self._names = [summary.get_safe_channel_name(c) for c in range(self._sizes[2])]
         self._z_um = summary.get_z_step_um()
         self._spool: Spool | None = None
-        self._where = folder / time.strftime("%Y%m%d-%H%M%S")
-        self._where.mkdir(parents=True, exist_ok=True)
+        self._where = fresh_folder(folder)
         self._taken: dict[Place, set[int]] = {}
         self._count = self._front = 0
         super().__init__(store, str(self._where))
@@ -211,7 +210,7 @@ class _UnsavedRun(_Run):
 
 def tell(say: str, **more: str) -> None:
     """Say one line."""
-    print(json.dumps({"say": say, **more}), flush=True)
+    print(json.dumps({"say": say, **more}), file=sys.__stdout__, flush=True)
 
 
 def _leave_with_the_parent() -> None:
@@ -223,6 +222,7 @@ def _leave_with_the_parent() -> None:
 def main(port: int, folder: Path) -> None:
     """Look until the connection is lost."""
     threading.Thread(target=_leave_with_the_parent, name="leash", daemon=True).start()
+    sys.stdout = sys.stderr  # what the client prints is not for whoever listens here
     # A server of another version is told by what fails, not by a warning that nobody reads.
     warnings.simplefilter("ignore")
     try:
@@ -242,7 +242,6 @@ def main(port: int, folder: Path) -> None:
     except Exception as error:  # noqa: BLE001 - the client raises bare exceptions for everything
         tell("lost", why=one_line(error) or type(error).__name__)
     finally:
-        sys.stdout.flush()
         os._exit(0)  # the client's own clean-up waits for a server that may be gone
 
 

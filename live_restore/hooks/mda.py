@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from live_restore.errors import OutputError, StackChangedError, UsageError
+from live_restore.errors import StackChangedError, UsageError
 from live_restore.formats.dataset import Plan
 from live_restore.formats.ndtiff_axes import AxisLabels
 from live_restore.formats.ome_zarr_meta import RunFacts
 from live_restore.formats.untrusted import positive
-from live_restore.hooks.spool import Spool, unsaved_folder
+from live_restore.hooks.spool import Spool, fresh_folder, unsaved_folder
 from live_restore.stack import VoxelSize
 
 HELD_BYTES = 2**30
@@ -111,7 +110,7 @@ class MdaFollower:
             self._begin(_written(self._output))
 
     def _begin_spool(self, sequence: Any, meta: Any) -> None:
-        folder = _fresh(self._unsaved or unsaved_folder())
+        folder = fresh_folder(self._unsaved or unsaved_folder())
         facts = RunFacts()
         if sequence.axis_order:  # events from a generator come with an empty sequence
             described = sequence.model_dump(mode="json")
@@ -173,29 +172,6 @@ def _written(output: Path) -> Path:
     raise StackChangedError(
         "is not there", output, "give live.follow the output that run_mda is given"
     )
-
-
-def _fresh(parent: Path) -> Path:
-    """Create and return a folder for one run, named after the time.
-
-    Raises
-    ------
-    OutputError
-        The disk refused.
-    """
-    name = time.strftime("%Y%m%d-%H%M%S")
-    for number in range(1, 1000):
-        folder = parent / (name if number == 1 else f"{name}-{number}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise OutputError(
-                f"cannot be created ({error.strerror})", folder, "name another place"
-            ) from error
-        return folder
-    raise OutputError("holds too many runs of one second", parent, "remove some of them")
 
 
 def _pixel_um(meta: Any) -> float | None:

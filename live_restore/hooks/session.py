@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from live_restore.errors import LiveRestoreError, one_line
 
 if TYPE_CHECKING:
+    from live_restore.formats.dataset import Place
     from live_restore.hooks.mda import MdaFollower
     from live_restore.hooks.restoring import Outcome, Restorations
     from live_restore.run_plan import PlannedAxes
@@ -77,6 +78,7 @@ class LiveRestore:
         self._plan: PlannedAxes | None = None
         self._planned: Path | None = None
         self._written = 0
+        self._singles: set[Place] = set()
         self._problem = ""
         self._restorations: Restorations | None = None
         self.outcomes: list[Outcome] = []
@@ -136,7 +138,9 @@ class LiveRestore:
         a run never. Leave it away where a hook removes whole channels or positions from the events.
         """
         if isinstance(events, dict):
-            self._note(events, loose=True)
+            place = self._note(events, loose=True)
+            if place is not None:
+                self._singles.add(place)
         elif isinstance(events, list):
             for event in events:
                 self._note(event, loose=False)
@@ -145,15 +149,16 @@ class LiveRestore:
         return events
 
     def _passing(self, events: Any) -> Iterator[Any]:
-        noted = set()
+        noted: set[Place | None] = set()
         for event in events:
             for each in event if isinstance(event, list) else (event,):
                 noted.add(self._note(each, loose=True))
             yield event
+        # Not where the run was stopped: its last stack was named in part.
         if self._plan is not None:
             self._plan.settle(place for place in noted if place is not None)
 
-    def _note(self, event: Any, *, loose: bool) -> Any:
+    def _note(self, event: Any, *, loose: bool) -> Place | None:
         """Note the axes of one event; an event that cannot be understood ends the noting."""
         try:
             if self._plan is not None:
@@ -268,23 +273,28 @@ class LiveRestore:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Finish; whatever goes wrong in it is said and stays here."""
+        """Finish; whatever goes wrong in it is said and stays here.
+
+        After Ctrl-C nothing more is begun. After another error in the block what is complete is
+        restored, as after a run that was stopped.
+        """
         assert self._thread is not None
         for follower in self._followers:
             follower.disconnect()
-        if self._plan is not None:
-            self._plan.settle()
+        if self._plan is not None and kind is None:
+            self._plan.settle(self._singles)
         self._done.set()
         self._thread.join(_THREAD_S)
         if self._thread.is_alive():
             self._say("a disk or network does not answer; restore later with: live-restore watch")
             return
         try:
-            self._finish()
+            interrupted = kind is not None and not issubclass(kind, Exception)
+            self._finish(0.0 if interrupted else self._finish_s)
         except Exception as problem:  # noqa: BLE001 - the acquisition is complete, and stays so
             self._say(f"{one_line(problem)}; restore later with: live-restore watch")
 
-    def _finish(self) -> None:
+    def _finish(self, limit_s: float | None) -> None:
         from live_restore.hooks.progress import finish_with_progress
 
         assert self._restorations is not None
@@ -294,4 +304,4 @@ class LiveRestore:
             self._problem = str(error)
         if self._problem:
             self._say(self._problem)
-        self.outcomes = finish_with_progress(self._restorations, self._finish_s)
+        self.outcomes = finish_with_progress(self._restorations, limit_s)

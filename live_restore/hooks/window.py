@@ -53,7 +53,8 @@ class _Bridge:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self.heard_at = time.monotonic()
-            self.lines.put(line)
+            if line.endswith(b"\n"):  # else it was killed in the middle of a word
+                self.lines.put(line)
 
     @property
     def ended(self) -> bool:

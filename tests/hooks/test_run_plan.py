@@ -6,15 +6,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from live_restore import LiveRestore
-from live_restore.dataset_job import DatasetJob
 from live_restore.errors import StackUnreadableError
 from live_restore.formats.dataset import Place, Planned
-from live_restore.formats.table import make_dataset_formats
+from live_restore.formats.table import dataset_format_for, make_dataset_formats
 from live_restore.run_plan import (
     PlannedAxes,
     PlanReader,
@@ -37,7 +37,7 @@ def test_what_is_loose_is_not_told_before_it_is_settled() -> None:
         axes.add(event["axes"], loose=False)
     assert axes.plan().planes(Place(0, 0, 0)) is None, "two of perhaps more planes"
     assert axes.plan().planes(Place(0, 0, 1)) == Planned(3)
-    axes.settle()
+    axes.settle([Place(0, 0, 0)])
     assert axes.plan().planes(Place(0, 0, 0)) == Planned(2)
     assert axes.plan().stacks() == 2
 
@@ -86,12 +86,14 @@ def test_a_plan_decides_what_the_files_leave_open(tmp_path: Path, shared_data: P
         check=True, capture_output=True,
     )  # fmt: skip
     (dataset,) = tmp_path.iterdir()
-    open_job = lambda: DatasetJob.open(dataset, make_dataset_formats())  # noqa: E731
-    assert all(evidence.complete for evidence in open_job().state.stacks.values())
-    keys = open_job().stacks()
-    places = [Place(key.position, key.time, key.channel) for key in keys]
+    found = dataset_format_for(dataset, make_dataset_formats())
+    assert found is not None
+    follower, reader = found.follow(dataset), PlanReader(dataset)
+    stacks = follower.poll(over=True, plan=reader.read()).stacks
+    assert all(evidence.complete for evidence in stacks.values())
+    places = [Place(key.position, key.time, key.channel) for key in stacks]
     write_plan(dataset, ScriptPlan({place: tuple(range(7)) for place in places}))
-    stacks = open_job().state.stacks
+    stacks = follower.poll(over=True, plan=reader.read()).stacks
     assert {(e.complete, e.planes_expected) for e in stacks.values()} == {(False, 7)}
 
 
@@ -119,3 +121,42 @@ def test_an_odd_event_is_passed_on_too(capsys: pytest.CaptureFixture[str]) -> No
         odd: list[Any] = [{"axes": {"z": "top"}}, {"no axes": 1}, *events(2)]
         assert live.expect(odd) is odd
     assert capsys.readouterr().err.count("the planned planes are not known") == 1
+
+
+def plan_of(folder: Path, events: object, *, taken: int | None = None) -> ScriptPlan | None:
+    """Run a block in which one image of a saved run arrives; return the plan that it leaves."""
+    live = LiveRestore(finish_s=0.0)
+    with live:
+        passing = live.expect(events)
+        if taken is not None:
+            for _ in range(taken):
+                next(passing)  # type: ignore[call-overload]
+        live.image_saved_fn({}, SimpleNamespace(path=f"{folder}/run_1/"))
+    return PlanReader(folder / "run_1").read()
+
+
+def test_single_events_are_whole_stacks_when_the_block_ends(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, events(1)[0])
+    assert plan == ScriptPlan({Place(0, 0, 0): (0,)})
+
+
+def test_a_generator_that_was_stopped_does_not_shorten_its_last_stack(tmp_path: Path) -> None:
+    assert plan_of(tmp_path, (event for event in events(9)), taken=5) == ScriptPlan()
+
+
+def test_a_second_run_in_a_block_takes_the_plan_of_the_first_away(tmp_path: Path) -> None:
+    with LiveRestore(finish_s=0.0) as live:
+        live.expect(events(3))
+        live.image_saved_fn({}, SimpleNamespace(path=str(tmp_path / "run_1")))
+        live.expect(events(5))
+        live.image_saved_fn({}, SimpleNamespace(path=str(tmp_path / "run_2")))
+    assert PlanReader(tmp_path / "run_1").read() is None
+    assert PlanReader(tmp_path / "run_2").read() is None
+    assert [outcome.path.name for outcome in live.outcomes] == ["run_1", "run_2"]
+
+
+def test_a_run_in_memory_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with LiveRestore(finish_s=0.0) as live:
+        live.image_saved_fn({}, SimpleNamespace())
+    assert "the run is not saved: give Acquisition a directory" in capsys.readouterr().err
+    assert live.outcomes == []
