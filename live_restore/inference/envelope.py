@@ -30,7 +30,7 @@ class SweepLimit(BaseModel):
     def in_words(self) -> str:
         """Return one phrase, such as ``blur: 1 to 2 (tested 1 to 4)``."""
         unit = f" {self.unit}" if self.unit else ""
-        tested = f"(tested {_between(self.tested)}{unit})"
+        tested = f"(tested {_between(self.tested)})"
         if self.helps is None:
             return f"{self.quantity}: helped nowhere {tested}"
         return f"{self.quantity}: {_between(self.helps)}{unit} {tested}"
@@ -124,4 +124,4 @@ def _sizes(voxel: VoxelSize) -> tuple[tuple[str, str, float | None], ...]:
 
 def _between(values: Range) -> str:
     lowest, highest = values
-    return f"{lowest:.3g}" if lowest == highest else f"{lowest:.3g} to {highest:.3g}"
+    return f"{lowest:.4g}" if lowest == highest else f"{lowest:.4g} to {highest:.4g}"

@@ -19,7 +19,7 @@ _MOST_BLOCKS = 48
 _CLASS_RANKS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.96, 0.99, 0.998)
 _FEWEST_PLACES = 64
 _FEWEST_IN_CLASS = 16
-_FEWEST_SATURATED = 20
+_FEWEST_PILED_UP = 20
 _HIGHEST_RATIO = 1e4
 """Of a stack without noise; also keeps the number finite."""
 
@@ -144,13 +144,26 @@ def _places(v: _Floats) -> tuple[_Floats, _Floats, _Floats, NDArray[np.bool_], b
     around = (_sum_around(v) - middle) / _neighbours(v)
     # All neighbours at the minimum: padding of registered or cropped stacks, not a dark sample.
     usable = around > 0
-    top = v.max()
-    at_top, below = np.count_nonzero(v == top), v[v < top]
-    next_lower = np.count_nonzero(below == below.max()) if at_top >= _FEWEST_SATURATED else at_top
-    saturated = bool(at_top >= _FEWEST_SATURATED and at_top > 2 * next_lower)
-    if saturated:
+    top = float(v.max())
+    next_lower = _piled_up(v, top)
+    if next_lower is not None:
         usable &= _sum_around((v == top).astype(np.float32)) == 0
-    return around, middle, difference, usable, saturated
+    if not usable.all():
+        next_higher = _piled_up(v, 0.0)
+        # Zeros that the noise does not reach are padding; without that gap they are darkness.
+        noise = 1.5 * float(np.median(np.abs(difference[usable]))) if usable.any() else 0.0
+        if next_higher is not None and next_higher > 3 * noise:
+            usable &= _sum_around((v == 0).astype(np.float32)) == 0
+    return around, middle, difference, usable, next_lower is not None
+
+
+def _piled_up(v: _Floats, extreme: float) -> float | None:
+    """Return the grey value next to an extreme one at which voxels pile up, else ``None``."""
+    at_extreme = np.count_nonzero(v == extreme)
+    if at_extreme < _FEWEST_PILED_UP or at_extreme == v.size:
+        return None
+    beside = float(v[v > 0].min() if extreme == 0 else v[v < extreme].max())
+    return beside if at_extreme > 2 * np.count_nonzero(v == beside) else None
 
 
 def _sum_around(v: _Floats) -> _Floats:

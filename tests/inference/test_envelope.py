@@ -73,7 +73,7 @@ def test_words_for_people() -> None:
     said = Envelope(snr=(2.04, 30), limits=LIMITS).in_words()
     assert "2.04 to 30" in said[0]
     assert said[1:] == [
-        "blur: 1 to 2 x (tested 1 to 4 x)",
+        "blur: 1 to 2 x (tested 1 to 4)",
         "overlaid scenes: helped nowhere (tested 1 to 8)",
     ]
     assert "at no signal-to-noise ratio" in Envelope(snr=None).in_words()[0]
