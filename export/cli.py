@@ -215,6 +215,24 @@ def build_parser() -> argparse.ArgumentParser:
     gain.add_argument("--write", action="store_true", help="write the result into the card")
     gain.add_argument("--json", action="store_true", help="for scripts")
 
+    limits = add(
+        "limits",
+        "find where a model stops helping, on simulated stacks that it never saw",
+        "  live-restore-export limits actin.onnx -o actin_limits\n"
+        "  live-restore-export limits actin.onnx --quick\n"
+        "  live-restore-export limits actin.onnx --record",
+    )
+    limits.add_argument("model", type=Path, help="an ONNX file written by this tool")
+    limits.add_argument(
+        "-o", "--output", type=Path, metavar="DIR",
+        help="where table, JSON and figure go (default: beside the model, MODEL_limits)",
+    )  # fmt: skip
+    limits.add_argument(
+        "--quick", action="store_true", help="few points and small stacks: under a minute"
+    )
+    limits.add_argument("--json", action="store_true", help="print the envelope as JSON")
+    limits.add_argument("--record", action="store_true", help="write the envelope into the card")
+
     package = add(
         "bioimageio",
         "pack an ONNX model for the BioImage Model Zoo",

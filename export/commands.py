@@ -293,6 +293,58 @@ def gain(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def limits(arguments: argparse.Namespace) -> int:
+    """Measure where a model stops helping."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from export.gain import TEST_CAMERA, TEST_SEEDS, record_in_card
+    from export.limits.figure import draw_limits
+    from export.limits.measure import FULL, QUICK, measure_limits
+    from export.limits.tables import as_csv, as_json
+    from export.limits.verdict import envelope_of
+
+    if arguments.record and arguments.quick:
+        raise UsageError("--record needs the whole measurement: leave out --quick")
+    card = read_card(load_model(arguments.model))  # says what is wrong with it before the work
+    folder = arguments.output or arguments.model.with_name(f"{arguments.model.stem}_limits")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"cannot be made a folder ({error.strerror})", folder, "choose another with -o"
+        ) from error
+    extent = QUICK if arguments.quick else FULL
+    console = Console(stderr=True)
+    measured = measure_limits(
+        arguments.model,
+        extent,
+        progress=lambda steps, total: track(
+            steps, "measuring", total, console=console, disable=not console.is_terminal
+        ),
+    )
+    how = (
+        f"{extent.stacks} simulated stacks of {extent.shape_zyx} per point, seeds "
+        f"{TEST_SEEDS.start} and up, unseen in training; 30 photo-electrons at the peak, "
+        f"background 0.1 of it, read noise {TEST_CAMERA.read_noise_e:g} e- where not varied; "
+        "helps: mean PSNR restored >= raw and >= best Gaussian, and no stack worse than raw"
+    )
+    envelope = envelope_of(measured, how)
+    said = as_json(measured, envelope)
+    write_atomically(as_csv(measured).encode(), folder / "limits.csv")
+    write_atomically(said.encode(), folder / "limits.json")
+    write_atomically(draw_limits(measured, envelope, card.name), folder / "limits.png")
+    if arguments.record:
+        record_in_card(arguments.model, envelope=envelope)
+    if arguments.json:
+        print(said)
+        return 0
+    for line in envelope.in_words():
+        print(line)
+    print(f"wrote limits.csv, limits.json and limits.png to {one_line(folder)}")
+    return 0
+
+
 def bioimageio(arguments: argparse.Namespace) -> int:
     """Pack a model for the BioImage Model Zoo."""
     from export.bioimageio import package

@@ -47,6 +47,7 @@ class Status:
     devices: tuple[str, ...]
     models: tuple[str, ...]
     counts: dict[State, int]
+    doubtful: int = 0
 
 
 def watched_folder(path: Path) -> Path:
@@ -89,7 +90,7 @@ class Daemon:
         self.progress = Progress()
         self._stop = False
         self._look_refused = False
-        self._counts = journal.counts()
+        self._counts, self._doubtful = journal.counts(), journal.doubtful()
         self._formats = make_formats(undeclared_axis=settings.files.undeclared_axis)
         self._source: Source = FolderSource(
             root,
@@ -117,23 +118,26 @@ class Daemon:
     def status(self) -> Status:
         """Return what the display shows."""
         with suppress(JournalError):  # the last numbers are better than none
-            self._counts = self._journal.counts()
+            self._counts, self._doubtful = self._journal.counts(), self._journal.doubtful()
         models = self._shelf.models
         return Status(
             self._root,
             tuple(dict.fromkeys(m.session.device.hardware for m in models)),
             tuple(f"{m.card.name} {m.card.version}" for m in models),
             self._counts,
+            self._doubtful,
         )
 
     def summary(self) -> str:
         """Return one line about a run that has ended: what it did, and what it left as it is."""
         done = self.progress.snapshot()
-        counts = self.status().counts
+        status = self.status()
+        counts = status.counts
+        doubtful = f"; {status.doubtful} restored but doubtful" if status.doubtful else ""
         return (
             f"{done.files_restored} restored, {done.files_failed} failed, "
             f"{done.files_refused} refused in this run; {counts[State.INCOMPLETE]} incomplete, "
-            f"{counts[State.ARRIVING]} still arriving, {counts[State.WAITING]} waiting"
+            f"{counts[State.ARRIVING]} still arriving, {counts[State.WAITING]} waiting{doubtful}"
         )
 
     def run(self, *, once: bool = False, tick: Callable[[], None] = lambda: None) -> int:

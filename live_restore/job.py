@@ -23,6 +23,7 @@ from live_restore.outputs.result import (
     choose_result,
     is_current,
     publish_result,
+    published_doubt,
 )
 from live_restore.settings import FilesSettings, Settings
 from live_restore.sources.settling import blank_reason
@@ -117,11 +118,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Plan:
-    """Where a job's result goes, named after which model; ``current``: it is already there."""
+    """Where a job's result goes, named after which model.
+
+    ``current``: it is already there, and ``doubt`` is what its report says against it.
+    """
 
     model_name: str
     place: Place
     current: bool
+    doubt: str = ""
 
 
 def plan_result(dataset: Dataset, shelf: Shelf, settings: Settings) -> Plan:
@@ -136,7 +141,8 @@ def plan_result(dataset: Dataset, shelf: Shelf, settings: Settings) -> Plan:
     """
     model_name = require_a_model(dataset, shelf)
     place = choose_result(dataset.path, settings.output.template, model_name, shelf.recipe)
-    return Plan(model_name, place, is_current(place, dataset))
+    current = is_current(place, dataset)
+    return Plan(model_name, place, current, published_doubt(place) if current else "")
 
 
 def publish_job(

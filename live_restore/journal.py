@@ -48,7 +48,8 @@ class Entry:
     """One file (of one or several stacks) as the journal knows it.
 
     ``source`` is relative to the watched folder. Times ending in ``_at`` are seconds since 1970,
-    for people. ``lease_until`` is the time by which a living process renews its claim.
+    for people. ``lease_until`` is the time by which a living process renews its claim. The reason
+    of a done entry says why its result is doubtful.
     """
 
     source: Path
@@ -61,6 +62,11 @@ class Entry:
     seen_at: float
     finished_at: float | None
     lease_until: float | None = None
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether it is restored, and a person should look before believing the result."""
+        return self.state is State.DONE and bool(self.reason)
 
     def told_reason(self, now: float, *, watched: bool = True) -> str:
         """Return the reason, or why nobody works on it although it is claimed.
@@ -302,7 +308,7 @@ class Journal:
             )
 
     def finish(self, entry: Entry, state: State, *, reason: str = "", result: str = "") -> None:
-        """End a claim as done, failed or refused."""
+        """End a claim as done (``reason``: doubtful, and why), failed or refused."""
         if state not in (State.DONE, State.FAILED, State.REFUSED):
             raise ValueError(f"a claim cannot end as {state}")
         self._end(entry, state, reason, result, time.time(), attempts=entry.attempts)
@@ -448,6 +454,15 @@ class Journal:
             ).fetchall()
         found = {_state(row["state"]): int(row["n"]) for row in rows}
         return {state: found.get(state, 0) for state in State}
+
+    def doubtful(self) -> int:
+        """Return how many entries are done, but doubtful."""
+        with self._file.reading() as db:
+            (count,) = db.execute(
+                "SELECT COUNT(*) FROM entry WHERE recipe = ? AND state = 'done' AND reason != ''",
+                (self.recipe,),
+            ).fetchone()
+        return int(count)
 
 
 def _key(source: Path) -> bytes:

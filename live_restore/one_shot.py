@@ -19,19 +19,24 @@ from live_restore.job import Job, plan_result, publish_job
 from live_restore.outputs.naming import report_path
 from live_restore.outputs.publish import remove_leftovers
 from live_restore.outputs.report import StackOutcome
+from live_restore.outputs.result import Published
 from live_restore.settings import Settings
 from live_restore.turns import Turns
 
 
 @dataclass(frozen=True)
 class OneResult:
-    """The result of one file; ``already_there``: it was found, and nothing had to be done."""
+    """The result of one file; ``already_there``: it was found, and nothing had to be done.
+
+    ``notes`` say what could not be compared, most likely the same of every file.
+    """
 
     source: Path
     image: Path
     report: Path
     warnings: tuple[str, ...] = ()
     already_there: bool = False
+    notes: tuple[str, ...] = ()
 
 
 Attempt = OneResult | LiveRestoreError
@@ -81,7 +86,7 @@ class OneShot:
             except LiveRestoreError as error:
                 yield error
             else:
-                yield OneResult(path, published.image, published.report, published.warnings)
+                yield _one_result(path, published)
 
     def restore(self, path: Path) -> OneResult:
         """Restore the file at ``path`` (absolute).
@@ -103,7 +108,8 @@ class OneShot:
         plan = plan_result(job.dataset, self._shelf, self._settings)
         image = plan.place.image
         if plan.current:
-            return OneResult(path, image, report_path(image), already_there=True)
+            doubts = (plan.doubt,) if plan.doubt else ()
+            return OneResult(path, image, report_path(image), doubts, already_there=True)
         if not job.certain:
             time.sleep(self._settings.watch.settle_s)
             job.check_unchanged()
@@ -111,12 +117,18 @@ class OneShot:
             self._cleaned_folders.add(image.parent)
             remove_leftovers(image.parent)
         published = publish_job(job, plan, self._outcomes(job), self._shelf, self._settings)
-        return OneResult(path, published.image, published.report, published.warnings)
+        return _one_result(path, published)
 
     def _outcomes(self, job: Job) -> Iterator[StackOutcome]:
         turns = Turns(job.dataset, self._shelf)
         for raw in job.read():
             yield from turns.feed(raw)
+
+
+def _one_result(source: Path, published: Published) -> OneResult:
+    return OneResult(
+        source, published.image, published.report, published.warnings, notes=published.notes
+    )
 
 
 def absolute(named: Path) -> Path:

@@ -286,7 +286,7 @@ class Pipeline:
         work = first.work
         ended = first.payload is None
         if work.plan is not None and work.plan.current:
-            self._verdicts.already_restored(work.entry, work.plan.place.image)
+            self._verdicts.already_restored(work.entry, work.plan)
             return
 
         def outcomes() -> Iterator[StackOutcome]:

@@ -17,7 +17,7 @@ from live_restore.errors import OutputError, StackRefusedError
 from live_restore.outputs.naming import candidates, report_path
 from live_restore.outputs.ome_tiff import OmeTiffWriter, read_token, writing_ome_tiff
 from live_restore.outputs.publish import publish_text, publishing
-from live_restore.outputs.report import REPORT_FORMAT, Report, StackOutcome
+from live_restore.outputs.report import REPORT_FORMAT, Report, StackOutcome, told_doubt
 from live_restore.stack import Dataset
 
 _LONGEST_NAME = 255
@@ -28,7 +28,9 @@ _LONGEST_NAME = 255
 class Published:
     """A result that is safely on disk.
 
-    ``delay_s`` is the time from the raw file's last write to the report's publication.
+    ``delay_s`` is the time from the raw file's last write to the report's publication. ``doubt``
+    says in one line why the result is doubtful ("": it is not); ``notes`` what could not be
+    compared.
     """
 
     image: Path
@@ -36,6 +38,8 @@ class Published:
     delay_s: float
     seconds: dict[str, float]
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,15 @@ def is_current(place: Place, dataset: Dataset) -> bool:
     return bool(same) and place.taken
 
 
+def published_doubt(place: Place) -> str:
+    """Return why the result that is there is doubtful, as its report says; "" where it is not."""
+    try:
+        report = json.loads(report_path(place.image).read_text(encoding="utf-8"))
+        return told_doubt(report["stacks"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return ""  # a report that anybody may have changed or moved away since
+
+
 def publish_result(
     dataset: Dataset,
     outcomes: Iterable[StackOutcome],
@@ -197,4 +210,6 @@ def publish_result(
         delay_s,
         {**report.seconds, "write": writing_s, "publish": publishing_s},
         tuple(report.warnings),
+        tuple(report.notes),
+        report.doubt(),
     )
