@@ -85,7 +85,7 @@ def test_axes_voxel_size_and_channels_are_kept(tmp_path: Path) -> None:
     low = tifffile.imread(tmp_path / "low" / "run.ome.tif")
     for t in range(3):
         for c in range(2):
-            assert np.corrcoef(low[t, c].ravel(), image[t, c].ravel())[0, 1] > 0.7
+            assert np.corrcoef(low[t, c].ravel(), image[t, c].ravel())[0, 1] > 0.6
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,9 @@ def test_scenes_come_in_the_noisy_stacks_network_units() -> None:
 
 def test_a_large_scene_gets_the_scale_of_its_whole_stack(monkeypatch: pytest.MonkeyPatch) -> None:
     signal = signal_of(clean_stack(1, (16, 96, 96)))
-    simulation = SimulationConfig.model_validate({"peak_e": (200, 200), "read_noise_e": (1, 1)})
+    simulation = SimulationConfig.model_validate(
+        {"peak_e": (200, 200), "read_noise_e": (1, 1), "scmos_share": 0}
+    )
     scene = Scene(signal, signal, foreground_places(signal, 0), simulation)
     whole = [scene.cut(OPTIONS, 1.0, np.random.default_rng(s)).truth for s in range(8)]
     monkeypatch.setattr(subjects, "_WHOLE_VOXELS", 2**14)
