@@ -103,7 +103,8 @@ def train(
     if state.started_from and not state.step:
         run.tell_start(device)
     if not run.ended:
-        steps = range(state.step, state.total)
+        # Not to ``total``: where minutes count, it may grow again.
+        steps = range(state.step, config.training.steps)
         bank = SubjectBank(
             data.training,
             data.held,

@@ -148,9 +148,9 @@ def test_killed_and_resumed_it_ends_with_the_weights_of_an_uninterrupted_run(
     config = write_config(
         tmp_path,
         training={
-            "steps": 60,
-            "checkpoint_every": 3,
-            "scene_refresh_steps": 4,
+            "steps": 80,
+            "checkpoint_every": 10,
+            "scene_refresh_steps": 12,
             "processes": 1,
         },
     )
