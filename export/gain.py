@@ -17,7 +17,7 @@ from live_restore.metrics import best_gaussian, psnr
 from live_restore.settings import InferenceSettings
 from live_restore.simulation.camera import Camera
 
-# Far from every seed that training (up to about 6e8) and validation (from 1e9) draw from.
+# Far from every seed that training (below 1e9) and validation (from 1e9) draw from.
 TEST_SEEDS = range(2_000_000_000, 2_000_000_012)
 PEAKS_E = (10.0, 30.0, 100.0)
 _SHAPE_ZYX = (24, 160, 160)

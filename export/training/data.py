@@ -103,7 +103,7 @@ def _paired(data: PairedData, options: TrainingOptions, seed: int, base: Path) -
             for role, refs in (("train   ", kept), ("validate", judged))
             for ref in refs
         ),
-        f"Trained on {len(kept)} measured pairs of stacks.",
+        f"Trained on measured pairs of stacks ({len(kept)}).",
         _voxel_um([ref.raw for ref in kept]),
     )
 
@@ -134,7 +134,7 @@ def _clean(
             for role, some in (("train   ", kept), ("validate", judged))
             for ref in some
         ),
-        f"Trained on {len(kept)} clean stacks with simulated camera noise.",
+        f"Trained on clean stacks ({len(kept)}) with simulated camera noise.",
         _voxel_um(kept),
     )
 

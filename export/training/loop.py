@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from export.checkpoints.torch_file import OUR_FORMAT
 from export.network import RCANConfig
@@ -28,7 +30,7 @@ from export.training.optimisation import (
 )
 from export.training.patches import Patch
 from export.training.picture import examples_picture
-from export.training.progress import Display, Record
+from export.training.progress import Display, Record, gains
 from export.training.run_state import FINAL, LAST, LOG, RunState, save_atomically
 from export.training.start import Start
 from export.training.validation import restore_patches, score
@@ -98,8 +100,11 @@ def train(
             start.name if start is not None else "",
         )
     run = _Run(config, state, folder, validation_patches(data.validation, config.training), shown)
+    if state.started_from and not state.step:
+        run.tell_start(device)
     if not run.ended:
-        steps = range(state.step, state.total)
+        # Not to ``total``: where minutes count, it may grow again.
+        steps = range(state.step, config.training.steps)
         bank = SubjectBank(
             data.training,
             data.held,
@@ -146,6 +151,13 @@ class _Run:
             return False
         values = [record.restored_db for record in state.history]
         return len(values) - 1 - values.index(max(values)) >= patience
+
+    def tell_start(self, device: torch.device) -> None:
+        """Say how good the weights are that the run starts from: training has to beat that."""
+        restored_db, restored_ssim = score(self._restored(device), self._patches)
+        raw_db, raw_ssim = self._raw_score
+        numbers = gains(raw_db, restored_db, raw_ssim, restored_ssim)
+        self._shown.say(f"starting from {self._state.started_from}: {numbers}")
 
     def go(self, stream: Iterator[Batch], device: torch.device) -> None:
         """Take steps until the run has ended."""
@@ -194,6 +206,10 @@ class _Run:
         left_s = max(0.0, max_minutes * 60 - state.seconds)
         return min(self._options.steps, int(state.step + state.step / state.seconds * left_s))
 
+    def _restored(self, device: torch.device) -> list[NDArray[np.float32]]:
+        """Return what the averaged weights make of the validation patches."""
+        return restore_patches(self._state.average, self._patches, device)
+
     def _look(self) -> None:
         """Look at the losses since the last look; raises ``TrainingError`` at one that is none."""
         losses = torch.stack(self._unseen).tolist()
@@ -212,11 +228,9 @@ class _Run:
     def _validate(self, device: torch.device) -> None:
         """Judge the averaged weights, remember it, and write everything down."""
         state = self._state
-        restored = restore_patches(state.average, self._patches, device)
-        (raw_db, raw_ssim), (restored_db, restored_ssim) = (
-            self._raw_score,
-            score(restored, self._patches),
-        )
+        restored = self._restored(device)
+        raw_db, raw_ssim = self._raw_score
+        restored_db, restored_ssim = score(restored, self._patches)
         record = Record(
             step=state.step,
             total=state.total,
@@ -250,8 +264,7 @@ class _Run:
         state = self._state
         if state.best is not None:
             state.average.load_state_dict(state.best)
-        restored = restore_patches(state.average, self._patches, device)
-        restored_db, restored_ssim = score(restored, self._patches)
+        restored_db, restored_ssim = score(self._restored(device), self._patches)
         final = self._folder / FINAL
         save_atomically(
             {

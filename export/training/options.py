@@ -72,7 +72,9 @@ class TrainingOptions(_Section):
 
     steps: int = Field(12_000, gt=0, description="optimiser steps")
     max_minutes: float | None = Field(
-        None, gt=0, description="shortens the schedule to what fits in it"
+        None,
+        gt=0,
+        description="shortens the schedule to what fits in it, stacks once drawn",
     )
     batch: int = Field(2, gt=0)
     patch_zyx: tuple[PositiveInt, PositiveInt, PositiveInt] = (16, 64, 64)

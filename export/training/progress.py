@@ -20,6 +20,11 @@ from rich.progress import (
 from live_restore.errors import one_line
 
 
+def gains(raw_db: float, restored_db: float, raw_ssim: float, restored_ssim: float) -> str:
+    """Return PSNR (dB) and SSIM before and after, for people."""
+    return f"PSNR {raw_db:.2f} -> {restored_db:.2f} dB  SSIM {raw_ssim:.3f} -> {restored_ssim:.3f}"
+
+
 @dataclass(frozen=True)
 class Record:
     """One validation: a line of ``log.jsonl``.
@@ -45,9 +50,8 @@ class Record:
     @property
     def numbers(self) -> str:
         """The numbers, for people."""
-        return (
-            f"loss {self.loss:.4f}  PSNR {self.raw_db:.2f} -> {self.restored_db:.2f} dB  "
-            f"SSIM {self.raw_ssim:.3f} -> {self.restored_ssim:.3f}"
+        return f"loss {self.loss:.4f}  " + gains(
+            self.raw_db, self.restored_db, self.raw_ssim, self.restored_ssim
         )
 
 

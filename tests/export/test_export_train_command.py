@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -68,11 +69,12 @@ def test_on_measured_pairs_from_the_bundled_model(
     done = command("train", config, "-o", tmp_path / "run", "--init", "bundled")
     assert done.code == 0, done.err
     assert "cell_1.tif <-> cell_1_long.tif" in done.out
+    assert re.search(r"starting from fast: PSNR \d+.\d\d -> \d+.\d\d dB", done.out)
     card = read_card(onnx.load(tmp_path / "run" / "model.onnx"))
     assert card.architecture["channels"] == 24
     assert card.training["started_from"] == "fast"
     assert card.training["data"]["raw"] == "raw", "as the person wrote it, not where it lay"
-    assert card.description == "Trained on 2 measured pairs of stacks."
+    assert card.description == "Trained on measured pairs of stacks (2)."
     # What a network does after a few careful steps is still a restoration.
     model = Restorer(load_model(tmp_path / "run" / "model.onnx", "cpu"), InferenceSettings())
     assert model.restore(clean_stack(9)).volume.shape == (6, 24, 24)
@@ -85,7 +87,7 @@ def test_on_clean_stacks(tmp_path: Path, command: Callable[..., Any]) -> None:
     done = command("train", config, "-o", tmp_path / "run")
     assert done.code == 0, done.err
     card = read_card(onnx.load(tmp_path / "run" / "model.onnx"))
-    assert card.description == "Trained on 2 clean stacks with simulated camera noise."
+    assert card.description == "Trained on clean stacks (2) with simulated camera noise."
     assert card.trained_voxel_um == {}, "the files do not tell"
 
 
@@ -146,9 +148,9 @@ def test_killed_and_resumed_it_ends_with_the_weights_of_an_uninterrupted_run(
     config = write_config(
         tmp_path,
         training={
-            "steps": 60,
-            "checkpoint_every": 3,
-            "scene_refresh_steps": 4,
+            "steps": 80,
+            "checkpoint_every": 10,
+            "scene_refresh_steps": 12,
             "processes": 1,
         },
     )

@@ -171,6 +171,19 @@ def test_time_shortens_the_schedule(tmp_path: Path) -> None:
     assert state["training"]["minutes"] <= 0.1
 
 
+def test_a_schedule_may_grow_again_when_there_is_time_after_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"steps": 70, "max_minutes": 60, "checkpoint_every": 30}
+    config = tiny(tmp_path, training=options)
+    stopped_run(config, tmp_path / "run", 40, monkeypatch)
+    saved = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    torch.save({**saved, "total": 55}, tmp_path / "run" / "last.pt")
+    state = run(config, tmp_path / "run", resume=True)
+    assert state["training"]["steps_done"] == 70
+    assert [line["step"] for line in log_of(tmp_path / "run")] == [30, 60, 70]
+
+
 @pytest.mark.parametrize(
     "options",
     [
