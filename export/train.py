@@ -21,11 +21,11 @@ from export.network import RCAN, RCANConfig
 from export.simulate import (
     Scene,
     SimulationConfig,
-    _log_uniform,
     expected_electrons,
     random_camera,
     simulate_scene,
 )
+from export.structures import log_uniform
 from live_restore.errors import CheckpointError
 from live_restore.inference.intensity import scale_from_percentiles
 from live_restore.metrics import psnr
@@ -110,8 +110,8 @@ def draw_pair(scene: Scene, config: TrainConfig, rng: np.random.Generator) -> Pa
     camera = random_camera(config.simulation, rng)
     expected = expected_electrons(
         scene.signal,
-        _log_uniform(rng, config.simulation.peak_e),
-        _log_uniform(rng, config.simulation.background_fraction),
+        log_uniform(rng, config.simulation.peak_e),
+        log_uniform(rng, config.simulation.background_fraction),
     )
     raw = camera.expose(expected, rng)
     scale = scale_from_percentiles(raw, *config.training.percentiles)
