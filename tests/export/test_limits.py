@@ -111,9 +111,13 @@ def _fineness(signal: np.ndarray) -> float:
 
 @pytest.mark.parametrize("factor", [1.5, 4.0])
 def test_a_blur_makes_the_whole_psf_that_much_wider(factor: float) -> None:
-    config = SimulationConfig(psf_sigma_xy_um=(0.1, 0.3), psf_axial_ratio=(3.0, 3.0),
-                              voxel_xy_um=(0.1, 0.1), voxel_z_um=(0.2, 0.2))  # fmt: skip
-    first = np.array([3.0, 2.0, 2.0])  # voxels: 0.6 um over 0.2 um, 0.2 um over 0.1 um
+    config = SimulationConfig(
+        emission_um=(0.4, 0.6), numerical_aperture=(1.0, 1.1), voxel_xy_um=(0.1, 0.1),
+        voxel_z_um=(0.2, 0.2),
+    )  # fmt: skip
+    first = np.array(
+        [1.5, 1.0, 1.0]
+    )  # voxels: sigma 0.21 * 0.5 um / 1.05 laterally, 3 times axially
     assert np.hypot(first, _further_blur(config, factor)) == pytest.approx(factor * first)
 
 
