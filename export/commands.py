@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import tomllib
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import onnx as onnx_library
-from pydantic import ValidationError
 
 from export.checkpoints import ArchitectureFlags, Checkpoint, load_checkpoint
 from export.graph import network_of
 from export.onnx import (
     card_name,
+    check_card_values,
     embed_card,
     export_network,
-    first_mistake,
     load_model,
     make_card,
     read_card,
@@ -47,9 +45,6 @@ from live_restore.errors import (
     one_line,
 )
 from live_restore.inference.card import ModelCard
-
-MEASURED = ("format", "precision", "weights_sha256", "architecture", "shape_multiple_zyx")
-"""Card values that come from the network itself."""
 
 
 def architecture_flags(arguments: argparse.Namespace) -> ArchitectureFlags:
@@ -167,38 +162,10 @@ def verify(arguments: argparse.Namespace) -> int:
     return 0 if all(row.passed for row in rows) else 1
 
 
-def train(arguments: argparse.Namespace) -> int:
-    """Train, then convert and verify the result."""
-    from export.train import TrainConfig
-    from export.train import train as run_training
-
-    try:
-        config = TrainConfig.load(arguments.config)
-    except ValidationError as error:
-        raise SettingsError(first_mistake(error), arguments.config) from error
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise SettingsError(f"cannot be used: {error}", arguments.config) from error
-    final = run_training(config, arguments.output, resume=arguments.resume)
-    checkpoint = load_checkpoint(final)
-    simulated = config.simulation
-    card = make_card(
-        checkpoint.network.config,
-        card_name(arguments.config.stem),
-        description="Trained on simulated stacks only.",
-        percentiles=config.training.percentiles,
-        trained_patch_zyx=config.training.patch_zyx,
-        trained_voxel_um={"z": simulated.voxel_z_um, "xy": simulated.voxel_xy_um},
-        overlap_zyx=_overlap(checkpoint),
-        training=dict(checkpoint.training or {}),
-    )
-    path = arguments.output / f"{arguments.config.stem}.onnx"
-    return publish(checkpoint, card, path, verify_it=True)
-
-
 def checkpoint_card(checkpoint: Checkpoint, arguments: argparse.Namespace) -> ModelCard:
     """Return the card from the card file, the flags and the checkpoint; flags go first."""
     known: dict[str, Any] = {
-        "overlap_zyx": _overlap(checkpoint),
+        "overlap_zyx": overlap_zyx(checkpoint),
         "training": {
             "container": checkpoint.container,
             "port": checkpoint.port,
@@ -235,32 +202,16 @@ def checkpoint_card(checkpoint: Checkpoint, arguments: argparse.Namespace) -> Mo
 
 
 def _read_card_file(path: Path) -> dict[str, Any]:
-    """Return the card values of a TOML file, checked one by one.
-
-    Raises
-    ------
-    SettingsError
-        Not TOML, a value that no card holds, or a key that is not for a person to say.
-    """
+    """Return the card values of a TOML file; raises ``SettingsError``."""
     try:
         said = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(f"is not a TOML file: {error}", path) from error
-    for key in said:
-        if key in MEASURED:
-            raise SettingsError(f"{key} is measured, not said", path, "leave it out")
-        if key not in ModelCard.model_fields:
-            near = difflib.get_close_matches(key, ModelCard.model_fields, 1)
-            remedy = f"did you mean {near[0]}?" if near else "docs/export.md lists them"
-            raise SettingsError(f"{key} is no value of a card", path, remedy)
-    try:
-        ModelCard(**{"name": "model", **said})
-    except ValidationError as error:
-        raise SettingsError(f"is not a valid card: {first_mistake(error)}", path) from error
+    check_card_values(said, path)
     return said
 
 
-def _overlap(checkpoint: Checkpoint) -> tuple[int, int, int]:
+def overlap_zyx(checkpoint: Checkpoint) -> tuple[int, int, int]:
     """Return tile overlaps (voxels): 4, 16, 16, up to whole multiples of the folding."""
     fold = checkpoint.network.config.lateral_shuffle
     lateral = -(-16 // fold) * fold

@@ -179,18 +179,18 @@ class _Converter:
 @functools.cache
 def simulated_stacks(channels: int, count: int = 3) -> tuple[NDArray[np.float32], ...]:
     """Return simulated low-light stacks (1, C, Z, Y, X) in network units, always the same ones."""
-    from export.simulate import SimulationConfig, simulate_scene
-    from export.train import TrainConfig, draw_pair
+    from export.simulate import SimulationConfig
+    from export.training.options import TrainingOptions
+    from export.training.sources import SimulatedSource
 
+    options = TrainingOptions(patch_zyx=(8, 48, 48))
     simulation = SimulationConfig.model_validate({"shape_zyx": (16, 64, 64)})
-    training = TrainConfig.model_validate(
-        {"simulation": simulation, "training": {"patch_zyx": (8, 48, 48)}}
-    )
+    source = SimulatedSource(simulation, 2_000_000_000)
     stacks = []
     for i in range(count):
-        scene = simulate_scene(simulation, 2_000_000_000 + i)
+        scene = source.load(i)
         images = [
-            draw_pair(scene, training, np.random.default_rng((i, c))).noisy for c in range(channels)
+            scene.cut(options, 0.0, np.random.default_rng((i, c))).noisy for c in range(channels)
         ]
         stacks.append(np.stack(images)[np.newaxis])
     return tuple(stacks)

@@ -16,6 +16,7 @@
     │   ├── StackBusyError           cannot be opened just now: in use, no permission, share gone
     │   └── StackIncompleteError     planes are missing
     ├── InferenceError               the model failed on a stack
+    ├── TrainingError                a training run cannot go on
     ├── JournalError                 the journal's disk refuses just now; may be tried again
     └── OutputError                  a result could not be written (no space, no permission ...)
 """
@@ -40,6 +41,7 @@ __all__ = [
     "StackIncompleteError",
     "StackRefusedError",
     "StackUnreadableError",
+    "TrainingError",
     "UsageError",
     "one_line",
 ]
@@ -140,6 +142,10 @@ class StackIncompleteError(StackError):
 
 class InferenceError(LiveRestoreError):
     """The model failed on a stack."""
+
+
+class TrainingError(LiveRestoreError):
+    """A training run cannot go on: its loss is no number any more, or a process was killed."""
 
 
 class JournalError(LiveRestoreError):
