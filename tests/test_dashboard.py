@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,11 @@ def test_what_a_person_wants_to_know() -> None:
     rows = {line.split()[1]: line.split() for line in text.splitlines() if "│" in line}
     assert rows["arriving"][2:5] == ["4", "waiting", "3"]
     assert rows["now"][-2] == "6"
+
+
+def test_doubtful_results_are_counted_beside_the_restored() -> None:
+    assert "doubtful" not in shown(a_status(done=7), Snapshot())
+    assert "7 (2 doubtful)" in shown(replace(a_status(done=7), doubtful=2), Snapshot())
 
 
 def test_a_stop_is_answered_at_once() -> None:

@@ -51,7 +51,7 @@ def draw_limits(measured: Sequence[Measured], envelope: Envelope, title: str) ->
                 _write_snr(axes, found)
             if row == 0:
                 axes.set_title(sweep.quantity.split(" at ")[0], fontsize=11, fontweight="bold",
-                               loc="left")  # fmt: skip
+                               loc="left", pad=16)  # fmt: skip
             else:
                 axes.set_xlabel(_LABELS[sweep.name], fontsize=9.5)
         grid[row][0].set_ylabel(label, fontsize=9.5)
@@ -105,14 +105,14 @@ def _panel(
 
 
 def _write_snr(axes: Axes, found: Sequence[Point]) -> None:
-    """Write at the foot of a panel what the daemon would estimate on these stacks."""
+    """Write above a panel what the daemon would estimate on these stacks."""
     shown = _thinned([p.value for p in found])
     for point in found:
         if point.value in shown:
-            text = f"{point.snr:.2g}" if point.value != shown[0] else f"SNR\n{point.snr:.2g}"
+            text = f"{point.snr:.2g}" if point.value != shown[0] else f"SNR {point.snr:.2g}"
             axes.text(
-                point.value, 0.02, text, transform=axes.get_xaxis_transform(), ha="center",
-                va="bottom", fontsize=7.5, color="#555555", linespacing=1.1,
+                point.value, 1.02, text, transform=axes.get_xaxis_transform(), ha="center",
+                va="bottom", fontsize=7.5, color="#555555",
             )  # fmt: skip
 
 

@@ -29,7 +29,7 @@ class Extent:
     quick: bool = False
 
 
-FULL = Extent((16, 128, 128), 8)
+FULL = Extent((16, 128, 128), len(TEST_SEEDS))
 QUICK = Extent((8, 64, 64), 2, quick=True)
 
 

@@ -16,8 +16,9 @@ from scipy import ndimage
 
 from export.image_quality import lateral_resolution_um, ssim
 from export.limits.measure import Extent, Measured, Quality, measure_limits
-from export.limits.sweeps import SWEEPS, Condition, Scenes
+from export.limits.sweeps import SWEEPS, Condition, Scenes, _further_blur
 from export.limits.verdict import envelope_of, longest_run, points
+from export.simulate import SimulationConfig
 from live_restore.inference.card import ModelCard
 from live_restore.inference.model import bundled_models, load_model
 from tests.support.models import write_model
@@ -106,6 +107,18 @@ def test_every_sweep_changes_what_it_says() -> None:
 
 def _fineness(signal: np.ndarray) -> float:
     return float(np.abs(np.diff(signal)).mean() / signal.std())
+
+
+@pytest.mark.parametrize("factor", [1.5, 4.0])
+def test_a_blur_makes_the_whole_psf_that_much_wider(factor: float) -> None:
+    config = SimulationConfig(
+        emission_um=(0.4, 0.6), numerical_aperture=(1.0, 1.1), voxel_xy_um=(0.1, 0.1),
+        voxel_z_um=(0.2, 0.2),
+    )  # fmt: skip
+    first = np.array(
+        [1.5, 1.0, 1.0]
+    )  # voxels: sigma 0.21 * 0.5 um / 1.05 laterally, 3 times axially
+    assert np.hypot(first, _further_blur(config, factor)) == pytest.approx(factor * first)
 
 
 def test_a_network_that_does_nothing_helps_nowhere(tmp_path: Path) -> None:
