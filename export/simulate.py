@@ -42,6 +42,9 @@ class SimulationConfig(BaseModel):
     truth_psf_width: float = Field(
         1.0, gt=0.2, le=1, description="below 1: the truth has a PSF that much narrower"
     )
+    sharp_share: float = Field(
+        0.0, ge=0, le=1, description="stacks with a PSF 0.2 to 0.7 as wide: coarse pixels, Airyscan"
+    )
     structures_per_stack: tuple[int, int] = Field((1, 3), description="kinds mixed in one stack")
     brightest: float = Field(20.0, ge=1, description="most that a voxel may exceed the peak")
     peak_e: Range = Field((3.0, 400.0), description="photo-electrons at the 99.9th percentile")
@@ -119,7 +122,10 @@ def simulate_scene(config: SimulationConfig, seed: int) -> Scene:
     low, high = config.structures_per_stack
     names = rng.choice(list(STRUCTURES), size=int(rng.integers(low, high + 1)), replace=False)
     optics = random_optics(config, rng)
-    psf = optics.psf(voxel_zyx_um)
+    # Drawn in any case, so that a seed gives the same scene whatever the share.
+    sharp, width = rng.random() < config.sharp_share, uniform(rng, (0.2, 0.7))
+    width = width if sharp else 1.0
+    psf = optics.psf(voxel_zyx_um, width)
     a, b, c = (int(d) for d in drawn_shape)
     emitters = np.zeros((a, b, c), np.float32)
     for name in names:
@@ -135,8 +141,8 @@ def simulate_scene(config: SimulationConfig, seed: int) -> Scene:
     signal = blurred + haze
     truth = signal
     if config.truth_psf_width != 1:
-        sharp = optics.psf(voxel_zyx_um, config.truth_psf_width)
-        truth = oaconvolve(emitters, sharp, mode="same") + haze
+        narrower = optics.psf(voxel_zyx_um, width * config.truth_psf_width)
+        truth = oaconvolve(emitters, narrower, mode="same") + haze
     inner = tuple(slice(m, -m) for m in margin)
     signal, truth = (np.maximum(v[inner], 0) for v in (signal, truth))
     # A few lonely spots would otherwise be very many times brighter than "the peak".
