@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import zlib
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -79,6 +80,7 @@ class Report:
             "channel": outcome.key.channel,
             "channel_name": channel_name,
             "restored": outcome.restored is not None,
+            "raw_crc32": zlib.crc32(np.ascontiguousarray(outcome.raw).data),
             "before": image_statistics(outcome.raw),
         }
         self._count("read", outcome.read_s)
