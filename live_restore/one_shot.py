@@ -12,7 +12,12 @@ from pathlib import Path
 from types import FrameType
 
 from live_restore.dataset_job import FinishedDataset
-from live_restore.errors import LiveRestoreError, StackRefusedError, StackUnreadableError
+from live_restore.errors import (
+    LiveRestoreError,
+    StackError,
+    StackRefusedError,
+    StackUnreadableError,
+)
 from live_restore.formats.table import make_dataset_formats, make_formats
 from live_restore.inference.shelf import Shelf
 from live_restore.job import FileJob, Job
@@ -77,6 +82,9 @@ class OneShot:
         for place in dataset.stacks():
             try:
                 yield self._finish(path, dataset.job(place, self._settings.files, output))
+            except StackError as error:
+                where = path / place.label if error.path is None else error.path
+                yield type(error)(error.what, where, error.remedy)
             except LiveRestoreError as error:
                 yield error
 

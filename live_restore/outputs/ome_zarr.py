@@ -217,13 +217,8 @@ def _write(place: Place, stack: StackPlace, outcome: StackOutcome, info: Dataset
     from live_restore.outputs.zarr_store import PublishingStore
 
     group = zarr.open_group(PublishingStore(place.image, place.image.parent), mode="r+")
-    # An empty chunk would be left out: a stack of zeros must not look like an absent one.
-    array = zarr.open_array(
-        PublishingStore(place.image, place.image.parent),
-        path="0",
-        mode="r+",
-        config={"write_empty_chunks": True},
-    )
+    array = group["0"]
+    assert isinstance(array, zarr.Array)
     times = max(array.shape[0], stack.time + 1)
     channels = max(array.shape[1], stack.channel + 1, len(info.channel_names))
     if (times, channels) != array.shape[:2]:

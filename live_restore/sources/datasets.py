@@ -31,7 +31,7 @@ from live_restore.settings import Settings
 from live_restore.sources.notes import Note, Notes
 from live_restore.sources.settling import quiet_needed_s
 from live_restore.sources.stack_verdicts import judge
-from live_restore.stack import Fingerprint
+from live_restore.stack import Fingerprint, StackKey
 
 log = structlog.get_logger()
 
@@ -58,8 +58,7 @@ class _Known:
 
     fingerprint: Fingerprint
     state: State
-    reason: str = ""
-    evidence: StackEvidence | None = None
+    reason: str | None = None
 
 
 @dataclass
@@ -287,8 +286,8 @@ class Datasets:
             if self._take_in(followed, state, first=False):
                 self._note_move(followed, now, first=False)
                 return  # it has not been quiet: the next look judges anew
-        for key, evidence in state.stacks.items():
-            self._judge(followed, Place(key.position, key.time, key.channel), evidence, over, calm)
+        for key in sorted(self._unsettled(followed, state), key=_in_order):
+            self._judge(followed, _place(key), state.stacks[key], over, calm)
         self._tell_problems(followed, state)
         followed.next_poll = now + self._rest_s(followed, quiet_s)
 
@@ -329,7 +328,7 @@ class Datasets:
         now_ns = followed.on_disk_ns if first else time.time_ns()
         moved = False
         for key, evidence in state.stacks.items():
-            place = Place(key.position, key.time, key.channel)
+            place = _place(key)
             size = len(evidence.present) * plane_bytes
             known = followed.stacks.get(place)
             if known is not None and known.fingerprint.size == size:
@@ -339,17 +338,22 @@ class Datasets:
             if row is not None and row.fingerprint.size == size:
                 followed.stacks[place] = _Known(row.fingerprint, row.state, row.reason)
             else:
-                followed.stacks[place] = _Known(Fingerprint(size, now_ns), State.ARRIVING, "\0")
+                followed.stacks[place] = _Known(Fingerprint(size, now_ns), State.ARRIVING)
         return moved
 
     # Deciding -------------------------------------------------------------------------------------
 
+    def _unsettled(self, followed: _Followed, state: DatasetState) -> list[StackKey]:
+        return [
+            key
+            for key in state.stacks
+            if (known := followed.stacks.get(_place(key))) and known.state not in _SETTLED
+        ]
+
     def _judge(
         self, followed: _Followed, place: Place, evidence: StackEvidence, over: bool, calm: bool
     ) -> None:
-        known = followed.stacks.get(place)
-        if known is None or known.state in _SETTLED:
-            return
+        known = followed.stacks[place]
         state, reason = judge(
             evidence,
             taken_as_over=over,
@@ -365,7 +369,7 @@ class Datasets:
         known.state, known.reason = state, reason
         self._notes.add(source, Note(known.fingerprint, state, reason, int(state is State.WAITING)))
         if state is State.WAITING:
-            log.info("complete", stack_key=str(source), reason=reason)
+            log.info("complete", stack_key=str(source), stacks=1)
         elif state is not State.ARRIVING:
             log.warning(state.value, stack_key=str(source), reason=reason)
         if state is State.REFUSED:
@@ -397,6 +401,15 @@ class Datasets:
         elif followed.trouble:
             followed.trouble = ""
             self._notes.add(followed.source, Note(_NO_FINGERPRINT, None))
+
+
+def _place(key: StackKey) -> Place:
+    return Place(key.position, key.time, key.channel)
+
+
+def _in_order(key: StackKey) -> tuple[int, int, int]:
+    """As runs are mostly recorded: for what is found all at once."""
+    return key.time, key.position, key.channel
 
 
 def _times_ns(folder: Path, levels: int | None) -> Iterator[int]:
