@@ -20,7 +20,7 @@ from types import FrameType
 import structlog
 
 from live_restore.errors import JournalError, LiveRestoreError, UsageError
-from live_restore.formats.table import make_formats
+from live_restore.formats.table import make_dataset_formats, make_formats
 from live_restore.inference.shelf import Shelf
 from live_restore.journal import Journal, State, journal_path
 from live_restore.patience import Patience
@@ -28,7 +28,8 @@ from live_restore.pipeline import Pipeline
 from live_restore.progress import Progress
 from live_restore.settings import Settings
 from live_restore.sources.base import Source
-from live_restore.sources.folder import FolderSource, watch_events
+from live_restore.sources.events import watch_events
+from live_restore.sources.folder import FolderSource
 
 log = structlog.get_logger()
 
@@ -92,9 +93,11 @@ class Daemon:
         self._look_refused = False
         self._counts, self._doubtful = journal.counts(), journal.doubtful()
         self._formats = make_formats(undeclared_axis=settings.files.undeclared_axis)
+        self._dataset_formats = make_dataset_formats()
         self._source: Source = FolderSource(
             root,
             self._formats,
+            self._dataset_formats,
             journal,
             settings,
             self._on_bad,
@@ -172,6 +175,7 @@ class Daemon:
             self._root,
             self._journal,
             self._formats,
+            self._dataset_formats,
             self._shelf,
             self._settings,
             self.progress,
@@ -209,7 +213,7 @@ class Daemon:
     def _look(self, once: bool, patience: Patience) -> float:
         """Poll the source; return when to do so again (s from now)."""
         try:
-            next_look_s = self._source.poll()
+            next_look_s = self._source.poll(hurry=once)
         except JournalError as error:
             if once:
                 raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -104,6 +105,9 @@ class WatchSettings(_Section):
     stall_s: _Positive = Field(
         600.0, description="an unfinished file unchanged this long is shown as incomplete (s)"
     )
+    newest_first: bool = Field(
+        False, description="restore what was complete last first, and the rest after it"
+    )
 
 
 class FilesSettings(_Section):
@@ -114,6 +118,10 @@ class FilesSettings(_Section):
     )
     blank_planes: Literal["incomplete", "restore"] = Field(
         "incomplete", description="what to do with a stack in which whole planes are zero"
+    )
+    partial_stacks: Literal["incomplete", "restore"] = Field(
+        "incomplete",
+        description="what to do with a stack of a data set whose run ended in the middle of it",
     )
 
 
@@ -160,10 +168,22 @@ class OutputSettings(_Section):
         "{folder}/restored/{name}.ome.tif",
         description="{folder}: of the raw file; {name}: its name without endings",
     )
+    datasets: Literal["ome-tiff", "ome-zarr"] = Field(
+        "ome-tiff",
+        description="of data set folders: a file per stack, or one growing image per position",
+    )
     units: Literal["camera", "network"] = Field(
         "camera",
         description='grey values of the raw data; "network": float32 between the percentiles',
     )
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> OutputSettings:
+        if self.datasets == "ome-zarr" and importlib.util.find_spec("zarr") is None:
+            raise ValueError(
+                'datasets = "ome-zarr" needs the package zarr: pip install "live-restore[zarr]"'
+            )
+        return self
 
 
 class JournalSettings(_Section):

@@ -55,7 +55,8 @@ class Shelf:
         """Return what restores a channel, or ``None`` when it stays as it is."""
         name = dataset.channel_name(channel)
         for rule, restorer in self.rules:
-            if any(_matches(pattern, name, channel) for pattern in rule.channels):
+            number = dataset.first_channel + channel
+            if any(_matches(pattern, name, number) for pattern in rule.channels):
                 return restorer
         return None
 

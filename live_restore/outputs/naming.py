@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 TEMPORARY_SUFFIX = ".live-restore-part"
+_RESULTS = "_restored"
 
 # What is an ending of the format rather than part of the name.
 _ENDINGS = re.compile(r"(\.ome)?\.(tiff?|btf|tf[28])$", re.IGNORECASE)
@@ -51,6 +52,23 @@ def candidates(
     yield plain, token
     own = f"{name}.{model_name}-{token[:8]}"
     yield Path(template.format(folder=source.parent, name=own)), token
+
+
+def results_of_dataset(folder: Path) -> Path:
+    """Return where the results of a data set folder go: beside it, never inside.
+
+    Examples
+    --------
+    >>> results_of_dataset(Path("data/run_1")).as_posix()
+    'data/run_1_restored'
+    """
+    return folder.with_name(f"{folder.name}{_RESULTS}")
+
+
+def dataset_of_results(folder: Path) -> Path | None:
+    """Return the data set whose results a folder of this name would hold, ``None`` for none."""
+    name = folder.name.removesuffix(_RESULTS)
+    return folder.with_name(name) if name and name != folder.name else None
 
 
 def template_in(folder: Path) -> str:

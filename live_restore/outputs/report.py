@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import re
+import zlib
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -85,6 +86,7 @@ class Report:
             "channel": outcome.key.channel,
             "channel_name": channel_name,
             "restored": outcome.restored is not None,
+            "raw_crc32": zlib.crc32(np.ascontiguousarray(outcome.raw).data),
             "before": image_statistics(outcome.raw),
         }
         snr = estimate_snr(outcome.raw)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -44,12 +44,13 @@ class Published:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the result of one file goes.
+    """Where the result of one file, or of one stack, goes.
 
-    ``taken``: an earlier result of the same file and recipe is there, and may be replaced.
+    ``taken``: an earlier result of the same raw data and recipe is there, and may be replaced.
     """
 
     image: Path
+    report: Path
     token: str
     taken: bool
 
@@ -73,8 +74,9 @@ def choose_result(source: Path, template: str, model_name: str, recipe: str) -> 
     for path, token in candidates(source, template, model_name, recipe):
         if path != source:
             there = _is_there(path, source)
-            if (not there or read_token(path) == token) and _report_name_is_ours(report_path(path)):
-                return Place(path, token, there)
+            report = report_path(path)
+            if (not there or read_token(path) == token) and report_name_is_ours(report):
+                return Place(path, report, token, there)
         tried.append(path)
     raise OutputError(
         f"is taken by a file that live-restore did not write (so is {tried[-1].name})",
@@ -117,7 +119,7 @@ def _too_long(path: Path, source: Path) -> StackRefusedError:
     )
 
 
-def _report_name_is_ours(path: Path) -> bool:
+def report_name_is_ours(path: Path) -> bool:
     """Return whether there is nothing at ``path``, or a report."""
     try:
         with path.open("rb") as file:
@@ -131,8 +133,7 @@ def _report_name_is_ours(path: Path) -> bool:
 def is_current(place: Place, dataset: Dataset) -> bool:
     """Return whether the published result of this very raw file is already in its place."""
     try:
-        report = json.loads(report_path(place.image).read_text(encoding="utf-8"))
-        source = report["source"]
+        source = _report(place)["source"]
         same = (source["size"], source["mtime_ns"]) == tuple(dataset.fingerprint)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False  # no report, or not one of ours: then there is no result either
@@ -142,10 +143,25 @@ def is_current(place: Place, dataset: Dataset) -> bool:
 def published_doubt(place: Place) -> str:
     """Return why the result that is there is doubtful, as its report says; "" where it is not."""
     try:
-        report = json.loads(report_path(place.image).read_text(encoding="utf-8"))
-        return told_doubt(report["stacks"])
+        return told_doubt(_report(place)["stacks"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ""  # a report that anybody may have changed or moved away since
+
+
+def restored_pixels(place: Place) -> int | None:
+    """Return the CRC-32 of the raw pixels that the one stack of a result was made of.
+
+    ``None`` where there is no result, or where it does not tell.
+    """
+    try:
+        checksum = _report(place)["stacks"][0]["raw_crc32"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return int(checksum) if place.taken and isinstance(checksum, int) else None
+
+
+def _report(place: Place) -> Any:
+    return json.loads(place.report.read_text(encoding="utf-8"))
 
 
 def publish_result(
@@ -197,16 +213,16 @@ def publish_result(
                 report.add(outcome, dataset.channel_name(outcome.key.channel))
             report.warnings += verify()
         began = time.perf_counter()
-        report_path(image).unlink(missing_ok=True)
+        place.report.unlink(missing_ok=True)
     publishing_s = time.perf_counter() - began
     delay_s = max(0.0, time.time() - dataset.fingerprint.mtime_ns / 1e9)
     publish_text(
-        report_path(image),
+        place.report,
         report.to_json(write=writing_s, publish=publishing_s, delay=delay_s),
     )
     return Published(
         image,
-        report_path(image),
+        place.report,
         delay_s,
         {**report.seconds, "write": writing_s, "publish": publishing_s},
         tuple(report.warnings),
