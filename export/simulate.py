@@ -122,9 +122,10 @@ def simulate_scene(config: SimulationConfig, seed: int) -> Scene:
     low, high = config.structures_per_stack
     names = rng.choice(list(STRUCTURES), size=int(rng.integers(low, high + 1)), replace=False)
     optics = random_optics(config, rng)
-    # Drawn in any case, so that a seed gives the same scene whatever the share.
-    sharp, width = rng.random() < config.sharp_share, uniform(rng, (0.2, 0.7))
-    width = width if sharp else 1.0
+    # Of its own random numbers: whatever the share, a seed gives the same structures.
+    sharpness = np.random.default_rng((seed, 1))
+    sharp = sharpness.random() < config.sharp_share
+    width = uniform(sharpness, (0.2, 0.7)) if sharp else 1.0
     psf = optics.psf(voxel_zyx_um, width)
     a, b, c = (int(d) for d in drawn_shape)
     emitters = np.zeros((a, b, c), np.float32)

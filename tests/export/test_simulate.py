@@ -154,3 +154,16 @@ def test_cameras_are_drawn_with_and_without_pixel_maps() -> None:
     maps = [random_camera(SMALL, rng).pixels is not None for _ in range(30)]
     assert any(maps)
     assert not all(maps)
+
+
+def test_sharp_stacks_show_the_same_structures_sharper() -> None:
+    config = SimulationConfig(shape_zyx=(8, 48, 48), microscopes=("confocal",))
+    for seed in range(3):
+        usual = simulate_scene(config, seed)
+        sharp = simulate_scene(config.model_copy(update={"sharp_share": 1.0}), seed)
+        assert sharp.structures == usual.structures
+        fineness = [
+            float(np.abs(np.diff(s.signal, axis=2)).mean() / s.signal.mean())
+            for s in (usual, sharp)
+        ]
+        assert fineness[1] > 1.1 * fineness[0]
