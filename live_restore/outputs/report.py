@@ -109,6 +109,8 @@ class Report:
         line["intensity_scale_adu"] = [restored.scale.low_adu, restored.scale.high_adu]
         line["clipped_voxels"] = restored.clipped_voxels
         line["tiles"] = {"count": restored.tile_count, "shape_zyx": list(restored.tile_zyx)}
+        if restored.tiles_reduced:
+            line["tiles"]["reduced_because"] = restored.tiles_reduced
         line["seconds"] = {k: round(v, 4) for k, v in restored.seconds.items()}
         line["after"] = image_statistics(restored.volume)
         for stage, seconds in restored.seconds.items():
