@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from live_restore.errors import ModelError
-from live_restore.inference.backends.base import Limits, ModelSource
+from live_restore.inference.backends.base import Backend, Limits, ModelSource
 from live_restore.inference.backends.onnx_cpu import TrustedSession
 from live_restore.inference.backends.table import make_backends
 from live_restore.inference.bioimageio_package import is_package, read_package
@@ -73,6 +74,7 @@ def load_model(
     *,
     reduced: bool = True,
     gpu_memory_gb: float | None = None,
+    backends: Sequence[Backend] | None = None,
 ) -> Model:
     """Load a model, an .onnx file or a BioImage Model Zoo package, onto a device.
 
@@ -82,6 +84,8 @@ def load_model(
         The file or folder.
     device, threads, gpu_memory_gb
         As in the settings; ``"cpu"`` loads without measuring anything.
+    backends
+        What to choose from; ``None``: all there are.
     reduced
         Whether less than float32 is allowed where ``reduced.py`` allows it.
 
@@ -92,7 +96,7 @@ def load_model(
     DeviceError
         The device was asked for by name and does not work.
     """
-    content, package_card = read_package(path) if is_package(path) else (_read(path), None)
+    content, package_card = _content(path)
     digest = hashlib.sha256(content).hexdigest()
     source = ModelSource(path, content, digest)
     wish = Wish(device, reduced, Limits(threads, gpu_memory_gb))
@@ -109,8 +113,17 @@ def load_model(
             path,
             "use a model with as many channels out as in",
         )
-    session = ChosenSession(source, card, trusted, wish, make_backends(), Remembered())
+    session = ChosenSession(source, card, trusted, wish, backends or make_backends(), Remembered())
     return Model(path, digest, card, session)
+
+
+def model_bytes(path: Path) -> bytes:
+    """Return the ONNX model of a file or a package; raises ``ModelError``."""
+    return _content(path)[0]
+
+
+def _content(path: Path) -> tuple[bytes, ModelCard | None]:
+    return read_package(path) if is_package(path) else (_read(path), None)
 
 
 def _read(path: Path) -> bytes:
