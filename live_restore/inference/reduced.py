@@ -12,6 +12,8 @@ device (``known_answer.py``). A card whose record is above the bound forbids tha
 
 from __future__ import annotations
 
+import math
+
 from live_restore.inference.card import ModelCard
 
 ERROR_BOUND = 0.025
@@ -19,6 +21,8 @@ ERROR_BOUND = 0.025
 
 def recorded_error(card: ModelCard, precision: str) -> float | None:
     """Return the relative rms error that a card records for a precision, or ``None``.
+
+    A record without a number is one of a precision that was tried and cannot be: infinite.
 
     Examples
     --------
@@ -28,8 +32,10 @@ def recorded_error(card: ModelCard, precision: str) -> float | None:
     """
     record = card.metrics.get("precision_errors")
     entry = record.get(precision) if isinstance(record, dict) else None
-    value = entry.get("relative_rms") if isinstance(entry, dict) else None
-    return float(value) if isinstance(value, int | float) else None
+    if not isinstance(entry, dict):
+        return None
+    value = entry.get("relative_rms")
+    return float(value) if isinstance(value, int | float) else math.inf
 
 
 def reduced_obstacle(card: ModelCard, precision: str) -> str:
