@@ -26,6 +26,7 @@ from export.onnx import (
 from export.precision import (
     ERROR_BOUNDS,
     Precision,
+    precision_errors,
     reduce_precision,
     reduced_tolerance,
 )
@@ -96,8 +97,11 @@ def publish(
     model = export_network(checkpoint.network, card)
     if verify_it:
         _require(model, checkpoint, path, FP32_TOLERANCE)
+    config = checkpoint.network.config
+    if precision == "fp32" and verify_it:
+        metrics = {**card.metrics, "precision_errors": precision_errors(model, config)}
+        embed_card(model, card.model_copy(update={"metrics": metrics}))
     if precision != "fp32":
-        config = checkpoint.network.config
         model, card, error = reduce_precision(model, card, config, precision, error_bound)
         embed_card(model, card)
         print(

@@ -86,9 +86,11 @@ def watch(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     from live_restore.inference.shelf import Shelf
     from live_restore.journal import journal_path
     from live_restore.logs import configure_logging
+    from live_restore.priority import give_way
 
     root = watched_folder(arguments.folder)
     settings = load_settings(arguments.config, flags)
+    give_way(settings.process)
     journal_file = journal_path(root, settings.journal.folder)
     if root in journal_file.resolve().parents:
         raise UsageError(
@@ -120,11 +122,13 @@ def restore(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     from live_restore.inference.shelf import Shelf
     from live_restore.one_shot import OneShot, absolute, ending_on_signals
     from live_restore.outputs.naming import template_in
+    from live_restore.priority import give_way
 
     output = None if arguments.output is None else absolute(arguments.output)
     if output is not None:
         flags = {**flags, "output": {"template": template_in(output)}}
     settings = load_settings(arguments.config, flags)
+    give_way(settings.process)
     shelf = Shelf.load(settings)
     for model in shelf.models:
         if model.session.device.warning:

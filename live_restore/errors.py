@@ -16,6 +16,7 @@
     │   ├── StackBusyError           cannot be opened just now: in use, no permission, share gone
     │   └── StackIncompleteError     planes are missing
     ├── InferenceError               the model failed on a stack
+    │   └── DeviceMemoryError        the device has too little memory for a tile
     ├── TrainingError                a training run cannot go on
     ├── JournalError                 the journal's disk refuses just now; may be tried again
     └── OutputError                  a result could not be written (no space, no permission ...)
@@ -28,6 +29,7 @@ from pathlib import Path
 __all__ = [
     "CheckpointError",
     "DeviceError",
+    "DeviceMemoryError",
     "FolderBusyError",
     "InferenceError",
     "JournalError",
@@ -142,6 +144,10 @@ class StackIncompleteError(StackError):
 
 class InferenceError(LiveRestoreError):
     """The model failed on a stack."""
+
+
+class DeviceMemoryError(InferenceError):
+    """A device has too little memory for a tile; smaller ones may do."""
 
 
 class TrainingError(LiveRestoreError):

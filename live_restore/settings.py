@@ -128,17 +128,26 @@ class FilesSettings(_Section):
 class InferenceSettings(_Section):
     """How a stack is restored."""
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field(
-        "auto", description='"auto", "cpu", "cuda" or "cuda:1"'
+    device: Annotated[
+        str,
+        Field(pattern=r"^(auto|cpu|openvino|(cuda|tensorrt|directml|openvino-gpu)(:\d{1,3})?)$"),
+    ] = Field("auto", description='"auto", "cpu", "openvino", "cuda", "cuda:1", "tensorrt" ...')
+    precision: Literal["auto", "fp32"] = Field(
+        "auto", description='"fp32": never less, also where the error is far below the noise'
     )
     threads: Annotated[int, Field(ge=0, le=1024)] = Field(
         0, description="CPU threads; 0: all cores"
     )
+    gpu_memory_gb: _Positive | None = Field(
+        None, description="GPU memory to use at most (GB); unset: what is free"
+    )
     tiling: Literal["auto", "reference"] = Field(
         "auto", description='"reference": tiles and blending as the published code has them'
     )
-    max_tile_mvoxel: _Positive = Field(
-        2.0, description="largest tile given to the network at once (million voxels)"
+    max_tile_mvoxel: _Positive | None = Field(
+        None,
+        description="largest tile given to the network at once (million voxels); unset: what the "
+        "device has memory for",
     )
     overlap_zyx: tuple[int, int, int] | None = Field(
         None, description="overlap of neighbouring tiles (voxels); unset: the model's card says"
@@ -203,6 +212,17 @@ class JournalSettings(_Section):
     )
 
 
+class ProcessSettings(_Section):
+    """How much of the computer the program may take from others."""
+
+    priority: Literal["normal", "below_normal"] = Field(
+        "below_normal", description="the acquisition program goes first"
+    )
+    cores: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        None, min_length=1, description="processor cores to use, from 0; unset: all"
+    )
+
+
 class LogSettings(_Section):
     """What is told, and how."""
 
@@ -234,6 +254,7 @@ class Settings(BaseSettings):
     inference: InferenceSettings = InferenceSettings()
     output: OutputSettings = OutputSettings()
     journal: JournalSettings = JournalSettings()
+    process: ProcessSettings = ProcessSettings()
     log: LogSettings = LogSettings()
     models: tuple[ModelRule, ...] = (ModelRule(),)
 
@@ -260,6 +281,7 @@ class Settings(BaseSettings):
         """Return a digest (hex) of the settings that can change a restored voxel."""
         relevant = {
             "undeclared_axis": self.files.undeclared_axis,
+            "precision": self.inference.precision,
             "tiling": self.inference.tiling,
             "max_tile_mvoxel": self.inference.max_tile_mvoxel,
             "overlap_zyx": self.inference.overlap_zyx,

@@ -39,8 +39,13 @@ class Shelf:
                 rules.append((rule, None))
                 continue
             if rule.model not in loaded:
+                inference = settings.inference
                 model = load_model(
-                    find_model(rule.model), settings.inference.device, settings.inference.threads
+                    find_model(rule.model),
+                    inference.device,
+                    inference.threads,
+                    reduced=inference.precision == "auto",
+                    gpu_memory_gb=inference.gpu_memory_gb,
                 )
                 loaded[rule.model] = Restorer(model, settings.inference, settings.output.units)
             rules.append((rule, loaded[rule.model]))

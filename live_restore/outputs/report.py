@@ -13,7 +13,7 @@ import numpy as np
 
 from live_restore import __version__
 from live_restore.inference.envelope import unknown_voxel, voxel_doubt
-from live_restore.inference.intensity import percentiles
+from live_restore.inference.intensity import Histogram, percentiles
 from live_restore.inference.model import Model
 from live_restore.inference.restorer import Restored
 from live_restore.inference.snr import SignalToNoise, estimate_snr
@@ -45,16 +45,16 @@ class StackOutcome:
 
 def image_statistics(volume: Volume) -> dict[str, float]:
     """Return what a histogram tells about a stack, in camera units (ADU)."""
-    low, median, high = percentiles(volume, (1.0, 50.0, 99.9))
-    return {
-        "min": float(volume.min()),
-        "p1": low,
-        "median": median,
-        "p99.9": high,
-        "max": float(volume.max()),
-        "mean": float(volume.mean(dtype=np.float64)),
-        "std": float(volume.std(dtype=np.float64)),
-    }
+    ranks = (0.0, 1.0, 50.0, 99.9, 100.0)
+    if volume.dtype in (np.uint8, np.uint16):
+        histogram = Histogram.of(volume)
+        ranked, moments = histogram.percentiles(ranks), histogram.mean_and_std()
+    else:
+        ranked = percentiles(volume, ranks)
+        mean, std = volume.mean(dtype=np.float64), volume.std(dtype=np.float64)
+        moments = float(mean), float(std)
+    names = ("min", "p1", "median", "p99.9", "max", "mean", "std")
+    return dict(zip(names, (*ranked, *moments), strict=True))
 
 
 @dataclass
@@ -111,6 +111,8 @@ class Report:
         line["intensity_scale_adu"] = [restored.scale.low_adu, restored.scale.high_adu]
         line["clipped_voxels"] = restored.clipped_voxels
         line["tiles"] = {"count": restored.tile_count, "shape_zyx": list(restored.tile_zyx)}
+        if restored.tiles_reduced:
+            line["tiles"]["reduced_because"] = restored.tiles_reduced
         line["seconds"] = {k: round(v, 4) for k, v in restored.seconds.items()}
         line["after"] = image_statistics(restored.volume)
         for stage, seconds in restored.seconds.items():
