@@ -85,9 +85,8 @@ class Datasets:
         if is_own_ome_zarr(folder):
             return True
         for inner in [f for f in self._followed if folder in f.parents]:
-            self._followed.pop(
-                inner
-            ).leave()  # one position of it had been taken for a run of its own
+            # One position of it had been taken for a run of its own.
+            self._followed.pop(inner).leave()
         self._followed[folder] = WatchedDataset(
             Following(folder, found),
             folder.relative_to(self._root),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -159,6 +161,31 @@ def test_a_run_that_is_recorded_anew_under_its_name_is_new(
     scene.poll(2.5)
     scene.poll(0.3, times=2)
     assert counts(scene, truth.folder_name) == {"waiting": 12}
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_run_newer_than_its_results_is_known_by_its_pixels(
+    scene: Scene, shared_data: Path, same: bool
+) -> None:
+    """One large file that is still being written is newer than every result made from it."""
+    truth = recording(shared_data, "multipage_full")
+    replay(truth, scene.root)
+    scene.poll(0.3, times=2)
+    results = scene.root / f"{truth.folder_name}_restored"
+    results.mkdir()
+    while (entry := scene.journal.claim(30)) is not None:
+        scene.journal.finish(
+            entry, State.DONE, result=str(results / f"{entry.source.name}.ome.tif")
+        )
+    checksum = zlib.crc32(truth.stacks[Place(0, 0, 0)].pixels.tobytes())
+    report = {"stacks": [{"raw_crc32": checksum if same else checksum ^ 1}]}
+    (results / "p000_t0000_c00.json").write_text(json.dumps(report))
+    later_ns = time.time_ns() + 10**9
+    for path in (scene.root / truth.folder_name).iterdir():
+        os.utime(path, ns=(later_ns, later_ns))
+    scene.restart()
+    scene.poll(0.3, times=3)
+    assert counts(scene, truth.folder_name) == ({"done": 12} if same else {"waiting": 12})
 
 
 def test_a_run_that_goes_on_after_all_is_followed(scene: Scene, shared_data: Path) -> None:
