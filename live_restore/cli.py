@@ -78,15 +78,16 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--json", action="store_true", help="print the numbers as JSON")
 
     watch = command(
-        "watch", "restore every stack that arrives in a folder",
+        "watch", "restore every stack that arrives in a folder, or in a Micro-Manager dataset",
         "  live-restore watch D:\\data\n  live-restore watch D:\\data --config config.toml\n"
-        "  live-restore watch D:\\data --once",
+        "  live-restore watch D:\\data\\run_1 --once",
         [settings, engine],
     )  # fmt: skip
     watch.add_argument("folder", type=_folder, metavar="DIR")
     watch.add_argument(
         "--once", action="store_true",
-        help="restore all that is complete, then exit: with 1 if a stack failed in this run",
+        help="restore all that is complete, then exit: with 1 if a stack failed in this run; "
+        "runs in which nothing arrives any more are taken for over",
     )  # fmt: skip
     watch.add_argument("--no-events", action="store_true", help="scan only (network shares)")
     watch.add_argument("--retry-failed", action="store_true", help="try failed stacks once more")

@@ -250,7 +250,7 @@ def status(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     if shown:
         table = Table()
         table.add_column("state")
-        table.add_column("file", overflow="fold")
+        table.add_column("file or stack", overflow="fold")
         table.add_column("why", overflow="fold")
         for entry in shown:
             # As Text: square brackets in a file name are no markup.

@@ -38,7 +38,7 @@ def render(status: Status, snapshot: Snapshot) -> RenderableType:
     restored = Text(str(counts[State.DONE]))
     if status.doubtful:
         restored.append(f" ({status.doubtful} doubtful)", style="yellow")
-    grid.add_row("files arrived", str(arrived), "restored", restored)
+    grid.add_row("arrived", str(arrived), "restored", restored)
     grid.add_row(
         "arriving",
         str(counts[State.ARRIVING]),

@@ -98,9 +98,9 @@ class StackJob:
             template = template_in(self._results)
             place = choose_result(self._dataset.path, template, model_name, shelf.recipe)
         current = is_current(place, self._dataset)
-        if not current:
+        if place.taken and not current:
             # Without its journal a stack has no time stamp; its pixels are proof.
-            known = restored_pixels(place)
+            known = restored_pixels(place.report)
             current = known is not None and known == zlib.crc32(self._read().data)
         return Plan(model_name, place, current, published_doubt(place) if current else "")
 

@@ -38,7 +38,7 @@ def test_what_a_person_wants_to_know() -> None:
         running_s=3725,
     ))  # fmt: skip
     for part in (
-        "files arrived", "20", "restored", "7", "1.3 s", "0.50 Mvoxel/s", "a processor", "fast 1",
+        "arrived", "20", "restored", "7", "1.3 s", "0.50 Mvoxel/s", "a processor", "fast 1",
         "run/a.tif", "! on the CPU", "1 h 02 min", "/data", "Ctrl-C stops",
     ):  # fmt: skip
         assert part in text, part
@@ -61,7 +61,7 @@ def test_a_stop_is_answered_at_once() -> None:
 def test_nothing_yet() -> None:
     text = shown(a_status(), Snapshot())
     assert "nothing to do" in text
-    assert "files arrived" in text
+    assert "arrived" in text
     assert "–" in text
 
 

@@ -326,13 +326,13 @@ def assert_every_image_is_true(zarr: Any, folder: Path, truth: Recording) -> int
 def test_beside_a_writer_twenty_times_as_fast_as_recorded(
     tmp_path: Path, shared_data: Path, config: Path, name: str
 ) -> None:
+    """One run alone: nothing else wakes the daemon for it."""
     truth = recording(shared_data, name)
     root, state = tmp_path / "data", tmp_path / "state"
     root.mkdir()
     with watching(state, root, "--config", str(config)) as daemon:
+        wait_for(lambda: any(state.glob("*.log")), "the daemon to be up")
         writer = replaying(truth, root, "20")
-        wait_for(lambda: bool(reports(root, truth)), "the first result")
-        assert writer.poll() is None, "nothing came while the run was going on"
         assert writer.wait(PATIENCE_S) == 0
         wait_for(all_told(state, root, {root: truth}), "every stack")
         code, log = stop(daemon)

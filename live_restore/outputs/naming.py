@@ -88,6 +88,22 @@ def report_path(result: Path) -> Path:
     return result.with_name(result.name.removesuffix(".ome.tif") + ".json")
 
 
+def stack_report_path(result: Path, label: str) -> Path:
+    """Return where the report of one stack of a data set goes.
+
+    Examples
+    --------
+    >>> stack_report_path(Path("p000_t0002_c01.ome.tif"), "p000_t0002_c01").as_posix()
+    'p000_t0002_c01.json'
+    >>> stack_report_path(Path("p000.ome.zarr"), "p000_t0002_c01").as_posix()
+    'p000.reports/p000_t0002_c01.json'
+    """
+    image = result.name.removesuffix(".ome.zarr")
+    if image == result.name:
+        return report_path(result)
+    return result.with_name(f"{image}.reports") / f"{label}.json"
+
+
 def output_folder_name(template: str) -> str | None:
     """Return the name of the sub-folder that results go to, or ``None`` if there is none.
 

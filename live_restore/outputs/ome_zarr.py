@@ -29,7 +29,7 @@ from live_restore import __version__
 from live_restore.errors import OutputError, StackRefusedError
 from live_restore.formats.dataset import DatasetInfo
 from live_restore.formats.dataset import Place as StackPlace
-from live_restore.outputs.naming import result_token
+from live_restore.outputs.naming import result_token, stack_report_path
 from live_restore.outputs.publish import (
     disk_errors,
     publish_folder,
@@ -91,7 +91,7 @@ def choose_in_ome_zarr(
         image = results / f"{name}.ome.zarr"
         mark = _mark(image)
         ours = mark is not None and mark.get("result") == token
-        report = results / f"{name}.reports" / f"{stack.label}.json"
+        report = stack_report_path(image, stack.label)
         if (ours or not image.exists()) and report_name_is_ours(report):
             if mark is not None:
                 _require_shape(dataset, mark, image)

@@ -133,7 +133,7 @@ def report_name_is_ours(path: Path) -> bool:
 def is_current(place: Place, dataset: Dataset) -> bool:
     """Return whether the published result of this very raw file is already in its place."""
     try:
-        source = _report(place)["source"]
+        source = _read_report(place.report)["source"]
         same = (source["size"], source["mtime_ns"]) == tuple(dataset.fingerprint)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False  # no report, or not one of ours: then there is no result either
@@ -143,25 +143,25 @@ def is_current(place: Place, dataset: Dataset) -> bool:
 def published_doubt(place: Place) -> str:
     """Return why the result that is there is doubtful, as its report says; "" where it is not."""
     try:
-        return told_doubt(_report(place)["stacks"])
+        return told_doubt(_read_report(place.report)["stacks"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ""  # a report that anybody may have changed or moved away since
 
 
-def restored_pixels(place: Place) -> int | None:
-    """Return the CRC-32 of the raw pixels that the one stack of a result was made of.
+def restored_pixels(report: Path) -> int | None:
+    """Return the CRC-32 of the raw pixels that the first stack of a result was made of.
 
-    ``None`` where there is no result, or where it does not tell.
+    ``None`` where there is no report, or where it does not tell.
     """
     try:
-        checksum = _report(place)["stacks"][0]["raw_crc32"]
+        checksum = _read_report(report)["stacks"][0]["raw_crc32"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return None
-    return int(checksum) if place.taken and isinstance(checksum, int) else None
+    return checksum if isinstance(checksum, int) else None
 
 
-def _report(place: Place) -> Any:
-    return json.loads(place.report.read_text(encoding="utf-8"))
+def _read_report(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def publish_result(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import time
+import zlib
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ import tifffile
 
 from live_restore.formats.dataset import Place
 from live_restore.journal import State
-from live_restore.sources.datasets import _END_HELD_S
+from live_restore.sources.watched_dataset import END_HELD_S
 from live_restore.stack import Fingerprint
 from tests.formats.test_ome_zarr import multiscales, v3_array, v3_group, write_chunks
 from tests.support.mm_files import NdTiff
@@ -74,7 +76,7 @@ def test_a_stack_waits_as_soon_as_it_is_complete(
         waiting = {place for place, state in told.items() if state is State.WAITING}
         assert waiting == truth.complete_at(step), step
         assert set(told.values()) <= {State.WAITING, State.ARRIVING}
-    scene.poll(_END_HELD_S, times=2)
+    scene.poll(END_HELD_S, times=2)
     told = states(scene, truth.folder_name)
     partial = {place for place, state in told.items() if state is State.INCOMPLETE}
     assert partial == {p for p, s in truth.stacks.items() if s.state == "partial"}
@@ -118,7 +120,7 @@ def test_partial_stacks_are_restored_where_the_settings_say_so(
     scene = Scene(root, tmp_path / "j.sqlite", {"files": {"partial_stacks": "restore"}})
     scene.poll(0.3, times=3)
     assert State.INCOMPLETE not in states(scene, truth.folder_name).values()
-    scene.poll(_END_HELD_S, times=2)
+    scene.poll(END_HELD_S, times=2)
     assert set(states(scene, truth.folder_name).values()) == {State.WAITING}
     (entry,) = [e for e in scene.journal.entries() if e.reason]
     assert entry.reason.startswith("partial: ")
@@ -129,13 +131,13 @@ def test_a_restart_finds_all_as_it_was(scene: Scene, shared_data: Path) -> None:
     truth = recording(shared_data, "ndtiff_noz")
     replay(truth, scene.root)
     scene.poll(0.3, times=2)
-    scene.poll(_END_HELD_S, times=2)
+    scene.poll(END_HELD_S, times=2)
     restore_all(scene)
     before = scene.journal.entries()
     assert counts(scene, truth.folder_name) == {"done": 4, "refused": 4}
     scene.restart()
     scene.poll(0.3, times=2)
-    scene.poll(_END_HELD_S, times=2)
+    scene.poll(END_HELD_S, times=2)
     assert scene.journal.entries() == before
 
 
@@ -146,7 +148,7 @@ def test_a_run_that_is_recorded_anew_under_its_name_is_new(
     truth = recording(shared_data, "multipage_full")
     replay(truth, scene.root)
     scene.poll(0.3, times=2)
-    scene.poll(_END_HELD_S)
+    scene.poll(END_HELD_S)
     restore_all(scene)
     assert counts(scene, truth.folder_name) == {"done": 12}
     shutil.rmtree(scene.root / truth.folder_name)
@@ -159,6 +161,31 @@ def test_a_run_that_is_recorded_anew_under_its_name_is_new(
     scene.poll(2.5)
     scene.poll(0.3, times=2)
     assert counts(scene, truth.folder_name) == {"waiting": 12}
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_run_newer_than_its_results_is_known_by_its_pixels(
+    scene: Scene, shared_data: Path, same: bool
+) -> None:
+    """One large file that is still being written is newer than every result made from it."""
+    truth = recording(shared_data, "multipage_full")
+    replay(truth, scene.root)
+    scene.poll(0.3, times=2)
+    results = scene.root / f"{truth.folder_name}_restored"
+    results.mkdir()
+    while (entry := scene.journal.claim(30)) is not None:
+        scene.journal.finish(
+            entry, State.DONE, result=str(results / f"{entry.source.name}.ome.tif")
+        )
+    checksum = zlib.crc32(truth.stacks[Place(0, 0, 0)].pixels.tobytes())
+    report = {"stacks": [{"raw_crc32": checksum if same else checksum ^ 1}]}
+    (results / "p000_t0000_c00.json").write_text(json.dumps(report))
+    later_ns = time.time_ns() + 10**9
+    for path in (scene.root / truth.folder_name).iterdir():
+        os.utime(path, ns=(later_ns, later_ns))
+    scene.restart()
+    scene.poll(0.3, times=3)
+    assert counts(scene, truth.folder_name) == ({"done": 12} if same else {"waiting": 12})
 
 
 def test_a_run_that_goes_on_after_all_is_followed(scene: Scene, shared_data: Path) -> None:
@@ -186,7 +213,7 @@ def test_without_a_plan_a_pause_completes_what_is_as_large_as_the_rest(scene: Sc
     run.plane(21, time=2, z=1)
     run.finish()
     scene.poll(0.3)
-    scene.poll(_END_HELD_S, times=2)
+    scene.poll(END_HELD_S, times=2)
     assert states(scene, RUN)[Place(0, 2, 0)] is State.INCOMPLETE
 
 
@@ -224,7 +251,7 @@ def test_no_file_of_a_data_set_is_taken_for_a_run_of_its_own(
         for path in folder.rglob("*.tif"):
             scene.source.hint(path)
         scene.poll(0.4)
-    scene.poll(_END_HELD_S, times=2)
+    scene.poll(END_HELD_S, times=2)
     assert {e.source.parent.as_posix() for e in scene.journal.entries()} == {truth.folder_name}
     assert all(e.place is not None for e in scene.journal.entries())
 
@@ -332,11 +359,11 @@ def test_a_data_set_that_is_taken_away_waits_no_more(scene: Scene, shared_data: 
     truth = recording(shared_data, "multipage_noz")
     replay(truth, scene.root)
     scene.poll(0.3, times=2)
-    scene.poll(_END_HELD_S, times=2)
+    scene.poll(END_HELD_S, times=2)
     assert scene.journal.claim(30) is not None
     shutil.rmtree(scene.root / truth.folder_name)
     scene.poll(30)
-    assert counts(scene, truth.folder_name) == {"running": 1, "refused": 4}
+    assert counts(scene, truth.folder_name) == {"running": 1}
 
 
 def test_the_fingerprint_is_the_planes_and_when_they_came(scene: Scene, shared_data: Path) -> None:
