@@ -70,20 +70,31 @@ def build_parser() -> argparse.ArgumentParser:
 
     demo = command(
         "demo", "a simulated low-light time-lapse arrives and is restored live",
-        "  live-restore demo\n  live-restore demo --times 20 --out /tmp",
+        "  live-restore demo\n  live-restore demo --times 20 --out /tmp\n"
+        "  live-restore demo --micromanager",
         [engine],
     )  # fmt: skip
     demo.add_argument("--out", type=Path, default=Path(), help="where its folder is made")
     demo.add_argument("--times", type=_positive, default=8, help="stacks to record (8)")
+    demo.add_argument(
+        "--micromanager", action="store_true",
+        help="record with Micro-Manager's demo camera (pip install 'live-restore[micromanager]')",
+    )  # fmt: skip
     demo.add_argument("--json", action="store_true", help="print the numbers as JSON")
 
     watch = command(
         "watch", "restore every stack that arrives in a folder, or in a Micro-Manager dataset",
         "  live-restore watch D:\\data\n  live-restore watch D:\\data --config config.toml\n"
-        "  live-restore watch D:\\data\\run_1 --once",
+        "  live-restore watch D:\\data\\run_1 --once\n"
+        "  live-restore watch --micromanager",
         [settings, engine],
     )  # fmt: skip
-    watch.add_argument("folder", type=_folder, metavar="DIR")
+    watched = watch.add_mutually_exclusive_group(required=True)
+    watched.add_argument("folder", type=_folder, metavar="DIR", nargs="?")
+    watched.add_argument(
+        "--micromanager", type=_port, metavar="PORT", nargs="?", const=4827,
+        help="restore the runs that are started in Micro-Manager's window (4827)",
+    )  # fmt: skip
     watch.add_argument(
         "--once", action="store_true",
         help="restore all that is complete, then exit: with 1 if a stack failed in this run; "
@@ -164,6 +175,13 @@ def _shape(text: str) -> tuple[int, int, int]:
         raise argparse.ArgumentTypeError("must be three numbers above 0, such as 16,256,256")
     z, y, x = map(int, parts)
     return z, y, x
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 0 < value < 65536:
+        raise argparse.ArgumentTypeError("must be the number of a port")
+    return value
 
 
 def _positive(text: str) -> int:

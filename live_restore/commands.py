@@ -32,6 +32,12 @@ def demo(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     from live_restore.inference.shelf import Shelf
     from live_restore.logs import configure_logging
 
+    if arguments.micromanager:
+        from live_restore.demo.micromanager import run_micromanager_demo
+
+        results = run_micromanager_demo(fresh_folder(arguments.out.resolve()))
+        print(f"results: {results}")
+        return 0
     flags = {**flags, "watch": {"settle_s": 0.1}}
     settings = load_settings(None, flags)
     folder = fresh_folder(arguments.out.resolve())
@@ -76,6 +82,20 @@ def demo(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
 
 def watch(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     """Run ``live-restore watch``."""
+    if arguments.micromanager is not None:
+        from live_restore.hooks.window import watch_micromanager
+
+        if arguments.once:
+            raise UsageError("--once and --micromanager exclude each other", None, "leave one away")
+        load_settings(arguments.config, flags)  # to complain now, not when a run has begun
+        given = (
+            arguments.config and arguments.config.absolute(),
+            arguments.device,
+            arguments.model,
+        )
+        named = zip(("--config", "--device", "--model"), given, strict=True)
+        options = [str(part) for name, value in named if value for part in (name, value)]
+        return watch_micromanager(arguments.micromanager, options)
     from live_restore.daemon import (
         Daemon,
         open_daemon_journal,

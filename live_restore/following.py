@@ -7,6 +7,7 @@ from pathlib import Path
 
 from live_restore.errors import StackChangedError
 from live_restore.formats.dataset import DatasetFormat, DatasetState
+from live_restore.run_plan import PlanReader
 from live_restore.stack import StackKey, Volume
 
 
@@ -24,6 +25,8 @@ class Following:
     def __init__(self, folder: Path, dataset_format: DatasetFormat) -> None:
         self.folder = folder
         self._follower = dataset_format.follow(folder)
+        # What the script that records it said it would record, where one did.
+        self._plan = PlanReader(folder)
         self._identity: tuple[int, int] | None = None
         self._lock = threading.Lock()
 
@@ -39,7 +42,7 @@ class Following:
         """
         with self._lock:
             self._require_the_same()
-            return self._follower.poll(over=over)
+            return self._follower.poll(over=over, plan=self._plan.read())
 
     def read(self, key: StackKey) -> Volume:
         """Return a stack as of the last poll, (Z, Y, X); see ``Follower.read``."""

@@ -1,0 +1,1 @@
+"""Where acquisition programs hand their runs over; nothing here may ever hold one up."""

@@ -1,0 +1,204 @@
+"""Follows the runs of pymmcore-plus: saved ones by their files, others plane by plane."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from live_restore.errors import OutputError, StackChangedError, UsageError
+from live_restore.formats.dataset import Plan
+from live_restore.formats.ndtiff_axes import AxisLabels
+from live_restore.formats.ome_zarr_meta import RunFacts
+from live_restore.formats.untrusted import positive
+from live_restore.hooks.spool import Spool, unsaved_folder
+from live_restore.stack import VoxelSize
+
+HELD_BYTES = 2**30
+"""Planes that wait for the disk take at most this much memory; further ones are left out."""
+
+_ENDING = re.compile(r"(?:\.ome)?\.(zarr|tiff?)$", re.IGNORECASE)
+# What useq calls the axes of an event, and what a stack is known by. Others make more positions.
+_AXES = {"t": "time", "p": "position", "c": "channel", "z": "z"}
+
+
+class MdaFollower:
+    """One ``mmc.mda`` and the runs that it makes.
+
+    Parameters
+    ----------
+    mda
+        ``CMMCorePlus.mda``.
+    output
+        What its runs are saved to (absolute), ``None`` if they are not saved.
+    unsaved
+        Folder for what is not saved; ``None``: the user's data folder.
+    enqueue
+        Takes work for another thread; returns at once.
+    say
+        Tells the person one line.
+
+    Raises
+    ------
+    UsageError
+        The ending of ``output`` is of no format that pymmcore-plus and live-restore share.
+    """
+
+    def __init__(
+        self,
+        mda: Any,
+        output: Path | None,
+        unsaved: Path | None,
+        enqueue: Callable[[Callable[[], None]], None],
+        say: Callable[[str], None],
+    ) -> None:
+        if output is not None and not _ENDING.search(output.name):
+            raise UsageError(
+                "cannot be followed", output, "give run_mda an output .ome.zarr or .ome.tiff"
+            )
+        self._mda = mda
+        self._output = output
+        self._unsaved = unsaved
+        self._enqueue = enqueue
+        self._say = say
+        # Each is written by one thread only, so that the acquisition's needs no lock.
+        self._received_bytes = self._taken_bytes = 0
+        self._left_out = 0
+        self._spool: Spool | None = None
+        self._labels = AxisLabels()
+
+    def connect(self, begin: Callable[[Path], None], end: Callable[[Path], None]) -> None:
+        """Listen; ``begin`` and ``end`` are called, in the other thread, with a run's path."""
+        self._begin, self._end = begin, end
+        events = self._mda.events
+        events.sequenceStarted.connect(self._started)
+        events.sequenceFinished.connect(self._finished)
+        if self._output is None:
+            events.frameReady.connect(self._frame)
+
+    def disconnect(self) -> None:
+        """Listen no more."""
+        events = self._mda.events
+        events.sequenceStarted.disconnect(self._started)
+        events.sequenceFinished.disconnect(self._finished)
+        if self._output is None:
+            events.frameReady.disconnect(self._frame)
+
+    # On the acquisition's thread: note it and return ----------------------------------------------
+
+    def _started(self, sequence: Any, meta: Any) -> None:
+        self._enqueue(partial(self._begin_run, sequence, meta))
+
+    def _frame(self, image: Any, event: Any, meta: Any) -> None:  # noqa: ARG002
+        if self._received_bytes - self._taken_bytes + image.nbytes > HELD_BYTES:
+            self._left_out += 1
+            return
+        self._received_bytes += image.nbytes
+        self._enqueue(partial(self._take, image, event.index))
+
+    def _finished(self, sequence: Any) -> None:  # noqa: ARG002
+        self._enqueue(self._end_run)
+
+    # On the other thread --------------------------------------------------------------------------
+
+    def _begin_run(self, sequence: Any, meta: Any) -> None:
+        if self._output is None:
+            self._begin_spool(sequence, meta)
+        elif self._output.name.lower().endswith(".zarr"):
+            self._begin(_written(self._output))
+
+    def _begin_spool(self, sequence: Any, meta: Any) -> None:
+        folder = _fresh(self._unsaved or unsaved_folder())
+        facts = RunFacts()
+        if sequence.axis_order:  # events from a generator come with an empty sequence
+            described = sequence.model_dump(mode="json")
+            facts.read({"pymmcore_plus": {"summary_metadata": {"mda_sequence": described}}})
+        plan: Plan | None = facts.order.plan if facts.order else None
+        z_um = facts.order.z_step_um if facts.order else None
+        pixel_um = _pixel_um(meta)
+        self._labels = AxisLabels()
+        self._spool = Spool(
+            folder,
+            plan,
+            voxel=VoxelSize(z_um, pixel_um, pixel_um),
+            channel_names=facts.channel_names,
+        )
+        self._begin(folder)
+
+    def _take(self, image: Any, index: Any) -> None:
+        self._taken_bytes += image.nbytes
+        if self._spool is None:
+            return  # the block began in the middle of a run
+        axes = {_AXES.get(name, f"useq {name}"): int(at) for name, at in dict(index).items()}
+        place, z = self._labels.place(axes)
+        self._spool.add(place, z, image)
+
+    def _end_run(self) -> None:
+        if self._spool is not None:
+            spool, self._spool = self._spool, None
+            unfinished = spool.finish()
+            left_out, self._left_out = self._left_out + spool.left_out, 0
+            if left_out:
+                self._say(f"{spool.folder}: no room for {left_out} planes; save the run instead")
+            if unfinished:
+                self._say(f"{spool.folder}: {unfinished} stacks are incomplete, not restored")
+            self._end(spool.folder)
+        elif self._output is not None:
+            path = _written(self._output)
+            if not self._output.name.lower().endswith(".zarr"):
+                self._begin(path)
+            self._end(path)
+
+
+def _written(output: Path) -> Path:
+    """Return what ome-writers made of ``output``: it completes endings, and makes a folder of
+    several OME-TIFF files (version 0.3).
+
+    Raises
+    ------
+    StackChangedError
+        There is nothing.
+    """
+    stem = _ENDING.sub("", output.name)
+    if output.name.lower().endswith(".zarr"):
+        names = [output.name, f"{stem}.ome.zarr"]
+    else:
+        names = [output.name, f"{stem}.ome.tiff", f"{stem}.ome.tif", stem]
+    for name in names:
+        if (output.parent / name).exists():
+            return output.parent / name
+    raise StackChangedError(
+        "is not there", output, "give live.follow the output that run_mda is given"
+    )
+
+
+def _fresh(parent: Path) -> Path:
+    """Create and return a folder for one run, named after the time.
+
+    Raises
+    ------
+    OutputError
+        The disk refused.
+    """
+    name = time.strftime("%Y%m%d-%H%M%S")
+    for number in range(1, 1000):
+        folder = parent / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise OutputError(
+                f"cannot be created ({error.strerror})", folder, "name another place"
+            ) from error
+        return folder
+    raise OutputError("holds too many runs of one second", parent, "remove some of them")
+
+
+def _pixel_um(meta: Any) -> float | None:
+    """Return the pixel size of a run's images (um)."""
+    images = meta.get("image_infos") if isinstance(meta, dict) else None
+    return positive(images[0].get("pixel_size_um")) if images else None

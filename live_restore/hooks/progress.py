@@ -1,0 +1,65 @@
+"""The end of a session as a person sees it: a bar, and one line for each run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from live_restore.errors import StackUnreadableError
+from live_restore.hooks.restoring import Outcome, Restorations
+from live_restore.run_plan import PlanReader
+
+
+def finish_with_progress(restorations: Restorations, limit_s: float | None) -> list[Outcome]:
+    """Restore what is complete, showing how far it is, and say what became of each run.
+
+    Parameters
+    ----------
+    restorations
+        The runs of the session.
+    limit_s
+        See :meth:`Restorations.finish`.
+    """
+    console = Console(stderr=True)
+    paths = [outcome.path for outcome in restorations.outcomes()]
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("live-restore", total=_planned(paths))
+        restorations.finish(limit_s, lambda: bar.update(task, completed=sum(map(results, paths))))
+    outcomes = restorations.outcomes()
+    for outcome in outcomes:
+        print(f"live-restore: {_line(outcome)}", file=sys.stderr, flush=True)
+    return outcomes
+
+
+def results(path: Path) -> int:
+    """Return how many results a run has."""
+    folders = (path.parent / f"{path.name}_restored", path / "restored", path.parent / "restored")
+    if path.is_file():
+        name = path.name.split(".")[0]
+        return sum(1 for _ in folders[2].glob(f"{name}*.ome.tif"))
+    return sum(1 for folder in folders[:2] for _ in folder.glob("*.ome.tif"))
+
+
+def _planned(paths: list[Path]) -> int | None:
+    """Return how many stacks there will be, ``None`` where one run does not tell."""
+    total = 0
+    for path in paths:
+        try:
+            plan = PlanReader(path).read()
+        except StackUnreadableError:
+            return None  # the child meets it too, and says so
+        if plan is None:
+            return None
+        total += plan.volumes()
+    return total
+
+
+def _line(outcome: Outcome) -> str:
+    said = f"{outcome.path}: {results(outcome.path)} stacks restored"
+    if not outcome.done:
+        target = outcome.path if outcome.path.is_dir() else outcome.path.parent
+        return f"{said}; the rest is left: live-restore watch {target} --once"
+    return f"{said}; {outcome.why}" if outcome.why else said

@@ -1,0 +1,297 @@
+"""Restores what a script acquires, while it acquires, in a process of its own.
+
+::
+
+    from pycromanager import Acquisition, multi_d_acquisition_events
+    from live_restore import LiveRestore
+
+    with LiveRestore("config.toml") as live, Acquisition(
+        directory="D:/data", name="run", image_saved_fn=live.image_saved_fn
+    ) as acquisition:
+        acquisition.acquire(live.expect(multi_d_acquisition_events(...)))
+
+Three rules hold everything here together. What the acquisition calls notes something and returns:
+no lock that is held for long, no disk, no exception. What talks to disks and processes is a thread
+of its own, which nobody waits for longer than a moment. What restores is another process.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from live_restore.errors import LiveRestoreError, one_line
+
+if TYPE_CHECKING:
+    from live_restore.hooks.mda import MdaFollower
+    from live_restore.hooks.restoring import Outcome, Restorations
+    from live_restore.run_plan import PlannedAxes
+
+Events = TypeVar("Events")
+
+_LOOK_S = 0.2
+# A thread that does not answer within this time hangs on a disk or a network: it is left behind.
+_THREAD_S = 5.0
+
+
+class LiveRestore:
+    """A session of live restoration inside an acquisition script.
+
+    Parameters
+    ----------
+    config
+        A config.toml; ``None``: the default settings.
+    finish_s
+        How long to go on restoring at the end of the block (s); ``None``: until all is done, 0: not
+        at all. What is left then is named with the command that restores it.
+
+    Raises
+    ------
+    SettingsError
+        The config.toml cannot be read or holds a mistake: said before anything is acquired.
+
+    Attributes
+    ----------
+    outcomes
+        What became of each run, once the block has ended.
+    """
+
+    def __init__(self, config: str | Path | None = None, *, finish_s: float | None = 600.0) -> None:
+        from live_restore.settings import load_settings
+
+        self._config = None if config is None else Path(config).absolute()
+        load_settings(self._config)  # to complain now rather than in a child, hours later
+        self._finish_s = finish_s
+        self._dataset: object = None
+        self._tasks: deque[Callable[[], None]] = deque()
+        self._done = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._followers: list[MdaFollower] = []
+        self._plan: PlannedAxes | None = None
+        self._planned: Path | None = None
+        self._written = 0
+        self._problem = ""
+        self._restorations: Restorations | None = None
+        self.outcomes: list[Outcome] = []
+
+    # What the acquisition calls -------------------------------------------------------------------
+
+    def image_saved_fn(self, axes: dict[str, Any], dataset: object) -> None:  # noqa: ARG002
+        """Take notice that an image was saved: pycromanager's ``image_saved_fn``.
+
+        Returns at once and raises nothing: an exception here would silently end pycromanager's
+        callbacks, and block the end of runs of more than 100 images.
+        """
+        if dataset is not self._dataset:
+            self._dataset = dataset
+            self._tasks.append(lambda: self._begin_dataset(dataset))
+
+    def beside(self, image_saved_fn: Callable[..., object]) -> Callable[..., None]:
+        """Return a callback that calls :attr:`image_saved_fn` and then the given one.
+
+        Parameters
+        ----------
+        image_saved_fn
+            A callback of your own with two parameters (axes, dataset) or three (axes, dataset,
+            event_queue). Should it raise, its traceback is printed, once, and the acquisition goes
+            on with its further images.
+        """
+        parameters = len(inspect.signature(image_saved_fn).parameters)
+        told = False
+
+        def call(axes: dict[str, Any], dataset: object, *queue: object) -> None:
+            nonlocal told
+            self.image_saved_fn(axes, dataset)
+            try:
+                image_saved_fn(axes, dataset, *queue)
+            except Exception:  # noqa: BLE001 - it would end all callbacks and block the run's end
+                if not told:
+                    told = True
+                    traceback.print_exc()
+
+        if parameters == 3:
+            return lambda axes, dataset, event_queue: call(axes, dataset, event_queue)
+        return lambda axes, dataset: call(axes, dataset)
+
+    def expect(self, events: Events) -> Events:
+        """Pass events on unchanged, noting which planes they will bring.
+
+        Parameters
+        ----------
+        events
+            What ``Acquisition.acquire`` takes: an event, a list, or a generator (passed on one by
+            one, as it is asked for). A list, or an exhausted generator, holds its stacks whole;
+            planes that are submitted event by event count as a whole stack when the block ends.
+
+        Notes
+        -----
+        Without it a stack is known to be whole only when the next one begins, and the only stack of
+        a run never. Leave it away where a hook removes whole channels or positions from the events.
+        """
+        if isinstance(events, dict):
+            self._note(events, loose=True)
+        elif isinstance(events, list):
+            for event in events:
+                self._note(event, loose=False)
+        else:
+            return self._passing(events)  # type: ignore[return-value]
+        return events
+
+    def _passing(self, events: Any) -> Iterator[Any]:
+        noted = set()
+        for event in events:
+            for each in event if isinstance(event, list) else (event,):
+                noted.add(self._note(each, loose=True))
+            yield event
+        if self._plan is not None:
+            self._plan.settle(place for place in noted if place is not None)
+
+    def _note(self, event: Any, *, loose: bool) -> Any:
+        """Note the axes of one event; an event that cannot be understood ends the noting."""
+        try:
+            if self._plan is not None:
+                return self._plan.add(event["axes"], loose=loose)
+        except Exception as error:  # noqa: BLE001 - whatever a script submits is its own affair
+            self._plan = None
+            self._say(f"the planned planes are not known ({one_line(error)}); going by the files")
+        return None
+
+    # pymmcore-plus --------------------------------------------------------------------------------
+
+    def follow(
+        self, mmc: Any, output: str | Path | None = None, *, unsaved: str | Path | None = None
+    ) -> None:
+        """Restore every run that ``mmc.mda`` makes from now until the block ends.
+
+        Parameters
+        ----------
+        mmc
+            A ``CMMCorePlus``.
+        output
+            What ``run_mda`` is given as ``output``: ``run.ome.zarr`` is followed stack by stack,
+            ``run.ome.tiff`` is restored when the run is over (its writer completes it only then).
+        unsaved
+            Where planes of runs without ``output`` are kept; default: the user's data folder. Each
+            run gets a folder of its own, with one OME-TIFF per stack and the results.
+
+        Raises
+        ------
+        UsageError
+            ``output`` is neither.
+        """
+        from live_restore.hooks.mda import MdaFollower
+
+        place = None if output is None else Path(output).absolute()
+        folder = None if unsaved is None else Path(unsaved).absolute()
+        follower = MdaFollower(mmc.mda, place, folder, self._tasks.append, self._say)
+        follower.connect(self._begin, self._end)
+        self._followers.append(follower)
+
+    # The thread -----------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        assert self._restorations is not None
+        while True:
+            last = self._done.is_set()
+            try:
+                while self._tasks:
+                    self._tasks.popleft()()
+                if last:
+                    return
+                self._write_plan()
+                self._restorations.step()
+            except Exception as error:  # noqa: BLE001 - this thread's boundary; said at the end
+                self._problem = one_line(error)
+            self._done.wait(_LOOK_S)
+
+    def _begin_dataset(self, dataset: object) -> None:
+        from live_restore.run_plan import remove_plan
+
+        path = getattr(dataset, "path", None)
+        if not path:
+            self._problem = "the run is not saved: give Acquisition a directory"
+            return
+        folder = Path(path).absolute()
+        if self._planned is not None:  # whose events were whose cannot be told any more
+            self._plan = None
+            remove_plan(self._planned)
+        assert self._restorations is not None
+        self._restorations.end()
+        self._begin(folder)
+        self._planned = folder
+        remove_plan(folder)  # of a run that had this name before
+
+    def _begin(self, path: Path) -> None:
+        assert self._restorations is not None
+        self._restorations.begin(path)
+
+    def _end(self, path: Path) -> None:
+        assert self._restorations is not None
+        self._restorations.end(path)
+
+    def _write_plan(self) -> None:
+        """Write the plan of the run down whenever it has grown."""
+        if self._plan is None or self._planned is None or self._plan.settled == self._written:
+            return
+        from live_restore.run_plan import write_plan
+
+        settled, plan = self._plan.settled, self._plan.plan()
+        write_plan(self._planned, plan)
+        self._written = settled
+
+    def _say(self, what: str) -> None:
+        print(f"live-restore: {what}", file=sys.stderr, flush=True)
+
+    # The block ------------------------------------------------------------------------------------
+
+    def __enter__(self) -> LiveRestore:
+        from live_restore.hooks.restoring import Restorations, fresh_log
+        from live_restore.run_plan import PlannedAxes
+
+        options = [] if self._config is None else ["--config", str(self._config)]
+        self._plan = PlannedAxes()
+        self._restorations = Restorations(options, fresh_log())
+        self._thread = threading.Thread(target=self._run, name="live-restore", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Finish; whatever goes wrong in it is said and stays here."""
+        assert self._thread is not None
+        for follower in self._followers:
+            follower.disconnect()
+        if self._plan is not None:
+            self._plan.settle()
+        self._done.set()
+        self._thread.join(_THREAD_S)
+        if self._thread.is_alive():
+            self._say("a disk or network does not answer; restore later with: live-restore watch")
+            return
+        try:
+            self._finish()
+        except Exception as problem:  # noqa: BLE001 - the acquisition is complete, and stays so
+            self._say(f"{one_line(problem)}; restore later with: live-restore watch")
+
+    def _finish(self) -> None:
+        from live_restore.hooks.progress import finish_with_progress
+
+        assert self._restorations is not None
+        try:
+            self._write_plan()
+        except LiveRestoreError as error:
+            self._problem = str(error)
+        if self._problem:
+            self._say(self._problem)
+        self.outcomes = finish_with_progress(self._restorations, self._finish_s)

@@ -1,0 +1,121 @@
+"""The plan of a script: what is settled, what is written down, and what it decides."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from live_restore import LiveRestore
+from live_restore.dataset_job import DatasetJob
+from live_restore.errors import StackUnreadableError
+from live_restore.formats.dataset import Place, Planned
+from live_restore.formats.table import make_dataset_formats
+from live_restore.run_plan import (
+    PlannedAxes,
+    PlanReader,
+    ScriptPlan,
+    plan_path,
+    remove_plan,
+    write_plan,
+)
+
+
+def events(slices: int, channel: str = "DAPI", time: int = 0) -> list[dict[str, Any]]:
+    return [{"axes": {"time": time, "channel": channel, "z": z}} for z in range(slices)]
+
+
+def test_what_is_loose_is_not_told_before_it_is_settled() -> None:
+    axes = PlannedAxes()
+    for event in events(2):
+        axes.add(event["axes"], loose=True)
+    for event in events(3, "FITC"):
+        axes.add(event["axes"], loose=False)
+    assert axes.plan().planes(Place(0, 0, 0)) is None, "two of perhaps more planes"
+    assert axes.plan().planes(Place(0, 0, 1)) == Planned(3)
+    axes.settle()
+    assert axes.plan().planes(Place(0, 0, 0)) == Planned(2)
+    assert axes.plan().stacks() == 2
+
+
+def test_planes_counted_from_the_middle_and_a_channel_of_one_plane() -> None:
+    plan = ScriptPlan({Place(0, 0, 0): (-1, 0, 1), Place(0, 0, 1): (4,)})
+    assert plan.planes(Place(0, 0, 0)) == Planned(3, anywhere=True)
+    assert plan.planes(Place(0, 0, 1)) == Planned(1, anywhere=True)
+    assert plan.volumes() == 1
+
+
+def test_written_read_and_removed(tmp_path: Path) -> None:
+    dataset = tmp_path / "run_1"
+    dataset.mkdir()
+    plan = ScriptPlan({Place(p, t, 0): tuple(range(5)) for p in range(3) for t in range(4)})
+    reader = PlanReader(dataset)
+    assert reader.read() is None
+    write_plan(dataset, ScriptPlan({Place(0, 0, 0): (0, 1)}))
+    assert reader.read() != plan
+    write_plan(dataset, plan)
+    assert reader.read() == plan
+    assert reader.read() is reader.read(), "parsed again although nothing has changed"
+    assert list(dataset.iterdir()) == [], "the raw data's folder was written to"
+    remove_plan(dataset)
+    remove_plan(dataset)
+    assert reader.read() is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", '{"version":2,"z_runs":[],"stacks":[]}', '{"z_runs":[[0]],"stacks":[[0,0,0,9]]}'],
+)
+def test_a_damaged_plan_is_named(tmp_path: Path, text: str) -> None:
+    path = plan_path(tmp_path / "run_1")
+    path.parent.mkdir()
+    path.write_text(text)
+    with pytest.raises(StackUnreadableError, match=r"plan\.json: is no plan of a run; delete it"):
+        PlanReader(tmp_path / "run_1").read()
+
+
+def test_a_plan_decides_what_the_files_leave_open(tmp_path: Path, shared_data: Path) -> None:
+    traces = shared_data / "micromanager" / "traces"
+    trace = traces / "pycromanager_ndtiff.jsonl.gz"
+    subprocess.run(
+        [sys.executable, traces / "replay.py", trace, tmp_path, "--speed", "inf"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    (dataset,) = tmp_path.iterdir()
+    open_job = lambda: DatasetJob.open(dataset, make_dataset_formats())  # noqa: E731
+    assert all(evidence.complete for evidence in open_job().state.stacks.values())
+    keys = open_job().stacks()
+    places = [Place(key.position, key.time, key.channel) for key in keys]
+    write_plan(dataset, ScriptPlan({place: tuple(range(7)) for place in places}))
+    stacks = open_job().state.stacks
+    assert {(e.complete, e.planes_expected) for e in stacks.values()} == {(False, 7)}
+
+
+def test_events_are_passed_on_unchanged_and_lazily() -> None:
+    live = LiveRestore()
+    listed, single = events(3), events(1)[0]
+    assert live.expect(listed) is listed
+    assert live.expect(single) is single
+    asked = []
+
+    def generated() -> Iterator[dict[str, Any]]:
+        for event in listed:
+            asked.append(event)
+            yield event
+
+    passing = live.expect(generated())
+    assert asked == []
+    assert next(passing) is listed[0]
+    assert len(asked) == 1
+    assert list(passing) == listed[1:]
+
+
+def test_an_odd_event_is_passed_on_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with LiveRestore() as live:
+        odd: list[Any] = [{"axes": {"z": "top"}}, {"no axes": 1}, *events(2)]
+        assert live.expect(odd) is odd
+    assert capsys.readouterr().err.count("the planned planes are not known") == 1

@@ -1,0 +1,215 @@
+"""A double of Micro-Manager: its ZMQ server and the few objects that the bridge looks at.
+
+The client is the real one. What it sees on the wire is described by it: a request is JSON, a reply
+is JSON whose large values follow as pairs of identifier and bytes; an object is a hash code with
+the methods that its class has.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import zmq
+
+Method = tuple[list[str], Callable[..., Any]]
+
+
+class Java:
+    """An object on the other side: a class name, and methods with the types of their arguments."""
+
+    def __init__(self, name: str, **methods: Method | Callable[..., Any]) -> None:
+        self.name = name
+        self.methods: dict[str, Method] = {
+            key: value if isinstance(value, tuple) else ([], value)
+            for key, value in methods.items()
+        }
+
+
+class Server:
+    """Answers on a port; further ports are opened for clients that ask for one of their own.
+
+    ``asked`` counts the calls of each method; ``hang`` makes it take requests and answer none.
+    """
+
+    def __init__(self, studio: Java) -> None:
+        self._studio = studio
+        self._objects: dict[str, Java] = {}
+        self._context = zmq.Context()
+        self._stop = threading.Event()
+        self.hang = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self.asked: dict[str, int] = {}
+        self.port = self._serve()
+
+    def _serve(self) -> int:
+        socket = self._context.socket(zmq.REP)
+        socket.linger = 0
+        port = socket.bind_to_random_port("tcp://127.0.0.1")
+        thread = threading.Thread(target=self._answer, args=(socket,), name=f"double {port}")
+        thread.start()
+        self._threads.append(thread)
+        return port
+
+    def _answer(self, socket: zmq.Socket[bytes]) -> None:
+        with socket:
+            while not self._stop.is_set():
+                if self.hang.is_set() or not socket.poll(20):
+                    self._stop.wait(0.005)
+                    continue
+                request = json.loads(socket.recv_multipart()[0])
+                while self.hang.is_set() and not self._stop.is_set():
+                    self._stop.wait(0.01)
+                if self._stop.is_set():
+                    return
+                try:
+                    reply = self._reply(request)
+                except Exception as error:  # noqa: BLE001 - as the server does
+                    reply = {"type": "exception", "value": repr(error), "message": repr(error)}
+                pixels = reply.pop("pixels", None)
+                parts = [json.dumps(reply).encode("iso-8859-1")]
+                if pixels is not None:
+                    parts += [(7).to_bytes(4, "little"), pixels]
+                socket.send_multipart(parts)
+
+    def _reply(self, request: dict[str, Any]) -> dict[str, Any]:
+        command = request["command"]
+        if command == "connect":
+            return {"type": "none", "version": "5.1.0"}
+        if command == "get-constructors":
+            name = request["classpath"]
+            return {"type": "none", "api": [{"name": name, "arguments": [], "return-type": name}]}
+        if command == "constructor":
+            port = {"port": self._serve()} if request.get("new-port") else {}
+            return {**self._described(self._studio), **port}
+        if command == "destructor":
+            del self._objects[request["hash-code"]]
+            return {"type": "none"}
+        assert command == "run-method", command
+        self.asked[request["name"]] = self.asked.get(request["name"], 0) + 1
+        method = self._objects[request["hash-code"]].methods[request["name"]][1]
+        return self._described(method(*map(self._argument, request["arguments"])))
+
+    def _argument(self, value: Any) -> Any:
+        return self._objects[value["hash-code"]] if isinstance(value, dict) else value
+
+    def _described(self, value: Any) -> dict[str, Any]:
+        if value is None:
+            return {"type": "null"}
+        if isinstance(value, np.ndarray):
+            kind = {1: "byte-array", 2: "short-array"}[value.itemsize]
+            return {"type": kind, "value": "@7", "pixels": value.tobytes()}
+        if isinstance(value, Java):
+            code = str(len(self._objects) + sum(self.asked.values()) * 100_000)
+            self._objects[code] = value
+            return {
+                "type": "unserialized-object",
+                "class": value.name,
+                "hash-code": code,
+                "interfaces": [value.name],
+                "fields": [],
+                "api": [
+                    {"name": name, "arguments": arguments, "return-type": "java.lang.Object"}
+                    for name, (arguments, _) in value.methods.items()
+                ],
+            }
+        kind = "string" if isinstance(value, str) else "primitive"
+        return {"type": kind, "value": value}
+
+    @property
+    def held(self) -> int:
+        """Objects handed out and not released."""
+        return len(self._objects)
+
+    def close(self) -> None:
+        """Die: sockets close, clients are left waiting."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        self._context.destroy(linger=0)
+
+
+class Microscope:
+    """What the double's Micro-Manager is doing; tests change it while the server runs."""
+
+    def __init__(self) -> None:
+        self.store: Java | None = None
+        self.viewed: list[Java] = []
+        self.studio = Java(
+            "org.micromanager.Studio",
+            getAcquisitionEngine=lambda: self._engine,
+            displays=lambda: self._displays,
+            data=lambda: self._data,
+        )
+        self._engine = Java("Engine", getAcquisitionDatastore=lambda: self.store)
+        self._displays = Java("Displays", getAllDataViewers=self._viewers)
+        self._data = Java("Data", createCoords=(["java.lang.String"], _coords))
+
+    def _viewers(self) -> Java:
+        viewers = [Java("Viewer", getDataProvider=lambda s=store: s) for store in self.viewed]
+        return Java(
+            "java.util.List", size=lambda: len(viewers), get=(["int"], lambda n: viewers[n])
+        )
+
+
+def _coords(text: str) -> Java:
+    coords = Java("Coords")
+    coords.at = {k: int(v) for k, v in (pair.split("=") for pair in text.split(","))}  # type: ignore[attr-defined]
+    return coords
+
+
+class Store:
+    """A Datastore: saved somewhere, or with planes in memory."""
+
+    def __init__(self, path: str | None, sizes: tuple[int, int, int, int] = (1, 1, 1, 1)) -> None:
+        self.frozen = False
+        self.planes: dict[tuple[int, int, int, int], np.ndarray[Any, Any]] = {}
+        times, positions, channels, slices = sizes
+        dimensions = Java(
+            "Dimensions", getT=lambda: times, getP=lambda: positions, getC=lambda: channels,
+            getZ=lambda: slices,
+        )  # fmt: skip
+        summary = Java(
+            "Summary",
+            getIntendedDimensions=lambda: dimensions,
+            getSafeChannelName=(["int"], lambda c: ("DAPI", "FITC")[c]),
+            getZStepUm=lambda: 0.5,
+        )
+        self.java = Java(
+            "Datastore",
+            getSavePath=lambda: path,
+            isFrozen=lambda: self.frozen,
+            getSummaryMetadata=lambda: summary,
+            getNumImages=lambda: len(self.planes),
+            hasImage=(["Coords"], lambda coords: _place(coords) in self.planes),
+            getImage=(["Coords"], lambda coords: _image(self.planes[_place(coords)])),
+        )
+
+
+def _place(coords: Any) -> tuple[int, int, int, int]:
+    return tuple(coords.at[axis] for axis in ("time", "position", "channel", "z"))  # type: ignore[return-value]
+
+
+def _image(plane: np.ndarray[Any, Any]) -> Java:
+    metadata = Java("Metadata", getPixelSizeUm=lambda: 0.1)
+    return Java(
+        "Image",
+        getRawPixels=lambda: plane.ravel(),
+        getHeight=lambda: plane.shape[0],
+        getWidth=lambda: plane.shape[1],
+        getMetadata=lambda: metadata,
+    )
+
+
+@contextmanager
+def serving(microscope: Microscope) -> Iterator[Server]:
+    """Run a server until the block ends."""
+    server = Server(microscope.studio)
+    try:
+        yield server
+    finally:
+        server.close()
