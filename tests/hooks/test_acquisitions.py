@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 import tifffile
 
-from live_restore.dataset_job import DatasetJob
-from live_restore.formats.table import make_dataset_formats
+from tests.hooks.runs import finished_state
 from tests.support.acquisition import SLICES
 from tests.support.models import write_model
 from tests.support.processes import PATIENCE_S, environment
@@ -66,8 +65,8 @@ def test_the_pymmcore_plus_example_restores_all_twelve_stacks(tmp_path: Path, co
 def acquired(folder: Path, kind: str, times: int) -> tuple[dict[str, object], str]:
     done = run(folder, "-m", "tests.support.acquisition", folder / "data", kind, str(times))
     said = json.loads(done.stdout.splitlines()[-1])
-    job = DatasetJob.open(Path(said["path"]), make_dataset_formats())
-    planes = sum(len(evidence.present) for evidence in job.state.stacks.values())
+    state = finished_state(Path(said["path"]))
+    planes = sum(len(evidence.present) for evidence in state.stacks.values())
     assert planes == said["calls"] == SLICES * times, "an image was lost"
     assert said["longest_ms"] < 1.0
     assert done.stderr.count("ValueError: a mistake") == 1
