@@ -20,7 +20,7 @@ from pathlib import Path
 
 from live_restore.demo.microscope import record
 from live_restore.demo.scene import LivingCell
-from live_restore.inference.sessions import available_cores, cpu_name
+from live_restore.inference.hardware import available_cores, cpu_name
 
 
 def measure(stacks: int, interval_s: float) -> list[dict[str, float]]:

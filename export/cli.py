@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -23,13 +24,11 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
-def _command(name: str) -> Command:
+def _command(name: str, module: str) -> Command:
     """Return a command that is imported when it is run: torch takes seconds to load."""
 
     def run(arguments: argparse.Namespace) -> int:
-        from export import commands
-
-        return int(getattr(commands, name)(arguments))
+        return int(getattr(importlib.import_module(module), name)(arguments))
 
     return run
 
@@ -41,6 +40,13 @@ def _whole(text: str) -> int:
     return value
 
 
+def _seed(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must not be below 0, not {text}")
+    return value
+
+
 def _positive(text: str) -> float:
     value = float(text)
     if not 0 < value < math.inf:
@@ -48,7 +54,17 @@ def _positive(text: str) -> float:
     return value
 
 
-_whole.__name__, _positive.__name__ = "whole number", "number"  # what argparse calls them
+def _range(text: str) -> tuple[float, float]:
+    low, _, high = text.partition(":")
+    limits = _positive(low), _positive(high or low)
+    if limits[0] > limits[1]:
+        raise argparse.ArgumentTypeError(f"must run upwards, not {text}")
+    return limits
+
+
+# What argparse calls them.
+_whole.__name__ = _seed.__name__ = "whole number"
+_positive.__name__, _range.__name__ = "number", "range"
 
 
 def _architecture_flags(parser: argparse.ArgumentParser) -> None:
@@ -133,7 +149,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(name: str, what: str, examples: str) -> _Parser:
+    def add(name: str, what: str, examples: str, module: str = "export.commands") -> _Parser:
         added = commands.add_parser(
             name,
             help=what,
@@ -142,7 +158,7 @@ def build_parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
             parents=[debug],
         )
-        added.set_defaults(run=_command(name))
+        added.set_defaults(run=_command(name, module))
         return added
 
     inspect = add(
@@ -194,13 +210,41 @@ def build_parser() -> argparse.ArgumentParser:
 
     train = add(
         "train",
-        "train a network on simulated stacks and convert it",
+        "train a network on simulated or measured stacks and convert it",
         "  live-restore-export train export/configs/fast.toml -o runs/fast\n"
-        "  live-restore-export train export/configs/fast.toml -o runs/fast --resume",
+        "  live-restore-export train actin.toml -o runs/actin --init bundled\n"
+        "  live-restore-export train actin.toml -o runs/actin --resume",
+        "export.training.commands",
     )
     train.add_argument("config", type=Path, help="training configuration, TOML")
     train.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
     train.add_argument("--resume", action="store_true", help="go on where a run was stopped")
+    train.add_argument(
+        "--init",
+        metavar="WEIGHTS",
+        help='fine-tune: "bundled", the name of a bundled model, an ONNX model or a checkpoint',
+    )
+
+    degrade = add(
+        "degrade",
+        "write low-light twins of clean stacks, as a camera would record them",
+        "  live-restore-export degrade clean/ -o low/ --peak-e 10:100 --seed 1\n"
+        "  live-restore-export degrade cell.tif -o low/ --peak-e 30 --gain 0.46 --read-noise 1.6",
+        "export.training.commands",
+    )
+    degrade.add_argument("clean", type=Path, help="TIFF file, or folder of them")
+    degrade.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
+    degrade.add_argument("--seed", type=_seed, default=0, help="another seed, other noise (0)")
+    for flag, what in (
+        ("peak-e", "photo-electrons at the 99.9th percentile"),
+        ("background", "flat background over the peak"),
+        ("gain", "grey values per photo-electron"),
+        ("read-noise", "read noise (e-)"),
+        ("offset", "grey value of darkness"),
+    ):
+        degrade.add_argument(
+            f"--{flag}", type=_range, metavar="LOW:HIGH", help=f"{what}; one number or a range"
+        )
 
     gain = add(
         "gain",
@@ -214,6 +258,24 @@ def build_parser() -> argparse.ArgumentParser:
     )
     gain.add_argument("--write", action="store_true", help="write the result into the card")
     gain.add_argument("--json", action="store_true", help="for scripts")
+
+    limits = add(
+        "limits",
+        "find where a model stops helping, on simulated stacks that it never saw",
+        "  live-restore-export limits actin.onnx -o actin_limits\n"
+        "  live-restore-export limits actin.onnx --quick\n"
+        "  live-restore-export limits actin.onnx --record",
+    )
+    limits.add_argument("model", type=Path, help="an ONNX file written by this tool")
+    limits.add_argument(
+        "-o", "--output", type=Path, metavar="DIR",
+        help="where table, JSON and figure go (default: beside the model, MODEL_limits)",
+    )  # fmt: skip
+    limits.add_argument(
+        "--quick", action="store_true", help="few points and small stacks: under a minute"
+    )
+    limits.add_argument("--json", action="store_true", help="print the envelope as JSON")
+    limits.add_argument("--record", action="store_true", help="write the envelope into the card")
 
     package = add(
         "bioimageio",

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import tomllib
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import onnx as onnx_library
-from pydantic import ValidationError
 
 from export.checkpoints import ArchitectureFlags, Checkpoint, load_checkpoint
 from export.graph import network_of
 from export.onnx import (
     card_name,
+    check_card_values,
     embed_card,
     export_network,
-    first_mistake,
     load_model,
     make_card,
     read_card,
@@ -28,6 +26,7 @@ from export.onnx import (
 from export.precision import (
     ERROR_BOUNDS,
     Precision,
+    precision_errors,
     reduce_precision,
     reduced_tolerance,
 )
@@ -47,9 +46,6 @@ from live_restore.errors import (
     one_line,
 )
 from live_restore.inference.card import ModelCard
-
-MEASURED = ("format", "precision", "weights_sha256", "architecture", "shape_multiple_zyx")
-"""Card values that come from the network itself."""
 
 
 def architecture_flags(arguments: argparse.Namespace) -> ArchitectureFlags:
@@ -101,8 +97,11 @@ def publish(
     model = export_network(checkpoint.network, card)
     if verify_it:
         _require(model, checkpoint, path, FP32_TOLERANCE)
+    config = checkpoint.network.config
+    if precision == "fp32" and verify_it:
+        metrics = {**card.metrics, "precision_errors": precision_errors(model, config)}
+        embed_card(model, card.model_copy(update={"metrics": metrics}))
     if precision != "fp32":
-        config = checkpoint.network.config
         model, card, error = reduce_precision(model, card, config, precision, error_bound)
         embed_card(model, card)
         print(
@@ -167,38 +166,10 @@ def verify(arguments: argparse.Namespace) -> int:
     return 0 if all(row.passed for row in rows) else 1
 
 
-def train(arguments: argparse.Namespace) -> int:
-    """Train, then convert and verify the result."""
-    from export.train import TrainConfig
-    from export.train import train as run_training
-
-    try:
-        config = TrainConfig.load(arguments.config)
-    except ValidationError as error:
-        raise SettingsError(first_mistake(error), arguments.config) from error
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise SettingsError(f"cannot be used: {error}", arguments.config) from error
-    final = run_training(config, arguments.output, resume=arguments.resume)
-    checkpoint = load_checkpoint(final)
-    simulated = config.simulation
-    card = make_card(
-        checkpoint.network.config,
-        card_name(arguments.config.stem),
-        description="Trained on simulated stacks only.",
-        percentiles=config.training.percentiles,
-        trained_patch_zyx=config.training.patch_zyx,
-        trained_voxel_um={"z": simulated.voxel_z_um, "xy": simulated.voxel_xy_um},
-        overlap_zyx=_overlap(checkpoint),
-        training=dict(checkpoint.training or {}),
-    )
-    path = arguments.output / f"{arguments.config.stem}.onnx"
-    return publish(checkpoint, card, path, verify_it=True)
-
-
 def checkpoint_card(checkpoint: Checkpoint, arguments: argparse.Namespace) -> ModelCard:
     """Return the card from the card file, the flags and the checkpoint; flags go first."""
     known: dict[str, Any] = {
-        "overlap_zyx": _overlap(checkpoint),
+        "overlap_zyx": overlap_zyx(checkpoint),
         "training": {
             "container": checkpoint.container,
             "port": checkpoint.port,
@@ -235,32 +206,16 @@ def checkpoint_card(checkpoint: Checkpoint, arguments: argparse.Namespace) -> Mo
 
 
 def _read_card_file(path: Path) -> dict[str, Any]:
-    """Return the card values of a TOML file, checked one by one.
-
-    Raises
-    ------
-    SettingsError
-        Not TOML, a value that no card holds, or a key that is not for a person to say.
-    """
+    """Return the card values of a TOML file; raises ``SettingsError``."""
     try:
         said = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise SettingsError(f"is not a TOML file: {error}", path) from error
-    for key in said:
-        if key in MEASURED:
-            raise SettingsError(f"{key} is measured, not said", path, "leave it out")
-        if key not in ModelCard.model_fields:
-            near = difflib.get_close_matches(key, ModelCard.model_fields, 1)
-            remedy = f"did you mean {near[0]}?" if near else "docs/export.md lists them"
-            raise SettingsError(f"{key} is no value of a card", path, remedy)
-    try:
-        ModelCard(**{"name": "model", **said})
-    except ValidationError as error:
-        raise SettingsError(f"is not a valid card: {first_mistake(error)}", path) from error
+    check_card_values(said, path)
     return said
 
 
-def _overlap(checkpoint: Checkpoint) -> tuple[int, int, int]:
+def overlap_zyx(checkpoint: Checkpoint) -> tuple[int, int, int]:
     """Return tile overlaps (voxels): 4, 16, 16, up to whole multiples of the folding."""
     fold = checkpoint.network.config.lateral_shuffle
     lateral = -(-16 // fold) * fold
@@ -290,6 +245,58 @@ def gain(arguments: argparse.Namespace) -> int:
     if arguments.write:
         record_gain(arguments.model, levels, seeds)
     print_gain(levels, as_metrics(levels, seeds), as_json=arguments.json)
+    return 0
+
+
+def limits(arguments: argparse.Namespace) -> int:
+    """Measure where a model stops helping."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from export.gain import TEST_CAMERA, TEST_SEEDS, record_in_card
+    from export.limits.figure import draw_limits
+    from export.limits.measure import FULL, QUICK, measure_limits
+    from export.limits.tables import as_csv, as_json
+    from export.limits.verdict import envelope_of
+
+    if arguments.record and arguments.quick:
+        raise UsageError("--record needs the whole measurement: leave out --quick")
+    card = read_card(load_model(arguments.model))  # says what is wrong with it before the work
+    folder = arguments.output or arguments.model.with_name(f"{arguments.model.stem}_limits")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"cannot be made a folder ({error.strerror})", folder, "choose another with -o"
+        ) from error
+    extent = QUICK if arguments.quick else FULL
+    console = Console(stderr=True)
+    measured = measure_limits(
+        arguments.model,
+        extent,
+        progress=lambda steps, total: track(
+            steps, "measuring", total, console=console, disable=not console.is_terminal
+        ),
+    )
+    how = (
+        f"{extent.stacks} simulated stacks of {extent.shape_zyx} per point, seeds "
+        f"{TEST_SEEDS.start} and up, unseen in training; 30 photo-electrons at the peak, "
+        f"background 0.1 of it, read noise {TEST_CAMERA.read_noise_e:g} e- where not varied; "
+        "helps: mean PSNR restored >= raw and >= best Gaussian, and no stack worse than raw"
+    )
+    envelope = envelope_of(measured, how)
+    said = as_json(measured, envelope)
+    write_atomically(as_csv(measured).encode(), folder / "limits.csv")
+    write_atomically(said.encode(), folder / "limits.json")
+    write_atomically(draw_limits(measured, envelope, card.name), folder / "limits.png")
+    if arguments.record:
+        record_in_card(arguments.model, envelope=envelope)
+    if arguments.json:
+        print(said)
+        return 0
+    for line in envelope.in_words():
+        print(line)
+    print(f"wrote limits.csv, limits.json and limits.png to {one_line(folder)}")
     return 0
 
 

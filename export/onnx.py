@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 from pathlib import Path
@@ -14,12 +15,15 @@ from pydantic import ValidationError
 
 from export.graph import build_model
 from export.network import RCAN, RCANConfig
-from live_restore.errors import ModelError, OutputError
+from live_restore.errors import ModelError, OutputError, SettingsError
 from live_restore.inference.card import CARD_KEY, ModelCard
 from live_restore.outputs.publish import publishing
 
 # A 3D RCAN of 100 million parameters is 400 MB; protobuf itself ends at 2 GiB.
 MAX_MODEL_BYTES = 1 << 30
+
+MEASURED = ("format", "precision", "weights_sha256", "architecture", "shape_multiple_zyx")
+"""Card values that come from the network itself."""
 
 
 def weights_digest(model: onnx.ModelProto) -> str:
@@ -69,6 +73,27 @@ def make_card(config: RCANConfig, name: str, **known: Any) -> ModelCard:
         return ModelCard(**{**facts, **known})
     except ValidationError as error:
         raise ModelError(f"the card is not valid: {first_mistake(error)}") from error
+
+
+def check_card_values(said: dict[str, Any], path: Path) -> None:
+    """Check what a person says in ``path`` about a model, key by key.
+
+    Raises
+    ------
+    SettingsError
+        A value that no card holds, or a key that is not for a person to say.
+    """
+    for key in said:
+        if key in MEASURED:
+            raise SettingsError(f"{key} is measured, not said", path, "leave it out")
+        if key not in ModelCard.model_fields:
+            near = difflib.get_close_matches(key, ModelCard.model_fields, 1)
+            remedy = f"did you mean {near[0]}?" if near else "docs/export.md lists them"
+            raise SettingsError(f"{key} is no value of a card", path, remedy)
+    try:
+        ModelCard(**{"name": "model", **said})
+    except ValidationError as error:
+        raise SettingsError(f"is not a valid card: {first_mistake(error)}", path) from error
 
 
 def first_mistake(error: ValidationError) -> str:

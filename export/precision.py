@@ -16,7 +16,7 @@ import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -179,18 +179,18 @@ class _Converter:
 @functools.cache
 def simulated_stacks(channels: int, count: int = 3) -> tuple[NDArray[np.float32], ...]:
     """Return simulated low-light stacks (1, C, Z, Y, X) in network units, always the same ones."""
-    from export.simulate import SimulationConfig, simulate_scene
-    from export.train import TrainConfig, draw_pair
+    from export.simulate import SimulationConfig
+    from export.training.options import TrainingOptions
+    from export.training.sources import SimulatedSource
 
+    options = TrainingOptions(patch_zyx=(8, 48, 48))
     simulation = SimulationConfig.model_validate({"shape_zyx": (16, 64, 64)})
-    training = TrainConfig.model_validate(
-        {"simulation": simulation, "training": {"patch_zyx": (8, 48, 48)}}
-    )
+    source = SimulatedSource(simulation, 2_000_000_000)
     stacks = []
     for i in range(count):
-        scene = simulate_scene(simulation, 2_000_000_000 + i)
+        scene = source.load(i)
         images = [
-            draw_pair(scene, training, np.random.default_rng((i, c))).noisy for c in range(channels)
+            scene.cut(options, 0.0, np.random.default_rng((i, c))).noisy for c in range(channels)
         ]
         stacks.append(np.stack(images)[np.newaxis])
     return tuple(stacks)
@@ -210,6 +210,33 @@ def measure(
         largest = max(largest, float(np.abs(difference).max()))
     relative = float(np.sqrt(np.mean(squares) / np.mean(variances)))
     return PrecisionError(relative, largest, bound, len(stacks))
+
+
+_STACKS = "simulated low-light stacks of 8 x 48 x 48"
+_COMPUTED_BY = "torch on a CPU, each node rounded to its type, float32 sums inside"
+
+
+def precision_errors(model: onnx.ModelProto, config: RCANConfig) -> dict[str, dict[str, Any]]:
+    """Return what running a float32 model in less would cost, for ``metrics.precision_errors``.
+
+    Devices that reduce precision themselves ask the card for it
+    (``live_restore/inference/reduced.py``).
+    """
+    errors: dict[str, dict[str, Any]] = {}
+    for precision in ("bf16", "fp16"):
+        try:
+            reduced = convert(model, config, precision)
+        except ModelError:  # a weight too large for the type: no device may try
+            errors[precision] = {"relative_rms": None}
+            continue
+        error = measure(reduced, model, config, ERROR_BOUNDS[precision])
+        errors[precision] = {
+            "relative_rms": error.relative_rms,
+            "largest_network_units": error.largest,
+            "stacks": f"{error.stacks} {_STACKS}",
+            "computed_by": _COMPUTED_BY,
+        }
+    return errors
 
 
 def reduce_precision(
@@ -242,8 +269,8 @@ def reduce_precision(
             "relative_rms": error.relative_rms,
             "largest_network_units": error.largest,
             "bound_relative_rms": bound,
-            "stacks": f"{error.stacks} simulated low-light stacks of 8 x 48 x 48",
-            "computed_by": "torch on a CPU, each node rounded to its type, float32 sums inside",
+            "stacks": f"{error.stacks} {_STACKS}",
+            "computed_by": _COMPUTED_BY,
         },
     }
     return reduced, card.model_copy(update={"precision": precision, "metrics": metrics}), error

@@ -1,24 +1,25 @@
 """Simulated fluorescence stacks: structures, optics and camera, each in physical units.
 
 A scene is a cloud of emitters drawn on a finer idea of space than the voxels, summed into voxels
-and blurred by a Gaussian model of the point spread function (Zhang, Zerubia and Olivo-Marin,
-Applied Optics 46, 1819 (2007) give its accuracy). Every stack is reproducible from its seed.
+and convolved with the point spread function of a drawn microscope (:mod:`export.optics`). Every
+stack is reproducible from its seed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy import ndimage
+from scipy.signal import oaconvolve
 
+from export.optics import Microscope, Optics
+from export.structures import STRUCTURES, Range, log_uniform, uniform
 from live_restore.simulation.camera import Camera
-from live_restore.simulation.emitters import Cloud, rasterise, unit_vectors, worm_like_chain
-
-Range = tuple[float, float]
+from live_restore.simulation.emitters import rasterise
 
 
 class SimulationConfig(BaseModel):
@@ -29,142 +30,77 @@ class SimulationConfig(BaseModel):
     shape_zyx: tuple[int, int, int] = (24, 128, 128)
     voxel_xy_um: Range = (0.06, 0.2)
     voxel_z_um: Range = (0.15, 0.5)
-    psf_sigma_xy_um: Range = Field((0.08, 0.2), description="lateral standard deviation of the PSF")
-    psf_axial_ratio: Range = Field((2.0, 3.5), description="axial over lateral standard deviation")
-    structures_per_stack: tuple[int, int] = (1, 3)
+    microscopes: tuple[Microscope, ...] = Field(
+        ("wide-field", "confocal", "light-sheet", "image-scanning"), min_length=1
+    )
+    numerical_aperture: Range = Field((0.75, 1.45), description="decides the immersion, too")
+    emission_um: Range = (0.45, 0.7)
+    sample_index: Range = (1.33, 1.45)
+    depth_um: Range = Field((0.0, 4.0), description="aberrates where sample and immersion differ")
+    pinhole_airy_units: Range = (0.7, 1.5)
+    sheet_sigma_um: Range = (0.4, 1.5)
+    truth_psf_width: float = Field(
+        1.0, gt=0.2, le=1, description="below 1: the truth has a PSF that much narrower"
+    )
+    sharp_share: float = Field(
+        0.0, ge=0, le=1, description="stacks with a PSF 0.2 to 0.7 as wide: coarse pixels, Airyscan"
+    )
+    structures_per_stack: tuple[int, int] = Field((1, 3), description="kinds mixed in one stack")
+    brightest: float = Field(20.0, ge=1, description="most that a voxel may exceed the peak")
     peak_e: Range = Field((3.0, 400.0), description="photo-electrons at the 99.9th percentile")
     background_fraction: Range = Field((0.002, 0.3), description="flat background over peak")
     haze_fraction: Range = Field((0.0, 0.4), description="out-of-focus haze over signal")
     read_noise_e: Range = (0.7, 3.0)
     gain_adu_per_e: Range = (0.5, 4.0)
     offset_adu: Range = (90.0, 110.0)
+    scmos_share: float = Field(0.5, ge=0, le=1, description="cameras with pixel-wise maps")
+
+    @model_validator(mode="after")
+    def _ranges_run_upwards(self) -> Self:
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) == 2 and not 0 <= value[0] <= value[1]:
+                raise ValueError(f"{name} {value} must run from a number of 0 or more upwards")
+        if min(self.shape_zyx) < 1:
+            raise ValueError(f"shape_zyx {self.shape_zyx} must be of positive numbers")
+        if not 1 <= self.structures_per_stack[0] <= self.structures_per_stack[1] <= len(STRUCTURES):
+            raise ValueError(f"structures_per_stack must lie within 1 and {len(STRUCTURES)}")
+        return self
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A noise-free stack: ``signal`` (Z, Y, X) is 1 at its 99.9th percentile and at most 8."""
+    """A noise-free stack (Z, Y, X), 1 at its 99.9th percentile, and its truth on that scale.
+
+    ``truth`` is what a restorer should return: ``signal`` itself, or the same emitters through a
+    narrower PSF where ``SimulationConfig.truth_psf_width`` is below 1.
+    """
 
     signal: NDArray[np.float32]
+    truth: NDArray[np.float32]
     voxel_zyx_um: tuple[float, float, float]
     structures: tuple[str, ...]
+    optics: Optics
 
 
-def _uniform(rng: np.random.Generator, limits: Range) -> float:
-    return float(rng.uniform(*limits))
-
-
-def _log_uniform(rng: np.random.Generator, limits: Range) -> float:
-    return float(np.exp(rng.uniform(np.log(limits[0]), np.log(limits[1]))))
-
-
-def _chains(
-    rng: np.random.Generator, size_um: NDArray[np.float64], count: int, bend: Range, length: Range
-) -> list[NDArray[np.float64]]:
-    return [
-        worm_like_chain(
-            rng,
-            rng.uniform(0, 1, 3) * size_um,
-            _uniform(rng, length) * float(size_um[1:].max()),
-            _log_uniform(rng, bend),
-        )
-        for _ in range(count)
-    ]
-
-
-def filaments(rng: np.random.Generator, size_um: NDArray[np.float64]) -> Cloud:
-    """Microtubule-like or actin-like curves, thinner than the PSF, sparse to dense."""
-    curves = _chains(rng, size_um, int(_log_uniform(rng, (4, 90))), (0.05, 1.0), (0.4, 2.0))
-    weights = [np.full(len(c), _log_uniform(rng, (0.4, 1.6))) for c in curves]
-    return np.concatenate(curves).astype(np.float32), np.concatenate(weights).astype(np.float32)
-
-
-def tubes(rng: np.random.Generator, size_um: NDArray[np.float64]) -> Cloud:
-    """Mitochondria-like tubes: filled or with a bright wall, 0.1 to 0.5 um in radius."""
-    points, weights = [], []
-    for curve in _chains(rng, size_um, int(_log_uniform(rng, (2, 40))), (0.3, 2.0), (0.05, 0.6)):
-        radius_um, hollow = _uniform(rng, (0.1, 0.5)), rng.random() < 0.5
-        centres = np.repeat(curve, 12, axis=0)
-        radii = radius_um * (1.0 if hollow else rng.random((len(centres), 1)) ** (1 / 3))
-        points.append(centres + unit_vectors(rng, len(centres)) * radii)
-        weights.append(np.full(len(centres), _log_uniform(rng, (0.4, 1.6)) / 12))
-    return np.concatenate(points).astype(np.float32), np.concatenate(weights).astype(np.float32)
-
-
-def vesicles(rng: np.random.Generator, size_um: NDArray[np.float64]) -> Cloud:
-    """Spots, pores and small round vesicles (shells) with brightness over a decade."""
-    count = int(_log_uniform(rng, (20, 900)))
-    largest_um = _log_uniform(rng, (0.03, 0.6))
-    points, weights = [], []
-    for _ in range(count):
-        samples = 1 if largest_um < 0.06 else 80
-        shell = unit_vectors(rng, samples) * rng.uniform(0, largest_um)
-        points.append(rng.uniform(0, 1, 3) * size_um + shell)
-        weights.append(np.full(samples, _log_uniform(rng, (0.3, 3.0)) / samples))
-    return np.concatenate(points).astype(np.float32), np.concatenate(weights).astype(np.float32)
-
-
-def membranes(rng: np.random.Generator, size_um: NDArray[np.float64]) -> Cloud:
-    """Closed, bumpy membranes: nuclear envelopes, cell outlines, large vesicles."""
-    points = []
-    for _ in range(int(_log_uniform(rng, (1, 12)))):
-        directions = unit_vectors(rng, 40_000)
-        bumps = sum(
-            _uniform(rng, (0.0, 0.12))
-            * np.sin(directions @ unit_vectors(rng, 1)[0] * rng.integers(2, 9) + rng.uniform(0, 6))
-            for _ in range(4)
-        )
-        axes = rng.uniform(0.15, 0.7, 3) * size_um[1:].max() / 2
-        axes[0] = min(axes[0], size_um[0] * rng.uniform(0.3, 1.5))
-        surface = directions * (1 + np.asarray(bumps))[:, None] * axes
-        points.append(rng.uniform(0, 1, 3) * size_um + surface)
-    cloud = np.concatenate(points)
-    return cloud.astype(np.float32), np.full(len(cloud), 1e-2, np.float32)
-
-
-def sheets(rng: np.random.Generator, size_um: NDArray[np.float64]) -> Cloud:
-    """Endoplasmic-reticulum-like sheets: wavy surfaces with holes."""
-    points = []
-    for _ in range(int(rng.integers(1, 5))):
-        yx = rng.uniform(0, 1, (120_000, 2)) * size_um[1:]
-        height = np.full(len(yx), rng.uniform(0, size_um[0]))
-        holes = np.zeros(len(yx))
-        for _ in range(5):
-            wave = rng.standard_normal(2) * 2 * np.pi / rng.uniform(1.0, 8.0)
-            height += 0.12 * size_um[0] * np.sin(yx @ wave + rng.uniform(0, 6))
-            holes += np.sin(yx @ (wave * rng.uniform(1.5, 3.0)) + rng.uniform(0, 6))
-        keep = holes > rng.uniform(-1.5, 1.0)
-        points.append(np.column_stack([height, yx])[keep])
-    cloud = np.concatenate(points)
-    return cloud.astype(np.float32), np.full(len(cloud), 5e-3, np.float32)
-
-
-def nuclei(rng: np.random.Generator, size_um: NDArray[np.float64]) -> Cloud:
-    """Filled nuclei with chromatin-like texture and darker nucleoli."""
-    points, weights = [], []
-    for _ in range(int(_log_uniform(rng, (1, 25)))):
-        axes = rng.uniform(0.1, 0.4, 3) * size_um[1:].max() / 2
-        axes[0] = min(axes[0], size_um[0] * rng.uniform(0.3, 1.0))
-        inside = unit_vectors(rng, 60_000) * rng.random((60_000, 1)) ** (1 / 3)
-        texture = np.ones(len(inside))
-        for _ in range(6):
-            wave = unit_vectors(rng, 1)[0] * rng.uniform(3.0, 25.0)
-            texture += 0.4 * np.sin(inside @ wave + rng.uniform(0, 6))
-        for _ in range(int(rng.integers(0, 4))):
-            nucleolus = np.linalg.norm(inside - rng.uniform(-0.5, 0.5, 3), axis=1)
-            texture[nucleolus < rng.uniform(0.1, 0.25)] *= 0.1
-        points.append(rng.uniform(0, 1, 3) * size_um + inside * axes)
-        weights.append(np.clip(texture, 0, None) * _log_uniform(rng, (0.3, 2.0)) * 1e-2)
-    return np.concatenate(points).astype(np.float32), np.concatenate(weights).astype(np.float32)
-
-
-STRUCTURES: dict[str, Callable[[np.random.Generator, NDArray[np.float64]], Cloud]] = {
-    "filaments": filaments,
-    "tubes": tubes,
-    "vesicles": vesicles,
-    "membranes": membranes,
-    "sheets": sheets,
-    "nuclei": nuclei,
-}
+def random_optics(config: SimulationConfig, rng: np.random.Generator) -> Optics:
+    """Draw a microscope: the immersion follows from the aperture, as on a real objective turret."""
+    aperture = uniform(rng, config.numerical_aperture)
+    # Air, water, silicone, oil: the least index with some room above the aperture.
+    immersion = next(index for index in (1.0, 1.333, 1.406, 1.515) if aperture < 0.96 * index)
+    emission_um = uniform(rng, config.emission_um)
+    microscope: Microscope = config.microscopes[int(rng.integers(len(config.microscopes)))]
+    return Optics(
+        microscope=microscope,
+        numerical_aperture=aperture,
+        immersion_index=immersion,
+        sample_index=uniform(rng, config.sample_index),
+        depth_um=uniform(rng, config.depth_um),
+        emission_um=emission_um,
+        excitation_um=0.93 * emission_um,
+        pinhole_airy_units=uniform(rng, config.pinhole_airy_units),
+        sheet_sigma_um=uniform(rng, config.sheet_sigma_um),
+    )
 
 
 def simulate_scene(config: SimulationConfig, seed: int) -> Scene:
@@ -173,46 +109,64 @@ def simulate_scene(config: SimulationConfig, seed: int) -> Scene:
     Returns
     -------
     Scene
-        ``signal`` as float32 without unit.
+        ``signal`` and ``truth`` as float32 without unit.
     """
     rng = np.random.default_rng(seed)
-    lateral_um = _log_uniform(rng, config.voxel_xy_um)
-    voxel_um = np.array([_log_uniform(rng, config.voxel_z_um), lateral_um, lateral_um])
+    lateral_um = log_uniform(rng, config.voxel_xy_um)
+    voxel_zyx_um = (log_uniform(rng, config.voxel_z_um), lateral_um, lateral_um)
+    voxel_um = np.array(voxel_zyx_um)
     # Emitters are drawn a little beyond the field so that the borders are like the middle.
     margin = np.array([4, 8, 8])
     drawn_shape = np.array(config.shape_zyx) + 2 * margin
     size_um = drawn_shape * voxel_um
     low, high = config.structures_per_stack
     names = rng.choice(list(STRUCTURES), size=int(rng.integers(low, high + 1)), replace=False)
-    sigma_xy_um = _uniform(rng, config.psf_sigma_xy_um)
-    sigma_um = np.array([sigma_xy_um * _uniform(rng, config.psf_axial_ratio), *[sigma_xy_um] * 2])
-    # 0.35 voxel: the linear weights of rasterise() and the pixel's own area already blur.
-    sigma_voxels = np.sqrt(np.maximum((sigma_um / voxel_um) ** 2 - 0.35**2, 0.35**2))
+    optics = random_optics(config, rng)
+    # Of its own random numbers: whatever the share, a seed gives the same structures.
+    sharpness = np.random.default_rng((seed, 1))
+    sharp = sharpness.random() < config.sharp_share
+    width = uniform(sharpness, (0.2, 0.7)) if sharp else 1.0
+    psf = optics.psf(voxel_zyx_um, width)
     a, b, c = (int(d) for d in drawn_shape)
-    signal = np.zeros((a, b, c), np.float32)
+    emitters = np.zeros((a, b, c), np.float32)
     for name in names:
         part = rasterise(STRUCTURES[str(name)](rng, size_um), (a, b, c), voxel_um)
-        part = ndimage.gaussian_filter(part, sigma_voxels)
-        signal += part / max(float(np.percentile(part, 99.9)), 1e-9) * _log_uniform(rng, (0.2, 1.0))
+        # Brightness as the microscope would see it: a thin line and a full nucleus are made alike.
+        seen = float(np.percentile(ndimage.gaussian_filter(part, 1.5), 99.9))
+        emitters += part / max(seen, 1e-9) * log_uniform(rng, (0.1, 1.0))
+    blurred = oaconvolve(emitters, psf, mode="same")
+    haze = np.zeros_like(blurred)
     if rng.random() < 0.5:
-        signal += (
-            _uniform(rng, config.haze_fraction)
-            * ndimage.gaussian_filter(signal, np.minimum(sigma_voxels * 6, drawn_shape / 4))
-            * 3
-        )
-    signal = signal[tuple(slice(m, -m) for m in margin)]
-    # A few lonely spots would otherwise be many times brighter than "the peak".
-    signal /= max(float(np.percentile(signal, 99.9)), float(signal.max()) / 8, 1e-9)
-    return Scene(signal, (float(voxel_um[0]), lateral_um, lateral_um), tuple(str(n) for n in names))
+        wide = np.minimum((1.5 / voxel_um), drawn_shape / 4)
+        haze = uniform(rng, config.haze_fraction) * ndimage.gaussian_filter(blurred, wide) * 3
+    signal = blurred + haze
+    truth = signal
+    if config.truth_psf_width != 1:
+        narrower = optics.psf(voxel_zyx_um, width * config.truth_psf_width)
+        truth = oaconvolve(emitters, narrower, mode="same") + haze
+    inner = tuple(slice(m, -m) for m in margin)
+    signal, truth = (np.maximum(v[inner], 0) for v in (signal, truth))
+    # A few lonely spots would otherwise be very many times brighter than "the peak".
+    scale = max(float(np.percentile(signal, 99.9)), float(signal.max()) / config.brightest, 1e-9)
+    return Scene(
+        np.asarray(signal / scale, np.float32),
+        np.asarray(truth / scale, np.float32),
+        voxel_zyx_um,
+        tuple(str(n) for n in names),
+        optics,
+    )
 
 
 def random_camera(config: SimulationConfig, rng: np.random.Generator) -> Camera:
-    """Draw a camera from the configured ranges."""
-    return Camera(
-        offset_adu=_uniform(rng, config.offset_adu),
-        gain_adu_per_e=_log_uniform(rng, config.gain_adu_per_e),
-        read_noise_e=_log_uniform(rng, config.read_noise_e),
+    """Draw a camera from the configured ranges, half of them with the pixel maps of an sCMOS."""
+    camera = Camera(
+        offset_adu=uniform(rng, config.offset_adu),
+        gain_adu_per_e=log_uniform(rng, config.gain_adu_per_e),
+        read_noise_e=log_uniform(rng, config.read_noise_e),
     )
+    if rng.random() < config.scmos_share:
+        return camera.with_pixel_maps(config.shape_zyx[1:], rng)
+    return camera
 
 
 def expected_electrons(

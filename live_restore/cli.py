@@ -21,6 +21,7 @@ examples:
   live-restore watch D:\\data --once       restore all that is complete, then exit
   live-restore restore cell.tif -o out    restore one file now
   live-restore status D:\\data             what is done, waiting, failed, and why
+  live-restore doctor                     is this PC ready?
 
 exit codes: 0 good, 1 some work failed (watch --once: a stack failed in this run), 2 wrong use or
 configuration
@@ -52,7 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     settings = _Parser(add_help=False)
     settings.add_argument("--config", type=Path, metavar="FILE", help="a config.toml")
     engine = _Parser(add_help=False)
-    engine.add_argument("--device", help='"auto", "cpu", "cuda" or "cuda:1"')
+    engine.add_argument("--device", help='"auto", "cpu", "openvino", "cuda", "cuda:1" ...')
     engine.add_argument(
         "--model", help="bundled name, .onnx file or zoo package (.zip), for every channel"
     )
@@ -82,9 +83,10 @@ def build_parser() -> argparse.ArgumentParser:
     demo.add_argument("--json", action="store_true", help="print the numbers as JSON")
 
     watch = command(
-        "watch", "restore every stack that arrives in a folder",
+        "watch", "restore every stack that arrives in a folder, or in a Micro-Manager dataset",
         "  live-restore watch D:\\data\n  live-restore watch D:\\data --config config.toml\n"
-        "  live-restore watch D:\\data --once\n  live-restore watch --micromanager",
+        "  live-restore watch D:\\data\\run_1 --once\n"
+        "  live-restore watch --micromanager",
         [settings, engine],
     )  # fmt: skip
     watched = watch.add_mutually_exclusive_group(required=True)
@@ -95,7 +97,8 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     watch.add_argument(
         "--once", action="store_true",
-        help="restore all that is complete, then exit: with 1 if a stack failed in this run",
+        help="restore all that is complete, then exit: with 1 if a stack failed in this run; "
+        "runs in which nothing arrives any more are taken for over",
     )  # fmt: skip
     watch.add_argument("--no-events", action="store_true", help="scan only (network shares)")
     watch.add_argument("--retry-failed", action="store_true", help="try failed stacks once more")
@@ -128,6 +131,35 @@ def build_parser() -> argparse.ArgumentParser:
         "  live-restore models\n  live-restore models --json", [settings],
     )  # fmt: skip
     models.add_argument("--json", action="store_true", help="print whole cards as JSON")
+
+    bench = command(
+        "bench", "how fast this computer is, per device and precision",
+        "  live-restore bench\n  live-restore bench --device openvino --shape 32,512,512 --json",
+        [settings, engine],
+    )  # fmt: skip
+    bench.add_argument(
+        "--shape", type=_shape, default=(16, 256, 256), metavar="Z,Y,X",
+        help="voxels of the stacks (16,256,256)",
+    )  # fmt: skip
+    bench.add_argument("--json", action="store_true", help="print the numbers as JSON")
+
+    doctor = command(
+        "doctor", "is this PC ready, what is missing, how to mend it",
+        "  live-restore doctor\n  live-restore doctor D:\\data --json",
+        [settings, engine],
+    )  # fmt: skip
+    doctor.add_argument("folder", type=_folder, nargs="?", metavar="DIR", help="to be watched")
+    doctor.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+    prepare = command(
+        "prepare", "build what a device needs before stacks arrive (TensorRT: minutes)",
+        "  live-restore prepare --device tensorrt --shape 16,512,512",
+        [settings, engine],
+    )  # fmt: skip
+    prepare.add_argument(
+        "--shape", type=_shape, required=True, metavar="Z,Y,X",
+        help="voxels of a tile, as in the reports",
+    )  # fmt: skip
     return parser
 
 
@@ -135,6 +167,14 @@ def _folder(text: str) -> Path:
     if not text:  # as a path it would be the folder that the program was started in
         raise argparse.ArgumentTypeError("must not be empty")
     return Path(text)
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    parts = text.split(",")
+    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) for part in parts):
+        raise argparse.ArgumentTypeError("must be three numbers above 0, such as 16,256,256")
+    z, y, x = map(int, parts)
+    return z, y, x
 
 
 def _port(text: str) -> int:
@@ -172,7 +212,7 @@ def _flags(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a parsed command and return its exit code; raises ``LiveRestoreError``."""
-    from live_restore import commands
+    from live_restore import commands, machine_commands
 
     handler = {
         "demo": commands.demo,
@@ -180,6 +220,9 @@ def run(arguments: argparse.Namespace) -> int:
         "restore": commands.restore,
         "status": commands.status,
         "models": commands.models,
+        "bench": machine_commands.bench,
+        "doctor": machine_commands.doctor,
+        "prepare": machine_commands.prepare,
     }[arguments.command]
     return handler(arguments, _flags(arguments))
 

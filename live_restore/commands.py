@@ -106,9 +106,11 @@ def watch(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     from live_restore.inference.shelf import Shelf
     from live_restore.journal import journal_path
     from live_restore.logs import configure_logging
+    from live_restore.priority import give_way
 
     root = watched_folder(arguments.folder)
     settings = load_settings(arguments.config, flags)
+    give_way(settings.process)
     journal_file = journal_path(root, settings.journal.folder)
     if root in journal_file.resolve().parents:
         raise UsageError(
@@ -140,17 +142,20 @@ def restore(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     from live_restore.inference.shelf import Shelf
     from live_restore.one_shot import OneShot, absolute, ending_on_signals
     from live_restore.outputs.naming import template_in
+    from live_restore.priority import give_way
 
     output = None if arguments.output is None else absolute(arguments.output)
     if output is not None:
         flags = {**flags, "output": {"template": template_in(output)}}
     settings = load_settings(arguments.config, flags)
+    give_way(settings.process)
     shelf = Shelf.load(settings)
     for model in shelf.models:
         if model.session.device.warning:
             print(f"live-restore: {model.session.device.warning}", file=sys.stderr)
     one_shot = OneShot(shelf, settings)
     results: list[dict[str, Any]] = []
+    notes: dict[str, None] = {}
     failed = 0
     with ending_on_signals():
         for name in arguments.files:
@@ -160,6 +165,7 @@ def restore(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
                     results.append({"source": str(name), "error": str(attempt)})
                     print(f"live-restore: {attempt}", file=sys.stderr)
                     continue
+                notes |= dict.fromkeys(attempt.notes)
                 results.append(
                     {
                         "source": str(attempt.source),
@@ -167,6 +173,7 @@ def restore(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
                         "report": str(attempt.report),
                         "already_there": attempt.already_there,
                         "warnings": list(attempt.warnings),
+                        "notes": list(attempt.notes),
                     }
                 )
                 if not arguments.json:
@@ -176,6 +183,9 @@ def restore(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
                         print(f"  ! {one_line(warning)}")
     if arguments.json:
         print(json.dumps(results, indent=1))
+    else:
+        for note in notes:
+            print(f"  note: {one_line(note)}")
     return 1 if failed else 0
 
 
@@ -226,10 +236,12 @@ def status(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
                     "log": str(path.with_suffix(".log")),
                     "watched": watched,
                     "counts": {state.value: n for state, n in counts.items()},
+                    "doubtful": sum(entry.doubtful for entry in entries),
                     "files": [
                         {
                             "source": entry.source.as_posix(),
                             "state": entry.state.value,
+                            "doubtful": entry.doubtful,
                             "reason": reasons[entry.source],
                             "stacks": entry.stacks,
                             "attempts": entry.attempts,
@@ -243,22 +255,28 @@ def status(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
             )
         )
         return 0
-    shown = [e for e in entries if arguments.all or e.state is not State.DONE or e.source in lost]
+    shown = [
+        entry for entry in entries
+        if arguments.all or entry.state is not State.DONE or entry.doubtful or entry.source in lost
+    ]  # fmt: skip
+    doubtful = sum(entry.doubtful for entry in entries)
+    told = {**{state.value: n for state, n in counts.items()}, "of the done doubtful": doubtful}
     console = Console()
     console.print(
-        ", ".join(f"{n} {state.value}" for state, n in counts.items() if n) or "nothing yet",
+        ", ".join(f"{n} {what}" for what, n in told.items() if n) or "nothing yet",
         highlight=False,
     )
     print("being watched now" if watched else "not being watched now")
     if shown:
         table = Table()
         table.add_column("state")
-        table.add_column("file", overflow="fold")
+        table.add_column("file or stack", overflow="fold")
         table.add_column("why", overflow="fold")
         for entry in shown:
             # As Text: square brackets in a file name are no markup.
             why = Text(one_line(reasons[entry.source]))
-            table.add_row(entry.state.value, Text(one_line(entry.source)), why)
+            state = "done, doubtful" if entry.doubtful else entry.state.value
+            table.add_row(state, Text(one_line(entry.source)), why)
         console.print(table)
     print(f"log: {path.with_suffix('.log')}")
     return 0
@@ -298,7 +316,16 @@ def models(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
             _voxel_range(model.card.trained_voxel_um),
             Text(one_line(model.card.description)),
         )
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for model in loaded:
+        envelope = model.card.envelope
+        lines = (
+            ["where it helps has not been measured"] if envelope is None else envelope.in_words()
+        )
+        console.print(Text(f"{model.card.name} {model.card.version}", style="bold"))
+        for line in lines:
+            console.print(Text(f"  {one_line(line)}"))
     return 0
 
 

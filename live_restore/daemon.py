@@ -20,7 +20,7 @@ from types import FrameType
 import structlog
 
 from live_restore.errors import JournalError, LiveRestoreError, UsageError
-from live_restore.formats.table import make_formats
+from live_restore.formats.table import make_dataset_formats, make_formats
 from live_restore.inference.shelf import Shelf
 from live_restore.journal import Journal, State, journal_path
 from live_restore.patience import Patience
@@ -28,7 +28,8 @@ from live_restore.pipeline import Pipeline
 from live_restore.progress import Progress
 from live_restore.settings import Settings
 from live_restore.sources.base import Source
-from live_restore.sources.folder import FolderSource, watch_events
+from live_restore.sources.events import watch_events
+from live_restore.sources.folder import FolderSource
 
 log = structlog.get_logger()
 
@@ -47,6 +48,7 @@ class Status:
     devices: tuple[str, ...]
     models: tuple[str, ...]
     counts: dict[State, int]
+    doubtful: int = 0
 
 
 def watched_folder(path: Path) -> Path:
@@ -89,11 +91,13 @@ class Daemon:
         self.progress = Progress()
         self._stop = False
         self._look_refused = False
-        self._counts = journal.counts()
+        self._counts, self._doubtful = journal.counts(), journal.doubtful()
         self._formats = make_formats(undeclared_axis=settings.files.undeclared_axis)
+        self._dataset_formats = make_dataset_formats()
         self._source: Source = FolderSource(
             root,
             self._formats,
+            self._dataset_formats,
             journal,
             settings,
             self._on_bad,
@@ -117,23 +121,26 @@ class Daemon:
     def status(self) -> Status:
         """Return what the display shows."""
         with suppress(JournalError):  # the last numbers are better than none
-            self._counts = self._journal.counts()
+            self._counts, self._doubtful = self._journal.counts(), self._journal.doubtful()
         models = self._shelf.models
         return Status(
             self._root,
             tuple(dict.fromkeys(m.session.device.hardware for m in models)),
             tuple(f"{m.card.name} {m.card.version}" for m in models),
             self._counts,
+            self._doubtful,
         )
 
     def summary(self) -> str:
         """Return one line about a run that has ended: what it did, and what it left as it is."""
         done = self.progress.snapshot()
-        counts = self.status().counts
+        status = self.status()
+        counts = status.counts
+        doubtful = f"; {status.doubtful} restored but doubtful" if status.doubtful else ""
         return (
             f"{done.files_restored} restored, {done.files_failed} failed, "
             f"{done.files_refused} refused in this run; {counts[State.INCOMPLETE]} incomplete, "
-            f"{counts[State.ARRIVING]} still arriving, {counts[State.WAITING]} waiting"
+            f"{counts[State.ARRIVING]} still arriving, {counts[State.WAITING]} waiting{doubtful}"
         )
 
     def run(self, *, once: bool = False, tick: Callable[[], None] = lambda: None) -> int:
@@ -168,6 +175,7 @@ class Daemon:
             self._root,
             self._journal,
             self._formats,
+            self._dataset_formats,
             self._shelf,
             self._settings,
             self.progress,
@@ -205,7 +213,7 @@ class Daemon:
     def _look(self, once: bool, patience: Patience) -> float:
         """Poll the source; return when to do so again (s from now)."""
         try:
-            next_look_s = self._source.poll()
+            next_look_s = self._source.poll(hurry=once)
         except JournalError as error:
             if once:
                 raise

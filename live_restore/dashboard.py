@@ -35,7 +35,10 @@ def render(status: Status, snapshot: Snapshot) -> RenderableType:
     delay = "–" if snapshot.delay_s is None else _duration(snapshot.delay_s)
     speed = "–" if snapshot.mvoxel_per_s is None else f"{snapshot.mvoxel_per_s:.2f} Mvoxel/s"
     bad = counts[State.FAILED] + counts[State.REFUSED] + counts[State.INCOMPLETE]
-    grid.add_row("files arrived", str(arrived), "restored", str(counts[State.DONE]))
+    restored = Text(str(counts[State.DONE]))
+    if status.doubtful:
+        restored.append(f" ({status.doubtful} doubtful)", style="yellow")
+    grid.add_row("arrived", str(arrived), "restored", restored)
     grid.add_row(
         "arriving",
         str(counts[State.ARRIVING]),

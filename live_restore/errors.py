@@ -16,6 +16,8 @@
     │   ├── StackBusyError           cannot be opened just now: in use, no permission, share gone
     │   └── StackIncompleteError     planes are missing
     ├── InferenceError               the model failed on a stack
+    │   └── DeviceMemoryError        the device has too little memory for a tile
+    ├── TrainingError                a training run cannot go on
     ├── JournalError                 the journal's disk refuses just now; may be tried again
     └── OutputError                  a result could not be written (no space, no permission ...)
 """
@@ -27,6 +29,7 @@ from pathlib import Path
 __all__ = [
     "CheckpointError",
     "DeviceError",
+    "DeviceMemoryError",
     "FolderBusyError",
     "InferenceError",
     "JournalError",
@@ -40,6 +43,7 @@ __all__ = [
     "StackIncompleteError",
     "StackRefusedError",
     "StackUnreadableError",
+    "TrainingError",
     "UsageError",
     "one_line",
 ]
@@ -140,6 +144,14 @@ class StackIncompleteError(StackError):
 
 class InferenceError(LiveRestoreError):
     """The model failed on a stack."""
+
+
+class DeviceMemoryError(InferenceError):
+    """A device has too little memory for a tile; smaller ones may do."""
+
+
+class TrainingError(LiveRestoreError):
+    """A training run cannot go on: its loss is no number any more, or a process was killed."""
 
 
 class JournalError(LiveRestoreError):

@@ -1,4 +1,7 @@
-"""One file's way through the restorer, shared by the daemon and by ``live-restore restore``."""
+"""One unit of work on its way through the restorer: a file here, a stack of a data set elsewhere.
+
+The daemon and ``live-restore restore`` share it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from live_restore.errors import (
     StackBusyError,
@@ -23,6 +27,7 @@ from live_restore.outputs.result import (
     choose_result,
     is_current,
     publish_result,
+    published_doubt,
 )
 from live_restore.settings import FilesSettings, Settings
 from live_restore.sources.settling import blank_reason
@@ -39,7 +44,59 @@ class RawStack:
 
 
 @dataclass(frozen=True)
-class Job:
+class Plan:
+    """Where a job's result goes, named after which model.
+
+    ``current``: it is already there, and ``doubt`` is what its report says against it.
+    """
+
+    model_name: str
+    place: Place
+    current: bool
+    doubt: str = ""
+
+
+class Job(Protocol):
+    """Something complete that gives one result."""
+
+    @property
+    def dataset(self) -> Dataset:
+        """What is to be restored."""
+        ...
+
+    def plan(self, shelf: Shelf, settings: Settings) -> Plan:
+        """Say where the result goes, before any work is done on it.
+
+        Raises
+        ------
+        StackRefusedError
+            No channel has a model, or the name is too long.
+        OutputError
+            No name can be had for the result.
+        """
+        ...
+
+    def read(self) -> Iterator[RawStack]:
+        """Yield every stack; raises ``StackError``."""
+        ...
+
+    def publish(
+        self, plan: Plan, outcomes: Iterable[StackOutcome], shelf: Shelf, settings: Settings
+    ) -> Published:
+        """Write and publish the outcomes as they come, unless the raw data have changed meanwhile.
+
+        Raises
+        ------
+        StackError
+            They changed while they were being restored; or what ``outcomes`` raise.
+        OutputError
+            The disk refused.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class FileJob:
     """A complete file, ready to be read.
 
     ``certain`` is False where only quiet tells that nobody is still writing to it: the file does
@@ -51,7 +108,7 @@ class Job:
     certain: bool = True
 
     @classmethod
-    def open(cls, path: Path, formats: Sequence[Format], files: FilesSettings) -> Job:
+    def open(cls, path: Path, formats: Sequence[Format], files: FilesSettings) -> FileJob:
         """Inspect ``path`` and return the job.
 
         Raises
@@ -114,57 +171,32 @@ class Job:
             )
         return ()
 
-
-@dataclass(frozen=True)
-class Plan:
-    """Where a job's result goes, named after which model; ``current``: it is already there."""
-
-    model_name: str
-    place: Place
-    current: bool
-
-
-def plan_result(dataset: Dataset, shelf: Shelf, settings: Settings) -> Plan:
-    """Say where the result of a file goes, before any work is done on it.
-
-    Raises
-    ------
-    StackRefusedError
-        No channel has a model, or the name is too long.
-    OutputError
-        No name can be had for the result.
-    """
-    model_name = require_a_model(dataset, shelf)
-    place = choose_result(dataset.path, settings.output.template, model_name, shelf.recipe)
-    return Plan(model_name, place, is_current(place, dataset))
-
-
-def publish_job(
-    job: Job, plan: Plan, outcomes: Iterable[StackOutcome], shelf: Shelf, settings: Settings
-) -> Published:
-    """Write and publish a job's outcomes as they come, unless its file has changed meanwhile.
-
-    Raises
-    ------
-    StackError
-        The file changed while it was being restored; or what ``outcomes`` raise.
-    OutputError
-        The disk refused.
-    """
-    place = plan.place
-    if not place.taken and place.image.exists():
-        # Since it was chosen, ``a.tif`` was given the name that ``a.ome.tif`` had found free.
+    def plan(self, shelf: Shelf, settings: Settings) -> Plan:
+        """Say where the result goes; see :class:`Job`."""
+        model_name = require_a_model(self.dataset, shelf)
         template = settings.output.template
-        place = choose_result(job.dataset.path, template, plan.model_name, shelf.recipe)
-    return publish_result(
-        job.dataset,
-        outcomes,
-        place=place,
-        recipe=shelf.recipe,
-        settings_digest=settings.pixel_digest(),
-        units=settings.output.units,
-        verify=job.check_unchanged,
-    )
+        place = choose_result(self.dataset.path, template, model_name, shelf.recipe)
+        current = is_current(place, self.dataset)
+        return Plan(model_name, place, current, published_doubt(place) if current else "")
+
+    def publish(
+        self, plan: Plan, outcomes: Iterable[StackOutcome], shelf: Shelf, settings: Settings
+    ) -> Published:
+        """Write and publish the outcomes; see :class:`Job`."""
+        place = plan.place
+        if not place.taken and place.image.exists():
+            # Since it was chosen, ``a.tif`` was given the name that ``a.ome.tif`` had found free.
+            template = settings.output.template
+            place = choose_result(self.dataset.path, template, plan.model_name, shelf.recipe)
+        return publish_result(
+            self.dataset,
+            outcomes,
+            place=place,
+            recipe=shelf.recipe,
+            settings_digest=settings.pixel_digest(),
+            units=settings.output.units,
+            verify=self.check_unchanged,
+        )
 
 
 def require_a_model(dataset: Dataset, shelf: Shelf) -> str:

@@ -16,92 +16,28 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from live_restore.errors import FolderBusyError, LiveRestoreError, one_line
+from live_restore.errors import FolderBusyError, one_line
+from live_restore.formats.dataset import Place
+from live_restore.journal_entry import (
+    NOWHERE,
+    Entry,
+    State,
+    entry_of,
+    key_of,
+    source_of,
+    state_of,
+)
 from live_restore.journal_file import JournalFile, lock_is_held, root_of
 from live_restore.stack import Fingerprint
 
-
-class State(StrEnum):
-    """Where a file stands."""
-
-    ARRIVING = "arriving"
-    INCOMPLETE = "incomplete"
-    WAITING = "waiting"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-    REFUSED = "refused"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One file (of one or several stacks) as the journal knows it.
-
-    ``source`` is relative to the watched folder. Times ending in ``_at`` are seconds since 1970,
-    for people. ``lease_until`` is the time by which a living process renews its claim.
-    """
-
-    source: Path
-    state: State
-    reason: str
-    fingerprint: Fingerprint
-    attempts: int
-    stacks: int
-    result: str
-    seen_at: float
-    finished_at: float | None
-    lease_until: float | None = None
-
-    def told_reason(self, now: float, *, watched: bool = True) -> str:
-        """Return the reason, or why nobody works on it although it is claimed.
-
-        Parameters
-        ----------
-        now
-            The time (s since 1970).
-        watched
-            Whether a living process has the journal open.
-        """
-        if self.state is State.RUNNING and not watched:
-            return "interrupted: its process is gone; live-restore watch takes it up again"
-        if self.state is State.RUNNING and self.lease_until is not None and now > self.lease_until:
-            return (
-                f"no sign of life from its process for {now - self.lease_until:.0f} s; "
-                "start live-restore watch again"
-            )
-        return self.reason
-
-    def lost_its_result(self, root: Path) -> bool:
-        """Return whether it is done, its raw file is there, and its result certainly is not."""
-        if self.state is not State.DONE or not self.result:
-            return False
-        try:
-            Path(self.result).lstat()
-        except (FileNotFoundError, NotADirectoryError):
-            pass
-        except OSError:  # a share that does not answer: nothing is known
-            return False
-        else:
-            return False
-        try:
-            (root / self.source).lstat()
-        except OSError:
-            return False
-        return True
-
-
-_NOWHERE = Fingerprint(-1, -1)
-"""No file has it: whatever is found under the name is new."""
+__all__ = ["Entry", "Journal", "State", "journal_path", "other_watcher"]
 
 
 def journal_path(root: Path, folder: Path | None = None) -> Path:
@@ -242,7 +178,7 @@ class Journal:
                 """,
                 {
                     "recipe": self.recipe,
-                    "source": _key(source),
+                    "source": key_of(source),
                     "state": state.value,
                     "reason": one_line(reason),
                     "size": fingerprint.size,
@@ -258,13 +194,18 @@ class Journal:
             db.execute(
                 "DELETE FROM entry WHERE recipe = ? AND source = ? "
                 "AND state IN ('arriving', 'incomplete', 'waiting', 'refused')",
-                (self.recipe, _key(source)),
+                (self.recipe, key_of(source)),
             )
 
     # What the worker says ---------------------------------------------------------------------
 
     def claim(
-        self, lease_s: float, exclude: frozenset[Path] = frozenset(), *, alone: bool = True
+        self,
+        lease_s: float,
+        exclude: frozenset[Path] = frozenset(),
+        *,
+        alone: bool = True,
+        newest_first: bool = False,
     ) -> Entry | None:
         """Take the entry that has waited longest, or ``None``; counts as an attempt.
 
@@ -277,13 +218,16 @@ class Journal:
         alone
             Whether the caller has nothing else in hand. Only then an entry is given that was in
             hand when the program died: if it is the one that kills, no other must pay for it.
+        newest_first
+            Take the one that was complete last instead.
         """
+        order = "DESC" if newest_first else "ASC"
         with self._file.transaction() as db:
             rows = db.execute(
-                "SELECT * FROM entry WHERE recipe = ? AND state = 'waiting' ORDER BY turn",
+                f"SELECT * FROM entry WHERE recipe = ? AND state = 'waiting' ORDER BY turn {order}",  # noqa: S608 - one of the two words above
                 (self.recipe,),
             )
-            row = next((r for r in rows if _path(r["source"]) not in exclude), None)
+            row = next((r for r in rows if source_of(r["source"]) not in exclude), None)
             if row is None or (row["attempts"] and not alone):
                 return None
             db.execute(
@@ -291,7 +235,7 @@ class Journal:
                 "lease_until = ? WHERE id = ?",
                 (self._owner, time.time() + lease_s, row["id"]),
             )
-            return _entry(db.execute("SELECT * FROM entry WHERE id = ?", (row["id"],)).fetchone())
+            return entry_of(db.execute("SELECT * FROM entry WHERE id = ?", (row["id"],)).fetchone())
 
     def renew(self, lease_s: float) -> None:
         """Heartbeat: extend this process's claims."""
@@ -302,7 +246,7 @@ class Journal:
             )
 
     def finish(self, entry: Entry, state: State, *, reason: str = "", result: str = "") -> None:
-        """End a claim as done, failed or refused."""
+        """End a claim as done (``reason``: doubtful, and why), failed or refused."""
         if state not in (State.DONE, State.FAILED, State.REFUSED):
             raise ValueError(f"a claim cannot end as {state}")
         self._end(entry, state, reason, result, time.time(), attempts=entry.attempts)
@@ -313,7 +257,7 @@ class Journal:
         It has failed, but whatever is found under its name later is new, also after a restart.
         """
         self._end(
-            entry, State.FAILED, reason, "", time.time(), attempts=0, fingerprint=_NOWHERE
+            entry, State.FAILED, reason, "", time.time(), attempts=0, fingerprint=NOWHERE
         )  # fmt: skip
 
     def give_back(self, entry: Entry, reason: str = "", *, counts: bool = False) -> None:
@@ -350,7 +294,7 @@ class Journal:
                     attempts,
                     *(fingerprint or entry.fingerprint),
                     self.recipe,
-                    _key(entry.source),
+                    key_of(entry.source),
                     *entry.fingerprint,
                 ),
             )
@@ -387,7 +331,7 @@ class Journal:
                 db.execute("SELECT * FROM entry WHERE id = ?", (row["id"],)).fetchone()
                 for row in aside
             ]
-        return [_entry(row) for row in rows]
+        return [entry_of(row) for row in rows]
 
     def redo_missing(self, root: Path) -> int:
         """Let every done entry whose result is gone wait again; return how many they are."""
@@ -397,7 +341,7 @@ class Journal:
                 db.execute(
                     "UPDATE entry SET state = 'waiting', attempts = 0, reason = '', result = x'', "
                     "finished_at = NULL WHERE recipe = ? AND source = ? AND state = 'done'",
-                    (self.recipe, _key(entry.source)),
+                    (self.recipe, key_of(entry.source)),
                 )
         return len(gone)
 
@@ -419,15 +363,26 @@ class Journal:
                 "SELECT * FROM entry WHERE recipe = ? ORDER BY turn IS NULL, turn, id",
                 (self.recipe,),
             ).fetchall()
-        return [_entry(row) for row in rows]
+        return [entry_of(row) for row in rows]
 
     def entry(self, source: Path) -> Entry | None:
         """Return what is known about one source."""
         with self._file.reading() as db:
             row = db.execute(
-                "SELECT * FROM entry WHERE recipe = ? AND source = ?", (self.recipe, _key(source))
+                "SELECT * FROM entry WHERE recipe = ? AND source = ?", (self.recipe, key_of(source))
             ).fetchone()
-            return None if row is None else _entry(row)
+            return None if row is None else entry_of(row)
+
+    def stacks_in(self, dataset: Path) -> dict[Place, Entry]:
+        """Return what is known about the stacks of a data set, by position, time and channel."""
+        first = key_of(dataset / "p")  # how every label begins
+        with self._file.reading() as db:
+            rows = db.execute(
+                "SELECT * FROM entry WHERE recipe = ? AND source >= ? AND source < ?",
+                (self.recipe, first, first[:-1] + b"q"),
+            ).fetchall()
+        entries = [entry_of(row) for row in rows]
+        return {e.place: e for e in entries if e.place is not None and e.source.parent == dataset}
 
     def waits(self, exclude: frozenset[Path] = frozenset()) -> bool:
         """Return whether any source waits that is not in ``exclude``."""
@@ -437,7 +392,7 @@ class Journal:
                 "SELECT source FROM entry WHERE recipe = ? AND state = 'waiting' LIMIT ?",
                 (self.recipe, len(exclude) + 1),
             ).fetchall()
-        return any(_path(row["source"]) not in exclude for row in rows)
+        return any(source_of(row["source"]) not in exclude for row in rows)
 
     def counts(self) -> dict[State, int]:
         """Return the number of entries in each state."""
@@ -446,39 +401,14 @@ class Journal:
                 "SELECT state, COUNT(*) AS n FROM entry WHERE recipe = ? GROUP BY state",
                 (self.recipe,),
             ).fetchall()
-        found = {_state(row["state"]): int(row["n"]) for row in rows}
+        found = {state_of(row["state"]): int(row["n"]) for row in rows}
         return {state: found.get(state, 0) for state in State}
 
-
-def _key(source: Path) -> bytes:
-    return os.fsencode(source.as_posix())
-
-
-def _path(key: bytes) -> Path:
-    return Path(os.fsdecode(key))
-
-
-def _state(text: str) -> State:
-    try:
-        return State(text)
-    except ValueError:
-        raise LiveRestoreError(
-            f"the journal knows a state that this version does not ({one_line(text)})",
-            None,
-            "use the live-restore that wrote it, or move the journal away to begin anew",
-        ) from None
-
-
-def _entry(row: sqlite3.Row) -> Entry:
-    return Entry(
-        source=_path(row["source"]),
-        state=_state(row["state"]),
-        reason=row["reason"],
-        fingerprint=Fingerprint(row["size"], row["mtime_ns"]),
-        attempts=row["attempts"],
-        stacks=row["stacks"],
-        result=os.fsdecode(row["result"]),
-        seen_at=row["seen_at"],
-        finished_at=row["finished_at"],
-        lease_until=row["lease_until"],
-    )
+    def doubtful(self) -> int:
+        """Return how many entries are done, but doubtful."""
+        with self._file.reading() as db:
+            (count,) = db.execute(
+                "SELECT COUNT(*) FROM entry WHERE recipe = ? AND state = 'done' AND reason != ''",
+                (self.recipe,),
+            ).fetchone()
+        return int(count)

@@ -11,12 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from live_restore.dataset_job import DatasetJob
-from live_restore.errors import LiveRestoreError, StackRefusedError, StackUnreadableError
+from live_restore.dataset_job import FinishedDataset
+from live_restore.errors import (
+    LiveRestoreError,
+    StackError,
+    StackRefusedError,
+    StackUnreadableError,
+)
 from live_restore.formats.table import make_dataset_formats, make_formats
 from live_restore.inference.shelf import Shelf
-from live_restore.job import Job, plan_result, publish_job
-from live_restore.outputs.naming import report_path
+from live_restore.job import FileJob, Job
 from live_restore.outputs.publish import remove_leftovers
 from live_restore.outputs.report import StackOutcome
 from live_restore.settings import Settings
@@ -25,13 +29,17 @@ from live_restore.turns import Turns
 
 @dataclass(frozen=True)
 class OneResult:
-    """The result of one file; ``already_there``: it was found, and nothing had to be done."""
+    """The result of one file or stack; ``already_there``: nothing had to be done.
+
+    ``notes`` say what could not be compared, most likely the same of every file.
+    """
 
     source: Path
     image: Path
     report: Path
     warnings: tuple[str, ...] = ()
     already_there: bool = False
+    notes: tuple[str, ...] = ()
 
 
 Attempt = OneResult | LiveRestoreError
@@ -71,17 +79,18 @@ class OneShot:
             if not _is_folder(path):
                 yield self.restore(path)
                 return
-            job = DatasetJob.open(path, make_dataset_formats())
+            dataset = FinishedDataset(path, make_dataset_formats())
         except LiveRestoreError as error:
             yield error
             return
-        for key in job.stacks():
+        for place in dataset.stacks():
             try:
-                published = job.restore(key, self._shelf, self._settings, output)
+                yield self._finish(path, dataset.job(place, self._settings.files, output))
+            except StackError as error:
+                where = path / place.label if error.path is None else error.path
+                yield type(error)(error.what, where, error.remedy)
             except LiveRestoreError as error:
                 yield error
-            else:
-                yield OneResult(path, published.image, published.report, published.warnings)
 
     def restore(self, path: Path) -> OneResult:
         """Restore the file at ``path`` (absolute).
@@ -99,19 +108,24 @@ class OneShot:
             raise StackRefusedError(
                 "is a folder", path, "for all that is in it use: live-restore watch FOLDER --once"
             )
-        job = Job.open(path, self._formats, self._settings.files)
-        plan = plan_result(job.dataset, self._shelf, self._settings)
+        return self._finish(path, FileJob.open(path, self._formats, self._settings.files))
+
+    def _finish(self, path: Path, job: Job) -> OneResult:
+        plan = job.plan(self._shelf, self._settings)
         image = plan.place.image
         if plan.current:
-            return OneResult(path, image, report_path(image), already_there=True)
-        if not job.certain:
+            doubts = (plan.doubt,) if plan.doubt else ()
+            return OneResult(path, image, plan.place.report, doubts, already_there=True)
+        if isinstance(job, FileJob) and not job.certain:
             time.sleep(self._settings.watch.settle_s)
             job.check_unchanged()
         if image.parent not in self._cleaned_folders:
             self._cleaned_folders.add(image.parent)
             remove_leftovers(image.parent)
-        published = publish_job(job, plan, self._outcomes(job), self._shelf, self._settings)
-        return OneResult(path, published.image, published.report, published.warnings)
+        published = job.publish(plan, self._outcomes(job), self._shelf, self._settings)
+        return OneResult(
+            path, published.image, published.report, published.warnings, notes=published.notes
+        )
 
     def _outcomes(self, job: Job) -> Iterator[StackOutcome]:
         turns = Turns(job.dataset, self._shelf)

@@ -3,7 +3,8 @@
 ::
 
     reader thread ──(1 stack)──> restorer thread ──(1 stack)──> writer thread
-    claims a file                warm model                     publishes, ends the claim
+    claims a file, or            warm model                     publishes, ends the claim
+    a stack of a data set
 
 Every claim is ended by the writer, in order, whatever happened on the way; the exception is a
 process that dies, after which the journal finds the claim without an owner. What was in hand then
@@ -20,11 +21,13 @@ from pathlib import Path
 
 import structlog
 
+from live_restore.dataset_job import StackJobs
 from live_restore.errors import JournalError, LiveRestoreError, StackChangedError
 from live_restore.formats.base import Format
+from live_restore.formats.dataset import DatasetFormat
 from live_restore.inference.restorer import CancelledError
 from live_restore.inference.shelf import Shelf
-from live_restore.job import Job, Plan, RawStack, plan_result, publish_job
+from live_restore.job import FileJob, Job, Plan, RawStack
 from live_restore.journal import Entry, Journal
 from live_restore.outputs.publish import remove_leftovers
 from live_restore.outputs.report import StackOutcome
@@ -43,10 +46,9 @@ _LONGEST_PAUSE_S = 1.0
 
 @dataclass
 class _Work:
-    """A claimed file on its way; ``error`` is set by whichever stage it failed in."""
+    """Something claimed on its way; ``error`` is set by whichever stage it failed in."""
 
     entry: Entry
-    path: Path
     job: Job | None = None
     plan: Plan | None = None
     turns: Turns | None = None
@@ -71,7 +73,7 @@ class Pipeline:
     ----------
     root
         The watched folder (absolute).
-    journal, formats, shelf, settings
+    journal, formats, dataset_formats, shelf, settings
         What to work on, how to read it, what to restore it with.
     progress
         Told of every event.
@@ -90,6 +92,7 @@ class Pipeline:
         root: Path,
         journal: Journal,
         formats: Sequence[Format],
+        dataset_formats: Sequence[DatasetFormat],
         shelf: Shelf,
         settings: Settings,
         progress: Progress,
@@ -101,6 +104,7 @@ class Pipeline:
         self._root = root
         self._journal = journal
         self._formats = formats
+        self._stack_jobs = StackJobs(dataset_formats)
         self._shelf = shelf
         self._settings = settings
         self._progress = progress
@@ -188,7 +192,7 @@ class Pipeline:
                 if entry is None:
                     self._work_there.wait(self._deferrals.next_in_s())
                     continue
-                self._read_one(_Work(entry, self._root / entry.source))
+                self._read_one(_Work(entry))
                 if entry.attempts > 1:
                     self._wait_until_free()
         finally:
@@ -202,7 +206,10 @@ class Pipeline:
         entry = None
         try:
             entry = self._journal.claim(
-                self._settings.journal.lease_s, self._deferrals.not_yet(), alone=alone
+                self._settings.journal.lease_s,
+                self._deferrals.not_yet(),
+                alone=alone,
+                newest_first=self._settings.watch.newest_first,
             )
             if entry is not None:  # else nothing was written
                 self.patience.accepted()
@@ -216,7 +223,7 @@ class Pipeline:
         return entry
 
     def _let_go(self) -> int:
-        """Count one file less in hand; return how many are left."""
+        """Count one unit of work less in hand; return how many are left."""
         with self._hand:
             self._in_hand -= 1
             self._hand.notify_all()
@@ -229,18 +236,25 @@ class Pipeline:
 
     def _read_one(self, work: _Work) -> None:
         try:
-            job = Job.open(work.path, self._formats, self._settings.files)
-            if job.dataset.fingerprint != work.entry.fingerprint:
-                raise StackChangedError("changed after it was found complete", work.path)
+            job = self._open(work.entry)
             # A name that cannot be had is better known before the work than after it; and a
             # result that is already there (the journal was lost) needs no work at all.
-            work.plan = plan_result(job.dataset, self._shelf, self._settings)
+            work.plan = job.plan(self._shelf, self._settings)
             work.job = job
             if not work.plan.current:
                 self._read_stacks(work, job)
         except Exception as error:  # noqa: BLE001 - worker boundary: the writer ends the claim
             work.error = work.error or error
         self._put(self._raw, _Item(work, None))
+
+    def _open(self, entry: Entry) -> Job:
+        path = self._root / entry.source
+        if entry.place is not None:
+            return self._stack_jobs.open(path.parent, entry.place, entry.fingerprint)
+        job = FileJob.open(path, self._formats, self._settings.files)
+        if job.dataset.fingerprint != entry.fingerprint:
+            raise StackChangedError("changed after it was found complete", path)
+        return job
 
     def _read_stacks(self, work: _Work, job: Job) -> None:
         for raw in job.read():
@@ -286,7 +300,7 @@ class Pipeline:
         work = first.work
         ended = first.payload is None
         if work.plan is not None and work.plan.current:
-            self._verdicts.already_restored(work.entry, work.plan.place.image)
+            self._verdicts.already_restored(work.entry, work.plan)
             return
 
         def outcomes() -> Iterator[StackOutcome]:
@@ -309,7 +323,7 @@ class Pipeline:
             assert work.job is not None
             assert work.plan is not None
             self._clean_output_folder(work.plan)
-            published = publish_job(work.job, work.plan, outcomes(), self._shelf, self._settings)
+            published = work.job.publish(work.plan, outcomes(), self._shelf, self._settings)
         except Exception as error:  # noqa: BLE001 - worker boundary: becomes the entry's verdict
             work.error = work.error or error
         while not ended:  # the disk refused in mid-file: let the rest of it pass by

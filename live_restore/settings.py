@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import importlib.util
 import json
 import os
 import re
@@ -104,6 +105,9 @@ class WatchSettings(_Section):
     stall_s: _Positive = Field(
         600.0, description="an unfinished file unchanged this long is shown as incomplete (s)"
     )
+    newest_first: bool = Field(
+        False, description="restore what was complete last first, and the rest after it"
+    )
 
 
 class FilesSettings(_Section):
@@ -115,22 +119,35 @@ class FilesSettings(_Section):
     blank_planes: Literal["incomplete", "restore"] = Field(
         "incomplete", description="what to do with a stack in which whole planes are zero"
     )
+    partial_stacks: Literal["incomplete", "restore"] = Field(
+        "incomplete",
+        description="what to do with a stack of a data set whose run ended in the middle of it",
+    )
 
 
 class InferenceSettings(_Section):
     """How a stack is restored."""
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field(
-        "auto", description='"auto", "cpu", "cuda" or "cuda:1"'
+    device: Annotated[
+        str,
+        Field(pattern=r"^(auto|cpu|openvino|(cuda|tensorrt|directml|openvino-gpu)(:\d{1,3})?)$"),
+    ] = Field("auto", description='"auto", "cpu", "openvino", "cuda", "cuda:1", "tensorrt" ...')
+    precision: Literal["auto", "fp32"] = Field(
+        "auto", description='"fp32": never less, also where the error is far below the noise'
     )
     threads: Annotated[int, Field(ge=0, le=1024)] = Field(
         0, description="CPU threads; 0: all cores"
     )
+    gpu_memory_gb: _Positive | None = Field(
+        None, description="GPU memory to use at most (GB); unset: what is free"
+    )
     tiling: Literal["auto", "reference"] = Field(
         "auto", description='"reference": tiles and blending as the published code has them'
     )
-    max_tile_mvoxel: _Positive = Field(
-        2.0, description="largest tile given to the network at once (million voxels)"
+    max_tile_mvoxel: _Positive | None = Field(
+        None,
+        description="largest tile given to the network at once (million voxels); unset: what the "
+        "device has memory for",
     )
     overlap_zyx: tuple[int, int, int] | None = Field(
         None, description="overlap of neighbouring tiles (voxels); unset: the model's card says"
@@ -160,10 +177,22 @@ class OutputSettings(_Section):
         "{folder}/restored/{name}.ome.tif",
         description="{folder}: of the raw file; {name}: its name without endings",
     )
+    datasets: Literal["ome-tiff", "ome-zarr"] = Field(
+        "ome-tiff",
+        description="of data set folders: a file per stack, or one growing image per position",
+    )
     units: Literal["camera", "network"] = Field(
         "camera",
         description='grey values of the raw data; "network": float32 between the percentiles',
     )
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> OutputSettings:
+        if self.datasets == "ome-zarr" and importlib.util.find_spec("zarr") is None:
+            raise ValueError(
+                'datasets = "ome-zarr" needs the package zarr: pip install "live-restore[zarr]"'
+            )
+        return self
 
 
 class JournalSettings(_Section):
@@ -180,6 +209,17 @@ class JournalSettings(_Section):
     )
     lease_s: _Positive = Field(
         30.0, description="a claim not renewed this long is told as hung (s)"
+    )
+
+
+class ProcessSettings(_Section):
+    """How much of the computer the program may take from others."""
+
+    priority: Literal["normal", "below_normal"] = Field(
+        "below_normal", description="the acquisition program goes first"
+    )
+    cores: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
+        None, min_length=1, description="processor cores to use, from 0; unset: all"
     )
 
 
@@ -214,6 +254,7 @@ class Settings(BaseSettings):
     inference: InferenceSettings = InferenceSettings()
     output: OutputSettings = OutputSettings()
     journal: JournalSettings = JournalSettings()
+    process: ProcessSettings = ProcessSettings()
     log: LogSettings = LogSettings()
     models: tuple[ModelRule, ...] = (ModelRule(),)
 
@@ -240,6 +281,7 @@ class Settings(BaseSettings):
         """Return a digest (hex) of the settings that can change a restored voxel."""
         relevant = {
             "undeclared_axis": self.files.undeclared_axis,
+            "precision": self.inference.precision,
             "tiling": self.inference.tiling,
             "max_tile_mvoxel": self.inference.max_tile_mvoxel,
             "overlap_zyx": self.inference.overlap_zyx,

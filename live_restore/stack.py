@@ -14,7 +14,11 @@ Volume = NDArray[np.generic]
 
 
 class Fingerprint(NamedTuple):
-    """Tells whether a file is still the one that was seen (size in bytes, mtime in ns)."""
+    """Tells whether a file is still the one that was seen (size in bytes, mtime in ns).
+
+    Of a stack of a data set, whose files hold more than it: the bytes of its planes, and when the
+    last of them was seen first.
+    """
 
     size: int
     mtime_ns: int
@@ -71,6 +75,8 @@ class Dataset:
         Seconds between time points, or ``None``.
     notes
         What a reader should know and could not see otherwise ("axis Q taken as Z").
+    first_channel
+        Number of its first channel in the acquisition, of which it may be a part.
     """
 
     path: Path
@@ -86,6 +92,7 @@ class Dataset:
     position_names: tuple[str, ...] = ()
     time_increment_s: float | None = None
     notes: tuple[str, ...] = ()
+    first_channel: int = 0
 
     @property
     def stack_count(self) -> int:

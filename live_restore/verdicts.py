@@ -18,6 +18,7 @@ from live_restore.errors import (
     StackRefusedError,
 )
 from live_restore.inference.restorer import CancelledError
+from live_restore.job import Plan
 from live_restore.journal import Entry, Journal, State
 from live_restore.outputs.result import Published
 from live_restore.patience import Patience
@@ -110,17 +111,19 @@ class Verdicts:
         self._progress = progress
         self._deferrals = deferrals
         self._reconsider = reconsider
+        self._said: set[str] = set()
 
-    def already_restored(self, entry: Entry, image: Path) -> None:
+    def already_restored(self, entry: Entry, plan: Plan) -> None:
         """The result was there before; nothing had to be done."""
-        self._record(lambda: self._journal.finish(entry, State.DONE, result=str(image)))
+        image = plan.place.image
+        self._finish(entry, image, plan.doubt)
         self._deferrals.remove(entry.source)
         self._progress.already_restored(entry.source)
         log.info("already restored", stack_key=str(entry.source), result=str(image))
 
     def good(self, entry: Entry, dataset: Dataset, published: Published) -> None:
         """The result is safely on disk."""
-        self._record(lambda: self._journal.finish(entry, State.DONE, result=str(published.image)))
+        self._finish(entry, published.image, published.doubt)
         self._deferrals.remove(entry.source)
         network_s = published.seconds.get("network", 0.0)
         self._progress.restored(
@@ -132,6 +135,10 @@ class Verdicts:
         )
         for warning in published.warnings:
             self._progress.warn(f"{entry.source}: {warning}")
+        for note in published.notes:
+            self._say_once(note)
+        if published.doubt:
+            log.warning("doubtful", stack_key=str(entry.source), reason=published.doubt)
         log.info(
             "restored",
             stack_key=str(entry.source),
@@ -163,6 +170,18 @@ class Verdicts:
         self._progress.warn(f"{entry.source}: {reason}")
         trace = None if isinstance(error, LiveRestoreError) else error
         log.error("not restored", stack_key=str(entry.source), reason=reason, exc_info=trace)
+
+    def _finish(self, entry: Entry, image: Path, doubt: str) -> None:
+        self._record(
+            lambda: self._journal.finish(entry, State.DONE, reason=doubt, result=str(image))
+        )
+
+    def _say_once(self, note: str) -> None:
+        """Tell what holds for a whole run, most likely, and must not drown what does not."""
+        if note not in self._said:
+            self._said.add(note)
+            self._progress.warn(note)
+            log.info(note)
 
     def _arrived_now(self, entry: Entry) -> bool:
         """Return whether a file was last written while this program ran.

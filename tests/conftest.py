@@ -27,6 +27,14 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def zarr(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """zarr-python, whose threads the guard below then knows."""
+    from tests.support.zarrs import warmed_up
+
+    return warmed_up(tmp_path_factory.mktemp("zarr"))
+
+
 @pytest.fixture(autouse=True)
 def state_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No test reads the settings or writes the journals of the person who runs it."""

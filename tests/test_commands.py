@@ -15,7 +15,7 @@ from live_restore.demo.scene import LivingCell
 from live_restore.errors import StackRefusedError
 from tests.support.processes import run_command
 
-COMMANDS = ["demo", "watch", "restore", "status", "models"]
+COMMANDS = ["demo", "watch", "restore", "status", "models", "bench", "doctor", "prepare"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -37,13 +38,18 @@ def test_what_a_person_wants_to_know() -> None:
         running_s=3725,
     ))  # fmt: skip
     for part in (
-        "files arrived", "20", "restored", "7", "1.3 s", "0.50 Mvoxel/s", "a processor", "fast 1",
+        "arrived", "20", "restored", "7", "1.3 s", "0.50 Mvoxel/s", "a processor", "fast 1",
         "run/a.tif", "! on the CPU", "1 h 02 min", "/data", "Ctrl-C stops",
     ):  # fmt: skip
         assert part in text, part
     rows = {line.split()[1]: line.split() for line in text.splitlines() if "│" in line}
     assert rows["arriving"][2:5] == ["4", "waiting", "3"]
     assert rows["now"][-2] == "6"
+
+
+def test_doubtful_results_are_counted_beside_the_restored() -> None:
+    assert "doubtful" not in shown(a_status(done=7), Snapshot())
+    assert "7 (2 doubtful)" in shown(replace(a_status(done=7), doubtful=2), Snapshot())
 
 
 def test_a_stop_is_answered_at_once() -> None:
@@ -55,7 +61,7 @@ def test_a_stop_is_answered_at_once() -> None:
 def test_nothing_yet() -> None:
     text = shown(a_status(), Snapshot())
     assert "nothing to do" in text
-    assert "files arrived" in text
+    assert "arrived" in text
     assert "–" in text
 
 

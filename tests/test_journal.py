@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from live_restore.errors import FolderBusyError, JournalError, LiveRestoreError
+from live_restore.formats.dataset import Place
 from live_restore.journal import Entry, Journal, State, journal_path
 from live_restore.journal_file import lock_is_held
 from live_restore.stack import Fingerprint
@@ -93,6 +94,39 @@ def test_claims_are_in_order_of_completion(journal: Journal) -> None:
     while entry := journal.claim(30):
         order.append(entry.source)
     assert order == [B, A, C]
+
+
+def test_the_newest_may_come_first(journal: Journal) -> None:
+    for name in ("a.tif", "b.tif", "c.tif"):
+        journal.note(Path(name), OLD, State.WAITING)
+    claims = [journal.claim(30, newest_first=True) for _ in range(4)]
+    assert [c and c.source.name for c in claims] == ["c.tif", "b.tif", "a.tif", None]
+
+
+def test_the_stacks_of_a_data_set_are_told_by_their_places(journal: Journal) -> None:
+    inside = [Path("run_1/p000_t0000_c00"), Path("run_1/p002_t0013_c01")]
+    beside = [
+        "run_1/p.tif",
+        "run_1/q",
+        "run_1/p000_t0000_c00/p000_t0000_c00",
+        "run_10/p000_t0000_c00",
+    ]
+    for source in (*inside, *map(Path, beside), Path("p000_t0007_c00")):
+        journal.note(source, OLD, State.WAITING)
+    found = journal.stacks_in(Path("run_1"))
+    assert {place: entry.source for place, entry in found.items()} == {
+        Place(0, 0, 0): inside[0],
+        Place(2, 13, 1): inside[1],
+    }
+    assert set(journal.stacks_in(Path())) == {Place(0, 7, 0)}
+
+
+def test_a_stack_whose_result_was_deleted_is_made_again(journal: Journal, tmp_path: Path) -> None:
+    entry = claimed(journal, Path("run_1/p000_t0000_c00"))
+    journal.finish(entry, State.DONE, result=str(tmp_path / "deleted.ome.tif"))
+    assert journal.redo_missing(tmp_path) == 0  # the data set is not there either
+    (tmp_path / "run_1").mkdir()
+    assert journal.redo_missing(tmp_path) == 1
 
 
 def test_a_waiting_file_that_is_named_again_keeps_its_turn(journal: Journal) -> None:

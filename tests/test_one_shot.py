@@ -24,7 +24,7 @@ from live_restore.errors import (
     StackUnreadableError,
 )
 from live_restore.formats.table import make_formats
-from live_restore.job import Job, plan_result, publish_job
+from live_restore.job import FileJob
 from live_restore.one_shot import OneShot, absolute, ending_on_signals
 from live_restore.outputs.naming import TEMPORARY_SUFFIX
 from live_restore.outputs.report import StackOutcome
@@ -143,18 +143,18 @@ def test_a_name_that_was_free_may_be_taken_when_the_work_is_done(tmp_path: Path)
     """The daemon reads the next file while it still restores this one."""
     settings, shelf = load_settings(), fake_shelf()
     jobs = [
-        Job.open(written(tmp_path / name, image(planes)), make_formats(), FilesSettings())
+        FileJob.open(written(tmp_path / name, image(planes)), make_formats(), FilesSettings())
         for name, planes in (("a.tif", 3), ("a.ome.tif", 4))
     ]
-    plans = [plan_result(job.dataset, shelf, settings) for job in jobs]
+    plans = [job.plan(shelf, settings) for job in jobs]
     assert plans[0].place.image == plans[1].place.image
 
-    def outcomes(job: Job) -> Iterator[StackOutcome]:
+    def outcomes(job: FileJob) -> Iterator[StackOutcome]:
         turns = Turns(job.dataset, shelf)
         return (outcome for raw in job.read() for outcome in turns.feed(raw))
 
     images = [
-        publish_job(job, plan, outcomes(job), shelf, settings).image
+        job.publish(plan, outcomes(job), shelf, settings).image
         for job, plan in zip(jobs, plans, strict=True)
     ]
     assert [len(tifffile.imread(path)) for path in images] == [3, 4]

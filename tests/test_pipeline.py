@@ -17,10 +17,10 @@ import pytest
 import tifffile
 
 from live_restore import patience as patience_module
-from live_restore import pipeline as pipeline_module
 from live_restore.errors import JournalError, LiveRestoreError, OutputError, StackBusyError
-from live_restore.formats.table import make_formats
+from live_restore.formats.table import make_dataset_formats, make_formats
 from live_restore.inference.shelf import Shelf
+from live_restore.job import FileJob
 from live_restore.journal import Entry, Journal, State
 from live_restore.outputs import publish as publish_module
 from live_restore.outputs.naming import TEMPORARY_SUFFIX
@@ -67,6 +67,7 @@ class Bench:
             self.root,
             self.journal,
             make_formats(),
+            make_dataset_formats(),
             self.shelf,
             load_settings(None, {"journal": {"retry_s": 0.05, "lease_s": 0.3}}),
             self.progress,
@@ -184,14 +185,14 @@ def test_an_unexpected_error_is_that_files_alone(bench: Bench) -> None:
 def test_an_error_while_publishing_is_that_files_alone(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish = pipeline_module.publish_job
+    publish = FileJob.publish
 
     def surprise(job: Any, *arguments: Any) -> Any:
         if job.dataset.path.name == "2.tif":
             raise KeyError("surprise")
         return publish(job, *arguments)
 
-    monkeypatch.setattr(pipeline_module, "publish_job", surprise)
+    monkeypatch.setattr(FileJob, "publish", surprise)
     for n in (1, 2, 3):
         bench.stack(f"{n}.tif")
     bench.run()
@@ -248,7 +249,7 @@ def test_a_disk_that_fills_in_mid_file(bench: Bench, monkeypatch: pytest.MonkeyP
 
 
 def test_a_busy_file_is_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = pipeline_module.Job.open
+    opened = FileJob.open
     tries: list[Path] = []
 
     def busy(path: Path, *how: Any) -> Any:
@@ -257,7 +258,7 @@ def test_a_busy_file_is_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatc
             raise StackBusyError("is in use", path, "close it there")
         return opened(path, *how)
 
-    monkeypatch.setattr(pipeline_module.Job, "open", staticmethod(busy))
+    monkeypatch.setattr(FileJob, "open", staticmethod(busy))
     bench.stack("a.tif")
     bench.start()
     wait_for(lambda: bench.state("a.tif") is State.DONE, "the retry", PATIENCE_S)
@@ -568,14 +569,14 @@ def test_a_file_that_is_refused_by_the_disk_does_not_block_the_rest(
 ) -> None:
     bench.stack("1.tif")
     bench.stack("2.tif")
-    publish = pipeline_module.publish_job
+    publish = FileJob.publish
 
     def refuse_first(job: Any, *arguments: Any) -> Any:
         if job.dataset.path.name == "1.tif":
             raise OutputError("no space", job.dataset.path, "free some")
         return publish(job, *arguments)
 
-    monkeypatch.setattr(pipeline_module, "publish_job", refuse_first)
+    monkeypatch.setattr(FileJob, "publish", refuse_first)
     bench.start()
     wait_for(lambda: bench.state("2.tif") is State.DONE, "the second", PATIENCE_S)
     bench.stop()

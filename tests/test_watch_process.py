@@ -78,7 +78,9 @@ def assert_restored_once(state: Path, folder: Path, raw: list[Path]) -> None:
         report = json.loads((restored / f"{path.stem}.json").read_text())
         assert report["source"]["name"] == path.name
         assert report["stacks"][0]["restored"] is True
-        assert report["models"]["fast"]["device"]["provider"].startswith("onnxruntime")
+        assert report["models"]["fast"]["device"]["provider"].startswith(
+            ("onnxruntime", "openvino")
+        )
 
 
 def delays(folder: Path) -> list[float]:

@@ -5,6 +5,7 @@ A new format is one file here and one line in ``live_restore/formats/table.py``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -16,6 +17,8 @@ import numpy as np
 
 from live_restore.stack import StackKey, Volume, VoxelSize
 
+_LABEL = re.compile(r"p([0-9]{3,9})_t([0-9]{4,9})_c([0-9]{2,9})", re.ASCII)
+
 
 class Place(NamedTuple):
     """Which stack of an acquisition, by index."""
@@ -23,6 +26,25 @@ class Place(NamedTuple):
     position: int
     time: int
     channel: int
+
+    @property
+    def label(self) -> str:
+        """Name of the stack in the journal and among results: indices, no names from files.
+
+        >>> Place(0, 12, 1).label
+        'p000_t0012_c01'
+        """
+        return f"p{self.position:03d}_t{self.time:04d}_c{self.channel:02d}"
+
+    @classmethod
+    def from_label(cls, label: str) -> Place | None:
+        """Return the place of a label, ``None`` if it is none.
+
+        >>> Place.from_label("p000_t0012_c01")
+        Place(position=0, time=12, channel=1)
+        """
+        match = _LABEL.fullmatch(label)
+        return cls(*map(int, match.groups())) if match else None
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from live_restore.errors import LiveRestoreError
@@ -52,5 +52,11 @@ def dataset_format_for(folder: Path, formats: Sequence[DatasetFormat]) -> Datase
         files, folders = names_in(folder)
     except LiveRestoreError:
         return None  # gone, or not to be read just now; the next scan asks again
-    names = {*files, *folders}
+    return claimed_by(folder, {*files, *folders}, formats)
+
+
+def claimed_by(
+    folder: Path, names: Collection[str], formats: Sequence[DatasetFormat]
+) -> DatasetFormat | None:
+    """Return the format that claims a folder of these entries, ``None`` if nobody does (yet)."""
     return next((each for each in formats if each.claims(folder, names)), None)

@@ -26,7 +26,6 @@ from typing import IO
 import psutil
 
 from live_restore.errors import LiveRestoreError, one_line
-from live_restore.formats.table import dataset_format_for, make_dataset_formats
 
 Command = Callable[..., "list[str] | None"]
 
@@ -53,13 +52,13 @@ def restoring_command(path: Path, options: Sequence[str], *, once: bool) -> list
     once
         The run is over: restore all that is complete, and exit. Else: until told to stop.
     """
-    if path.is_file() or dataset_format_for(path, make_dataset_formats()) is not None:
-        # A file of a whole run, and a data set, are restored when the run is over.
-        arguments = ["restore", str(path)] if once else None
+    if path.is_file():
+        # A file of a whole run is restored when the run is over.
+        if not once:
+            return None
+        arguments = ["restore", str(path)]
     else:
-        arguments = ["watch", str(path), "--once"] if once else ["watch", str(path), "--plain"]
-    if arguments is None:
-        return None
+        arguments = ["watch", str(path), "--once" if once else "--plain"]
     return [sys.executable, "-m", "live_restore.hooks.leash", *arguments, *options]
 
 

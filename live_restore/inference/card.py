@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from live_restore.inference.envelope import Envelope
+
 CARD_KEY = "live_restore_card"
 """Key of the card's JSON among the ONNX file's ``metadata_props``."""
 
@@ -42,7 +44,7 @@ class ModelCard(BaseModel):
     architecture: dict[str, Any] = Field(default_factory=dict)
     training: dict[str, Any] = Field(default_factory=dict)
     metrics: dict[str, Any] = Field(default_factory=dict)
-    envelope: dict[str, Any] | None = None
+    envelope: Envelope | None = None
     """Where the model was shown to help; ``None`` when nobody has measured it."""
 
     @model_validator(mode="after")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,11 @@ _EPSILON = 1e-6
 # Below this span (ADU) that constant would move float stacks by more than a part in 10^4, and make
 # one of span 1e-6 half as bright. Above it, its effect is lost in the noise.
 _SMALL_SPAN_ADU = 1e-2
-_HISTOGRAM_PART = 2**22
+# The int64 copy that bincount makes of a part then stays in the processor's cache: 1.7 times as
+# fast as parts of 2**22.
+_HISTOGRAM_PART = 2**18
+# bincount runs without the interpreter's lock. More threads would wait for memory.
+_HISTOGRAM_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -46,9 +51,10 @@ class IntensityScale:
         """Map grey values (any shape) to network units, float32."""
         factor = 1.0 / self._divisor
         with np.errstate(over="ignore", invalid="ignore"):
-            out = np.asarray(adu, dtype=np.float32) - np.float32(self.low_adu)
+            out = np.array(adu, dtype=np.float32)  # the one copy that there is
+            out -= np.float32(self.low_adu)
             out *= np.float32(factor)
-        return np.asarray(out, dtype=np.float32)
+        return out
 
     def restore(self, normalised: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map network units (any shape) back to grey values (ADU), float32, in place."""
@@ -56,6 +62,61 @@ class IntensityScale:
             normalised *= np.float32(self._divisor)
             normalised += np.float32(self.low_adu)
         return normalised
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How often each grey value of 8- or 16-bit data occurs: all that their statistics need.
+
+    Parameters
+    ----------
+    counts
+        int64, one per grey value from 0; at least one is not 0.
+    """
+
+    counts: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, values: NDArray[np.generic]) -> Histogram:
+        """Count uint8 or uint16 values of any shape in one pass, without a copy of them."""
+        flat = values.reshape(-1)
+        shares = max(1, min(_HISTOGRAM_THREADS, flat.size // (4 * _HISTOGRAM_PART)))
+        if shares == 1:
+            return cls(_counts(flat))
+        with ThreadPoolExecutor(shares) as pool:
+            return cls(np.sum(list(pool.map(_counts, np.array_split(flat, shares))), axis=0))
+
+    def percentiles(self, ranks: tuple[float, ...]) -> tuple[float, ...]:
+        """Return percentiles (ranks 0 to 100) exactly as ``numpy.percentile`` (linear) does."""
+        cumulative = np.cumsum(self.counts)
+        size = int(cumulative[-1])
+        found = []
+        for rank in ranks:
+            position = rank / 100.0 * (size - 1)
+            below = int(position)
+            lower = int(np.searchsorted(cumulative, below, side="right"))
+            upper = int(np.searchsorted(cumulative, min(below + 1, size - 1), side="right"))
+            # numpy interpolates from the nearer end, which decides the last bit of the result.
+            weight = position - below
+            if weight < 0.5:
+                found.append(lower + (upper - lower) * weight)
+            else:
+                found.append(upper - (upper - lower) * (1 - weight))
+        return tuple(float(v) for v in found)
+
+    def mean_and_std(self) -> tuple[float, float]:
+        """Return mean and (population) standard deviation."""
+        values = np.arange(self.counts.size, dtype=np.float64)
+        size = float(self.counts.sum())
+        mean = float(self.counts @ values) / size
+        return mean, float(np.sqrt(self.counts @ (values - mean) ** 2 / size))
+
+
+def _counts(flat: NDArray[np.generic]) -> NDArray[np.int64]:
+    counts = np.zeros(np.iinfo(flat.dtype).max + 1, np.int64)  # type: ignore[type-var]
+    for start in range(0, flat.size, _HISTOGRAM_PART):
+        counts += np.bincount(flat[start : start + _HISTOGRAM_PART], minlength=counts.size)
+    return counts
 
 
 def percentiles(values: NDArray[np.generic], ranks: tuple[float, ...]) -> tuple[float, ...]:
@@ -76,33 +137,10 @@ def percentiles(values: NDArray[np.generic], ranks: tuple[float, ...]) -> tuple[
     >>> percentiles(np.array([1, 2, 3, 10], np.uint16), (0.0, 50.0, 100.0))
     (1.0, 2.5, 10.0)
     """
-    if values.dtype not in (np.uint8, np.uint16):
-        copy = values.astype(np.float64)
-        return tuple(float(v) for v in np.percentile(copy, ranks, overwrite_input=True))
-    cumulative = np.cumsum(_histogram(values))
-    found = []
-    for rank in ranks:
-        position = rank / 100.0 * (values.size - 1)
-        below = int(position)
-        lower = int(np.searchsorted(cumulative, below, side="right"))
-        upper = int(np.searchsorted(cumulative, min(below + 1, values.size - 1), side="right"))
-        # numpy interpolates from the nearer end, which decides the last bit of the result.
-        weight = position - below
-        if weight < 0.5:
-            found.append(lower + (upper - lower) * weight)
-        else:
-            found.append(upper - (upper - lower) * (1 - weight))
-    return tuple(float(v) for v in found)
-
-
-def _histogram(values: NDArray[np.generic]) -> NDArray[np.int64]:
-    """Count how often each grey value occurs."""
-    counts = np.zeros(np.iinfo(values.dtype).max + 1, np.int64)  # type: ignore[type-var]
-    flat = values.reshape(-1)
-    # bincount makes an int64 copy of what it is given: four to eight times a whole stack.
-    for start in range(0, flat.size, _HISTOGRAM_PART):
-        counts += np.bincount(flat[start : start + _HISTOGRAM_PART], minlength=counts.size)
-    return counts
+    if values.dtype in (np.uint8, np.uint16):
+        return Histogram.of(values).percentiles(ranks)
+    copy = values.astype(np.float64)
+    return tuple(float(v) for v in np.percentile(copy, ranks, overwrite_input=True))
 
 
 def scale_from_percentiles(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -11,9 +12,14 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from live_restore.errors import ModelError
+from live_restore.inference.backends.base import Backend, Limits, ModelSource
+from live_restore.inference.backends.onnx_cpu import TrustedSession
+from live_restore.inference.backends.table import make_backends
 from live_restore.inference.bioimageio_package import is_package, read_package
 from live_restore.inference.card import CARD_KEY, ModelCard
-from live_restore.inference.sessions import OnnxSession, Session
+from live_restore.inference.choice import ChosenSession, Wish
+from live_restore.inference.remembered import Remembered
+from live_restore.inference.sessions import Session
 
 # Far above any 3D RCAN (a G 10, B 20, C 64 network has 90 MB); keeps a wrong path from filling RAM.
 _MAX_MODEL_BYTES = 2**30
@@ -61,8 +67,27 @@ def find_model(name_or_path: str) -> Path:
     return path
 
 
-def load_model(path: Path, device: str = "auto", threads: int = 0) -> Model:
+def load_model(
+    path: Path,
+    device: str = "auto",
+    threads: int = 0,
+    *,
+    reduced: bool = True,
+    gpu_memory_gb: float | None = None,
+    backends: Sequence[Backend] | None = None,
+) -> Model:
     """Load a model, an .onnx file or a BioImage Model Zoo package, onto a device.
+
+    Parameters
+    ----------
+    path
+        The file or folder.
+    device, threads, gpu_memory_gb
+        As in the settings; ``"cpu"`` loads without measuring anything.
+    backends
+        What to choose from; ``None``: all there are.
+    reduced
+        Whether less than float32 is allowed where ``reduced.py`` allows it.
 
     Raises
     ------
@@ -71,13 +96,16 @@ def load_model(path: Path, device: str = "auto", threads: int = 0) -> Model:
     DeviceError
         The device was asked for by name and does not work.
     """
-    content, package_card = read_package(path) if is_package(path) else (_read(path), None)
-    session = OnnxSession(path, content, device, threads)
+    content, package_card = _content(path)
+    digest = hashlib.sha256(content).hexdigest()
+    source = ModelSource(path, content, digest)
+    wish = Wish(device, reduced, Limits(threads, gpu_memory_gb))
+    trusted = TrustedSession(source, wish.limits)
     # A card inside the weights is the better witness: a package's description can be edited.
-    if package_card is not None and CARD_KEY not in session.metadata:
+    if package_card is not None and CARD_KEY not in trusted.metadata:
         card = package_card
     else:
-        card = _card(path, session.metadata)
+        card = _card(path, trusted.metadata)
     if card.input_channels != card.output_channels:
         raise ModelError(
             f"maps {card.input_channels} channels to {card.output_channels}, "
@@ -85,7 +113,17 @@ def load_model(path: Path, device: str = "auto", threads: int = 0) -> Model:
             path,
             "use a model with as many channels out as in",
         )
-    return Model(path, hashlib.sha256(content).hexdigest(), card, session)
+    session = ChosenSession(source, card, trusted, wish, backends or make_backends(), Remembered())
+    return Model(path, digest, card, session)
+
+
+def model_bytes(path: Path) -> bytes:
+    """Return the ONNX model of a file or a package; raises ``ModelError``."""
+    return _content(path)[0]
+
+
+def _content(path: Path) -> tuple[bytes, ModelCard | None]:
+    return read_package(path) if is_package(path) else (_read(path), None)
 
 
 def _read(path: Path) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,10 +11,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from live_restore.errors import InferenceError, SettingsError, StackRefusedError
+from live_restore.errors import (
+    DeviceMemoryError,
+    InferenceError,
+    SettingsError,
+    StackRefusedError,
+)
 from live_restore.inference.intensity import IntensityScale, scale_from_percentiles
 from live_restore.inference.model import Model
 from live_restore.inference.reference_tiling import blend_tiles
+from live_restore.inference.tile_size import largest_tile_voxels
 from live_restore.inference.tiling import plan_tiles, run_tiled
 from live_restore.settings import InferenceSettings
 from live_restore.stack import Volume
@@ -41,6 +48,8 @@ class Restored:
         Time of each stage: ``normalise``, ``network``, ``finish``.
     warnings
         What a careful person would want to know.
+    tiles_reduced
+        Why tiles are smaller than they should be; empty when they are not.
     """
 
     volume: Volume
@@ -50,6 +59,7 @@ class Restored:
     tile_count: int
     seconds: dict[str, float]
     warnings: tuple[str, ...] = ()
+    tiles_reduced: str = ""
 
 
 class CancelledError(Exception):
@@ -92,6 +102,13 @@ class Restorer:
         self._settings = settings
         self._percentiles = settings.percentiles or model.card.percentiles
         self._overlap = settings.overlap_zyx or model.card.overlap_zyx
+        asked = settings.max_tile_mvoxel
+        self._max_voxels = (
+            largest_tile_voxels(model.card, model.session.device)
+            if asked is None
+            else int(asked * 1e6)
+        )
+        self._stepped_down = ""
 
     def restore(self, stack: Volume, cancelled: Callable[[], bool] = lambda: False) -> Restored:
         """Restore one stack, or the channels that the model takes together.
@@ -144,6 +161,7 @@ class Restorer:
                 "finish": finished - ran,
             },
             warnings=warnings,
+            tiles_reduced=self._stepped_down,
         )
 
     def _scale(self, stack: Volume) -> tuple[IntensityScale, tuple[str, ...]]:
@@ -180,18 +198,30 @@ class Restorer:
     def _tiled(
         self, channels: Volume, scale: IntensityScale, cancelled: Callable[[], bool]
     ) -> tuple[NDArray[np.float32], tuple[int, int, int], int]:
-        _, z, y, x = channels.shape
-        plan = plan_tiles(
-            (z, y, x),
-            int(self._settings.max_tile_mvoxel * 1e6),
-            self._overlap,
-            self.model.card.shape_multiple_zyx,
-        )
-
         def run(tile: NDArray[np.float32]) -> NDArray[np.float32]:
             return np.asarray(self._run(tile[np.newaxis], cancelled)[0])
 
-        return run_tiled(channels, plan, scale.normalise, run), plan.tile_zyx, plan.tile_count
+        _, z, y, x = channels.shape
+        multiple = self.model.card.shape_multiple_zyx
+        plan = plan_tiles((z, y, x), self._max_voxels, self._overlap, multiple)
+        while True:
+            try:
+                network = run_tiled(channels, plan, scale.normalise, run)
+            except DeviceMemoryError as error:
+                smaller = plan_tiles(
+                    (z, y, x), math.prod(plan.tile_zyx) // 2, self._overlap, multiple
+                )
+                if math.prod(smaller.tile_zyx) >= math.prod(plan.tile_zyx):
+                    raise
+                # Remembered: the next stack need not fail first.
+                self._max_voxels = math.prod(smaller.tile_zyx)
+                self._stepped_down = (
+                    f"tiles of {plan.tile_zyx} did not fit into the memory of "
+                    f"{self.model.session.device.hardware}: {error.what}"
+                )
+                plan = smaller
+            else:
+                return network, plan.tile_zyx, plan.tile_count
 
     def _reference(
         self, channels: Volume, scale: IntensityScale, cancelled: Callable[[], bool]

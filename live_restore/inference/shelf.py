@@ -39,8 +39,13 @@ class Shelf:
                 rules.append((rule, None))
                 continue
             if rule.model not in loaded:
+                inference = settings.inference
                 model = load_model(
-                    find_model(rule.model), settings.inference.device, settings.inference.threads
+                    find_model(rule.model),
+                    inference.device,
+                    inference.threads,
+                    reduced=inference.precision == "auto",
+                    gpu_memory_gb=inference.gpu_memory_gb,
                 )
                 loaded[rule.model] = Restorer(model, settings.inference, settings.output.units)
             rules.append((rule, loaded[rule.model]))
@@ -55,7 +60,8 @@ class Shelf:
         """Return what restores a channel, or ``None`` when it stays as it is."""
         name = dataset.channel_name(channel)
         for rule, restorer in self.rules:
-            if any(_matches(pattern, name, channel) for pattern in rule.channels):
+            number = dataset.first_channel + channel
+            if any(_matches(pattern, name, number) for pattern in rule.channels):
                 return restorer
         return None
 

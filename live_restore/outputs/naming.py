@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 TEMPORARY_SUFFIX = ".live-restore-part"
+_RESULTS = "_restored"
 
 # What is an ending of the format rather than part of the name.
 _ENDINGS = re.compile(r"(\.ome)?\.(tiff?|btf|tf[28])$", re.IGNORECASE)
@@ -53,6 +54,23 @@ def candidates(
     yield Path(template.format(folder=source.parent, name=own)), token
 
 
+def results_of_dataset(folder: Path) -> Path:
+    """Return where the results of a data set folder go: beside it, never inside.
+
+    Examples
+    --------
+    >>> results_of_dataset(Path("data/run_1")).as_posix()
+    'data/run_1_restored'
+    """
+    return folder.with_name(f"{folder.name}{_RESULTS}")
+
+
+def dataset_of_results(folder: Path) -> Path | None:
+    """Return the data set whose results a folder of this name would hold, ``None`` for none."""
+    name = folder.name.removesuffix(_RESULTS)
+    return folder.with_name(name) if name and name != folder.name else None
+
+
 def template_in(folder: Path) -> str:
     """Return the template for results that go straight into ``folder``.
 
@@ -68,6 +86,22 @@ def template_in(folder: Path) -> str:
 def report_path(result: Path) -> Path:
     """Return where the report of a result goes: ``name.ome.tif`` -> ``name.json``."""
     return result.with_name(result.name.removesuffix(".ome.tif") + ".json")
+
+
+def stack_report_path(result: Path, label: str) -> Path:
+    """Return where the report of one stack of a data set goes.
+
+    Examples
+    --------
+    >>> stack_report_path(Path("p000_t0002_c01.ome.tif"), "p000_t0002_c01").as_posix()
+    'p000_t0002_c01.json'
+    >>> stack_report_path(Path("p000.ome.zarr"), "p000_t0002_c01").as_posix()
+    'p000.reports/p000_t0002_c01.json'
+    """
+    image = result.name.removesuffix(".ome.zarr")
+    if image == result.name:
+        return report_path(result)
+    return result.with_name(f"{image}.reports") / f"{label}.json"
 
 
 def output_folder_name(template: str) -> str | None:

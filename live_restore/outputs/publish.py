@@ -13,6 +13,7 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -32,7 +33,9 @@ _FOREIGN_LEFTOVER_S = 24 * 3600.0
 
 
 @contextmanager
-def publishing(final: Path, check: Callable[[Path], None] | None = None) -> Iterator[Path]:
+def publishing(
+    final: Path, check: Callable[[Path], None] | None = None, *, aside: Path | None = None
+) -> Iterator[Path]:
     """Give a temporary path to write to; when the block ends well, it becomes ``final``.
 
     Parameters
@@ -42,29 +45,56 @@ def publishing(final: Path, check: Callable[[Path], None] | None = None) -> Iter
     check
         Reads the temporary file back, after it is safely on disk; raises ``OutputError`` if it is
         not what was meant.
+    aside
+        Folder on the same disk for the temporary file, if not that of ``final``.
 
     Raises
     ------
     OutputError
         Anything that the disk refused, with what to do about it. The temporary file is removed.
     """
-    # Only the beginning of the name: the whole one may be as long as names can be.
-    temporary = final.with_name(
-        f".{final.name[:30]}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
-    )
+    temporary = temporary_for(final, aside)
     try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        _sync_file(temporary)
-        if check is not None:
-            check(temporary)
-        _replace(temporary, final)
-        _sync_folder(final.parent)
-    except OSError as error:
-        raise OutputError(_say(error), final, _remedy(error)) from error
+        with disk_errors(final):
+            final.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            _sync_file(temporary)
+            if check is not None:
+                check(temporary)
+            _replace(temporary, final)
+            _sync_folder(final.parent)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_errors(final: Path) -> Iterator[None]:
+    """Say of what the disk refuses, while ``final`` is made, what to do about it.
+
+    Raises
+    ------
+    OutputError
+        In the place of every ``OSError``.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(_say(error), final, _remedy(error)) from error
+
+
+def temporary_for(final: Path, aside: Path | None = None) -> Path:
+    """Return a hidden name that no other process takes, beside ``final`` or in ``aside``."""
+    # Only the beginning of the name: the whole one may be as long as names can be.
+    name = f".{final.name[:30]}.{_host()}-{os.getpid()}-{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
+    return (aside or final.parent) / name
+
+
+def publish_folder(temporary: Path, final: Path) -> None:
+    """Give a folder, whose files are safely on disk, its final name; raises ``OSError``."""
+    _sync_folder(temporary)
+    _replace(temporary, final)
+    _sync_folder(final.parent)
 
 
 def publish_text(final: Path, text: str) -> None:
@@ -77,7 +107,7 @@ def publish_text(final: Path, text: str) -> None:
 
 
 def remove_leftovers(folder: Path) -> list[Path]:
-    """Remove temporary files that dead processes left in ``folder``; return what was removed.
+    """Remove what dead processes left half-written in ``folder``; return what was removed.
 
     Whether a process of another computer is alive (the folder may be shared) cannot be told: what
     it writes is removed once nothing has been written to it for a day.
@@ -89,7 +119,7 @@ def remove_leftovers(folder: Path) -> list[Path]:
             continue
         with contextlib.suppress(OSError):
             if _is_left(path, owner["host"], int(owner["process"])):
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
                 removed.append(path)
     return removed
 

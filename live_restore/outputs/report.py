@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
+import zlib
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from live_restore import __version__
-from live_restore.inference.intensity import percentiles
+from live_restore.inference.envelope import unknown_voxel, voxel_doubt
+from live_restore.inference.intensity import Histogram, percentiles
 from live_restore.inference.model import Model
 from live_restore.inference.restorer import Restored
+from live_restore.inference.snr import SignalToNoise, estimate_snr
 from live_restore.stack import Dataset, StackKey, Volume
 
 REPORT_FORMAT = "live-restore-report/1"
+_NUMBER = re.compile(r"\d[\d.e+-]*")
 
 
 @dataclass(frozen=True)
@@ -40,16 +45,16 @@ class StackOutcome:
 
 def image_statistics(volume: Volume) -> dict[str, float]:
     """Return what a histogram tells about a stack, in camera units (ADU)."""
-    low, median, high = percentiles(volume, (1.0, 50.0, 99.9))
-    return {
-        "min": float(volume.min()),
-        "p1": low,
-        "median": median,
-        "p99.9": high,
-        "max": float(volume.max()),
-        "mean": float(volume.mean(dtype=np.float64)),
-        "std": float(volume.std(dtype=np.float64)),
-    }
+    ranks = (0.0, 1.0, 50.0, 99.9, 100.0)
+    if volume.dtype in (np.uint8, np.uint16):
+        histogram = Histogram.of(volume)
+        ranked, moments = histogram.percentiles(ranks), histogram.mean_and_std()
+    else:
+        ranked = percentiles(volume, ranks)
+        mean, std = volume.mean(dtype=np.float64), volume.std(dtype=np.float64)
+        moments = float(mean), float(std)
+    names = ("min", "p1", "median", "p99.9", "max", "mean", "std")
+    return dict(zip(names, (*ranked, *moments), strict=True))
 
 
 @dataclass
@@ -57,7 +62,8 @@ class Report:
     """Collects the report of one result while its stacks are written.
 
     ``warnings`` are about its stacks; ``device_warnings`` hold for every result of a run, and are
-    told on the screen once.
+    told on the screen once. ``notes`` say what could not be compared. A restored stack is
+    *doubtful* where something about it lies outside what the model was shown to do well.
     """
 
     dataset: Dataset
@@ -69,6 +75,7 @@ class Report:
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     device_warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
     def add(self, outcome: StackOutcome, channel_name: str) -> None:
@@ -79,8 +86,11 @@ class Report:
             "channel": outcome.key.channel,
             "channel_name": channel_name,
             "restored": outcome.restored is not None,
+            "raw_crc32": zlib.crc32(np.ascontiguousarray(outcome.raw).data),
             "before": image_statistics(outcome.raw),
         }
+        snr = estimate_snr(outcome.raw)
+        line["signal_to_noise"] = None if snr is None else asdict(snr)
         self._count("read", outcome.read_s)
         if outcome.restored is None or outcome.model is None:
             line["reason"] = outcome.reason
@@ -92,7 +102,8 @@ class Report:
                     f"{outcome.key}: {outcome.restored.clipped_voxels} voxels lay outside "
                     f"{self.dataset.dtype} and were clipped"
                 )
-            self.warnings += [f"{outcome.key}: {w}" for w in outcome.restored.warnings]
+            line["doubts"] = self._doubts(outcome.restored, outcome.model, snr)
+            self.warnings += [f"{outcome.key}: {doubt}" for doubt in line["doubts"]]
         self.stacks.append(line)
 
     def _add_restored(self, line: dict[str, Any], restored: Restored, model: Model) -> None:
@@ -100,6 +111,8 @@ class Report:
         line["intensity_scale_adu"] = [restored.scale.low_adu, restored.scale.high_adu]
         line["clipped_voxels"] = restored.clipped_voxels
         line["tiles"] = {"count": restored.tile_count, "shape_zyx": list(restored.tile_zyx)}
+        if restored.tiles_reduced:
+            line["tiles"]["reduced_because"] = restored.tiles_reduced
         line["seconds"] = {k: round(v, 4) for k, v in restored.seconds.items()}
         line["after"] = image_statistics(restored.volume)
         for stage, seconds in restored.seconds.items():
@@ -115,6 +128,22 @@ class Report:
         warning = model.session.device.warning
         if warning and warning not in self.device_warnings:
             self.device_warnings.append(warning)
+
+    def _doubts(self, restored: Restored, model: Model, snr: SignalToNoise | None) -> list[str]:
+        """Return what makes a restored stack doubtful; note what could not be compared."""
+        card, voxel = model.card, self.dataset.voxel
+        note = unknown_voxel(voxel, card.trained_voxel_um)
+        if note is not None and note not in self.notes:
+            self.notes.append(note)
+        found = [
+            None if snr is None or card.envelope is None else card.envelope.doubt(snr.ratio),
+            voxel_doubt(voxel, card.trained_voxel_um),
+        ]
+        return [*(doubt for doubt in found if doubt is not None), *restored.warnings]
+
+    def doubt(self) -> str:
+        """Return in one line why the result is doubtful, or "" where nothing is."""
+        return told_doubt(self.stacks)
 
     def _count(self, stage: str, seconds: float) -> None:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
@@ -152,8 +181,29 @@ class Report:
                 "models": self.models,
                 "seconds": {k: round(v, 4) for k, v in {**self.seconds, **times}.items()},
                 "warnings": [*self.device_warnings, *self.warnings],
+                "notes": self.notes,
                 "stacks": self.stacks,
             },
             indent=1,
             ensure_ascii=False,
         )
+
+
+def told_doubt(stacks: list[dict[str, Any]]) -> str:
+    """Return in one line why stacks of a report are doubtful, or "" where none is.
+
+    Examples
+    --------
+    >>> told_doubt([{"doubts": ["dark"]}, {"doubts": []}, {"doubts": ["dark", "odd"]}])
+    '2 of 3 stacks: dark; 1 of 3 stacks: odd'
+    """
+    # Numbers differ from stack to stack; the kinds are told apart by what follows them.
+    kinds: dict[str, list[str]] = {}
+    for line in stacks:
+        for doubt in line.get("doubts", ()):
+            kinds.setdefault(_NUMBER.sub("", doubt), []).append(doubt)
+    if len(stacks) == 1:
+        return "; ".join(found[0] for found in kinds.values())
+    return "; ".join(
+        f"{len(found)} of {len(stacks)} stacks: {found[0]}" for found in kinds.values()
+    )

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from live_restore.errors import OutputError, StackRefusedError
 from live_restore.outputs.naming import candidates, report_path
 from live_restore.outputs.ome_tiff import OmeTiffWriter, read_token, writing_ome_tiff
 from live_restore.outputs.publish import publish_text, publishing
-from live_restore.outputs.report import REPORT_FORMAT, Report, StackOutcome
+from live_restore.outputs.report import REPORT_FORMAT, Report, StackOutcome, told_doubt
 from live_restore.stack import Dataset
 
 _LONGEST_NAME = 255
@@ -28,7 +28,9 @@ _LONGEST_NAME = 255
 class Published:
     """A result that is safely on disk.
 
-    ``delay_s`` is the time from the raw file's last write to the report's publication.
+    ``delay_s`` is the time from the raw file's last write to the report's publication. ``doubt``
+    says in one line why the result is doubtful ("": it is not); ``notes`` what could not be
+    compared.
     """
 
     image: Path
@@ -36,16 +38,19 @@ class Published:
     delay_s: float
     seconds: dict[str, float]
     warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    doubt: str = ""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the result of one file goes.
+    """Where the result of one file, or of one stack, goes.
 
-    ``taken``: an earlier result of the same file and recipe is there, and may be replaced.
+    ``taken``: an earlier result of the same raw data and recipe is there, and may be replaced.
     """
 
     image: Path
+    report: Path
     token: str
     taken: bool
 
@@ -69,8 +74,9 @@ def choose_result(source: Path, template: str, model_name: str, recipe: str) -> 
     for path, token in candidates(source, template, model_name, recipe):
         if path != source:
             there = _is_there(path, source)
-            if (not there or read_token(path) == token) and _report_name_is_ours(report_path(path)):
-                return Place(path, token, there)
+            report = report_path(path)
+            if (not there or read_token(path) == token) and report_name_is_ours(report):
+                return Place(path, report, token, there)
         tried.append(path)
     raise OutputError(
         f"is taken by a file that live-restore did not write (so is {tried[-1].name})",
@@ -113,7 +119,7 @@ def _too_long(path: Path, source: Path) -> StackRefusedError:
     )
 
 
-def _report_name_is_ours(path: Path) -> bool:
+def report_name_is_ours(path: Path) -> bool:
     """Return whether there is nothing at ``path``, or a report."""
     try:
         with path.open("rb") as file:
@@ -127,12 +133,35 @@ def _report_name_is_ours(path: Path) -> bool:
 def is_current(place: Place, dataset: Dataset) -> bool:
     """Return whether the published result of this very raw file is already in its place."""
     try:
-        report = json.loads(report_path(place.image).read_text(encoding="utf-8"))
-        source = report["source"]
+        source = _read_report(place.report)["source"]
         same = (source["size"], source["mtime_ns"]) == tuple(dataset.fingerprint)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False  # no report, or not one of ours: then there is no result either
     return bool(same) and place.taken
+
+
+def published_doubt(place: Place) -> str:
+    """Return why the result that is there is doubtful, as its report says; "" where it is not."""
+    try:
+        return told_doubt(_read_report(place.report)["stacks"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return ""  # a report that anybody may have changed or moved away since
+
+
+def restored_pixels(report: Path) -> int | None:
+    """Return the CRC-32 of the raw pixels that the first stack of a result was made of.
+
+    ``None`` where there is no report, or where it does not tell.
+    """
+    try:
+        checksum = _read_report(report)["stacks"][0]["raw_crc32"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return checksum if isinstance(checksum, int) else None
+
+
+def _read_report(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def publish_result(
@@ -184,17 +213,19 @@ def publish_result(
                 report.add(outcome, dataset.channel_name(outcome.key.channel))
             report.warnings += verify()
         began = time.perf_counter()
-        report_path(image).unlink(missing_ok=True)
+        place.report.unlink(missing_ok=True)
     publishing_s = time.perf_counter() - began
     delay_s = max(0.0, time.time() - dataset.fingerprint.mtime_ns / 1e9)
     publish_text(
-        report_path(image),
+        place.report,
         report.to_json(write=writing_s, publish=publishing_s, delay=delay_s),
     )
     return Published(
         image,
-        report_path(image),
+        place.report,
         delay_s,
         {**report.seconds, "write": writing_s, "publish": publishing_s},
         tuple(report.warnings),
+        tuple(report.notes),
+        report.doubt(),
     )

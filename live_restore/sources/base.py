@@ -9,8 +9,11 @@ from typing import Protocol
 class Source(Protocol):
     """Names complete stacks to the journal; cheap, and never in the way of the microscope."""
 
-    def poll(self) -> float:
+    def poll(self, *, hurry: bool = False) -> float:
         """Look once, record what is new, and return when to look again (s from now).
+
+        ``hurry``: nobody will look much longer, so decide about unfinished runs as soon as they
+        have been quiet for a while.
 
         Raises
         ------
@@ -28,7 +31,7 @@ class Source(Protocol):
         ...
 
     def undecided(self) -> int:
-        """Return how many files only need a little more quiet to be decided about."""
+        """Return how many files and stacks only need a little more quiet to be decided about."""
         ...
 
     def reconsider(self, source: Path) -> None:

@@ -7,9 +7,7 @@ more than say where to look first.
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 import stat
 import threading
 import time
@@ -20,17 +18,20 @@ from pathlib import Path
 import structlog
 
 from live_restore.errors import (
-    JournalError,
-    LiveRestoreError,
     StackBusyError,
     StackChangedError,
+    StackError,
     StackRefusedError,
     StackUnreadableError,
 )
 from live_restore.formats.base import Arriving, Complete, Format
+from live_restore.formats.dataset import DatasetFormat
+from live_restore.formats.disk import names_in
 from live_restore.formats.table import format_for
 from live_restore.journal import Journal, State
 from live_restore.settings import Settings
+from live_restore.sources.datasets import Datasets
+from live_restore.sources.notes import Note, Notes
 from live_restore.sources.settling import Verdict, decide, quiet_needed_s
 from live_restore.sources.walk import Seen, Walk
 from live_restore.stack import Fingerprint
@@ -39,10 +40,6 @@ log = structlog.get_logger()
 
 # While something arrives it is looked at this often; a look at an unchanged file is one stat().
 _ARRIVING_POLL_S = 0.1
-# What is found is recorded in batches: each transaction waits for the disk (about 1 ms on an SSD).
-# A batch is no larger, so that work begins while a large folder is still being looked through.
-_BATCH_FILES = 100
-_BATCH_S = 0.25
 
 
 @dataclass
@@ -68,16 +65,6 @@ class _Settled:
     longest_gap_s: float = 0.0
 
 
-@dataclass(frozen=True)
-class _Note:
-    """What the journal is to record about a file; without a state it is to forget it."""
-
-    fingerprint: Fingerprint
-    state: State | None
-    reason: str = ""
-    stacks: int = 0
-
-
 class FolderSource:
     """Finds files under ``root``, decides which are complete, and tells the journal.
 
@@ -85,8 +72,8 @@ class FolderSource:
     ----------
     root
         The watched folder (absolute).
-    formats
-        Formats to look for.
+    formats, dataset_formats
+        Formats of files, and of data set folders, to look for.
     journal
         Where verdicts go; what it already knows is not looked at again.
     settings
@@ -105,6 +92,7 @@ class FolderSource:
         self,
         root: Path,
         formats: Sequence[Format],
+        dataset_formats: Sequence[DatasetFormat],
         journal: Journal,
         settings: Settings,
         on_bad: Callable[[Path, State], None] = lambda _, __: None,
@@ -121,9 +109,13 @@ class FolderSource:
         self._settings = settings
         self._candidates: dict[Path, _Candidate] = {}
         self._settled: dict[Path, _Settled] = {}
-        self._notes: dict[Path, _Note] = {}
-        self._recorded_at = -math.inf
+        self._notes = Notes(journal, clock)
+        self._datasets = Datasets(
+            root, dataset_formats, journal, self._notes, settings, on_bad, warn, clock
+        )
         for entry in journal.entries():
+            if entry.place is not None:  # a stack of a data set
+                continue
             if entry.state is State.INCOMPLETE:
                 # Looked into again, since settings may say otherwise now; its long quiet counts.
                 self._candidates[entry.source] = _Candidate(entry.fingerprint, -math.inf)
@@ -136,7 +128,9 @@ class FolderSource:
         self._hint_lock = threading.Lock()
         self._wake = threading.Event()
         self._next_scan = -math.inf
-        self._walk = Walk(root, formats, settings, warn, stopping, clock)
+        self._walk = Walk(root, formats, settings, warn, stopping, self._datasets.claims, clock)
+        # When the folders above a new file were last asked whether they are data sets.
+        self._asked: dict[Path, float] = {}
 
     def hint(self, path: Path) -> None:
         """Something may have happened to ``path``."""
@@ -149,12 +143,13 @@ class FolderSource:
         self._wake.wait(timeout_s)
 
     def undecided(self) -> int:
-        """Return how many files have only been quiet for too short a time to decide about.
+        """Return how many files and stacks have been quiet for too short a time to decide about.
 
         Files known to lack planes, that keep changing, or that cannot be opened for a while, are
         not among them.
         """
-        return sum(1 for c in self._candidates.values() if self._is_undecided(c))
+        files = sum(1 for c in self._candidates.values() if self._is_undecided(c))
+        return files + self._datasets.undecided()
 
     def _is_undecided(self, candidate: _Candidate) -> bool:
         if candidate.changes >= 2:
@@ -165,8 +160,14 @@ class FolderSource:
             return not candidate.evidence.blank_planes
         return candidate.evidence is None
 
-    def poll(self) -> float:
+    def poll(self, *, hurry: bool = False) -> float:
         """Look once and return when to look again (s from now).
+
+        Parameters
+        ----------
+        hurry
+            Nobody will look much longer: a run in which nothing has arrived for ``watch.quiet_s``
+            counts as over.
 
         Raises
         ------
@@ -174,7 +175,7 @@ class FolderSource:
             What was found could not be recorded just now; the next call tries again.
         """
         self._wake.clear()
-        self._record()  # what the last call could not, before more is gathered
+        self._notes.record()  # what the last call could not, before more is gathered
         began = self._clock()
         if began >= self._next_scan:
             self._scan()
@@ -185,13 +186,15 @@ class FolderSource:
             hints, self._hints = self._hints, set()
             anew, self._anew = self._anew, set()
         for source in anew:
-            self._look(self._root / source, anew=True)
+            if not self._datasets.reconsider(source):
+                self._look(self._root / source, anew=True)
         for path in [*hints, *(self._root / p for p in list(self._candidates))]:
             if self._stopping():
                 break
             self._look(path)
-        self._record()
-        until_scan = max(0.0, self._next_scan - self._clock())
+        next_stack_s = self._datasets.poll(hurry=hurry, stopping=self._stopping)
+        self._notes.record()
+        until_scan = min(max(0.0, self._next_scan - self._clock()), next_stack_s)
         return min(until_scan, _ARRIVING_POLL_S) if self._candidates else until_scan
 
     # Finding ----------------------------------------------------------------------------------
@@ -210,7 +213,11 @@ class FolderSource:
             self._gone(source)
         # Memory must not grow with all that ever was here. What comes back (a share that was
         # away) is known to the journal, which is asked before a file counts as new.
-        self._settled = {s: known for s, known in self._settled.items() if s in present}
+        for source in [s for s in self._settled if s not in present]:
+            settled = self._settled.pop(source)
+            if self._datasets.holds(self._root / source):
+                self._notes.add(source, Note(settled.fingerprint, None))
+        self._asked.clear()
         self._walk.forget_vanished()
 
     def _look(self, path: Path, *, anew: bool = False) -> None:
@@ -221,6 +228,10 @@ class FolderSource:
         try:
             source = path.relative_to(self._root)
         except ValueError:
+            return
+        if self._datasets.holds(path):
+            if source in self._candidates:
+                self._gone(source)
             return
         try:
             status = path.lstat()
@@ -276,7 +287,7 @@ class FolderSource:
             self._settle(source, candidate, State.WAITING, "", stacks)
         elif decision.verdict is Verdict.INCOMPLETE:
             self._close(source, candidate)
-            self._note(source, _Note(fingerprint, State.INCOMPLETE, decision.reason))
+            self._notes.add(source, Note(fingerprint, State.INCOMPLETE, decision.reason))
             log.warning("incomplete", stack_key=str(source), reason=decision.reason)
         else:
             self._tell(source, candidate, decision.reason)
@@ -284,6 +295,9 @@ class FolderSource:
     def _inspect(self, source: Path, candidate: _Candidate, quiet_s: float) -> bool:
         """Find the evidence; return False if the file is settled or gone without any."""
         path = self._root / source
+        if self._is_part_of_dataset(path):
+            self._gone(source)
+            return False
         chosen = format_for(path, self._formats)
         assert chosen is not None
         try:
@@ -314,18 +328,36 @@ class FolderSource:
             return False
         if evidence is None:  # this program's own result
             self._close(source, candidate)
-            self._note(source, _Note(candidate.fingerprint, None))
+            self._notes.add(source, Note(candidate.fingerprint, None))
             return False
         if isinstance(evidence, Complete) and evidence.dataset.fingerprint != candidate.fingerprint:
             return False  # changed while it was looked into; the next look begins anew
         candidate.evidence, candidate.busy_since = evidence, None
         return True
 
+    def _is_part_of_dataset(self, path: Path) -> bool:
+        """Return whether a file belongs to a data set that has only just begun.
+
+        Asked before a file is opened for the first time: file events come before the next scan.
+        """
+        for folder in reversed(path.parents[: len(path.relative_to(self._root).parts)]):
+            now = self._clock()
+            if now - self._asked.get(folder, -math.inf) < self._settings.watch.settle_s:
+                continue
+            self._asked[folder] = now
+            try:
+                files, folders = names_in(folder)
+            except StackError:
+                continue  # gone, or not to be listed just now; the next scan asks again
+            if self._datasets.claims(folder, [*files, *folders]):
+                return True
+        return False
+
     def _settle(
         self, source: Path, candidate: _Candidate, state: State, reason: str, stacks: int = 0
     ) -> None:
         self._close(source, candidate)
-        self._note(source, _Note(candidate.fingerprint, state, reason, stacks))
+        self._notes.add(source, Note(candidate.fingerprint, state, reason, stacks))
         if state in (State.REFUSED, State.FAILED):
             self._on_bad(source, state)
             log.warning(state.value, stack_key=str(source), reason=reason)
@@ -352,41 +384,14 @@ class FolderSource:
 
     def _recall(self, source: Path) -> _Settled | None:
         """Return what is known of a file that has not been here since it was last scanned for."""
-        note = self._notes.get(source)
-        if note is not None:
-            return None if note.state in (None, State.ARRIVING) else _Settled(note.fingerprint)
-        entry = self._journal.entry(source)
-        if entry is None or entry.state is State.ARRIVING:
-            return None
-        return _Settled(entry.fingerprint)
-
-    def _note(self, source: Path, note: _Note) -> None:
-        self._notes.pop(source, None)  # the order is that of completion
-        self._notes[source] = note
-        due = self._clock() - self._recorded_at > _BATCH_S
-        if due or len(self._notes) % _BATCH_FILES == 0:
-            with contextlib.suppress(JournalError):  # raised where the poll ends
-                self._record()
-
-    def _record(self) -> None:
-        """Record what has been found out; what the disk refuses is kept for the next time."""
-        self._recorded_at = self._clock()
-        if self._notes:
-            with self._journal.batch():
-                for source, note in self._notes.items():
-                    if note.state is None:
-                        self._journal.forget(source)
-                    else:
-                        self._journal.note(
-                            source, note.fingerprint, note.state, note.reason, note.stacks
-                        )
-            self._notes = {}
+        fingerprint = self._notes.settled(source)
+        return None if fingerprint is None else _Settled(fingerprint)
 
     def _tell(self, source: Path, candidate: _Candidate, reason: str) -> None:
         """Keep the journal's reason for an arriving file up to date, without a write per look."""
         if candidate.told != reason:
             candidate.told = reason
-            self._note(source, _Note(candidate.fingerprint, State.ARRIVING, reason))
+            self._notes.add(source, Note(candidate.fingerprint, State.ARRIVING, reason))
 
     def reconsider(self, source: Path) -> None:
         """Look at a file anew although it was settled: it had changed when it was to be read."""
@@ -396,48 +401,5 @@ class FolderSource:
 
     def _gone(self, source: Path) -> None:
         candidate = self._candidates.pop(source)
-        self._note(source, _Note(candidate.fingerprint, None))
+        self._notes.add(source, Note(candidate.fingerprint, None))
         log.info("vanished before it was complete", stack_key=str(source))
-
-
-def watch_events(root: Path, recursive: bool, hint: Callable[[Path], None]) -> Callable[[], None]:
-    """Let the file system call ``hint``; return a function that ends it.
-
-    Only wakes: a lost event costs at most one scan interval. Moves count at their destination.
-
-    Raises
-    ------
-    LiveRestoreError
-        The system refuses to watch (too many watches, too deep a tree); scans alone go on working.
-    """
-    from watchdog.events import FileSystemEvent, FileSystemEventHandler
-    from watchdog.observers import Observer
-
-    class _Waker(FileSystemEventHandler):
-        def on_any_event(self, event: FileSystemEvent) -> None:
-            if event.event_type in ("opened", "closed_no_write", "deleted"):
-                return
-            if event.is_directory and event.event_type == "modified":
-                return  # sent beside the event of every file in it; would cost a scan each
-            hint(Path(os.fsdecode(event.dest_path or event.src_path)))
-
-    observer = Observer()
-    try:
-        observer.schedule(_Waker(), str(root), recursive=recursive)
-        observer.start()
-    except (OSError, RecursionError) as error:  # it walks the tree recursively on Python 3.11
-        observer.stop()  # it may have started a thread before it gave up
-        raise LiveRestoreError(
-            f"file events are not available ({getattr(error, 'strerror', None) or error})",
-            root,
-            "nothing to do: the folder is scanned instead",
-        ) from None
-
-    def stop() -> None:
-        observer.stop()
-        observer.join()
-
-    return stop
-
-
-__all__ = ["FolderSource", "watch_events"]

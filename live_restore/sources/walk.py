@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +49,8 @@ class Walk:
         Called with what a person should know at once.
     stopping
         Whether to leave off where it is; asked before every file.
+    is_dataset
+        Whether a folder with these entries is a data set: then it is not looked into.
     clock
         The time (monotonic s).
     """
@@ -60,6 +62,7 @@ class Walk:
         settings: Settings,
         warn: Callable[[str], None],
         stopping: Callable[[], bool],
+        is_dataset: Callable[[Path, Collection[str]], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._root = root
@@ -67,6 +70,7 @@ class Walk:
         self._settings = settings
         self._warn = warn
         self._stopping = stopping
+        self._is_dataset = is_dataset
         self._clock = clock
         self._output_folder = output_folder_name(settings.output.template)
         self.unreadable: set[Path] = set()
@@ -94,6 +98,8 @@ class Walk:
                 self._say_unreadable(folder, error)
                 continue
             self.unreadable.discard(folder)
+            if self._is_dataset(folder, [entry.name for entry in entries]):
+                continue
             for entry in entries:
                 if self._stopping():
                     return

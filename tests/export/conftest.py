@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,12 @@ from export.network import RCAN, RCANConfig
 def one_thread() -> None:
     """Tiny networks lose time to many threads, most of all beside other work."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def spawning() -> None:
+    """Python's own helper of spawned processes lives as long as this process: it is no leak."""
+    resource_tracker.ensure_running()
 
 
 @pytest.fixture

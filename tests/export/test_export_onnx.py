@@ -133,7 +133,15 @@ def test_nan_is_never_a_pass() -> None:
 
 def test_help_is_quick_and_has_examples() -> None:
     """torch and ONNX Runtime are loaded by the commands that need them, not by --help."""
-    for arguments in ([], ["onnx"], ["inspect"], ["verify"], ["train"], ["bioimageio"]):
+    for arguments in (
+        [],
+        ["onnx"],
+        ["inspect"],
+        ["verify"],
+        ["train"],
+        ["degrade"],
+        ["bioimageio"],
+    ):
         code = f"import sys; from export.cli import main; main({[*arguments, '--help']!r})"
         started = time.monotonic()
         done = subprocess.run(

@@ -17,9 +17,16 @@ from export.evaluate import evaluate
 from export.graph import INPUT, OUTPUT, build_model
 from export.network import RCAN
 from export.onnx import embed_card, make_card, read_card
-from export.precision import ERROR_BOUNDS, convert, measure, reduce_precision
+from export.precision import (
+    ERROR_BOUNDS,
+    convert,
+    measure,
+    precision_errors,
+    reduce_precision,
+)
 from export.verify import cpu_session, run_session
 from live_restore.errors import ModelError
+from live_restore.inference.reduced import recorded_error, reduced_obstacle
 
 REDUCED = ("fp16", "bf16", "mixed")
 
@@ -37,6 +44,20 @@ def test_the_error_is_small_and_the_ends_stay_float32(
         assert value.type.tensor_type.elem_type == TensorProto.FLOAT
     error = measure(reduced, exact, network.config, ERROR_BOUNDS[precision])
     assert 0 < error.relative_rms < ERROR_BOUNDS[precision]
+
+
+def test_the_daemon_reads_what_the_export_records(make_network: Callable[..., RCAN]) -> None:
+    network = make_network()
+    model = build_model(network)
+    record = {"precision_errors": precision_errors(model, network.config)}
+    card = make_card(network.config, "x", metrics=record)
+    expected = measure(convert(model, network.config, "bf16"), model, network.config, 1)
+    assert recorded_error(card, "bf16") == expected.relative_rms
+    with torch.no_grad():
+        network.head.weight[0] = 1e6
+    record = {"precision_errors": precision_errors(build_model(network), network.config)}
+    card = make_card(network.config, "x", metrics=record)
+    assert "records an error of inf" in reduced_obstacle(card, "fp16")
 
 
 @pytest.mark.parametrize("precision", REDUCED)

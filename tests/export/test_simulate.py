@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from export.simulate import STRUCTURES, SimulationConfig, expected_electrons, simulate_scene
+from export.optics import Optics
+from export.simulate import SimulationConfig, expected_electrons, random_camera, simulate_scene
+from export.structures import STRUCTURES
 from live_restore.simulation.camera import Camera
 from live_restore.simulation.emitters import rasterise
 
@@ -60,3 +62,108 @@ def test_the_camera_follows_its_numbers() -> None:
 def test_unknown_keys_are_refused() -> None:
     with pytest.raises(ValidationError):
         SimulationConfig(peak_photons=(1, 2))  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"peak_e": (9, 3)}, {"voxel_xy_um": (-1, 1)}, {"structures_per_stack": (0, 2)}],
+    ids=str,
+)
+def test_ranges_that_run_backwards_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        SimulationConfig(**wrong)  # type: ignore[arg-type]
+
+
+def _width_um(psf: np.ndarray, axis: int, step_um: float) -> float:
+    """Full width at half maximum through the brightest voxel (um), between samples."""
+    line = np.moveaxis(psf, axis, 0)[:, *(n // 2 for i, n in enumerate(psf.shape) if i != axis)]
+    fine = np.interp(np.arange(0, len(line) - 1, 0.01), np.arange(len(line)), line / line.max())
+    return float((fine > 0.5).sum() * 0.01 * step_um)
+
+
+def test_the_psf_is_as_wide_as_the_textbook_says() -> None:
+    water = Optics(numerical_aperture=1.0, immersion_index=1.333, sample_index=1.333, depth_um=0)
+    psf = water.psf((0.1, 0.05, 0.05))
+    assert psf.sum() == pytest.approx(1, abs=1e-5)
+    assert np.unravel_index(psf.argmax(), psf.shape) == tuple(n // 2 for n in psf.shape)
+    # Abbe/Rayleigh: 0.51 lambda / NA laterally, 0.88 lambda / (n - sqrt(n^2 - NA^2)) axially.
+    assert _width_um(psf, 2, 0.05) == pytest.approx(0.51 * 0.52 / 1.0, rel=0.1)
+    axial = 0.88 * 0.52 / (1.333 - np.sqrt(1.333**2 - 1.0))
+    assert _width_um(psf, 0, 0.1) == pytest.approx(axial, rel=0.15)
+
+
+def test_sectioning_microscopes_have_smaller_psfs() -> None:
+    widths = {
+        name: _width_um(Optics(microscope=name, sheet_sigma_um=0.3).psf((0.1, 0.05, 0.05)), 0, 0.1)
+        for name in ("wide-field", "confocal", "light-sheet", "image-scanning")
+    }
+    assert widths["image-scanning"] < widths["confocal"] < widths["wide-field"]
+    assert widths["light-sheet"] < widths["wide-field"]
+
+
+def test_half_the_width_is_half_the_width() -> None:
+    optics = Optics(numerical_aperture=1.2, immersion_index=1.333, sample_index=1.333)
+    whole, half = (optics.psf((0.1, 0.05, 0.05), width) for width in (1.0, 0.5))
+    assert _width_um(half, 2, 0.05) == pytest.approx(_width_um(whole, 2, 0.05) / 2, rel=0.12)
+    assert _width_um(half, 0, 0.1) == pytest.approx(_width_um(whole, 0, 0.1) / 2, rel=0.12)
+
+
+def test_an_aperture_above_its_immersion_is_refused() -> None:
+    with pytest.raises(ValidationError, match="below immersion_index"):
+        Optics(numerical_aperture=1.4, immersion_index=1.333)
+
+
+def test_a_sharpening_truth_is_sharper_and_has_the_same_light() -> None:
+    config = SimulationConfig(
+        shape_zyx=(16, 64, 64), truth_psf_width=0.5, microscopes=("confocal",)
+    )
+    for seed in range(4):
+        scene = simulate_scene(config, seed)
+        assert not np.array_equal(scene.truth, scene.signal)
+        # Light comes and goes at the borders only.
+        assert scene.truth.sum() == pytest.approx(scene.signal.sum(), rel=0.2)
+        steps = [float(np.abs(np.diff(v, axis=2)).mean()) for v in (scene.signal, scene.truth)]
+        assert steps[1] > steps[0]
+
+
+def test_without_sharpening_the_truth_is_the_signal() -> None:
+    scene = simulate_scene(SMALL, 2)
+    assert np.array_equal(scene.truth, scene.signal)
+
+
+def test_an_scmos_has_the_same_mean_and_a_pattern_of_its_own() -> None:
+    rng = np.random.default_rng(3)
+    camera = Camera(offset_adu=100, gain_adu_per_e=4.0, read_noise_e=1.5)
+    scmos = camera.with_pixel_maps((40, 50), rng)
+    dark = scmos.expose(np.zeros((800, 40, 50), np.float32), rng).astype(float)
+    assert dark.mean() == pytest.approx(100, abs=0.2)
+    pattern = (dark.mean(axis=0) - 100) / 4
+    assert pattern.std() == pytest.approx(0.3, rel=0.15)
+    assert pattern.std() > 3 * dark.std(axis=0).mean() / 4 / np.sqrt(800)
+    with pytest.raises(ValueError, match="pixel maps"):
+        scmos.expose(np.zeros((2, 41, 50), np.float32), rng)
+
+
+def test_photons_become_photo_electrons() -> None:
+    camera = Camera(quantum_efficiency=0.8)
+    assert camera.expected_electrons(np.array([10.0])) == pytest.approx(8.0)
+
+
+def test_cameras_are_drawn_with_and_without_pixel_maps() -> None:
+    rng = np.random.default_rng(0)
+    maps = [random_camera(SMALL, rng).pixels is not None for _ in range(30)]
+    assert any(maps)
+    assert not all(maps)
+
+
+def test_sharp_stacks_show_the_same_structures_sharper() -> None:
+    config = SimulationConfig(shape_zyx=(8, 48, 48), microscopes=("confocal",))
+    for seed in range(3):
+        usual = simulate_scene(config, seed)
+        sharp = simulate_scene(config.model_copy(update={"sharp_share": 1.0}), seed)
+        assert sharp.structures == usual.structures
+        fineness = [
+            float(np.abs(np.diff(s.signal, axis=2)).mean() / s.signal.mean())
+            for s in (usual, sharp)
+        ]
+        assert fineness[1] > 1.1 * fineness[0]

@@ -14,7 +14,6 @@ import pytest
 from live_restore import LiveRestore
 from live_restore.errors import StackUnreadableError
 from live_restore.formats.dataset import Place, Planned
-from live_restore.formats.table import dataset_format_for, make_dataset_formats
 from live_restore.run_plan import (
     PlannedAxes,
     PlanReader,
@@ -23,6 +22,7 @@ from live_restore.run_plan import (
     remove_plan,
     write_plan,
 )
+from tests.hooks.runs import finished_state
 
 
 def events(slices: int, channel: str = "DAPI", time: int = 0) -> list[dict[str, Any]]:
@@ -86,14 +86,11 @@ def test_a_plan_decides_what_the_files_leave_open(tmp_path: Path, shared_data: P
         check=True, capture_output=True,
     )  # fmt: skip
     (dataset,) = tmp_path.iterdir()
-    found = dataset_format_for(dataset, make_dataset_formats())
-    assert found is not None
-    follower, reader = found.follow(dataset), PlanReader(dataset)
-    stacks = follower.poll(over=True, plan=reader.read()).stacks
-    assert all(evidence.complete for evidence in stacks.values())
-    places = [Place(key.position, key.time, key.channel) for key in stacks]
+    before = finished_state(dataset).stacks
+    assert all(evidence.complete for evidence in before.values())
+    places = [Place(key.position, key.time, key.channel) for key in before]
     write_plan(dataset, ScriptPlan({place: tuple(range(7)) for place in places}))
-    stacks = follower.poll(over=True, plan=reader.read()).stacks
+    stacks = finished_state(dataset).stacks
     assert {(e.complete, e.planes_expected) for e in stacks.values()} == {(False, 7)}
 
 

@@ -11,7 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from live_restore.inference import intensity
-from live_restore.inference.intensity import IntensityScale, percentiles, scale_from_percentiles
+from live_restore.inference.intensity import (
+    Histogram,
+    IntensityScale,
+    percentiles,
+    scale_from_percentiles,
+)
 
 SHAPES = hnp.array_shapes(min_dims=1, max_dims=3, max_side=9)
 RANKS = st.lists(st.floats(0, 100), min_size=1, max_size=5).map(tuple)
@@ -27,6 +32,13 @@ def test_percentiles_are_exactly_those_of_numpy(
     values: np.ndarray, ranks: tuple[float, ...]
 ) -> None:
     assert percentiles(values, ranks) == tuple(np.percentile(values, ranks).tolist())
+
+
+@given(INTEGERS)
+@settings(max_examples=100, deadline=None)
+def test_moments_are_those_of_numpy(values: np.ndarray) -> None:
+    expected = (values.mean(dtype=np.float64), values.std(dtype=np.float64))
+    np.testing.assert_allclose(Histogram.of(values).mean_and_std(), expected, rtol=1e-9, atol=1e-9)
 
 
 @given(INTEGERS)

@@ -2,48 +2,67 @@
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from live_restore.errors import DeviceError, InferenceError
-from live_restore.inference import sessions
-from live_restore.inference.model import find_model
-from live_restore.inference.sessions import OnnxSession, available_cores, cpu_name, cuda_obstacle
+from live_restore.inference.backends import onnx_cuda
+from live_restore.inference.backends.base import Limits, ModelSource
+from live_restore.inference.backends.onnx_cpu import TrustedSession
+from live_restore.inference.backends.onnx_cuda import cuda_obstacle
+from live_restore.inference.backends.openvino import OpenVINO
+from live_restore.inference.hardware import available_cores, cpu_name
+from live_restore.inference.model import find_model, load_model
+from live_restore.inference.sessions import Device
 from tests.support.models import write_model
 
 FAST = find_model("fast")
+needs_openvino = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="needs the extra [openvino]"
+)
 
 
 @pytest.fixture
 def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "cuda_obstacle", lambda: "no NVIDIA GPU was found")
+    monkeypatch.setattr(onnx_cuda, "cuda_obstacle", lambda: "no NVIDIA GPU was found")
 
 
-def session(device: str) -> OnnxSession:
-    return OnnxSession(FAST, FAST.read_bytes(), device, 1)
+def source(path: Path = FAST) -> ModelSource:
+    content = path.read_bytes()
+    return ModelSource(path, content, hashlib.sha256(content).hexdigest())
+
+
+def trusted(path: Path = FAST) -> TrustedSession:
+    return TrustedSession(source(path), Limits(threads=1))
+
+
+def device(wish: str) -> Device:
+    return load_model(FAST, wish, 1).session.device
 
 
 def test_cpu_as_asked_is_said_and_not_warned_about() -> None:
-    device = session("cpu").device
-    assert (device.name, device.provider) == ("cpu", "onnxruntime CPUExecutionProvider")
-    assert device.hardware == cpu_name() != ""
-    assert device.warning == ""
+    found = device("cpu")
+    assert (found.name, found.provider) == ("cpu", "onnxruntime CPUExecutionProvider")
+    assert found.hardware == cpu_name() != ""
+    assert (found.warning, found.precision, found.reason) == ("", "fp32", 'device = "cpu"')
 
 
 @pytest.mark.usefixtures("no_gpu")
 def test_cpu_instead_of_a_gpu_is_said_loudly() -> None:
-    device = session("auto").device
-    assert device.name == "cpu"
-    assert device.warning == "running on the CPU: no NVIDIA GPU was found"
+    assert device("auto").warning == "running on the CPU: no NVIDIA GPU was found"
 
 
 @pytest.mark.usefixtures("no_gpu")
 @pytest.mark.parametrize("wish", ["cuda", "cuda:1"])
 def test_cuda_where_there_is_none_is_one_line(wish: str) -> None:
     with pytest.raises(DeviceError) as caught:
-        session(wish)
+        device(wish)
     assert caught.value.exit_code == 2
     assert str(caught.value) == (
         f'device "{wish}" cannot be used: no NVIDIA GPU was found; or set device = "auto"'
@@ -55,12 +74,11 @@ def test_a_runtime_that_falls_back_in_silence_is_found_out(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The GPU build without CUDA libraries runs on the CPU and tells nobody."""
-    monkeypatch.setattr(sessions, "cuda_obstacle", lambda: "")
+    monkeypatch.setattr(onnx_cuda, "cuda_obstacle", lambda: "")
     with pytest.raises(DeviceError, match="CUDA"):
-        session("cuda")
-    found = session("auto").device
-    assert found.name == "cpu"
-    assert found.provider == "onnxruntime CPUExecutionProvider"
+        device("cuda")
+    found = device("auto")
+    assert found.name in ("cpu", "openvino")
     assert "running on the CPU: " in found.warning
     out, err = capfd.readouterr()
     assert "Traceback" not in out + err
@@ -69,13 +87,45 @@ def test_a_runtime_that_falls_back_in_silence_is_found_out(
 def test_a_build_without_cuda_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
     assert cuda_obstacle() == "this ONNX Runtime was built without CUDA"
-    with pytest.raises(DeviceError, match="built without CUDA"):
-        session("cuda:0")
+    for wish, why in (("cuda:0", "CUDA"), ("tensorrt", "TensorRT"), ("directml", "DirectML")):
+        with pytest.raises(DeviceError, match=f"built without {why}"):
+            device(wish)
+
+
+def test_openvino_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(DeviceError, match=r"pip install 'live-restore\[openvino\]'"):
+        device("openvino")
+
+
+@needs_openvino
+def test_openvino_computes_what_onnx_runtime_does() -> None:
+    tile = np.random.default_rng(1).random((1, 1, 6, 30, 22), np.float32)
+    before = tile.copy()
+    session = OpenVINO("openvino", "CPU").open(source(), (1, 1, 6, 30, 22), "fp32", 0, Limits(1))
+    out = session.run(tile)
+    np.testing.assert_allclose(out, trusted().run(tile), atol=1e-5)
+    assert (session.device.name, session.device.provider) == ("openvino", "openvino CPU")
+    first = out.copy()
+    session.run(tile * 2)
+    assert np.array_equal(out, first), "a result belongs to its caller, not to the next tile"
+    assert np.array_equal(tile, before)
+
+
+@needs_openvino
+def test_openvino_tells_nobody() -> None:
+    code = (
+        "import sys, threading; from live_restore.inference.backends.openvino import OpenVINO; "
+        "assert OpenVINO('openvino', 'CPU').precisions()[0] == 'fp32'; "
+        "assert 'openvino' in sys.modules; "
+        "sys.exit('openvino_telemetry.main' in sys.modules or threading.active_count() > 1)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_the_bundled_model_keeps_the_shape() -> None:
     tile = np.random.default_rng(1).random((1, 1, 4, 16, 20), np.float32)
-    out = session("cpu").run(tile)
+    out = trusted().run(tile)
     assert (out.shape, out.dtype) == (tile.shape, np.float32)
     assert np.isfinite(out).all()
 
@@ -83,14 +133,13 @@ def test_the_bundled_model_keeps_the_shape() -> None:
 @pytest.mark.parametrize("shape", [(1, 2, 4, 16, 16), (1, 4, 16, 16)])
 def test_a_tile_that_does_not_fit_the_model_is_an_inference_error(shape: tuple[int, ...]) -> None:
     with pytest.raises(InferenceError, match="the model failed on a tile") as caught:
-        session("cpu").run(np.zeros(shape, np.float32))
+        trusted().run(np.zeros(shape, np.float32))
     assert "\n" not in str(caught.value)
 
 
 def test_metadata_are_read(tmp_path: Path) -> None:
     path = write_model(tmp_path / "x.onnx", card="text")
-    found = OnnxSession(path, path.read_bytes(), "cpu", 1)
-    assert found.metadata == {"live_restore_card": "text"}
+    assert trusted(path).metadata == {"live_restore_card": "text"}
 
 
 def test_cores_are_those_of_this_process() -> None:

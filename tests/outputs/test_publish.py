@@ -211,8 +211,9 @@ def test_only_ones_own_kind_is_removed(tmp_path: Path) -> None:
     ]
     for path in [own, *strangers]:
         path.touch()
-    (tmp_path / f".folder.{host}-{os.getpid()}-00{TEMPORARY_SUFFIX}").mkdir()
-    assert remove_leftovers(tmp_path) == [own]
+    own_folder = tmp_path / f".b.{host}-{os.getpid()}-00{TEMPORARY_SUFFIX}"
+    (own_folder / "within").mkdir(parents=True)
+    assert sorted(remove_leftovers(tmp_path)) == [own, own_folder]
     assert all(path.exists() for path in strangers)
     assert remove_leftovers(tmp_path / "absent") == []
 

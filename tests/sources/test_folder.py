@@ -17,8 +17,7 @@ from live_restore.errors import JournalError, LiveRestoreError, StackBusyError
 from live_restore.formats.base import Arriving, Complete
 from live_restore.formats.tiff import TiffFormat
 from live_restore.journal import State
-from live_restore.sources import folder as folder_module
-from live_restore.sources.folder import watch_events
+from live_restore.sources.events import watch_events
 from tests.support.processes import wait_for
 from tests.support.watched import Scene, stack
 
@@ -328,7 +327,7 @@ def test_a_slow_scan_is_not_all_that_is_done(scene: Scene, monkeypatch: pytest.M
         scene.now += 1
         return listing(path)
 
-    monkeypatch.setattr(folder_module.os, "scandir", slow)
+    monkeypatch.setattr(os, "scandir", slow)
     for _ in range(30):
         scene.poll(1)
     assert len(scans) == 2
@@ -368,7 +367,7 @@ def test_a_folder_that_cannot_be_looked_into(
             return Listing([Entry()])
         return listing(path)
 
-    monkeypatch.setattr(folder_module.os, "scandir", scandir)
+    monkeypatch.setattr(os, "scandir", scandir)
     scene.settle()
     assert scene.states() == {"open.tif": W}
     closed[0] = False

@@ -1,6 +1,6 @@
 """Real acquisitions of the demo camera, as scripts of their own: engines leave threads behind.
 
-    python -m tests.support.acquisition FOLDER good|raises|hangs|killed TIMES
+    python -m tests.support.acquisition FOLDER good|live|raises|hangs|killed TIMES
 
 Prints JSON: what became of the run, and what the hook cost.
 """
@@ -52,7 +52,8 @@ def main(folder: Path, kind: str, times: int) -> None:
         restoring._STOP_S = 1.0
     open_demo_microscope()
     events = multi_d_acquisition_events(
-        num_time_points=times, z_start=0, z_end=4, z_step=0.5,
+        num_time_points=times, time_interval_s=1.5 if kind == "live" else 0,
+        z_start=0, z_end=4, z_step=0.5,
         channel_group="Channel", channels=["DAPI"],
     )  # fmt: skip
     calls: list[float] = []
@@ -62,7 +63,7 @@ def main(folder: Path, kind: str, times: int) -> None:
         if len(calls) == 5:
             raise ValueError("a mistake in the script's own callback")
 
-    live = LiveRestore(finish_s=60.0 if kind == "good" else 4.0)
+    live = LiveRestore(finish_s=4.0 if kind in FAULTS else 60.0)
     both = live.beside(own)
 
     def timed(axes: dict[str, Any], dataset: Any) -> None:
@@ -70,8 +71,10 @@ def main(folder: Path, kind: str, times: int) -> None:
         both(axes, dataset)
         calls[-1] = time.thread_time() - began
 
-    with live, Acquisition(str(folder), "run", image_saved_fn=timed) as acquisition:
-        acquisition.acquire(live.expect(event for event in events))
+    with live:
+        with Acquisition(str(folder), "run", image_saved_fn=timed) as acquisition:
+            acquisition.acquire(live.expect(event for event in events))
+        during = len(list(folder.glob("run_1_restored/*.ome.tif")))
     (outcome,) = live.outcomes
     print(
         json.dumps(
@@ -81,6 +84,7 @@ def main(folder: Path, kind: str, times: int) -> None:
                 "failed": outcome.failed,
                 "why": outcome.why,
                 "calls": len(calls),
+                "restored_during_the_run": during,
                 # Processor time: what the machine does besides is none of the hook's.
                 "longest_ms": 1000 * max(each for n, each in enumerate(calls) if n != 4),
             }

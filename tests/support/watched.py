@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
+from live_restore.formats.table import make_dataset_formats
 from live_restore.formats.tiff import TiffFormat
 from live_restore.journal import Entry, Journal, State
 from live_restore.settings import load_settings
@@ -45,6 +46,7 @@ class Scene:
         self.source = FolderSource(
             self.root,
             (self.format,),
+            make_dataset_formats(),
             self.journal,
             load_settings(None, {"watch": {"stall_s": 60}, **self.settings}),
             lambda source, state: self.bad.append((source, state)),

@@ -1,0 +1,1 @@
+"""The envelope of a model: sweeps until restoration stops helping, and what they mean."""

@@ -1,0 +1,1 @@
+"""Training: from simulated or measured stacks to a checkpoint that knows how it came about."""

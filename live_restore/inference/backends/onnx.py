@@ -1,0 +1,97 @@
+"""What all backends of ONNX Runtime share: loading, checking, running, its errors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from live_restore.errors import ModelError
+from live_restore.inference.backends.base import Limits, ModelSource, tile_failure
+from live_restore.inference.hardware import available_cores
+from live_restore.inference.sessions import Device, Floats
+
+CPU = "CPUExecutionProvider"
+
+
+def runtime_version() -> str:
+    """Return "onnxruntime" and its version."""
+    import onnxruntime
+
+    return f"onnxruntime {onnxruntime.__version__}"
+
+
+def runtime_errors() -> tuple[type[BaseException], ...]:
+    """Return what ONNX Runtime raises; its classes have no common base of their own."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    return tuple(
+        getattr(state, name)
+        for name in ("Fail", "RuntimeException", "InvalidArgument", "EPFail", "InvalidGraph",
+                     "InvalidProtobuf", "NoSuchFile", "NotImplemented", "NoModel", "EngineError")
+        if hasattr(state, name)
+    )  # fmt: skip
+
+
+def create(
+    source: ModelSource, providers: list[Any], limits: Limits, *, memory_pattern: bool = True
+) -> Any:
+    """Return an ``InferenceSession``; the caller compares its providers with what was asked.
+
+    Raises
+    ------
+    ModelError
+        The runtime cannot load the model with these providers.
+    """
+    import onnxruntime
+
+    # Failing to load CUDA is a long text on stderr otherwise; we look at the result instead.
+    onnxruntime.set_default_logger_severity(4)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = limits.threads or available_cores()
+    options.inter_op_num_threads = 1
+    options.enable_mem_pattern = memory_pattern
+    # Waiting threads that spin would take cores from the acquisition on the same PC.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(source.content, options, providers=providers)
+    except runtime_errors() as error:
+        raise ModelError(
+            f"is not a model that ONNX Runtime can load ({str(error).splitlines()[0][:160]})",
+            source.path,
+            "export it again with live-restore-export onnx",
+        ) from None
+
+
+def signature(source: ModelSource, session: Any) -> tuple[str, str]:
+    """Return the names of input and output; raises ``ModelError`` where there are others."""
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    good = len(inputs) == 1 and len(outputs) == 1
+    good = good and all(
+        t.type == "tensor(float)" and len(t.shape) == 5 for t in (*inputs, *outputs)
+    )
+    if not good:
+        raise ModelError(
+            "is an ONNX model, but not one (N, C, Z, Y, X) float tensor in and out",
+            source.path,
+            "export a 3D RCAN with live-restore-export onnx",
+        )
+    return inputs[0].name, outputs[0].name
+
+
+class OnnxSession:
+    """An ONNX Runtime session on a device that keeps its tensors in main memory."""
+
+    def __init__(self, source: ModelSource, session: Any, device: Device) -> None:
+        self.device = device
+        self._session = session
+        self._input, self._output = signature(source, session)
+
+    def run(self, tile: Floats) -> Floats:
+        """Run one (N, C, Z, Y, X) float32 tile."""
+        failures: tuple[type[BaseException], ...] = (MemoryError, *runtime_errors())
+        try:
+            return np.asarray(self._session.run([self._output], {self._input: tile})[0])
+        except failures as error:
+            raise tile_failure(tile.shape, error) from error

@@ -1,0 +1,52 @@
+"""ONNX Runtime on the CPU in float32: always there, and the path that the others must agree with.
+
+Models are checked against it when they are exported (``export/verify.py``).
+"""
+
+from __future__ import annotations
+
+from live_restore.inference.backends.base import Limits, ModelSource
+from live_restore.inference.backends.onnx import CPU, OnnxSession, create, runtime_version
+from live_restore.inference.hardware import available_memory_bytes, cpu_name
+from live_restore.inference.sessions import Device, Shape5
+
+
+class TrustedSession(OnnxSession):
+    """The session that also reads what is written into the model file."""
+
+    def __init__(self, source: ModelSource, limits: Limits) -> None:
+        session = create(source, [CPU], limits)
+        device = Device(
+            name="cpu",
+            provider=f"onnxruntime {CPU}",
+            hardware=cpu_name(),
+            memory_bytes=available_memory_bytes(),
+        )
+        super().__init__(source, session, device)
+        self.metadata = dict(session.get_modelmeta().custom_metadata_map)
+
+
+class OnnxCpu:
+    """The backend "cpu"."""
+
+    name = "cpu"
+    on_cpu = True
+
+    def obstacle(self) -> str:
+        """There is none."""
+        return ""
+
+    def precisions(self) -> tuple[str, ...]:
+        """Return what it computes float32 models in."""
+        return ("fp32",)
+
+    def version(self) -> str:
+        """Return the runtime and its version."""
+        return runtime_version()
+
+    def open(
+        self, source: ModelSource, shape: Shape5, precision: str, index: int, limits: Limits
+    ) -> OnnxSession:
+        """Return a session; it takes tiles of any shape."""
+        del shape, precision, index
+        return TrustedSession(source, limits)

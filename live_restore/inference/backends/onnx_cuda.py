@@ -1,0 +1,136 @@
+"""ONNX Runtime on an NVIDIA GPU, tensors bound to its memory.
+
+Not yet run on a GPU: written from ONNX Runtime's documentation of the CUDA provider; numbers and
+the choice of options wait for ``benchmarks/gpu.sh``. Left out until measured there: ``prefer_nhwc``
+(whether it covers 3-D convolutions is not documented) and CUDA graphs (they save the launch of
+kernels, microseconds each, which tiles of megavoxels do not notice; and they cannot hold the shape
+arithmetic that the graph of a folded network does on the CPU).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from live_restore.errors import DeviceError
+from live_restore.inference.backends.base import Limits, ModelSource, tile_failure
+from live_restore.inference.backends.onnx import (
+    CPU,
+    create,
+    runtime_errors,
+    runtime_version,
+    signature,
+)
+from live_restore.inference.hardware import nvidia_gpu
+from live_restore.inference.sessions import Device, Floats, Shape5
+
+_PROVIDER = "CUDAExecutionProvider"
+
+
+def cuda_obstacle() -> str:
+    """Return why CUDA cannot even be tried here, or "" when it is worth trying."""
+    import onnxruntime
+
+    if _PROVIDER not in onnxruntime.get_available_providers():
+        return "this ONNX Runtime was built without CUDA"
+    if sys.platform == "win32":
+        driver = Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "nvcuda.dll"
+        present = driver.exists()
+    else:
+        present = Path("/dev/nvidiactl").exists() or Path("/dev/dxg").exists()
+    return "" if present else "no NVIDIA GPU was found"
+
+
+class OnnxCuda:
+    """The backend "cuda"."""
+
+    name = "cuda"
+    on_cpu = False
+
+    def obstacle(self) -> str:
+        """Return why there is no GPU to try."""
+        return cuda_obstacle()
+
+    def precisions(self) -> tuple[str, ...]:
+        """Return what it computes float32 models in."""
+        return ("fp32", "tf32")
+
+    def version(self) -> str:
+        """Return the runtime and its version."""
+        return runtime_version()
+
+    def open(
+        self, source: ModelSource, shape: Shape5, precision: str, index: int, limits: Limits
+    ) -> BoundSession:
+        """Return a session for tiles of one shape."""
+        import onnxruntime
+
+        if hasattr(onnxruntime, "preload_dlls"):
+            onnxruntime.preload_dlls()
+        options = {
+            "device_id": index,
+            # Ampere and later would round float32 products to 10 bits without being asked.
+            "use_tf32": int(precision == "tf32"),
+            # One shape per session: searching all algorithms once pays off within a few tiles.
+            "cudnn_conv_algo_search": "EXHAUSTIVE",
+            "cudnn_conv_use_max_workspace": "1",
+            # Growing in powers of two would take up to twice what the tile needs.
+            "arena_extend_strategy": "kSameAsRequested",
+        }
+        if limits.gpu_memory_gb is not None:
+            options["gpu_mem_limit"] = int(limits.gpu_memory_gb * 1e9)
+        session = create(source, [(_PROVIDER, options), CPU], limits)
+        if session.get_providers()[0] != _PROVIDER:
+            raise DeviceError(
+                "the CUDA libraries could not be loaded",
+                None,
+                "install them with: pip install 'live-restore[cuda]'",
+            )
+        hardware, free_bytes = nvidia_gpu(index)
+        if limits.gpu_memory_gb is not None:
+            free_bytes = min(free_bytes or sys.maxsize, int(limits.gpu_memory_gb * 1e9))
+        device = Device(
+            name=f"cuda:{index}",
+            provider=f"onnxruntime {_PROVIDER}",
+            hardware=hardware,
+            precision=precision,
+            memory_bytes=free_bytes,
+        )
+        return BoundSession(source, session, device, shape, index)
+
+
+class BoundSession:
+    """A session whose input and output stay at one place in GPU memory."""
+
+    def __init__(
+        self, source: ModelSource, session: Any, device: Device, shape: Shape5, index: int
+    ) -> None:
+        import onnxruntime
+
+        self.device = device
+        self._session = session
+        self._shape = shape
+        input_name, output_name = signature(source, session)
+        on_gpu = onnxruntime.OrtValue.ortvalue_from_shape_and_type
+        try:
+            self._input = on_gpu(shape, np.float32, "cuda", index)
+            self._binding = session.io_binding()
+            self._binding.bind_ortvalue_input(input_name, self._input)
+            self._binding.bind_output(output_name, "cuda", index)
+        except runtime_errors() as error:
+            raise tile_failure(shape, error) from error
+
+    def run(self, tile: Floats) -> Floats:
+        """Run one tile of the session's shape."""
+        if tile.shape != self._shape:
+            raise ValueError(f"a tile of {tile.shape} for a session of {self._shape}")
+        try:
+            self._input.update_inplace(np.ascontiguousarray(tile))
+            self._session.run_with_iobinding(self._binding)
+            return np.asarray(self._binding.copy_outputs_to_cpu()[0])
+        except runtime_errors() as error:
+            raise tile_failure(tile.shape, error) from error

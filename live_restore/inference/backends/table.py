@@ -1,0 +1,34 @@
+"""The backends there are, and what a word in ``inference.device`` means."""
+
+from __future__ import annotations
+
+from live_restore.inference.backends.base import Backend
+from live_restore.inference.backends.directml import DirectML
+from live_restore.inference.backends.onnx_cpu import OnnxCpu
+from live_restore.inference.backends.onnx_cuda import OnnxCuda
+from live_restore.inference.backends.openvino import OpenVINO
+from live_restore.inference.backends.tensorrt import TensorRT
+
+
+def make_backends() -> tuple[Backend, ...]:
+    """Return every backend, those first that are likely to be the fastest."""
+    return (
+        TensorRT(),
+        OnnxCuda(),
+        DirectML(),
+        OpenVINO("openvino-gpu", "GPU"),
+        OpenVINO("openvino", "CPU"),
+        OnnxCpu(),
+    )
+
+
+def parse_device(device: str) -> tuple[str, int]:
+    """Return the backend's name and the number of the device.
+
+    Examples
+    --------
+    >>> parse_device("cuda:1"), parse_device("auto")
+    (('cuda', 1), ('auto', 0))
+    """
+    wish, _, number = device.partition(":")
+    return wish, int(number or 0)

@@ -1,0 +1,304 @@
+"""Restored stacks of a data set as OME-Zarr that grows: one image (TCZYX) per position.
+
+::
+
+    run_1_restored/
+        p000.ome.zarr/           OME-Zarr 0.5; can be opened at any moment
+            zarr.json            which stacks are restored, and which are pending
+            0/c/0/1/0/0/0        all planes of time 0, channel 1
+        p000.reports/
+            p000_t0000_c01.json
+
+A stack is one shard, that is one file, whose chunks are its planes: it appears whole, and a viewer
+reads single planes of it. What is not restored (yet) reads as zeros, like everything absent in a
+Zarr array; the attribute ``live-restore`` of the group tells them apart.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from live_restore import __version__
+from live_restore.errors import OutputError, StackRefusedError
+from live_restore.formats.dataset import DatasetInfo
+from live_restore.formats.dataset import Place as StackPlace
+from live_restore.outputs.naming import result_token, stack_report_path
+from live_restore.outputs.publish import (
+    disk_errors,
+    publish_folder,
+    publish_text,
+    temporary_for,
+)
+from live_restore.outputs.report import Report, StackOutcome
+from live_restore.outputs.result import Place, Published, report_name_is_ours
+from live_restore.stack import Dataset, Volume
+
+_ATTRIBUTE = "live-restore"
+_HEADER_BYTES = 16 * 2**20
+_NOTE = "stacks that are not listed under restored hold no data: they read as zeros"
+
+
+def is_own_ome_zarr(folder: Path) -> bool:
+    """Return whether this program made an OME-Zarr."""
+    return _mark(folder) is not None
+
+
+def _mark(folder: Path) -> dict[str, Any] | None:
+    """Return what this program wrote about an image of its own, ``None`` for any other folder."""
+    try:
+        with (folder / "zarr.json").open("rb") as file:
+            mark = json.loads(file.read(_HEADER_BYTES))["attributes"][_ATTRIBUTE]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return mark if isinstance(mark, dict) else None
+
+
+def choose_in_ome_zarr(
+    dataset: Dataset, stack: StackPlace, results: Path, model_name: str, recipe: str
+) -> Place:
+    """Return the place of one stack: its position's image, and its report.
+
+    As with files, an image of another recipe or program is never written to.
+
+    Parameters
+    ----------
+    dataset
+        The stack, described as a file of its own.
+    stack
+        Which stack of its data set.
+    results
+        The folder for the results of its data set.
+    model_name, recipe
+        For the name of another recipe's image.
+
+    Raises
+    ------
+    StackRefusedError
+        Its image is of another shape or type.
+    OutputError
+        Both possible names are taken.
+    """
+    token = result_token(dataset.path.parent, results, recipe)
+    plain = f"p{stack.position:03d}"
+    for name in (plain, f"{plain}.{model_name}-{token[:8]}"):
+        image = results / f"{name}.ome.zarr"
+        mark = _mark(image)
+        ours = mark is not None and mark.get("result") == token
+        report = stack_report_path(image, stack.label)
+        if (ours or not image.exists()) and report_name_is_ours(report):
+            if mark is not None:
+                _require_shape(dataset, mark, image)
+            taken = mark is not None and stack.time in _times(mark["restored"], stack.channel)
+            return Place(image, report, token, taken)
+    raise OutputError(
+        "is taken by something that live-restore did not write", image, "move it away"
+    )
+
+
+def _require_shape(dataset: Dataset, mark: dict[str, Any], image: Path) -> None:
+    if tuple(mark["shape_zyx"]) != dataset.shape_zyx:
+        raise StackRefusedError(
+            f"has {dataset.shape_zyx[0]} planes of {dataset.shape_zyx[1:]}, where {image.name} has "
+            f"{mark['shape_zyx'][0]} of {tuple(mark['shape_zyx'][1:])}",
+            dataset.path,
+            'set output.datasets = "ome-tiff"',
+        )
+
+
+def publish_in_ome_zarr(
+    dataset: Dataset,
+    stack: StackPlace,
+    info: DatasetInfo,
+    outcomes: Iterable[StackOutcome],
+    *,
+    place: Place,
+    recipe: str,
+    settings_digest: str,
+    units: Literal["camera", "network"] = "camera",
+    verify: Callable[[], tuple[str, ...]] = tuple,
+) -> Published:
+    """Write one stack into the image of its position, then its report.
+
+    Parameters
+    ----------
+    dataset, stack
+        As for :func:`choose_in_ome_zarr`.
+    info
+        The data set.
+    outcomes
+        The one outcome; may raise, and then nothing is published.
+    place
+        From :func:`choose_in_ome_zarr`.
+    recipe, settings_digest, units, verify
+        As for ``publish_result``.
+
+    Raises
+    ------
+    OutputError
+        The disk refused, or what was read back differs from what was written.
+    """
+    report = Report(dataset, recipe, settings_digest, place.image.name, units)
+    (outcome,) = outcomes
+    report.add(outcome, dataset.channel_name(0))
+    report.warnings += verify()
+    began = time.perf_counter()
+    with disk_errors(place.image):
+        place.report.unlink(missing_ok=True)
+        if not place.image.exists():
+            _create(place, dataset, stack, info, units)
+        _write(place, stack, outcome, info)
+    seconds = time.perf_counter() - began
+    delay_s = max(0.0, time.time() - dataset.fingerprint.mtime_ns / 1e9)
+    publish_text(place.report, report.to_json(publish=seconds, delay=delay_s))
+    return Published(
+        place.image,
+        place.report,
+        delay_s,
+        {**report.seconds, "publish": seconds},
+        tuple(report.warnings),
+    )
+
+
+def _create(
+    place: Place, dataset: Dataset, stack: StackPlace, info: DatasetInfo, units: str
+) -> None:
+    """Make the image of a position; it appears with all its metadata."""
+    import zarr
+    from zarr.codecs import ZstdCodec
+
+    from live_restore.outputs.zarr_store import PublishingStore
+
+    results = place.image.parent
+    results.mkdir(parents=True, exist_ok=True)
+    z, y, x = dataset.shape_zyx
+    channels = max(len(info.channel_names), stack.channel + 1)
+    attributes = {
+        "ome": _ome(dataset, stack, info),
+        _ATTRIBUTE: {
+            "software": f"live-restore {__version__}",
+            "result": place.token,
+            "shape_zyx": [z, y, x],
+            "restored": [],
+            "pending": [],
+            "note": _NOTE,
+        },
+    }
+    temporary = temporary_for(place.image)
+    try:
+        group = zarr.create_group(
+            PublishingStore(temporary, results), zarr_format=3, attributes=attributes
+        )
+        group.create_array(
+            "0",
+            shape=(1, channels, z, y, x),
+            shards=(1, 1, z, y, x),
+            chunks=(1, 1, 1, y, x),
+            dtype=np.dtype(np.float32) if units == "network" else dataset.dtype,
+            compressors=ZstdCodec(level=1),
+            fill_value=0,
+            dimension_names=("t", "c", "z", "y", "x"),
+        )
+        publish_folder(temporary, place.image)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write(place: Place, stack: StackPlace, outcome: StackOutcome, info: DatasetInfo) -> None:
+    """Add a stack to an image, and then say so in its metadata."""
+    import zarr
+
+    from live_restore.outputs.zarr_store import PublishingStore
+
+    group = zarr.open_group(PublishingStore(place.image, place.image.parent), mode="r+")
+    array = group["0"]
+    assert isinstance(array, zarr.Array)
+    times = max(array.shape[0], stack.time + 1)
+    channels = max(array.shape[1], stack.channel + 1, len(info.channel_names))
+    if (times, channels) != array.shape[:2]:
+        array.resize((times, channels, *array.shape[2:]))
+    array[stack.time, stack.channel] = outcome.volume
+    mark: dict[str, Any] = dict(group.attrs[_ATTRIBUTE])  # type: ignore[arg-type]
+    found = {c: _times(mark["restored"], c) for c in range(channels)}
+    found[stack.channel].add(stack.time)
+    mark["restored"] = _ranges(found)
+    mark["pending"] = _ranges({c: set(range(times)) - t for c, t in found.items()})
+    ome = dict(group.attrs["ome"])  # type: ignore[arg-type]
+    ome["omero"] = {"channels": _channels(ome, info, channels, stack.channel, outcome.volume)}
+    group.update_attributes({"ome": ome, _ATTRIBUTE: mark})
+
+
+def _ome(dataset: Dataset, stack: StackPlace, info: DatasetInfo) -> dict[str, Any]:
+    """Return the attributes that OME-Zarr 0.5 asks for."""
+    voxel = dataset.voxel
+    sizes = (dataset.time_increment_s, None, voxel.z_um, voxel.y_um, voxel.x_um)
+    kinds = (("t", "time"), ("c", "channel"), ("z", "space"), ("y", "space"), ("x", "space"))
+    units = {"time": "second", "space": "micrometer"}
+    axes = [
+        {"name": name, "type": kind, **({"unit": units[kind]} if size is not None else {})}
+        for (name, kind), size in zip(kinds, sizes, strict=True)
+    ]
+    return {
+        "version": "0.5",
+        "multiscales": [
+            {
+                "name": info.position_name(stack.position),
+                "axes": axes,
+                "datasets": [
+                    {
+                        "path": "0",
+                        "coordinateTransformations": [
+                            {"type": "scale", "scale": [size or 1.0 for size in sizes]}
+                        ],
+                    }
+                ],
+            }
+        ],
+    }
+
+
+def _channels(
+    ome: dict[str, Any], info: DatasetInfo, channels: int, written: int, volume: Volume
+) -> list[dict[str, Any]]:
+    """Return how viewers are to show the channels: by the grey values of their first stacks."""
+    before = ome.get("omero", {}).get("channels", [])
+    low, high = float(volume.min()), float(volume.max())
+    window = {"min": low, "max": high, "start": low, "end": high}
+    shown = [
+        before[c] if c < len(before) else {"color": "FFFFFF", "window": window}
+        for c in range(channels)
+    ]
+    if not shown[written].get("active"):
+        shown[written] = {"color": "FFFFFF", "window": window, "active": True}
+    return [{**channel, "label": info.channel_name(c)} for c, channel in enumerate(shown)]
+
+
+def _times(ranges: list[list[int]], channel: int) -> set[int]:
+    """Return the times of a channel in ranges of [channel, first time, last time].
+
+    >>> sorted(_times([[0, 0, 2], [1, 5, 5]], 0))
+    [0, 1, 2]
+    """
+    return {t for c, first, last in ranges if c == channel for t in range(first, last + 1)}
+
+
+def _ranges(times: dict[int, set[int]]) -> list[list[int]]:
+    """Return times by channel as ranges of [channel, first time, last time].
+
+    >>> _ranges({0: {0, 1, 2, 5}, 1: set()})
+    [[0, 0, 2], [0, 5, 5]]
+    """
+    ranges: list[list[int]] = []
+    for channel, each in sorted(times.items()):
+        for t in sorted(each):
+            if ranges and ranges[-1][0] == channel and ranges[-1][2] == t - 1:
+                ranges[-1][2] = t
+            else:
+                ranges.append([channel, t, t])
+    return ranges

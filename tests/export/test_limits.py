@@ -1,0 +1,177 @@
+"""The envelope: right where the answer is known, and the command around it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from export.image_quality import lateral_resolution_um, ssim
+from export.limits.measure import Extent, Measured, Quality, measure_limits
+from export.limits.sweeps import SWEEPS, Condition, Scenes, _further_blur
+from export.limits.verdict import envelope_of, longest_run, points
+from export.simulate import SimulationConfig
+from live_restore.inference.card import ModelCard
+from live_restore.inference.model import bundled_models, load_model
+from tests.support.models import write_model
+
+TINY = Extent((8, 32, 32), 1, quick=True)
+PHOTONS, BACKGROUND = SWEEPS[0], SWEEPS[1]
+
+
+def stack(
+    snr: float, raw_db: float, gaussian_db: float, restored_db: float, **changes: Any
+) -> Measured:
+    raw, gaussian, restored = (Quality(db, 0.5, 0.3) for db in (raw_db, gaussian_db, restored_db))
+    fields = {"sweep": "photons", "value": snr, "seed": 1, **changes}
+    return Measured(
+        **fields, snr_estimated=snr, snr_true=snr, raw=raw, gaussian=gaussian, restored=restored
+    )
+
+
+def helps(*stacks: Measured) -> bool:
+    (point,) = points(stacks, "photons")
+    return point.helps
+
+
+def test_when_a_model_helps() -> None:
+    assert helps(stack(1, 20, 30, 30))
+    assert not helps(stack(1, 20, 30, 29.9)), "a filter would do"
+    assert not helps(stack(1, 31, 30, 30.9)), "the raw stack is better"
+    assert helps(stack(1, 20, 30, 29), stack(1, 20, 30, 32)), "on average"
+    assert not helps(stack(1, 20, 22, 40), stack(1, 20, 22, 19)), "one stack is worse than raw"
+
+
+def test_the_range_holds_no_point_that_failed() -> None:
+    good, bad = (20.0, 30.0, 33.0), (20.0, 30.0, 25.0)
+    measured = [stack(snr, *good) for snr in (2, 4, 8, 16)] + [stack(1, *bad), stack(32, *bad)]
+    other = [stack(snr, *good, sweep="background", value=snr) for snr in (5, 6)]
+    whole = envelope_of([*measured, *other], "so", (PHOTONS, BACKGROUND))
+    assert whole.snr == (2, 16)
+    assert whole.limits["photons"].helps == (2, 16)
+    assert whole.limits["photons"].tested == (1, 32)
+    broken = [stack(3, *bad, sweep="background", value=3)]
+    assert envelope_of([*measured, *broken], "so", (PHOTONS, BACKGROUND)).snr == (4, 16)
+    assert envelope_of([stack(1, *bad)], "so", (PHOTONS,)).snr is None
+    assert longest_run([1, 2, 3, 300], [True, True, False, True]) == (1, 2)
+
+
+def test_structural_similarity() -> None:
+    truth = ndimage.gaussian_filter(np.random.default_rng(1).random((8, 24, 24)), 1)
+    assert ssim(truth, truth) == pytest.approx(1)
+    assert ssim(np.zeros_like(truth), truth) < 0.5
+
+
+@pytest.mark.parametrize("sigma", [2.0, 3.0])
+def test_resolution_is_where_noise_and_structure_are_equally_strong(sigma: float) -> None:
+    """Of white structure seen through a Gaussian, in white noise, it can be calculated."""
+    rng = np.random.default_rng(2)
+    truth = ndimage.gaussian_filter(
+        rng.standard_normal((8, 128, 128)), (0, sigma, sigma), mode="wrap"
+    )
+    noise = 0.02
+    # Correlation 0.5: |OTF|^2 / (|OTF|^2 + noise^2) = 1/4, |OTF| = exp(-2 (pi sigma f)^2).
+    frequency = np.sqrt(np.log(3 / noise**2) / 4) / (np.pi * sigma)
+    noisy = truth + noise * rng.standard_normal(truth.shape)
+    found = lateral_resolution_um(noisy, truth, 0.1)
+    assert found == pytest.approx(0.1 / frequency, rel=0.08)
+    assert lateral_resolution_um(truth, truth, 0.1) == pytest.approx(0.2)
+    assert lateral_resolution_um(-truth, truth, 0.1) == pytest.approx(12.8)
+
+
+def test_every_sweep_changes_what_it_says() -> None:
+    scenes = Scenes((8, 32, 32), ModelCard(name="a", trained_voxel_um={"xy": (0.1, 0.1)}))
+    base = scenes.sample(Condition(), 2_000_000_000)
+    assert base.voxel_zyx_um[1:] == (0.1, 0.1)
+    assert np.percentile(base.signal, 99.9) == pytest.approx(1)
+    again = scenes.sample(Condition(), 2_000_000_000)
+    assert np.array_equal(base.signal, again.signal)
+    blurred = scenes.sample(Condition(blur=3), 2_000_000_000)
+    assert _fineness(blurred.signal) < 0.7 * _fineness(base.signal)
+    assert scenes.sample(Condition(voxel=2), 2_000_000_000).voxel_zyx_um[1] == pytest.approx(0.2)
+    dense = scenes.sample(Condition(density=4), 2_000_000_000)
+    assert dense.signal.mean() > base.signal.mean()
+    for sweep in SWEEPS:
+        conditions = list(sweep.conditions(quick=False).values())
+        assert len(set(conditions)) == len(conditions) == len(sweep.values)
+        assert set(sweep.quick_values) <= set(sweep.values) | {2, 0.5, 3}
+
+
+def _fineness(signal: np.ndarray) -> float:
+    return float(np.abs(np.diff(signal)).mean() / signal.std())
+
+
+@pytest.mark.parametrize("factor", [1.5, 4.0])
+def test_a_blur_makes_the_whole_psf_that_much_wider(factor: float) -> None:
+    config = SimulationConfig(
+        emission_um=(0.4, 0.6), numerical_aperture=(1.0, 1.1), voxel_xy_um=(0.1, 0.1),
+        voxel_z_um=(0.2, 0.2),
+    )  # fmt: skip
+    first = np.array(
+        [1.5, 1.0, 1.0]
+    )  # voxels: sigma 0.21 * 0.5 um / 1.05 laterally, 3 times axially
+    assert np.hypot(first, _further_blur(config, factor)) == pytest.approx(factor * first)
+
+
+def test_a_network_that_does_nothing_helps_nowhere(tmp_path: Path) -> None:
+    """An identity is exactly as good as raw, and never as good as the best filter."""
+    measured = measure_limits(write_model(tmp_path / "tiny.onnx"), TINY, sweeps=(PHOTONS,))
+    assert [m.value for m in measured] == [1, 10, 100, 1000]
+    for m in measured:
+        assert m.restored.psnr_db == pytest.approx(m.raw.psnr_db, abs=0.05)
+        assert m.gaussian.psnr_db >= m.raw.psnr_db
+    envelope = envelope_of(measured, "so", (PHOTONS,))
+    assert envelope.limits["photons"].tested == (1, 1000)
+    assert envelope.snr is None or envelope.snr[0] > measured[1].snr_estimated
+
+
+def test_the_command_writes_table_figure_and_card(
+    tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("export.limits.measure.QUICK", TINY)
+    monkeypatch.setattr("export.limits.measure.FULL", TINY)  # how far it helps is not asked
+    model = tmp_path / "fast.onnx"
+    shutil.copyfile(bundled_models()["fast"], model)
+    done = command("limits", model, "--record", "--json")
+    assert done.code == 0, done.err
+    said = json.loads(done.out)
+    folder = tmp_path / "fast_limits"
+    assert {p.name for p in folder.iterdir()} == {"limits.csv", "limits.json", "limits.png"}
+    with (folder / "limits.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(said["points"]) == sum(len(s.quick_values) for s in SWEEPS)
+    assert {"snr_estimated", "raw_psnr_db", "restored_resolution_um"} <= set(rows[0])
+    with Image.open(folder / "limits.png") as figure:
+        assert figure.size == (1200, 640)
+    envelope = load_model(model, "cpu").card.envelope
+    assert envelope is not None
+    assert envelope.model_dump(mode="json") == said["envelope"]
+    assert set(envelope.limits) == {s.name for s in SWEEPS}
+    assert "seeds 2000000000" in envelope.measured
+
+
+def test_wrong_use_is_one_line(tmp_path: Path, command: Callable[..., Any]) -> None:
+    (tmp_path / "no.onnx").write_bytes(b"nothing")
+    taken = tmp_path / "file"
+    taken.write_bytes(b"")
+    fast = bundled_models()["fast"]
+    two = write_model(tmp_path / "two.onnx", card={
+        "name": "two", "input_channels": 2, "output_channels": 2}, shape=("n", 2, "z", "y", "x"),
+    )  # fmt: skip
+    for arguments, message in [
+        ((tmp_path / "no.onnx",), "is not an ONNX file"),
+        ((fast, "--quick", "--record"), "leave out --quick"),
+        ((fast, "--quick", "-o", taken), "cannot be made a folder"),
+        ((two, "--quick"), "takes 2 channels"),
+    ]:
+        done = command("limits", *arguments)
+        assert (done.code, done.err.count("\n")) == (2, 1), done.err
+        assert message in done.err

@@ -1,0 +1,313 @@
+"""The loop: it learns, it goes on exactly where it was, and it says when it cannot."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+from training_files import tiny, write_pairs
+
+from export.training import loop
+from export.training.config import TrainConfig
+from export.training.loop import train
+from export.training.optimisation import follow, learning_rate, loss_of
+from export.training.options import TrainingOptions
+from export.training.progress import LiveDisplay, PlainDisplay, Record, display
+from export.training.run_state import RunState
+from export.training.validation import score, ssim
+from live_restore.errors import DeviceError, TrainingError, UsageError
+
+CONFIGS = [
+    path
+    for path in sorted((Path(__file__).parents[2] / "export" / "configs").glob("*.toml"))
+    if not path.name.endswith(".card.toml")
+]
+
+
+def run(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str, Any]:
+    """Train quietly; return the final checkpoint."""
+    final = train(
+        config,
+        config.gather(folder.parent),
+        config.architecture(),
+        folder,
+        PlainDisplay(Console(quiet=True)),
+        resume=resume,
+    )
+    return dict(torch.load(final, weights_only=True))
+
+
+def log_of(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def assert_same_weights(one: dict[str, Any], other: dict[str, Any]) -> None:
+    for name, value in one["state_dict"].items():
+        assert torch.equal(value, other["state_dict"][name]), name
+
+
+class Stopped(Exception):  # noqa: N818 - not an error of ours: the hand that pulls the plug
+    """Raised in the middle of a run."""
+
+
+def stopped_run(
+    config: TrainConfig, folder: Path, at_step: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Train, and stop before ``at_step`` is taken."""
+
+    def stop(average: torch.nn.Module, model: torch.nn.Module, step: int, decay: float) -> None:
+        if step == at_step:
+            raise Stopped
+        follow(average, model, step, decay)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "follow", stop)
+        with pytest.raises(Stopped):
+            run(config, folder)
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    options = {"steps": 80, "checkpoint_every": 10, "validation_patches": 3}
+    state = run(tiny(tmp_path, training=options), tmp_path / "run")
+    losses = [line["loss"] for line in log_of(tmp_path / "run")]
+    assert np.mean(losses[-3:]) < 0.7 * losses[0]
+    assert state["format"] == "live-restore-rcan"
+    assert state["training"]["steps_done"] == 80
+    assert state["training"]["training"]["patch_zyx"] == [4, 16, 16]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize("source", ["simulation", "pairs"])
+def test_a_stopped_run_ends_with_the_weights_of_one_that_was_not(
+    source: str, precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_pairs(tmp_path, count=4)
+    folders = {"raw": "raw", "gt": "gt"} if source == "pairs" else {}
+    options = {"steps": 10, "scene_refresh_steps": 2, "precision": precision, "batch": 2}
+    config = tiny(tmp_path, data={"source": source, **folders}, training=options)
+    whole = run(config, tmp_path / "whole")
+    stopped_run(config, tmp_path / "stopped", 7, monkeypatch)
+    assert not (tmp_path / "stopped" / "final.pt").exists()
+    assert_same_weights(whole, run(config, tmp_path / "stopped", resume=True))
+    logs = [log_of(tmp_path / name) for name in ("whole", "stopped")]
+    for line, same in zip(*logs, strict=True):
+        assert line.items() - {("minutes", line["minutes"])} == same.items() - {
+            ("minutes", same["minutes"])
+        }
+
+
+def test_a_run_that_was_stopped_before_its_first_checkpoint_starts_again(tmp_path: Path) -> None:
+    config = tiny(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "log.jsonl").touch()
+    assert_same_weights(run(config, tmp_path / "whole"), run(config, tmp_path / "run", resume=True))
+
+
+def test_a_folder_with_a_run_is_refused(tmp_path: Path) -> None:
+    config = tiny(tmp_path)
+    run(config, tmp_path / "run")
+    for name in ("last.pt", "log.jsonl", "final.pt"):
+        with pytest.raises(UsageError, match="holds a run already"):
+            run(config, tmp_path / "run")
+        (tmp_path / "run" / name).unlink()
+    run(config, tmp_path / "run")
+
+
+def test_going_on_with_another_configuration_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped_run(tiny(tmp_path), tmp_path / "run", 6, monkeypatch)
+    with pytest.raises(UsageError, match=r"training.learning_rate was 0.01 and is 0.02"):
+        run(tiny(tmp_path, training={"learning_rate": 0.02}), tmp_path / "run", resume=True)
+    run(tiny(tmp_path, training={"checkpoint_every": 2}), tmp_path / "run", resume=True)
+    assert [line["step"] for line in log_of(tmp_path / "run")] == [4, 6, 8]
+
+
+def test_a_loss_that_is_no_number_stops_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny(tmp_path, training={"steps": 12})
+
+    def diverge(
+        restored: torch.Tensor, noisy: torch.Tensor, truth: torch.Tensor, options: TrainingOptions
+    ) -> torch.Tensor:
+        diverge.step += 1  # type: ignore[attr-defined]
+        loss = loss_of(restored, noisy, truth, options)
+        return loss * math.nan if diverge.step == 6 else loss  # type: ignore[attr-defined]
+
+    diverge.step = 0  # type: ignore[attr-defined]
+    monkeypatch.setattr(loop, "loss_of", diverge)
+    with pytest.raises(TrainingError, match="the loss of step 6 is nan: the weights"):
+        run(config, tmp_path / "run")
+    saved = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    assert saved["step"] == 4
+    assert all(torch.isfinite(value).all() for value in saved["average"].values())
+
+
+def test_patience_ends_a_run_and_keeps_what_did_best(tmp_path: Path) -> None:
+    options = {"steps": 400, "checkpoint_every": 2, "patience": 2, "learning_rate": 0.5}
+    state = run(tiny(tmp_path, training=options), tmp_path / "run")
+    values = [line["restored_db"] for line in log_of(tmp_path / "run")]
+    best = values.index(max(values))
+    assert len(values) == best + 3 < 200
+    assert state["training"]["steps_done"] == 2 * len(values)
+    assert state["training"]["restored_db"] == pytest.approx(max(values), abs=1e-4)
+    # It has ended: going on takes no step more.
+    run(tiny(tmp_path, training=options), tmp_path / "run", resume=True)
+    assert len(log_of(tmp_path / "run")) == len(values)
+
+
+def test_time_shortens_the_schedule(tmp_path: Path) -> None:
+    options = {"steps": 100_000, "max_minutes": 0.01, "checkpoint_every": 100_000}
+    state = run(tiny(tmp_path, training=options), tmp_path / "run")
+    assert 50 <= state["training"]["steps_done"] < 100_000
+    assert state["training"]["minutes"] <= 0.1
+
+
+def test_a_schedule_may_grow_again_when_there_is_time_after_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"steps": 70, "max_minutes": 60, "checkpoint_every": 30}
+    config = tiny(tmp_path, training=options)
+    stopped_run(config, tmp_path / "run", 40, monkeypatch)
+    saved = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
+    torch.save({**saved, "total": 55}, tmp_path / "run" / "last.pt")
+    state = run(config, tmp_path / "run", resume=True)
+    assert state["training"]["steps_done"] == 70
+    assert [line["step"] for line in log_of(tmp_path / "run")] == [30, 60, 70]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"optimiser": "adamw", "weight_decay": 0.5},
+        {"loss": "charbonnier"},
+        {"gradient_clip": 1e-4},
+        {"foreground_share": 1.0},
+        {"scale_jitter": 0.5},
+    ],
+)
+def test_every_option_changes_what_is_learnt(options: dict[str, Any], tmp_path: Path) -> None:
+    plain = run(tiny(tmp_path), tmp_path / "plain")
+    other = run(tiny(tmp_path, training=options), tmp_path / "other")
+    assert any(
+        not torch.equal(value, other["state_dict"][name])
+        for name, value in plain["state_dict"].items()
+    )
+
+
+def test_losses() -> None:
+    truth = torch.zeros(1, 1, 2, 2, 2)
+    restored = truth.clone()
+    restored[0, 0, 0, 0, 0] = 0.8
+    mae, charbonnier = (
+        loss_of(restored, truth, truth, TrainingOptions(loss=kind)).item()
+        for kind in ("mae", "charbonnier")
+    )
+    assert mae == pytest.approx(0.1)
+    assert charbonnier == pytest.approx((math.hypot(0.8, 1e-3) + 7e-3) / 8)
+
+
+def test_noise_balance_lets_bright_patches_count() -> None:
+    truth = torch.zeros(2, 1, 2, 2, 2)
+    noisy, restored = truth.clone(), truth.clone()
+    noisy[0], noisy[1] = 0.2, 0.02
+    restored[0], restored[1] = 0.1, 0.01
+
+    def share_of_the_bright_one(balance: float) -> float:
+        options = TrainingOptions(noise_balance=balance)
+        both = loss_of(restored, noisy, truth, options).item()
+        bright = loss_of(restored[1:], noisy[1:], truth[1:], options).item() / 2
+        return bright / both
+
+    assert share_of_the_bright_one(0.0) == pytest.approx(1 / 11, rel=1e-3)
+    assert share_of_the_bright_one(1.0) == pytest.approx(1 / 2, rel=1e-3)
+
+
+def test_the_rate_rises_and_falls() -> None:
+    options = TrainingOptions(learning_rate=1.0, warmup_steps=10)
+    rates = [learning_rate(step, 1000, options) for step in range(1001)]
+    assert rates[0] == pytest.approx(0.1, rel=0.01)
+    assert max(rates) == pytest.approx(rates[9], rel=1e-9)
+    assert rates[500] == pytest.approx(0.505, abs=0.001)
+    assert rates[1000] == pytest.approx(0.01)
+
+
+def test_a_device_that_is_not_there_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(DeviceError, match="no CUDA device"):
+        run(tiny(tmp_path, training={"device": "cuda"}), tmp_path / "run")
+
+
+def test_every_validation_leaves_a_picture(tmp_path: Path) -> None:
+    run(tiny(tmp_path, training={"validation_patches": 2}), tmp_path / "run")
+    pictures = sorted((tmp_path / "run" / "examples").iterdir())
+    assert [path.name for path in pictures] == ["step_0000004.png", "step_0000008.png"]
+    with Image.open(pictures[0]) as picture:
+        pixels = np.asarray(picture)
+    # Three columns and two rows of patches that are not flat.
+    assert pixels.shape == (22 + 2 * 198, 3 * 198 + 6)
+    for row in range(2):
+        for column in range(3):
+            top, left = 22 + row * 198, 6 + column * 198
+            assert pixels[top : top + 192, left : left + 192].std() > 5
+
+
+def test_similarity_is_1_for_the_truth_and_less_for_noise(tmp_path: Path) -> None:
+    config = tiny(tmp_path)
+    data = config.gather(tmp_path)
+    patch = data.validation.load(0).cut(config.training, 1.0, np.random.default_rng(0))
+    assert ssim(patch.truth, patch.truth) == pytest.approx(1)
+    assert ssim(patch.noisy, patch.truth) < 0.99
+    decibels, similarity = score([patch.noisy], [patch])
+    assert 0 < similarity < 1
+    assert 0 < decibels < 60
+
+
+RECORD = Record(50, 200, 1.0, 0.0123, 1e-3, 20.0, 25.5, 0.5, 0.75)
+
+
+def test_plain_lines_where_there_is_no_terminal() -> None:
+    console = Console(force_terminal=False, width=40)
+    with console.capture() as captured, display(console) as shown:
+        shown.say("raw [red].tif")
+        shown.step(50, 200)
+        shown.validated(RECORD)
+    name, line = captured.get().splitlines()
+    assert name == "raw [red].tif"
+    assert line == (
+        "step 50/200  loss 0.0123  PSNR 20.00 -> 25.50 dB  SSIM 0.500 -> 0.750  "
+        "1.0 min, 3.0 min left"
+    )
+
+
+def test_a_bar_at_a_terminal() -> None:
+    console = Console(force_terminal=True, width=200)
+    with console.capture() as captured, display(console) as shown:
+        assert isinstance(shown, LiveDisplay)
+        shown.step(50, 200)
+        shown.validated(RECORD)
+    assert "50/200" in captured.get()
+    assert "25.50 dB" in captured.get()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
+def test_the_committed_configurations_are_valid(path: Path) -> None:
+    assert TrainConfig.load(path).architecture().in_channels == 1
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    config = tiny(tmp_path)
+    run(config, tmp_path / "run")
+    (tmp_path / "run" / "last.pt").write_bytes(b"half a file")
+    with pytest.raises(UsageError, match=r"last.pt: is damaged"):
+        RunState.read(tmp_path / "run" / "last.pt", config, torch.device("cpu"))

@@ -1,0 +1,216 @@
+"""Growing OME-Zarr images, as zarr-python sees them."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from live_restore.errors import OutputError, StackRefusedError
+from live_restore.formats.dataset import DatasetInfo, Place
+from live_restore.outputs import publish as publish_module
+from live_restore.outputs.ome_zarr import (
+    choose_in_ome_zarr,
+    is_own_ome_zarr,
+    publish_in_ome_zarr,
+)
+from live_restore.outputs.report import StackOutcome
+from live_restore.outputs.result import Published, is_current, restored_pixels
+from live_restore.stack import Dataset, StackKey, Volume, VoxelSize
+from tests.support.fakes import a_dataset, fake_model, fake_restorer
+from tests.support.zarrs import validate
+
+INFO = DatasetInfo(
+    "run_1",
+    "mm-stack",
+    channel_names=("DAPI", "FITC"),
+    position_names=("A1", "B1"),
+    voxel=VoxelSize(0.5, 0.1, 0.2),
+    time_increment_s=3.0,
+)
+SHAPE = (3, 5, 6)
+
+pytestmark = pytest.mark.usefixtures("zarr")
+
+
+def volume(seed: int, shape: tuple[int, int, int] = SHAPE) -> Volume:
+    return np.random.default_rng(seed).integers(100, 900, shape).astype(np.uint16)
+
+
+class Run:
+    """Restores stacks of one data set, one by one."""
+
+    def __init__(self, root: Path, recipe: str = "r" * 64) -> None:
+        self.folder = root / "run_1"
+        self.results = root / "run_1_restored"
+        self.recipe = recipe
+
+    def dataset(self, place: Place, shape: tuple[int, int, int] = SHAPE) -> Dataset:
+        return replace(
+            a_dataset(self.folder / place.label, shape_zyx=shape),
+            voxel=INFO.voxel,
+            time_increment_s=INFO.time_increment_s,
+            channel_names=(INFO.channel_name(place.channel),),
+        )
+
+    def choose(self, place: Place, shape: tuple[int, int, int] = SHAPE) -> Any:
+        dataset = self.dataset(place, shape)
+        return choose_in_ome_zarr(dataset, place, self.results, "fake", self.recipe)
+
+    def publish(self, place: Place, raw: Volume, info: DatasetInfo = INFO) -> Published:
+        def outcomes() -> Iterator[StackOutcome]:
+            key = StackKey(place.label)
+            yield StackOutcome(key, raw, fake_restorer().restore(raw), fake_model())
+
+        return publish_in_ome_zarr(
+            self.dataset(place),
+            place,
+            info,
+            outcomes(),
+            place=self.choose(place),
+            recipe=self.recipe,
+            settings_digest="s",
+        )
+
+    def mark(self, name: str = "p000.ome.zarr") -> dict[str, Any]:
+        group = json.loads((self.results / name / "zarr.json").read_text())
+        return dict(group["attributes"]["live-restore"])
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return Run(tmp_path)
+
+
+def test_an_image_grows_stack_by_stack(run: Run, zarr: Any) -> None:
+    expected = {}
+    for place in (Place(0, 2, 1), Place(0, 0, 0), Place(0, 1, 1), Place(1, 0, 0)):
+        raw = volume(place.time * 10 + place.channel)
+        published = run.publish(place, raw)
+        expected[place] = fake_restorer().restore(raw).volume
+        assert json.loads(published.report.read_text())["stacks"][0]["restored"] is True
+    image = zarr.open_group(run.results / "p000.ome.zarr", mode="r")
+    array = image["0"]
+    assert (array.shape, array.dtype) == ((3, 2, *SHAPE), np.uint16)
+    for place in expected:
+        if place.position == 0:
+            np.testing.assert_array_equal(array[place.time, place.channel], expected[place])
+    assert run.mark()["restored"] == [[0, 0, 0], [1, 1, 2]]
+    assert run.mark()["pending"] == [[0, 1, 2], [1, 0, 0]]
+    assert not array[1, 0].any()
+    ome = image.attrs["ome"]
+    (scale,) = ome["multiscales"][0]["datasets"][0]["coordinateTransformations"]
+    assert scale["scale"] == [3.0, 1.0, 0.5, 0.1, 0.2]
+    assert ome["multiscales"][0]["name"] == "A1"
+    assert [channel["label"] for channel in ome["omero"]["channels"]] == ["DAPI", "FITC"]
+    assert (run.results / "p001.ome.zarr").is_dir()
+    for each in run.results.glob("*.ome.zarr"):
+        validate(each)
+
+
+def test_channels_that_nobody_announced_find_room(run: Run, zarr: Any) -> None:
+    unnamed = replace(INFO, channel_names=())
+    run.publish(Place(0, 0, 0), volume(1), unnamed)
+    run.publish(Place(0, 0, 3), volume(2), unnamed)
+    image = zarr.open_group(run.results / "p000.ome.zarr", mode="r")
+    assert image["0"].shape == (1, 4, *SHAPE)
+    assert [c["label"] for c in image.attrs["ome"]["omero"]["channels"]] == ["0", "1", "2", "3"]
+
+
+def test_a_published_stack_is_known(run: Run) -> None:
+    place, raw = Place(0, 0, 0), volume(1)
+    assert not is_current(run.choose(place), run.dataset(place))
+    run.publish(place, raw)
+    assert is_current(run.choose(place), run.dataset(place))
+    assert restored_pixels(run.choose(place).report) == zlib.crc32(raw.tobytes())
+    assert not is_current(run.choose(Place(0, 1, 0)), run.dataset(Place(0, 1, 0)))
+    assert is_own_ome_zarr(run.results / "p000.ome.zarr")
+
+
+def test_an_image_of_another_recipe_is_left_alone(run: Run, tmp_path: Path) -> None:
+    run.publish(Place(0, 0, 0), volume(1))
+    before = {p: p.read_bytes() for p in run.results.rglob("*") if p.is_file()}
+    other = Run(tmp_path, recipe="o" * 64)
+    published = other.publish(Place(0, 0, 0), volume(1))
+    assert published.image.name.startswith("p000.fake-")
+    assert {p: p.read_bytes() for p in before} == before
+
+
+def test_a_folder_of_somebody_else_is_left_alone(run: Run) -> None:
+    (run.results / "p000.ome.zarr").mkdir(parents=True)
+    assert run.choose(Place(0, 0, 0)).image.name.startswith("p000.fake-")
+    run.choose(Place(0, 0, 0)).image.mkdir()
+    with pytest.raises(OutputError, match="did not write"):
+        run.choose(Place(0, 0, 0))
+    assert not is_own_ome_zarr(run.results / "p000.ome.zarr")
+
+
+def test_a_stack_of_another_shape_is_refused_before_the_work(run: Run) -> None:
+    run.publish(Place(0, 0, 0), volume(1))
+    with pytest.raises(StackRefusedError, match="ome-tiff"):
+        run.choose(Place(0, 1, 0), (2, 5, 6))
+
+
+@pytest.mark.parametrize("refused", range(8))
+def test_a_disk_that_fills_up_leaves_every_image_valid(
+    run: Run, zarr: Any, monkeypatch: pytest.MonkeyPatch, refused: int
+) -> None:
+    run.publish(Place(0, 0, 0), volume(1))
+    before = zarr.open_group(run.results / "p000.ome.zarr", mode="r")["0"][0, 0]
+    synced = publish_module._sync_file
+    calls = 0
+
+    def full(path: Path) -> None:
+        nonlocal calls
+        calls += 1
+        if calls > refused:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        synced(path)
+
+    monkeypatch.setattr(publish_module, "_sync_file", full)
+    errors = []
+    for place in (Place(0, 1, 0), Place(1, 0, 0)):
+        try:
+            run.publish(place, volume(2))
+        except OutputError as error:
+            errors.append(error)
+    assert errors
+    assert all("free some space" in error.remedy for error in errors)
+    monkeypatch.undo()
+    for image in run.results.glob("*.ome.zarr"):
+        validate(image)
+        array = zarr.open_group(image, mode="r")["0"]
+        for channel, first, last in run.mark(image.name)["restored"]:
+            assert all(array[t, channel].any() for t in range(first, last + 1))
+    np.testing.assert_array_equal(
+        zarr.open_group(run.results / "p000.ome.zarr", mode="r")["0"][0, 0], before
+    )
+    assert not list(run.results.rglob(".*"))
+    run.publish(Place(0, 1, 0), volume(2))
+    assert run.mark()["restored"] == [[0, 0, 1]]
+
+
+def test_what_does_not_read_back_is_not_published(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.publish(Place(0, 0, 0), volume(1))
+    synced = publish_module._sync_file
+
+    def rot(path: Path) -> None:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+        synced(path)
+
+    monkeypatch.setattr(publish_module, "_sync_file", rot)
+    with pytest.raises(OutputError, match="does not read back"):
+        run.publish(Place(0, 1, 0), volume(2))
+    assert not (run.results / "p000.ome.zarr/0/c/1").exists()
