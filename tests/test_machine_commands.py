@@ -100,6 +100,15 @@ def test_doctor_says_what_is_missing_and_how_to_mend_it(tmp_path: Path) -> None:
     assert "not ready" in plain.stdout
 
 
+def test_prepare_makes_ready_what_will_be_used(tmp_path: Path) -> None:
+    done = run_command(tmp_path, "prepare", "--device", "cpu", "--shape", "4,32,40")
+    assert done.returncode == 0, done.stderr
+    assert [line.rpartition("tiles of ")[2] for line in done.stdout.splitlines()] == [
+        "16 x 64 x 64",
+        "4 x 32 x 40",
+    ]
+
+
 def test_prepare_says_why_it_cannot(tmp_path: Path) -> None:
     done = run_command(tmp_path, "prepare", "--device", "directml", "--shape", "16,64,64")
     assert done.returncode == 2
