@@ -117,6 +117,8 @@ def prepare(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
 
     from live_restore.inference.backends.base import Limits, ModelSource
     from live_restore.inference.backends.table import make_backends, parse_device
+    from live_restore.inference.choice import small_shape
+    from live_restore.inference.known_answer import known_tile
     from live_restore.inference.model import find_model, load_model, model_bytes
 
     settings = load_settings(arguments.config, flags)
@@ -134,7 +136,11 @@ def prepare(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
         card = load_model(path, "cpu").card
         content = model_bytes(path)
         source = ModelSource(path, content, hashlib.sha256(content).hexdigest())
-        shape = (1, card.input_channels, *arguments.shape)
-        session = backend.open(source, shape, "fp32", index, limits)
-        print(f"{card.name}: ready on {session.device.hardware} for tiles of {arguments.shape}")
+        # The small tile is what the device is measured and checked with before any other.
+        for shape in (small_shape(card), (1, card.input_channels, *arguments.shape)):
+            session = backend.open(source, shape, "fp32", index, limits)
+            # Engines are built by the first tile, if not before.
+            session.run(known_tile(shape, card))
+            tile = " x ".join(map(str, shape[2:]))
+            print(f"{card.name}: ready on {session.device.hardware} for tiles of {tile}")
     return 0

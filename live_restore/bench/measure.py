@@ -34,7 +34,7 @@ _ROUNDS = 3
 _LONGEST_S = 6.0
 _STACKS = 4
 # Large enough that the product, and not its start, is measured; a second on two cores.
-_MATRIX_CPU, _MATRIX_GPU = 1024, 8192
+_MATRIX_CPU, _MATRIX_GPU = 2048, 4096
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def _network_seconds(folder: Path) -> float:
 def _ceiling(backend: Backend, precision: str, limits: Limits) -> float:
     """Return the rate of matrix products through the same library (FLOP/s)."""
     side = _MATRIX_CPU if backend.on_cpu else _MATRIX_GPU
-    content = matrix_product_model()
+    content = matrix_product_model(side)
     source = ModelSource(Path("matrix product"), content, hashlib.sha256(content).hexdigest())
     shape: Shape5 = (1, 1, 1, side, side)
     session = backend.open(source, shape, precision, 0, limits)

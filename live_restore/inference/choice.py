@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import threading
 import time
 from collections.abc import Sequence
@@ -146,7 +147,7 @@ class ChosenSession:
         self._sessions: dict[Shape5, _Chosen] = {}
         self._lock = threading.Lock()
         # Settled before the first stack: a device that cannot work is better known at the start.
-        self._current = self._open(_small_shape(card))
+        self._current = self._open(small_shape(card))
 
     @property
     def device(self) -> Device:
@@ -205,7 +206,7 @@ class ChosenSession:
         variants = [v for v in self._candidates.variants if v not in self._refused]
         if len(variants) <= 1:
             return variants, {}
-        measured: Any = (*shape[:2], *map(min, shape[2:], _small_shape(self._card)[2:]))
+        measured: Any = (*shape[:2], *map(min, shape[2:], small_shape(self._card)[2:]))
         key = self._key(variants, measured)
         known = self._remembered.get(key)
         record = known if known is not None and _is_record(known) else None
@@ -259,7 +260,7 @@ class ChosenSession:
         session = self._session(variant, shape)
         if self._is_trusted(variant):
             return session
-        small = _small_shape(self._card)
+        small = small_shape(self._card)
         if variant not in self._approved:
             checked = session if shape == small else self._session(variant, small)
             found = checked.run(known_tile(small, self._card))
@@ -276,11 +277,13 @@ class ChosenSession:
 
     def _answer(self, shape: Shape5) -> Floats:
         """Return the right result for the known tile of ``shape``."""
-        name = f"{self._source.digest[:16]}-{'x'.join(map(str, shape))}"
+        tile = known_tile(shape, self._card)
+        # Named after the question, too: a later version may ask another one.
+        name = f"{self._source.digest[:16]}-{hashlib.sha256(tile.tobytes()).hexdigest()[:16]}"
         kept = self._remembered.array(name)
         if kept is not None and kept.shape == shape:
             return kept
-        answer = self._trusted.run(known_tile(shape, self._card))
+        answer = self._trusted.run(tile)
         self._remembered.keep_array(name, answer)
         return answer
 
@@ -330,7 +333,8 @@ def _require(error: float, bound: float, shape: Shape5) -> None:
         )
 
 
-def _small_shape(card: ModelCard) -> Shape5:
+def small_shape(card: ModelCard) -> Shape5:
+    """Return the shape of the tile that every device is measured and first checked with."""
     z, y, x = (
         -(-size // multiple) * multiple
         for size, multiple in zip(_SMALL_ZYX, card.shape_multiple_zyx, strict=True)

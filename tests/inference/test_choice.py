@@ -154,6 +154,18 @@ def test_what_was_measured_is_remembered(tmp_path: Path) -> None:
     assert ran(choose([newer, cpu], tmp_path)) == "cpu fp32"
 
 
+def test_the_right_answer_is_computed_once(tmp_path: Path) -> None:
+    asked = []
+    trusted = FakeBackend("cpu").open(SOURCE, LARGE, "fp32", 0, Limits())
+    trusted.function = lambda tile: asked.append(tile.shape) or halve(tile)  # type: ignore[func-returns-value]
+    for _ in range(2):
+        remembered = Remembered(tmp_path / "backends.json")
+        backends = [FakeBackend("openvino")]
+        wish = Wish("openvino")
+        ran(ChosenSession(SOURCE, CARD, trusted, wish, backends, remembered))
+    assert len(asked) == len(set(asked)) == 2, "one small tile, one for the large one"
+
+
 @pytest.mark.parametrize("content", ["", "[]", '{"x": 1}', "\0", "[" * 100_000])
 def test_a_damaged_memory_is_measured_anew(tmp_path: Path, content: str) -> None:
     (tmp_path / "backends.json").write_text(content)
