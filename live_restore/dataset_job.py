@@ -228,8 +228,9 @@ class StackJobs:
         try:
             state = following.poll()
         except StackChangedError:
-            del self._followed[folder]  # another may come under its name
-            raise
+            del self._followed[folder]
+            following = self._following(folder)  # what was found may be another under its name
+            state = following.poll()
         evidence = state.stacks.get(StackKey(folder.name, *place))
         size = 0
         if evidence is not None and state.info.dtype is not None and state.info.shape_yx:

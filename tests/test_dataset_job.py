@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -199,11 +200,32 @@ def test_another_run_under_the_name_is_read_anew(
     folder, truth = run
     jobs.open(folder, FIRST, Fingerprint(STACK_BYTES, 17))
     folder.rename(tmp_path / "elsewhere")
+    truth.trace.replay(
+        tmp_path, until=truth.stacks[FIRST].step
+    )  # planes that the old run had are not there yet
+    last = Place(1, 2, 1)
+    with pytest.raises(StackBusyError):
+        jobs.open(folder, last, Fingerprint(STACK_BYTES, 18))
+    shutil.rmtree(folder)
     with pytest.raises(StackChangedError):
-        jobs.open(folder, FIRST, Fingerprint(STACK_BYTES, 17))
+        jobs.open(folder, last, Fingerprint(STACK_BYTES, 18))
     truth.trace.replay(tmp_path)
-    (raw,) = jobs.open(folder, FIRST, Fingerprint(STACK_BYTES, 18)).read()
-    np.testing.assert_array_equal(raw.volume, truth.stacks[FIRST].pixels)
+    (raw,) = jobs.open(folder, last, Fingerprint(STACK_BYTES, 18)).read()
+    np.testing.assert_array_equal(raw.volume, truth.stacks[last].pixels)
+
+
+@pytest.mark.parametrize("datasets", ["ome-tiff", "ome-zarr"])
+def test_a_result_of_the_same_pixels_is_known_whenever_they_were_found(
+    tmp_path: Path, jobs: StackJobs, datasets: str, zarr: Any
+) -> None:
+    folder = tmp_path / "run.ome.zarr"
+    chunk = shared_chunks(folder)
+    shelf, settings = fake_shelf(), load_settings(None, {"output": {"datasets": datasets}})
+    job = jobs.open(folder, FIRST, Fingerprint(180, 17))
+    job.publish(job.plan(shelf, settings), outcomes(job, shelf, lambda: None), shelf, settings)
+    assert jobs.open(folder, FIRST, Fingerprint(180, 18)).plan(shelf, settings).current
+    chunk.write_bytes(chunk.read_bytes()[::-1])
+    assert not jobs.open(folder, FIRST, Fingerprint(180, 18)).plan(shelf, settings).current
 
 
 def shared_chunks(folder: Path, image: Any = TRUTH) -> Path:

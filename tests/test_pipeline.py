@@ -42,6 +42,7 @@ class Bench:
     shelf: Shelf = field(default_factory=fake_shelf)
     progress: Progress = field(default_factory=Progress)
     reconsidered: list[Path] = field(default_factory=list)
+    settings: dict[str, Any] = field(default_factory=dict)
     pipeline: Pipeline | None = None
 
     def stack(self, name: str, image: np.ndarray | None = None, axes: str = "ZYX") -> Path:
@@ -69,7 +70,7 @@ class Bench:
             make_formats(),
             make_dataset_formats(),
             self.shelf,
-            load_settings(None, {"journal": {"retry_s": 0.05, "lease_s": 0.3}}),
+            load_settings(None, {"journal": {"retry_s": 0.05, "lease_s": 0.3}, **self.settings}),
             self.progress,
             self.reconsidered.append,
             retry=retry,
@@ -180,6 +181,16 @@ def test_an_unexpected_error_is_that_files_alone(bench: Bench) -> None:
     assert sorted(p.name for p in (bench.root / "restored").iterdir()) == [
         "1.json", "1.ome.tif", "3.json", "3.ome.tif",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_the_settings_say_which_end_is_restored_first(bench: Bench, newest_first: bool) -> None:
+    bench.settings = {"watch": {"newest_first": newest_first}}
+    for n in (1, 2, 3):
+        bench.stack(f"{n}.tif")
+    bench.run()
+    order = sorted((1, 2, 3), key=lambda n: bench.entry(f"{n}.tif").finished_at or 0.0)
+    assert order == ([3, 2, 1] if newest_first else [1, 2, 3])
 
 
 def test_an_error_while_publishing_is_that_files_alone(

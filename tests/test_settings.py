@@ -255,3 +255,12 @@ def test_the_pixel_digest_changes_with_what_changes_pixels_only() -> None:
 
 def test_the_example_is_plain_toml() -> None:
     assert set(tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))) == set(Settings.model_fields)
+
+
+def test_ome_zarr_without_zarr_is_said_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = {"output": {"datasets": "ome-zarr"}}
+    assert load_settings(None, output).output.datasets == "ome-zarr"
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(SettingsError, match=r"pip install .live-restore\[zarr\]"):
+        load_settings(None, output)
+    assert load_settings().output.datasets == "ome-tiff"

@@ -96,6 +96,9 @@ def test_a_run_whose_writer_died_ends_as_incomplete(scene: Scene, shared_data: P
     assert counts(scene, truth.folder_name) == {"waiting": 1, "incomplete": 1}
     (entry,) = [e for e in scene.journal.entries() if e.state is State.INCOMPLETE]
     assert "of 15 planes; the run is over, not restored" in entry.reason
+    scene.restart()
+    scene.poll(0.3, times=3)
+    assert counts(scene, truth.folder_name) == {"waiting": 1, "incomplete": 1}
 
 
 def test_who_waits_no_longer_decides_after_a_short_quiet(scene: Scene, shared_data: Path) -> None:
@@ -254,6 +257,17 @@ def test_no_file_of_a_data_set_is_taken_for_a_run_of_its_own(
     scene.poll(END_HELD_S, times=2)
     assert {e.source.parent.as_posix() for e in scene.journal.entries()} == {truth.folder_name}
     assert all(e.place is not None for e in scene.journal.entries())
+
+
+def test_an_event_of_a_file_does_not_hide_its_data_set(scene: Scene, shared_data: Path) -> None:
+    truth = recording(shared_data, "multipage_full")
+    scene.poll()
+    replay(truth, scene.root)
+    for path in (scene.root / truth.folder_name).glob("*.tif"):
+        scene.source.hint(path)
+    scene.poll(0.3, times=4)  # the next scan comes later
+    assert counts(scene, truth.folder_name) == {"waiting": 12}
+    assert len(scene.journal.entries()) == 12
 
 
 def test_files_found_before_their_data_set_was_recognised_are_forgotten(
