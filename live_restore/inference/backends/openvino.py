@@ -6,6 +6,7 @@ provider does not: 12 times the rate on a network of 32 channels (docs/speed.md)
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import sys
 from typing import Any
@@ -104,7 +105,9 @@ class OpenVINOSession:
         return np.asarray(outputs[0])
 
 
+@functools.cache
 def _core() -> Any:
+    # One for the whole process, as its makers advise: compiled models live in its plugins.
     # Importing openvino tells its makers so over the network, from a process and a thread of its
     # own. It does not where this package is missing, and an instrument PC has no business to.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
