@@ -10,18 +10,23 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from live_restore.errors import OutputError, StackUnreadableError
 from live_restore.formats.dataset import Place, Planned
 from live_restore.formats.ndtiff_axes import AxisLabels
 from live_restore.outputs.publish import publish_text
 from live_restore.stack import Fingerprint
+from live_restore.untrusted_file import read_regular
 
 _NAME = ".live-restore-plan.json"
-_MAX_BYTES = 256 * 2**20
+_MAX_BYTES = 16 * 2**20
+"""A stack takes about 16 bytes: a million of them."""
+
+_Index = Annotated[int, Field(ge=0, lt=2**31)]
+_Z = Annotated[int, Field(gt=-(2**31), lt=2**31)]
 
 
 class _PlanFile(BaseModel):
@@ -30,8 +35,8 @@ class _PlanFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Literal[1] = 1
-    z_runs: tuple[tuple[int, ...], ...]
-    stacks: tuple[tuple[int, int, int, int], ...]
+    z_runs: tuple[tuple[_Z, ...], ...]
+    stacks: tuple[tuple[_Index, _Index, _Index, _Index], ...]
 
 
 @dataclass(frozen=True)
@@ -187,8 +192,7 @@ class PlanReader:
 
 
 def _parse(path: Path) -> ScriptPlan:
-    with path.open("rb") as stream:
-        text = stream.read(_MAX_BYTES + 1)
+    text = read_regular(path, _MAX_BYTES)
     try:
         file = _PlanFile.model_validate_json(text)
         z_of = {Place(p, t, c): file.z_runs[run] for p, t, c, run in file.stacks}

@@ -47,7 +47,7 @@ def test_micro_manager_1_4_with_four_positions(shared_data: Path, tmp_path: Path
     assert info.stacks_planned == 16
     places = {(key.position, key.time, key.channel) for key in state.stacks}
     assert places == {(p, t, c) for p in range(4) for t in range(2) for c in range(2)}
-    assert all(e.complete and e.expected == (0, 1) for e in state.stacks.values())
+    assert all(e.complete and tuple(e.expected or ()) == (0, 1) for e in state.stacks.values())
     for position in range(4):
         stacks = [follower.read(key) for key in state.stacks if key.position == position]
         assert {stack.shape for stack in stacks} == {(2, 64, 64)}
@@ -189,9 +189,10 @@ def test_an_index_that_names_one_plane_many_times_fills_no_memory(run: Path) -> 
         stream.seek(file.map_at + 8)
         stream.write(b"".join(struct.pack("<5I", 0, z, 0, 0, at) for z in range(file.capacity)))
     follower = MmStackFormat().follow(run)
-    assert len(follower.poll().stacks[KEY].present) == file.capacity
-    with pytest.raises(StackError, match="overlap"):
-        follower.read(KEY)
+    state = follower.poll()
+    assert any("overlap" in problem for problem in state.problems)
+    assert not state.stacks[KEY].complete
+    assert len(state.stacks[KEY].present) * file.image_bytes <= file.path.stat().st_size
 
 
 def test_a_torn_summary_waits(run: Path) -> None:

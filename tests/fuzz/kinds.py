@@ -428,7 +428,7 @@ def use_records(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) ->
         ),
         lambda: _plan(PlanReader(folder / "run_1").read()),
         lambda: Remembered(folder / "backends.json").get("key"),
-        lambda: Remembered(folder / "backends.json").array("a"),
+        lambda: Remembered(folder / "backends.json").array("a", (1, 1, 2, 3, 3)),
     ):  # fmt: skip
         try:
             ask()

@@ -69,7 +69,7 @@ def survey(data: bytes) -> Map | None:
                 entries.append(Entry(place, *struct.unpack_from(order + entry_code, data, place)))
             links.append(first + count * step)
             (at,) = struct.unpack_from(order + pointer, data, links[-1])
-    except struct.error:
+    except (struct.error, OverflowError):
         pass
     return Map(order, big, tuple(directories), tuple(entries), tuple(links))
 

@@ -106,12 +106,12 @@ def _run_worker(outcome: Outcome, first: int, count: int, *, again: bool = False
                 why = f"hung for {wait_s:.0f} s"
                 break
             if line is None:
-                if current is None:
-                    return first + count
                 why = "its process ended"
                 break
             said = json.loads(line)
             wait_s = CASE_S
+            if "done" in said:
+                return first + count
             if "begin" in said:
                 current = said["begin"]
             elif "end" in said:

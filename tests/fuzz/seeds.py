@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import sqlite3
@@ -241,9 +240,7 @@ def _records(folder: Path) -> None:
     (folder / "results" / "p000.ome.zarr" / "zarr.json").write_text(json.dumps(MARK))
     (folder / "backends.json").write_text(json.dumps({"key": {"mvoxel_per_s": 1.5}}))
     (folder / "known_answers").mkdir()
-    buffer = io.BytesIO()
-    np.save(buffer, np.ones((1, 1, 2, 3, 3), np.float32))
-    (folder / "known_answers" / "a.npy").write_bytes(buffer.getvalue())
+    (folder / "known_answers" / "a.f32").write_bytes(np.ones((1, 1, 2, 3, 3), "<f4").tobytes())
 
 
 def _config(folder: Path) -> None:

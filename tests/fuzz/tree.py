@@ -43,7 +43,8 @@ class Tree:
                 os.truncate(path, self.sizes[name])
         for name, what in self.odd.items():
             path = folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
+            if not path.parent.is_dir() or path.parent.is_symlink():
+                continue  # something odd is there already
             _remove(path)
             _put_odd(path, what)
 

@@ -1,0 +1,56 @@
+"""YAML of the kind that descriptions of models are: JSON's values, and aliases. Pure.
+
+YAML 1.1 can do more, and each of it harm: ``<<`` copies a mapping as often as it is named, before
+anybody can count it, and ``1:1:1:...`` is a number in base 60 that takes minutes to compute. Here
+both are text.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+_TAG = "tag:yaml.org,2002:"
+_INTEGER = re.compile(r"[-+]?[0-9]{1,18}\Z")
+_FLOAT = re.compile(
+    r"[-+]?(?:[0-9]{1,18}\.[0-9]{0,18}(?:[eE][-+]?[0-9]{1,3})?|[0-9]{1,18}[eE][-+]?[0-9]{1,3})\Z"
+)
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Without what makes YAML dangerous; see above."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Leave ``<<`` where it is."""
+
+
+_PlainLoader.yaml_implicit_resolvers = {
+    first: kept
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    if (kept := [pair for pair in pairs if pair[0] in (f"{_TAG}null", f"{_TAG}bool")])
+}
+_PlainLoader.add_implicit_resolver(f"{_TAG}int", _INTEGER, list("-+0123456789"))
+_PlainLoader.add_implicit_resolver(f"{_TAG}float", _FLOAT, list("-+0123456789"))
+_PlainLoader.add_constructor(f"{_TAG}int", lambda _, node: int(node.value))
+_PlainLoader.add_constructor(f"{_TAG}float", lambda _, node: float(node.value))
+
+
+def plain_yaml(text: bytes) -> Any:
+    """Return what a YAML document says; the caller has bounded its size.
+
+    Raises
+    ------
+    ValueError
+        It is none.
+
+    Examples
+    --------
+    >>> plain_yaml(b"{a: 1.5, b: [x, 2], c: 1:30, <<: d}")
+    {'a': 1.5, 'b': ['x', 2], 'c': '1:30', '<<': 'd'}
+    """
+    try:
+        return yaml.load(text, _PlainLoader)  # noqa: S506 - a SafeLoader with less in it
+    except (yaml.YAMLError, RecursionError, AttributeError, TypeError, OverflowError) as error:
+        raise ValueError(str(error)) from error
