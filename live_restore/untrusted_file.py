@@ -15,8 +15,8 @@ from typing import BinaryIO
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
-def open_regular(path: Path, *, follow_link: bool = True) -> BinaryIO:
-    """Return a regular file, open for reading, unbuffered.
+def open_regular(path: Path, *, follow_link: bool = True, buffered: bool = False) -> BinaryIO:
+    """Return a regular file, open for reading.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def open_regular(path: Path, *, follow_link: bool = True) -> BinaryIO:
     try:
         # And once more: it may have been replaced since.
         _require_regular(os.fstat(handle).st_mode, path)
-        return open(handle, "rb", buffering=0)  # noqa: PTH123 - a handle, and the caller's
+        return open(handle, "rb", buffering=-1 if buffered else 0)  # noqa: PTH123 - not a path
     except BaseException:
         os.close(handle)
         raise

@@ -8,7 +8,6 @@ decoded segment by segment (``tiff_decode.py``). Other files that a file names a
 from __future__ import annotations
 
 import errno
-import io
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -87,7 +86,7 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, Fingerprint]]:
     So do those of reading from it while the block runs.
     """
     try:
-        with io.BufferedReader(open_regular(path)) as stream:  # type: ignore[arg-type]
+        with open_regular(path, buffered=True) as stream:
             yield stream, _fingerprint(stream)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StackChangedError("the file vanished", path, "put it back") from error

@@ -108,7 +108,7 @@ class Array:
 
 def _stream(make: Callable[[], Any]) -> Callable[[Stored, int], Stored]:
     def decode(data: Stored, needed: int) -> Stored:
-        return make().decompress(data, needed)
+        return bytes(make().decompress(data, needed))
 
     return decode
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import lzma
 import re
 import struct
 import zipfile
@@ -37,7 +36,7 @@ _MAX_NODES = 100_000
 _MAX_RATIO = 200
 _BAD_ZIP = (
     OSError, EOFError, ValueError, struct.error, OverflowError, NotImplementedError,
-    zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+    zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 """What the standard library raises for damaged archives; its ``UnicodeDecodeError`` is a
 ``ValueError``."""
@@ -102,7 +101,11 @@ class _Archive:
         try:
             with open_regular(self.path) as file, zipfile.ZipFile(file) as archive:
                 entry = archive.getinfo(name)
-                # The declared size bounds what zipfile returns, whatever the data would unpack to.
+                # Only of these does the standard library unpack no more than the declared size.
+                if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise ModelError(
+                        f"{name} is packed in another way than deflate", self.path, "zip it again"
+                    )
                 if entry.file_size > limit:
                     raise ModelError(f"{name} is larger than {limit >> 20} MiB", self.path)
                 # Trained weights hardly shrink, so that little that claims to be much is a bomb.
@@ -113,8 +116,6 @@ class _Archive:
                 return archive.read(entry)
         except KeyError:
             raise ModelError(f"this package holds no {name}", self.path) from None
-        except NotImplementedError as error:
-            raise ModelError(f"{name} is packed in an unknown way", self.path) from error
         except _BAD_ZIP as error:
             raise ModelError("is not a zip, or damaged", self.path, "download it again") from error
         except RuntimeError as error:
@@ -142,10 +143,11 @@ class _Folder:
             return read_regular(target, limit)
         except FileNotFoundError:
             raise ModelError(f"this package holds no {name}", self.path) from None
-        except OSError as error:
-            if error.errno == errno.EFBIG:
+        except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError
+            if getattr(error, "errno", 0) == errno.EFBIG:
                 raise ModelError(f"{name} is larger than {limit >> 20} MiB", self.path) from error
-            raise ModelError(f"{name} cannot be read: {error.strerror}", self.path) from error
+            why = getattr(error, "strerror", "") or error
+            raise ModelError(f"{name} cannot be read: {why}", self.path) from error
 
     def names(self) -> list[str]:
         try:

@@ -18,6 +18,7 @@ from live_restore.inference.backends.table import make_backends
 from live_restore.inference.bioimageio_package import is_package, read_package
 from live_restore.inference.card import CARD_KEY, ModelCard
 from live_restore.inference.choice import ChosenSession, Wish
+from live_restore.inference.onnx_content import HostileModelError, require_self_contained
 from live_restore.inference.remembered import Remembered
 from live_restore.inference.sessions import Session
 from live_restore.untrusted import NotJsonError, json_object
@@ -99,6 +100,12 @@ def load_model(
         The device was asked for by name and does not work.
     """
     content, package_card = _content(path)
+    try:
+        require_self_contained(content)
+    except HostileModelError as error:
+        raise ModelError(
+            str(error), path, "export it again with live-restore-export onnx"
+        ) from error
     digest = hashlib.sha256(content).hexdigest()
     source = ModelSource(path, content, digest)
     wish = Wish(device, reduced, Limits(threads, gpu_memory_gb))

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 _TAG = "tag:yaml.org,2002:"
+_MAX_DEPTH = 100
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}\Z")
 _FLOAT = re.compile(
     r"[-+]?(?:[0-9]{1,18}\.[0-9]{0,18}(?:[eE][-+]?[0-9]{1,3})?|[0-9]{1,18}[eE][-+]?[0-9]{1,3})\Z"
@@ -21,6 +22,18 @@ _FLOAT = re.compile(
 
 class _PlainLoader(yaml.SafeLoader):
     """Without what makes YAML dangerous; see above."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Return the next node; its scanner takes the square of the depth in time."""
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            raise yaml.YAMLError(f"nests deeper than {_MAX_DEPTH}")
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """Leave ``<<`` where it is."""

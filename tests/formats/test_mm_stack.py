@@ -62,7 +62,7 @@ def test_a_camera_plane_is_a_stack_of_one(shared_data: Path) -> None:
     state = follower.poll()
     (key,) = state.stacks
     assert state.stacks[key].complete
-    assert state.stacks[key].expected == (0,)
+    assert tuple(state.stacks[key].expected or ()) == (0,)
     assert state.info.voxel == VoxelSize(None, 0.108, 0.108)
     assert state.info.shape_yx == (914, 914)
     assert int(follower.read(key).sum(dtype=np.uint64)) == 113_296_610
@@ -192,7 +192,7 @@ def test_an_index_that_names_one_plane_many_times_fills_no_memory(run: Path) -> 
     state = follower.poll()
     assert any("overlap" in problem for problem in state.problems)
     assert not state.stacks[KEY].complete
-    assert len(state.stacks[KEY].present) * file.image_bytes <= file.path.stat().st_size
+    assert len(state.stacks[KEY].present) < 200
 
 
 def test_a_torn_summary_waits(run: Path) -> None:

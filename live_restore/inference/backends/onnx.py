@@ -54,11 +54,14 @@ def create(
     options.enable_mem_pattern = memory_pattern
     # Waiting threads that spin would take cores from the acquisition on the same PC.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Names in a damaged model need not be text.
+    failures: tuple[type[BaseException], ...] = (UnicodeDecodeError, *runtime_errors())
     try:
         return onnxruntime.InferenceSession(source.content, options, providers=providers)
-    except runtime_errors() as error:
+    except failures as error:
+        told = (str(error).splitlines() or [type(error).__name__])[0][:160]
         raise ModelError(
-            f"is not a model that ONNX Runtime can load ({str(error).splitlines()[0][:160]})",
+            f"is not a model that ONNX Runtime can load ({told})",
             source.path,
             "export it again with live-restore-export onnx",
         ) from None
