@@ -136,7 +136,7 @@ def entry_of(row: sqlite3.Row) -> Entry:
             finished_at=row["finished_at"],
             lease_until=row["lease_until"],
         )
-    except TypeError:  # a value of another type, or (its index is damaged) no row at all
+    except (TypeError, IndexError):  # another type, another table, or (a damaged index) no row
         raise LiveRestoreError(
             "the journal has a damaged entry",
             None,

@@ -49,4 +49,4 @@ def largest_tile_voxels(card: ModelCard, device: Device) -> int:
     part = _PART_OF_GPU_MEMORY if on_gpu else _PART_OF_CPU_MEMORY
     fits = part * device.memory_bytes / bytes_per_voxel(card, device.precision)
     in_time = device.mvoxel_per_s * 1e6 * _LONGEST_S
-    return max(_SMALLEST_VOXELS, 1 << (int(min(fits, in_time)).bit_length() - 1))
+    return max(_SMALLEST_VOXELS, 1 << (max(1, int(min(fits, in_time))).bit_length() - 1))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from live_restore.errors import StackError, StackIncompleteError, StackUnreadableError
+from live_restore.errors import StackIncompleteError, StackUnreadableError
 from live_restore.formats.mm_stack import MmStackFormat
 from live_restore.stack import StackKey, VoxelSize
 from tests.support.mm_files import StackFile

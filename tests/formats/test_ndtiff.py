@@ -43,7 +43,10 @@ def test_data_sets_of_micro_manager(
     assert not state.problems
     assert state.ended
     assert len(state.stacks) == stacks
-    assert all(e.complete and tuple(e.expected or ()) == tuple(range(planes)) for e in state.stacks.values())
+    assert all(
+        e.complete and tuple(e.expected or ()) == tuple(range(planes))
+        for e in state.stacks.values()
+    )
     assert state.info.channel_names == channels
     assert state.info.voxel == VoxelSize(*voxel)
     assert state.info.shape_yx == shape

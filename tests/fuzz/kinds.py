@@ -86,9 +86,7 @@ def _dataset(rng: random.Random, tree: Tree) -> None:
         tree.sizes[name] = rng.choice((2**20, 2**31, 2**32, 2**36))
     elif what < 0.11:
         tree.files[_odd_name(rng, name)] = tree.files[name]
-    elif name.endswith((".json", ".zattrs", ".zarray")):
-        tree.files[name] = mutate_json(rng, tree.files[name])
-    elif name.endswith("metadata.txt"):
+    elif name.endswith((".json", ".zattrs", ".zarray")) or name.endswith("metadata.txt"):
         tree.files[name] = mutate_json(rng, tree.files[name])
     elif name.endswith(".index"):
         tree.files[name] = _mutate_index(rng, tree.files[name])
@@ -140,7 +138,11 @@ def _mutate_map(rng: random.Random, data: bytes) -> bytes:
     if what == 4:  # many records of one image
         record = start + 8 + 20 * rng.randrange(6)
         copies = rng.choice((10, 900))
-        return data[: start + 8] + data[record : record + 20] * copies + data[start + 8 + 20 * copies :]
+        return (
+            data[: start + 8]
+            + data[record : record + 20] * copies
+            + data[start + 8 + 20 * copies :]
+        )
     return data[:at] + (number(rng) % 2**32).to_bytes(4, "little") + data[at + 4 :]
 
 
@@ -210,7 +212,9 @@ def _mutate_zip(rng: random.Random, data: bytes) -> bytes:
     else:
         onnx = bytes(rng.choice((10**6, 10**7)))
         yaml += b"# " + bytes(10)
-    packing = rng.choice((zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
+    packing = rng.choice(
+        (zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+    )
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", packing) as archive:
         archive.writestr(rng.choice(("bioimageio.yaml", "rdf.yaml")), yaml)
@@ -218,7 +222,9 @@ def _mutate_zip(rng: random.Random, data: bytes) -> bytes:
     packed = bytearray(buffer.getvalue())
     if rng.random() < 0.3:  # a size, a checksum or a method of the directory
         entry = packed.rindex(b"PK\x01\x02") + rng.choice((8, 10, 16, 20, 24, 28, 42))
-        packed[entry : entry + 4] = rng.choice((0, 1, 2**30 - 1, 2**31, 2**32 - 1)).to_bytes(4, "little")
+        packed[entry : entry + 4] = rng.choice((0, 1, 2**30 - 1, 2**31, 2**32 - 1)).to_bytes(
+            4, "little"
+        )
     return bytes(packed)
 
 
@@ -270,14 +276,17 @@ def _shelf() -> Any:
     return fake_shelf(overlap_zyx=(1, 4, 4))
 
 
-def _publish(path: Path) -> None:
+def _publish(path: Path, datasets: str = "ome-tiff") -> None:
     """Restore what is at ``path`` with a network that does nothing, as the command does."""
     from live_restore.one_shot import OneShot
     from live_restore.settings import Settings
 
     settings = Settings()
-    fast = settings.model_copy(update={"watch": replace_section(settings.watch, settle_s=0.001)})
-    shot = OneShot(_shelf(), fast)
+    update = {
+        "watch": settings.watch.model_copy(update={"settle_s": 0.001}),
+        "output": settings.output.model_copy(update={"datasets": datasets}),
+    }
+    shot = OneShot(_shelf(), settings.model_copy(update=update))
     for number, attempt in enumerate(shot.restore_all(path)):
         if isinstance(attempt, LiveRestoreError):
             check_line(attempt)
@@ -285,11 +294,6 @@ def _publish(path: Path) -> None:
             raise WrongError(f"a result at {attempt.image}")
         if number >= 3:
             return
-
-
-def replace_section(section: Any, **changes: Any) -> Any:
-    """Return a section of the settings with some values replaced."""
-    return section.model_copy(update=changes)
 
 
 def use_tiff(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> None:
@@ -308,7 +312,7 @@ def use_tiff(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> No
                 found = tiff.inspect(path)
                 if isinstance(found, Complete):
                     with tiff.open(found.dataset) as reader:
-                        for key in found.dataset.keys()[:MAX_STACKS_READ]:  # noqa: SIM118
+                        for key in found.dataset.keys()[:MAX_STACKS_READ]:
                             volume = reader.read(key)
                             if volume.shape != found.dataset.shape_zyx:
                                 raise WrongError(f"a volume of {volume.shape}")
@@ -362,7 +366,7 @@ def use_dataset(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) ->
             if volume.ndim != 3 or not volume.any():
                 raise WrongError(f"a volume of {volume.shape} for {key}")
     if rng.random() < 0.1:
-        _publish(run)
+        _publish(run, rng.choice(("ome-tiff", "ome-tiff", "ome-zarr")))
 
 
 def use_model(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> None:
@@ -389,13 +393,16 @@ def use_model(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> N
             unknown_voxel(voxel, card.trained_voxel_um)
             stack = np.arange(3 * 8 * 8, dtype=np.uint16).reshape(3, 8, 8)
             channels = np.stack([stack] * card.input_channels) if card.input_channels < 5 else stack
-            Restorer(model, InferenceSettings()).restore(channels if channels.shape[0] > 1 and channels.ndim == 4 else stack)
+            Restorer(model, InferenceSettings()).restore(
+                channels if channels.shape[0] > 1 and channels.ndim == 4 else stack
+            )
         except LiveRestoreError as error:
             check_line(error)
 
 
 def use_records(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> None:
     """Read back what this program is supposed to have written."""
+    from live_restore.formats.dataset import Place as StackPlace
     from live_restore.inference.remembered import Remembered
     from live_restore.outputs.naming import report_path
     from live_restore.outputs.ome_tiff import read_token
@@ -407,7 +414,6 @@ def use_records(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) ->
         published_doubt,
         restored_pixels,
     )
-    from live_restore.formats.dataset import Place as StackPlace
     from live_restore.run_plan import PlanReader
     from tests.support.fakes import a_dataset
 

@@ -84,7 +84,9 @@ def with_card(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
 
 def _extra(rng: random.Random) -> bytes:
     """Return a graph's field that a reader should not take as it comes."""
-    location = rng.choice(("../../etc/passwd", "/etc/passwd", "/dev/zero", "tiny.onnx", *TEXTS[:20]))
+    location = rng.choice(
+        ("../../etc/passwd", "/etc/passwd", "/dev/zero", "tiny.onnx", *TEXTS[:20])
+    )
     location = location.encode(errors="replace").decode()
     which = rng.randrange(5)
     if which == 0:

@@ -147,13 +147,24 @@ def mutate_tiff(rng: random.Random, data: bytes) -> tuple[bytes, int | None]:
         return damage(rng, data), None
     entry = rng.choice(where.entries)
     what = rng.randrange(16)
-    places = (0, 8, entry.at, *where.directories, *where.links, len(data) - 1, len(data), len(data) + 1)
+    places = (
+        0,
+        8,
+        entry.at,
+        *where.directories,
+        *where.links,
+        len(data) - 1,
+        len(data),
+        len(data) + 1,
+    )
     if what < 3:
         return set_entry(data, where, entry, value=number(rng)), None
     if what == 3:
         return set_entry(data, where, entry, count=number(rng)), None
     if what == 4:
-        return set_entry(data, where, entry, kind=rng.choice((0, 1, 2, 3, 4, 5, 12, 13, 16, 99))), None
+        return set_entry(
+            data, where, entry, kind=rng.choice((0, 1, 2, 3, 4, 5, 12, 13, 16, 99))
+        ), None
     if what == 5:
         return set_entry(data, where, entry, tag=rng.choice(_TAGS)), None
     if what == 6:

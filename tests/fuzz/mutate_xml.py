@@ -44,7 +44,9 @@ def mutate_xml(rng: random.Random, data: bytes) -> bytes:
         start, end = rng.choice(elements).span()
         return data[:start] + data[start:end] * rng.choice((0, 2, 50, 3000)) + data[end:]
     if what == 7:
-        head, closed, rest = data.partition(b"?>") if data.startswith(b"<?xml") else (b"", b"", data)
+        head, closed, rest = (
+            data.partition(b"?>") if data.startswith(b"<?xml") else (b"", b"", data)
+        )
         use = rng.choice((b"", b"&x;", b"&l9;"))
         at = rest.find(b">") + 1
         return head + closed + rng.choice(DOCTYPES) + rest[:at] + use + rest[at:]
@@ -58,13 +60,17 @@ def mutate_xml(rng: random.Random, data: bytes) -> bytes:
         return data[:at] + b"<a>" * depth + closing + data[at:]
     if what == 10 and openings:
         at = rng.choice(openings).end()
-        put = rng.choice((b"<Image/>", b"<TiffData/>", b"<Channel/>", b"<Plane/>", b'<TiffData IFD="0"/>'))
+        put = rng.choice(
+            (b"<Image/>", b"<TiffData/>", b"<Channel/>", b"<Plane/>", b'<TiffData IFD="0"/>')
+        )
         return data[:at] + put * rng.choice((1, 100, 5000)) + data[at:]
     if what == 11 and openings:
         start, end = rng.choice(openings).span()
         return data[:start] + data[end:]
     if what == 12:
         at = rng.randrange(len(data) + 1)
-        put = rng.choice((b"<!--", b"<![CDATA[", b"<?x ", b"&#0;", b"&#xD800;", b"\0", b"\xff", b"]]>"))
+        put = rng.choice(
+            (b"<!--", b"<![CDATA[", b"<?x ", b"&#0;", b"&#xD800;", b"\0", b"\xff", b"]]>")
+        )
         return data[:at] + put + data[at:]
     return mutate_text(rng, data)

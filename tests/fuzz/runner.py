@@ -47,9 +47,12 @@ class Outcome:
 
 
 class _Worker:
-    def __init__(self, kind: str, first: int, count: int) -> None:
+    """A process that runs cases, and what it says."""
+
+    def __init__(self, kinds: list[str], first: int, count: int, done: int) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.fuzz.worker", kind, str(first), str(count), str(MEMORY)],
+            [sys.executable, "-m", "tests.fuzz.worker", ",".join(kinds),
+             *map(str, (first, count, done, MEMORY))],
             cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         self.lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
@@ -84,19 +87,35 @@ class _Worker:
         return code
 
 
-def run(kind: str, first: int, count: int) -> Outcome:
-    """Run cases of one kind; a case that ends its worker is tried once more by itself."""
-    outcome = Outcome(kind)
-    at = first
-    while at < first + count and len(outcome.failures) < MOST_FAILURES:
-        at = _run_worker(outcome, at, first + count - at)
-    return outcome
+def run(kinds: list[str], first: int, count: int) -> dict[str, Outcome]:
+    """Run cases ``first`` to ``first + count - 1`` of every kind, in as few processes as will do.
+
+    A case that ends its process is tried once more by itself: a machine that stood still for a
+    moment is no find.
+    """
+    outcomes = {kind: Outcome(kind) for kind in kinds}
+    done = 0
+    while done < len(kinds) * count:
+        worker = _Worker(kinds, first, count, done)
+        ended, why = _watch(worker, outcomes)
+        done += ended
+        if why:
+            kind, number = kinds[done // count], first + done % count
+            again, why = _watch(_Worker([kind], number, 1, 0), outcomes)
+            if not again:
+                outcomes[kind].cases += 1
+                outcomes[kind].failures[number] = why
+            done += 1
+        if sum(len(outcome.failures) for outcome in outcomes.values()) >= MOST_FAILURES:
+            break
+    return outcomes
 
 
-def _run_worker(outcome: Outcome, first: int, count: int, *, again: bool = False) -> int:
-    """Run cases in one process; return the next case to run."""
-    worker = _Worker(outcome.kind, first, count)
-    current: int | None = None
+def _watch(worker: _Worker, outcomes: dict[str, Outcome]) -> tuple[int, str]:
+    """Follow one process; return how many cases it ended, and what ended it in the middle."""
+    ended = 0
+    running = False
+    why = "its process ended"
     wait_s = START_S
     try:
         while True:
@@ -106,43 +125,38 @@ def _run_worker(outcome: Outcome, first: int, count: int, *, again: bool = False
                 why = f"hung for {wait_s:.0f} s"
                 break
             if line is None:
-                why = "its process ended"
                 break
             said = json.loads(line)
             wait_s = CASE_S
             if "done" in said:
-                return first + count
-            if "begin" in said:
-                current = said["begin"]
-            elif "end" in said:
+                return ended, ""
+            running = "begin" in said
+            if not running:
+                ended += 1
+                outcome = outcomes[said["kind"]]
                 outcome.cases += 1
                 outcome.slowest_s = max(outcome.slowest_s, said["seconds"])
                 outcome.most_bytes = max(outcome.most_bytes, said["resident"])
                 if said["problem"]:
                     outcome.failures[said["end"]] = said["problem"]
-                    if len(outcome.failures) >= MOST_FAILURES:
-                        return first + count
-                current = None
     finally:
         code = worker.close()
-    if current is None:
-        said = worker.errors.decode(errors="replace")
-        raise RuntimeError(f"the worker for {outcome.kind} stopped between cases: {why} {said}")
-    if again or count == 1:
-        tail = worker.errors.decode(errors="replace").strip().splitlines()[-1:]
-        outcome.cases += 1
-        outcome.failures[current] = f"{why} (code {code}) {' '.join(tail)}"
-    else:  # a machine that stood still for a moment is no find
-        _run_worker(outcome, current, 1, again=True)
-    return current + 1
+    tail = worker.errors.decode(errors="replace").strip().splitlines()[-1:]
+    if not running:
+        raise RuntimeError(f"a worker stopped between cases: {why} (code {code}) {tail}")
+    return ended, f"{why} (code {code}) {' '.join(tail)}"
 
 
 def main() -> int:
     """Run what the command line says; return 1 if a case failed."""
-    from tests.fuzz.seeds import SEEDS
+    from tests.fuzz.seeds import BEYOND, SEEDS
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("kinds", nargs="*", default=list(SEEDS), metavar="KIND")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument(
+        "kinds", nargs="*", default=[each for each in SEEDS if each not in BEYOND], metavar="KIND"
+    )
     parser.add_argument("--count", type=int)
     parser.add_argument("--first", type=int, default=0)
     arguments = parser.parse_args()
@@ -150,7 +164,7 @@ def main() -> int:
     failed = total = 0
     for kind in arguments.kinds:
         began = time.monotonic()
-        outcome = run(kind, arguments.first, count)
+        outcome = run([kind], arguments.first, count)[kind]
         print(f"{outcome.line()}  in {time.monotonic() - began:.0f} s", flush=True)
         failed += len(outcome.failures)
         total += outcome.cases
@@ -160,7 +174,10 @@ def main() -> int:
             where = problem.split(" at ")[-1]
             if where not in shown:
                 shown.add(where)
-                print(f"    case {number} (and {alike[where] - 1} more like it): {problem}", flush=True)
+                print(
+                    f"    case {number} (and {alike[where] - 1} more like it): {problem}",
+                    flush=True,
+                )
     print(f"{total} cases, {failed} failures")
     return 1 if failed else 0
 

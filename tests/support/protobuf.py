@@ -49,9 +49,7 @@ def external(name: str, dims: tuple[int, ...], location: str, **options: int) ->
 
 def value_info(name: str, shape: tuple[Any, ...] = IMAGE, kind: int = 1) -> bytes:
     """Return a ``ValueInfoProto``; sizes are numbers or names."""
-    sizes = b"".join(
-        message((1, message((1, n) if isinstance(n, int) else (2, n)))) for n in shape
-    )
+    sizes = b"".join(message((1, message((1, n) if isinstance(n, int) else (2, n)))) for n in shape)
     return message((1, name), (2, message((1, message((1, kind), (2, sizes))))))
 
 

@@ -70,17 +70,20 @@ def create(
 def signature(source: ModelSource, session: Any) -> tuple[str, str]:
     """Return the names of input and output; raises ``ModelError`` where there are others."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
-    good = len(inputs) == 1 and len(outputs) == 1
-    good = good and all(
-        t.type == "tensor(float)" and len(t.shape) == 5 for t in (*inputs, *outputs)
-    )
-    if not good:
-        raise ModelError(
-            "is an ONNX model, but not one (N, C, Z, Y, X) float tensor in and out",
-            source.path,
-            "export a 3D RCAN with live-restore-export onnx",
+    try:
+        good = len(inputs) == 1 and len(outputs) == 1
+        good = good and all(
+            t.type == "tensor(float)" and len(t.shape) == 5 for t in (*inputs, *outputs)
         )
-    return inputs[0].name, outputs[0].name
+        if good:
+            return inputs[0].name, outputs[0].name
+    except UnicodeDecodeError:
+        pass  # a name that is no text is none of an export of ours, either
+    raise ModelError(
+        "is an ONNX model, but not one (N, C, Z, Y, X) float tensor in and out",
+        source.path,
+        "export a 3D RCAN with live-restore-export onnx",
+    )
 
 
 class OnnxSession:
