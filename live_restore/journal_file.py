@@ -49,7 +49,7 @@ _MAY_PASS = frozenset(
     )
 )
 DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
-"""What reading a journal raises: its text, and what SQLite says of a damaged one, may be no text."""
+"""What a damaged journal raises: what it holds, and what SQLite says of it, may be no text."""
 
 # Long enough for another process that only asks whether the lock is free to let go of it.
 _LOCK_PATIENCE_S = 0.5

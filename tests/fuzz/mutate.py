@@ -20,7 +20,8 @@ NUMBERS: tuple[int, ...] = (
 
 TEXTS: tuple[str, ...] = (
     "", " ", ".", "..", "../../x", "/etc/passwd", "//server/share/x", "\\\\server\\share\\x",
-    "C:\\x", "C:x", "..\\..\\x", "CON", "NUL.tif", "aux", "com1.txt", "x.", "x ", "a\0b", "\n", "\x1b[2J",
+    "C:\\x", "C:x", "..\\..\\x",
+    "CON", "NUL.tif", "aux", "com1.txt", "x.", "x ", "a\0b", "\n", "\x1b[2J",
     "\u202e", "\ud800", "\ufeff", "{folder}", "{0.__class__}", "%s%n", "$(touch x)", "a/b/c", "0/0",
     "~", "~root", "http://127.0.0.1/x", "file:///etc/passwd", "x" * 300, "y" * 100_000, "1e999",
     "NaN", "-Infinity", "1_000", "0x10", "1:1:1", "\u0663", "true", "null",

@@ -77,7 +77,7 @@ def with_card(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
     for place, (field, wire, value) in enumerate(fields):
         if field == _METADATA and _CARD_KEY in value:
             inner = fields_of(value) or []
-            text = change(dict((f, v) for f, _, v in inner)[2])
+            text = change({f: v for f, _, v in inner}[2])
             fields[place] = (field, wire, protobuf.message((1, _CARD_KEY), (2, text)))
     return joined(fields)
 

@@ -59,8 +59,11 @@ def node(operator: str, inputs: tuple[str, ...], output: str, *more: Field) -> b
 
 
 def model(
-    *nodes: bytes, initializers: tuple[bytes, ...] = (), card: Any = None, more: tuple[Field, ...] = ()
-) -> bytes:  # fmt: skip
+    *nodes: bytes,
+    initializers: tuple[bytes, ...] = (),
+    card: Any = None,
+    more: tuple[Field, ...] = (),
+) -> bytes:
     """Return a ``ModelProto`` from "in" to "out"; ``card`` is text, or what becomes JSON."""
     graph = message(
         *((1, each) for each in nodes), (2, "tiny"), *((5, each) for each in initializers),
