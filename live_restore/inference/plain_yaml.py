@@ -14,6 +14,8 @@ import yaml
 
 _TAG = "tag:yaml.org,2002:"
 _MAX_DEPTH = 100
+# Of these the scanner reads a thousand ahead, whatever the depth.
+_OPENINGS = re.compile(rb"(?:[\[{]\s*){50}")
 _INTEGER = re.compile(r"[-+]?[0-9]{1,18}\Z")
 _FLOAT = re.compile(
     r"[-+]?(?:[0-9]{1,18}\.[0-9]{0,18}(?:[eE][-+]?[0-9]{1,3})?|[0-9]{1,18}[eE][-+]?[0-9]{1,3})\Z"
@@ -63,6 +65,8 @@ def plain_yaml(text: bytes) -> Any:
     >>> plain_yaml(b"{a: 1.5, b: [x, 2], c: 1:30, <<: d}")
     {'a': 1.5, 'b': ['x', 2], 'c': '1:30', '<<': 'd'}
     """
+    if _OPENINGS.search(text):
+        raise ValueError("nests deeper than any description")
     try:
         return yaml.load(text, _PlainLoader)  # noqa: S506 - a SafeLoader with less in it
     except (yaml.YAMLError, RecursionError, AttributeError, TypeError, OverflowError) as error:

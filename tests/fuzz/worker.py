@@ -61,14 +61,14 @@ def main(kinds: list[str], first: int, count: int, done: int, memory: int) -> No
         cases = [(kind, number) for kind in kinds for number in range(first, first + count)]
         for kind, number in cases[done:]:
             rng, pristine, hurt = mutated(kind, number, trees[kind])
-            say(begin=number, kind=kind)
-            began = time.monotonic()
+            began = time.process_time()
+            say(begin=number, kind=kind, cpu=began)
             problem = ""
             try:
                 KINDS[kind].use(rng, place / "input", pristine, hurt)
             except BaseException as error:  # noqa: BLE001 - anything that gets here is a find
                 problem = _told(error)
-            seconds = round(time.monotonic() - began, 4)
+            seconds = round(time.process_time() - began, 4)
             grown = max(0, _resident() - started_with)
             say(end=number, kind=kind, seconds=seconds, problem=problem, resident=grown)
         say(done=True)
