@@ -183,7 +183,10 @@ class OmeZarrFollower:
             return [""]
         if "bioformats2raw.layout" not in attributes:
             return []
-        inner = _attributes(_inside(self._folder, "OME")) or {}
+        try:
+            inner = _attributes(_inside(self._folder, "OME")) or {}
+        except OmeZarrError as error:
+            raise StackUnreadableError(str(error), self._folder, "copy it again") from error
         listed = series(inner)
         if listed:
             return listed
@@ -324,7 +327,11 @@ def _inside(folder: Path, path: str) -> Path:
         raise OmeZarrError(f"names a path outside of the data set: {path[:80]!r}")
     for part in parts:
         folder = folder / part
-        if folder.is_symlink():
+        try:
+            link = folder.is_symlink()
+        except OSError as error:
+            raise OmeZarrError(f"names a path that cannot be: {path[:80]!r}") from error
+        if link:
             raise OmeZarrError(f"a link, which is not followed: {path[:80]!r}")
     return folder
 

@@ -5,7 +5,8 @@
     python -m tests.fuzz.runner --first 1234 tiff     one case again
 
 A case fails when anything but a valid result or an error of the project's own comes out, when it
-ends its process, takes longer than 5 s (of the processor, or waiting for something else), or needs more than 1 GiB beyond what the process had.
+ends its process, takes longer than 5 s (of the processor, or waiting for something else), or needs
+more than 1 GiB beyond what the process had.
 """
 
 from __future__ import annotations

@@ -43,8 +43,12 @@ class Tree:
                 os.truncate(path, self.sizes[name])
         for name, what in self.odd.items():
             path = folder / name
-            if not path.parent.is_dir() or path.parent.is_symlink():
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError:
                 continue  # something odd is there already
+            if path.parent.is_symlink():
+                continue
             _remove(path)
             _put_odd(path, what)
 
