@@ -27,10 +27,9 @@ TIFF = TiffFormat()
 MILLION = 1_000_000
 
 
-@pytest.mark.parametrize("doctype", DOCTYPES, ids=lambda text: text[:40].decode())
 @pytest.mark.parametrize("use", [b"", b"&x;", b"&l9;"], ids=["unused", "external", "laughs"])
 def test_xml_with_a_document_type_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, doctype: bytes, use: bytes
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, use: bytes
 ) -> None:
     """Entities that multiply, and those that are files or addresses: none is looked at.
 
@@ -51,9 +50,10 @@ def test_xml_with_a_document_type_is_refused(
     text = data[entry.value : entry.value + entry.count]
     head, _, rest = text.partition(b"?>")
     inside = rest.replace(b"<Image", use + b"<Image", 1)
-    path.write_bytes(replace_block(data, where, entry, head + b"?>" + doctype + inside, 2))
-    with bounded(), pytest.raises(StackUnreadableError, match="OME-XML cannot be read"):
-        TIFF.inspect(path)
+    for doctype in DOCTYPES:
+        path.write_bytes(replace_block(data, where, entry, head + b"?>" + doctype + inside, 2))
+        with bounded(), pytest.raises(StackUnreadableError, match="OME-XML cannot be read"):
+            TIFF.inspect(path)
 
 
 def outcome(path: Path) -> object:

@@ -6,15 +6,13 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted([*(ROOT / "live_restore").rglob("*.py"), *(ROOT / "export").rglob("*.py")])
 
 FORBIDDEN_IMPORTS = {
     "marshal", "shelve", "dill", "cloudpickle", "joblib", "xmlrpc", "telnetlib", "ftplib",
-    "smtplib", "urllib.request", "http.client", "requests", "httpx", "aiohttp", "xml.sax", "xml.dom", "lxml",
-    "tarfile", "ctypes", "code", "commands",
+    "smtplib", "urllib.request", "http.client", "requests", "httpx", "aiohttp",
+    "xml.sax", "xml.dom", "lxml", "tarfile", "ctypes", "code", "commands",
 }  # fmt: skip
 FORBIDDEN_CALLS = {
     "eval",
@@ -88,27 +86,27 @@ def test_no_module_does_what_it_must_not() -> None:
         assert list(offences(path.read_text(encoding="utf-8"))) == [], path
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        "import marshal",
-        "import urllib.request",
-        "from urllib.request import urlopen",
-        "import lxml.etree",
-        "from xml.etree.ElementTree import parse",
-        "import pickle\npickle.loads(b'')",
-        "eval('1')",
-        "import os\nos.system('a')",
-        "import subprocess\nsubprocess.run('a', shell=True)",
-        "import torch\ntorch.load('a')",
-        "import torch\ntorch.load('a', weights_only=False)",
-        "import numpy as np\nnp.load('a')",
-        "import numpy as np\nnp.load('a', allow_pickle=True)",
-        "import yaml\nyaml.load('a', yaml.Loader)",
-        "import yaml\nyaml.unsafe_load('a')",
-        "import zipfile\nzipfile.ZipFile('a').extractall()",
-        "import shutil\nshutil.unpack_archive('a')",
-    ],
+SEEN = (
+    "import marshal",
+    "import urllib.request",
+    "from urllib.request import urlopen",
+    "import lxml.etree",
+    "from xml.etree.ElementTree import parse",
+    "import pickle\npickle.loads(b'')",
+    "eval('1')",
+    "import os\nos.system('a')",
+    "import subprocess\nsubprocess.run('a', shell=True)",
+    "import torch\ntorch.load('a')",
+    "import torch\ntorch.load('a', weights_only=False)",
+    "import numpy as np\nnp.load('a')",
+    "import numpy as np\nnp.load('a', allow_pickle=True)",
+    "import yaml\nyaml.load('a', yaml.Loader)",
+    "import yaml\nyaml.unsafe_load('a')",
+    "import zipfile\nzipfile.ZipFile('a').extractall()",
+    "import shutil\nshutil.unpack_archive('a')",
 )
-def test_each_of_these_would_be_seen(source: str) -> None:
-    assert list(offences(source))
+
+
+def test_each_of_these_would_be_seen() -> None:
+    for source in SEEN:
+        assert list(offences(source)), source

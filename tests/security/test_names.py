@@ -120,18 +120,19 @@ FILES = [
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no such names")
-@pytest.mark.parametrize("name", FILES, ids=ascii)
-def test_a_raw_file_of_any_name(tmp_path: Path, name: str) -> None:
-    path = tmp_path / "data" / (name if name.endswith(".tif") else f"{name}.tif")
-    path.parent.mkdir()
+def test_a_raw_file_of_any_name(tmp_path: Path) -> None:
     stack = np.arange(3 * 8 * 8, dtype=np.uint16).reshape(3, 8, 8)
-    tifffile.imwrite(path, stack, imagej=True, metadata={"axes": "ZYX"})
-    (image,) = restored(path)
-    assert image.parent == path.parent / "restored"
-    assert image.name == bare_name(path) + ".ome.tif"
-    assert names(tmp_path) == {"data"}
-    assert names(path.parent) == {path.name, "restored"}
-    assert len(names(image.parent)) == 2
+    for number, name in enumerate(FILES):
+        folder = tmp_path / str(number)
+        path = folder / "data" / (name if name.endswith(".tif") else f"{name}.tif")
+        path.parent.mkdir(parents=True)
+        tifffile.imwrite(path, stack, imagej=True, metadata={"axes": "ZYX"})
+        (image,) = restored(path)
+        assert image.parent == path.parent / "restored"
+        assert image.name == bare_name(path) + ".ome.tif"
+        assert names(folder) == {"data"}
+        assert names(path.parent) == {path.name, "restored"}
+        assert len(names(image.parent)) == 2
 
 
 def test_a_name_whose_result_would_be_too_long(tmp_path: Path) -> None:
@@ -165,16 +166,17 @@ def test_no_file_name_leads_out_of_the_results(name: str) -> None:
         assert Path(os.path.normpath(image)).parent == folder / "restored"
 
 
-@pytest.mark.parametrize("name", [*HOSTILE, "a/b", "a\n", "", "-x", ".x"], ids=ascii)
-def test_no_model_has_a_name_that_leads_anywhere(name: str) -> None:
+def test_no_model_has_a_name_that_leads_anywhere() -> None:
     """A model's name is part of the name of its results."""
-    try:
-        card = ModelCard(name=name)
-    except ValidationError:
-        return
-    assert card.name.isascii()
-    assert not set(card.name) & set('/\\:*?"<>|\0\n ')
-    assert not card.name.startswith((".", "-"))
+    for name in (*HOSTILE, "a/b", "a\n", "", "-x", ".x", "fast-2"):
+        try:
+            card = ModelCard(name=name)
+        except ValidationError:
+            continue
+        assert card.name.isascii()
+        assert not set(card.name) & set('/\\:*?"<>|\0\n ')
+        assert not card.name.startswith((".", "-"))
+    assert card.name == "fast-2"
 
 
 def test_labels_hold_numbers_only() -> None:
@@ -183,7 +185,8 @@ def test_labels_hold_numbers_only() -> None:
     assert Place.from_label("p\u0660\u0660\u0660_t0000_c00") is None
 
 
-@pytest.mark.parametrize("named", [*HOSTILE, "-o", "run", "/data/a\0b", "/x" * 5000], ids=ascii)
-def test_what_a_server_calls_the_folder_of_a_run(named: str) -> None:
-    path = usable_path(named)
-    assert path is None or (path.is_absolute() and "\0" not in str(path))
+def test_what_a_server_calls_the_folder_of_a_run() -> None:
+    for named in (*HOSTILE, "-o", "run", "/data/a\0b", "/x" * 5000):
+        path = usable_path(named)
+        assert path is None or (path.is_absolute() and str(path).isprintable()), named
+    assert usable_path(os.path.abspath("run_1")) is not None  # noqa: PTH100 - as text
