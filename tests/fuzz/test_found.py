@@ -45,6 +45,7 @@ from live_restore.journal import Journal, State
 from live_restore.settings import load_settings
 from live_restore.stack import StackKey
 from live_restore.untrusted import NotJsonError, json_object
+from tests.fuzz.mutate_tiff import set_entry, survey
 from tests.fuzz.seeds import CARD, RDF
 from tests.fuzz.seeds import _journal as write_journal
 from tests.support import protobuf
@@ -179,6 +180,22 @@ def test_a_hole_of_sixteen_terabytes_is_not_read_for_hours(tmp_path: Path) -> No
     too_much = pytest.raises(StackError, match=r"than this computer has|more than is free")
     with bounded(), TIFF.open(found.dataset) as reader, too_much:
         reader.read(found.dataset.keys()[0])
+
+
+def test_a_plane_without_byte_counts_that_is_larger_than_numbers_are(tmp_path: Path) -> None:
+    """``OverflowError``: 2^62 by 2^62 pixels, in a BigTIFF that leaves out how many bytes."""
+    path = tmp_path / "big.tif"
+    data = tiff(path, bigtiff=True)
+    where = survey(data)
+    assert where is not None
+    for entry in where.entries:
+        if entry.tag in (256, 257, 278):
+            data = set_entry(data, where, entry, kind=16, count=1, value=2**62)
+        elif entry.tag == 279:
+            data = set_entry(data, where, entry, tag=65000)
+    path.write_bytes(data)
+    with pytest.raises(StackUnreadableError, match="claims 4611686018427387904 x"):
+        TIFF.inspect(path)
 
 
 @pytest.mark.parametrize("tag", [258, 273, 279])
