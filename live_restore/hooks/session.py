@@ -25,11 +25,12 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from live_restore.errors import LiveRestoreError, one_line
+from live_restore.errors import UsageError, one_line
 
 if TYPE_CHECKING:
     from live_restore.formats.dataset import Place
@@ -60,8 +61,9 @@ class LiveRestore:
 
     Raises
     ------
-    SettingsError
-        The config.toml cannot be read or holds a mistake: said before anything is acquired.
+    SettingsError, ModelError
+        The config.toml cannot be read, holds a mistake or names a model that is not there: said
+        before anything is acquired.
 
     Attributes
     ----------
@@ -70,24 +72,32 @@ class LiveRestore:
     """
 
     def __init__(self, config: str | Path | None = None, *, finish_s: float | None = 600.0) -> None:
+        from live_restore.inference.model import find_model
         from live_restore.settings import load_settings
 
         self._config = None if config is None else Path(config).absolute()
-        load_settings(self._config)  # to complain now rather than in a child, hours later
+        # To complain now rather than in a child, hours later.
+        for rule in load_settings(self._config).models:
+            if not rule.skip:
+                find_model(rule.model)
         self._finish_s = finish_s
+        self._thread: threading.Thread | None = None
+        self._restorations: Restorations | None = None
+        self.outcomes: list[Outcome] = []
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin as if there had been no session before."""
+        self._done = threading.Event()
         self._dataset: object = None
         self._tasks: deque[Callable[[], None]] = deque()
-        self._done = threading.Event()
-        self._thread: threading.Thread | None = None
         self._followers: list[MdaFollower] = []
         self._plan: PlannedAxes | None = None
         self._planned: Path | None = None
         self._unwritten: dict[Place, tuple[int, ...]] = {}
-        self._begun: list[weakref.ref[object]] = []
         self._singles: set[Place] = set()
+        self._begun: list[weakref.ref[object]] = []
         self._problem = ""
-        self._restorations: Restorations | None = None
-        self.outcomes: list[Outcome] = []
 
     # What the acquisition calls -------------------------------------------------------------------
 
@@ -110,8 +120,22 @@ class LiveRestore:
             A callback of your own with two parameters (axes, dataset) or three (axes, dataset,
             event_queue). Should it raise, its traceback is printed, once, and the acquisition goes
             on with its further images.
+
+        Raises
+        ------
+        UsageError
+            It takes other parameters: said now, as pycromanager does.
         """
-        parameters = len(inspect.signature(image_saved_fn).parameters)
+        signature = inspect.signature(image_saved_fn)
+        with_queue = len(signature.parameters) == 3
+        try:
+            signature.bind(*range(3 if with_queue else 2))
+        except TypeError:
+            raise UsageError(
+                "cannot be called with an image's axes and its data set",
+                getattr(image_saved_fn, "__name__", repr(image_saved_fn)),
+                "give it two parameters (axes, dataset), or three (axes, dataset, event_queue)",
+            ) from None
         told = False
 
         def call(axes: dict[str, Any], dataset: object, *queue: object) -> None:
@@ -119,12 +143,13 @@ class LiveRestore:
             self.image_saved_fn(axes, dataset)
             try:
                 image_saved_fn(axes, dataset, *queue)
-            except Exception:  # noqa: BLE001 - it would end all callbacks and block the run's end
+            # Also what ends a program: here it would end all callbacks, and block the run's end.
+            except BaseException:  # noqa: BLE001
                 if not told:
                     told = True
-                    traceback.print_exc()
+                    _print_to_stderr(traceback.format_exc().rstrip())
 
-        if parameters == 3:
+        if with_queue:
             return lambda axes, dataset, event_queue: call(axes, dataset, event_queue)
         return lambda axes, dataset: call(axes, dataset)
 
@@ -143,6 +168,10 @@ class LiveRestore:
         Without it a stack is known to be whole only when the next one begins, and the only stack of
         a run never. Leave it away where a hook removes whole channels or positions from the events.
         """
+        if self._thread is None:
+            self._say(
+                "nothing is restored: the acquisition is not inside a block `with LiveRestore()`"
+            )
         if isinstance(events, dict):
             place = self._note(events, loose=True)
             if place is not None:
@@ -195,10 +224,14 @@ class LiveRestore:
         Raises
         ------
         UsageError
-            ``output`` is neither.
+            ``output`` is neither, or this is not inside the block.
         """
         from live_restore.hooks.mda import MdaFollower
 
+        if self._thread is None:
+            raise UsageError(
+                "has not begun", "LiveRestore", "follow inside of `with LiveRestore()`"
+            )
         place = None if output is None else Path(output).absolute()
         folder = None if unsaved is None else Path(unsaved).absolute()
         follower = MdaFollower(mmc.mda, place, folder, self._tasks.append, self._say)
@@ -207,20 +240,24 @@ class LiveRestore:
 
     # The thread -----------------------------------------------------------------------------------
 
-    def _run(self) -> None:
+    def _run(self, done: threading.Event) -> None:
         assert self._restorations is not None
         while True:
-            last = self._done.is_set()
-            try:
-                while self._tasks:
-                    self._tasks.popleft()()
-                if last:
-                    return
-                self._write_plan(_LINES_AT_ONCE)
-                self._restorations.step()
-            except Exception as error:  # noqa: BLE001 - this thread's boundary; said at the end
-                self._problem = one_line(error)
-            self._done.wait(_LOOK_S)
+            last = done.is_set()
+            while self._tasks:
+                self._attempt(self._tasks.popleft())
+            if last:
+                return
+            # Apart: a plan that cannot be written is no reason not to restore.
+            self._attempt(partial(self._write_plan, _LINES_AT_ONCE))
+            self._attempt(self._restorations.step)
+            done.wait(_LOOK_S)
+
+    def _attempt(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - this thread's boundary; said at the end
+            self._problem = one_line(error)
 
     def _begin_dataset(self, dataset: object) -> None:
         from live_restore.run_plan import remove_plan
@@ -265,7 +302,7 @@ class LiveRestore:
             most_lines = None if most_lines is None else most_lines - 1
 
     def _say(self, what: str) -> None:
-        print(f"live-restore: {what}", file=sys.stderr, flush=True)
+        _print_to_stderr(f"live-restore: {what}")
 
     # The block ------------------------------------------------------------------------------------
 
@@ -273,10 +310,17 @@ class LiveRestore:
         from live_restore.hooks.restoring import Restorations, fresh_log
         from live_restore.run_plan import PlannedAxes
 
+        if self._thread is not None:
+            raise UsageError(
+                "is in use", "LiveRestore", "make another one for a block inside of it"
+            )
         options = [] if self._config is None else ["--config", str(self._config)]
+        self._forget()
         self._plan = PlannedAxes()
         self._restorations = Restorations(options, fresh_log())
-        self._thread = threading.Thread(target=self._run, name="live-restore", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(self._done,), name="live-restore", daemon=True
+        )
         self._thread.start()
         return self
 
@@ -291,14 +335,15 @@ class LiveRestore:
         After Ctrl-C nothing more is begun. After another error in the block what is complete is
         restored, as after a run that was stopped.
         """
-        assert self._thread is not None
+        thread, self._thread = self._thread, None
+        assert thread is not None
         for follower in self._followers:
             follower.disconnect()
         if self._plan is not None and kind is None:
             self._plan.settle(self._singles)
         self._done.set()
-        self._thread.join(_THREAD_S)
-        if self._thread.is_alive():
+        thread.join(_THREAD_S)
+        if thread.is_alive():
             self._say("a disk or network does not answer; restore later with: live-restore watch")
             return
         try:
@@ -311,10 +356,13 @@ class LiveRestore:
         from live_restore.hooks.progress import finish_with_progress
 
         assert self._restorations is not None
-        try:
-            self._write_plan()
-        except LiveRestoreError as error:
-            self._problem = str(error)
+        self._attempt(self._write_plan)
         if self._problem:
             self._say(self._problem)
-        self.outcomes = finish_with_progress(self._restorations, limit_s)
+        self.outcomes = finish_with_progress(self._restorations, limit_s, self._say)
+
+
+def _print_to_stderr(text: str) -> None:
+    """Print, unless there is nobody to print to: that is no reason to fail an acquisition."""
+    with suppress(OSError, ValueError):  # a terminal that is gone, a stream that is closed
+        print(text, file=sys.stderr, flush=True)

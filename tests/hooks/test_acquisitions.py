@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import tifffile
 
 from tests.hooks.runs import finished_state
 from tests.support.acquisition import SLICES
+from tests.support.java_engine import engine as java_engine
 from tests.support.models import write_model
 from tests.support.processes import PATIENCE_S, environment
 
@@ -63,7 +65,7 @@ def test_the_pymmcore_plus_example_restores_all_twelve_stacks(tmp_path: Path, co
     assert tifffile.imread(results[0]).shape[0] == 9
 
 
-ENGINES = ("pycromanager", "pymmcore-plus")
+ENGINES = ("pycromanager", "pycromanager-java", "pymmcore-plus")
 
 
 def acquired(folder: Path, engine: str, kind: str, times: int) -> tuple[dict[str, Any], str]:
@@ -77,15 +79,24 @@ def acquired(folder: Path, engine: str, kind: str, times: int) -> tuple[dict[str
     assert planes == said["calls"] == SLICES * stacks, "an image was lost"
     assert said["longest_ms"] < 1.0
     mistakes = done.stderr.count("ValueError: a mistake")
-    assert mistakes == (1 if engine == "pycromanager" else 0)
+    assert mistakes == (0 if engine == "pymmcore-plus" else 1)
     return said, done.stderr
 
 
+@pytest.fixture
+def java(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The engine of a running Micro-Manager, as a double."""
+    with java_engine() as made:
+        monkeypatch.setenv("DOUBLE_OF_MICRO_MANAGER_PORT", str(made.server.port))
+        yield
+
+
+@pytest.mark.usefixtures("java")
 @pytest.mark.parametrize("engine", ENGINES)
 def test_twelve_stacks_are_restored_while_the_run_goes_on(tmp_path: Path, engine: str) -> None:
     """2 positions, 3 times, 2 channels; the run is held open until its last stack is there.
 
-    Without its plan (of a generator here) a script's last stack is not whole before the run is over.
+    Without its plan (here of a generator) a script's last stack is whole only when the run is over.
     """
     said, _ = acquired(tmp_path, engine, "live", 3)
     assert said["restored_during_the_run"] == 12
@@ -101,6 +112,7 @@ FAILED = "some of it could not be restored; see "
     ("engine", "kind", "said_at_the_end"),
     [
         ("pycromanager", "hangs", LEFT),
+        pytest.param("pycromanager-java", "hangs", LEFT, marks=pytest.mark.slow),
         pytest.param("pycromanager", "raises", FAILED, marks=pytest.mark.slow),
         pytest.param("pycromanager", "killed", LEFT, marks=pytest.mark.slow),
         pytest.param("pymmcore-plus", "killed", LEFT, marks=pytest.mark.slow),
@@ -108,6 +120,7 @@ FAILED = "some of it could not be restored; see "
         pytest.param("pymmcore-plus", "hangs", LEFT, marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.usefixtures("java")
 def test_a_broken_restorer_costs_no_image(
     tmp_path: Path, engine: str, kind: str, said_at_the_end: str
 ) -> None:

@@ -10,6 +10,7 @@ hook cost.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -69,11 +70,11 @@ class Script:
         self.during = len(self.results())
 
 
-def with_pycromanager(script: Script, live: Any) -> None:
-    """Record with pycromanager's Python engine, events from a generator."""
+def with_python_engine(script: Script, live: Any) -> None:
+    """Record with pycromanager's Python engine."""
     from mm_test_adapters import device_adapter_path
     from mmpycorex import Core
-    from pycromanager import Acquisition, multi_d_acquisition_events, start_headless
+    from pycromanager import start_headless
 
     adapters = device_adapter_path()
     start_headless(adapters, f"{adapters}/MMConfig_demo.cfg", python_backend=True)
@@ -81,6 +82,19 @@ def with_pycromanager(script: Script, live: Any) -> None:
     core.set_property("Camera", "OnCameraCCDXSize", str(_WIDTH))
     core.set_property("Camera", "OnCameraCCDYSize", str(_HEIGHT))
     core.set_exposure(_EXPOSURE_MS)
+    _with_pycromanager(script, live)
+
+
+def with_java_engine(script: Script, live: Any) -> None:
+    """Record with the engine in Micro-Manager, or its double, on port DOUBLE_OF_MICRO_MANAGER_PORT."""
+    port = int(os.environ["DOUBLE_OF_MICRO_MANAGER_PORT"])
+    _with_pycromanager(script, live, port=port, show_display=False)
+
+
+def _with_pycromanager(script: Script, live: Any, **options: Any) -> None:
+    """Record with the engine that is there, events from a generator."""
+    from pycromanager import Acquisition, multi_d_acquisition_events
+
     events = multi_d_acquisition_events(
         num_time_points=script.times,
         xy_positions=script.positions if script.live else None,
@@ -90,7 +104,10 @@ def with_pycromanager(script: Script, live: Any) -> None:
     with (
         live,
         Acquisition(
-            str(script.folder), "run", image_saved_fn=script.timed(live.beside(script.own))
+            str(script.folder),
+            "run",
+            image_saved_fn=script.timed(live.beside(script.own)),
+            **options,
         ) as acquisition,
     ):
         acquisition.acquire(live.expect(event for event in events))
@@ -130,7 +147,11 @@ def with_pymmcore_plus(script: Script, live: Any) -> None:
         core.run_mda(sequence, output=output).join()
 
 
-ENGINES = {"pycromanager": with_pycromanager, "pymmcore-plus": with_pymmcore_plus}
+ENGINES = {
+    "pycromanager": with_python_engine,
+    "pycromanager-java": with_java_engine,
+    "pymmcore-plus": with_pymmcore_plus,
+}
 
 
 def main(folder: Path, engine: str, kind: str, times: int) -> None:
