@@ -15,7 +15,7 @@ from live_restore.run_plan import PlanReader
 
 def finish_with_progress(
     restorations: Restorations, limit_s: float | None, say: Callable[[str], None]
-) -> list[Outcome]:
+) -> None:
     """Restore what is complete, showing how far it is, and say what became of each run.
 
     Parameters
@@ -38,7 +38,6 @@ def finish_with_progress(
     finally:  # Ctrl-C is how a person ends the wait: what is left has to be named then, too
         for outcome in restorations.outcomes():
             say(_line(outcome))
-    return restorations.outcomes()
 
 
 def results(path: Path) -> int:

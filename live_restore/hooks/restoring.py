@@ -12,6 +12,7 @@ all, and the journal remembers what is left. No method here waits for a child ex
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import subprocess
@@ -39,6 +40,7 @@ _LOOK_S = 0.1
 _LINE_BYTES = 2000
 _NICE = 10
 _LOGS_KEPT = 20
+_sessions = itertools.count(1)
 
 PYTHON = (sys.executable, "-P", "-m")
 """How children are started: not with modules of the current folder, which may be one of data."""
@@ -77,7 +79,7 @@ def fresh_log() -> Path:
     for old in sorted(folder.glob("*.log"))[:-_LOGS_KEPT]:
         with suppress(OSError):  # still in use, on Windows
             old.unlink(missing_ok=True)
-    return folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.log"
+    return folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{next(_sessions)}.log"
 
 
 @dataclass(frozen=True)

@@ -359,7 +359,10 @@ class LiveRestore:
         self._attempt(self._write_plan)
         if self._problem:
             self._say(self._problem)
-        self.outcomes = finish_with_progress(self._restorations, limit_s, self._say)
+        try:
+            finish_with_progress(self._restorations, limit_s, self._say)
+        finally:
+            self.outcomes = self._restorations.outcomes()
 
 
 def _print_to_stderr(text: str) -> None:

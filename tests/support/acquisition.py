@@ -86,7 +86,7 @@ def with_python_engine(script: Script, live: Any) -> None:
 
 
 def with_java_engine(script: Script, live: Any) -> None:
-    """Record with the engine in Micro-Manager, or its double, on port DOUBLE_OF_MICRO_MANAGER_PORT."""
+    """Record with the engine in Micro-Manager: its double, whose port the environment names."""
     port = int(os.environ["DOUBLE_OF_MICRO_MANAGER_PORT"])
     _with_pycromanager(script, live, port=port, show_display=False)
 
