@@ -34,11 +34,15 @@ def bench(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     path = find_model("fast" if rule is None else rule.model)
     card = load_model(path, "cpu").card
     what = Bench(path, arguments.shape, settings)
-    wish = Wish(settings.inference.device, settings.inference.precision == "auto")
-    found = candidates(wish, card, make_backends())
+    reduced = settings.inference.precision == "auto"
+    variants, obstacles = [], {}
+    for device in settings.inference.devices:
+        found = candidates(Wish(device, reduced), card, make_backends())
+        variants += found.variants
+        obstacles |= found.obstacles
     rows = []
     console = Console(stderr=True)
-    for variant in found.variants:
+    for variant in variants:
         with console.status(f"measuring {variant}"):
             rows.append(measure(what, variant.device, variant.precision))
     if arguments.json:
@@ -48,12 +52,12 @@ def bench(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
             "processor": cpu_name(),
             "cores": available_cores(),
             "rates": [asdict(row) for row in rows],
-            "not_here": found.obstacles,
+            "not_here": obstacles,
         }
         print(json.dumps(told, indent=1))
     else:
         _print_rates(rows, f"{card.name} on stacks of {' x '.join(map(str, arguments.shape))}")
-        for device, why in found.obstacles.items():
+        for device, why in obstacles.items():
             print(f"not measured: {device}: {why}")
     return 1 if all(row.error for row in rows) else 0
 
@@ -123,7 +127,7 @@ def prepare(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
 
     settings = load_settings(arguments.config, flags)
     inference = settings.inference
-    name, index = parse_device(inference.device)
+    name, index = parse_device(inference.devices[0])
     name = "tensorrt" if name == "auto" else name
     backend = next(b for b in make_backends() if b.name == name)
     if why_not := backend.obstacle():

@@ -157,10 +157,10 @@ class ChosenSession:
     def run(self, tile: Floats) -> Floats:
         """Run one tile; the first one of a shape chooses and checks."""
         shape: Any = tile.shape
+        # One tile at a time: sessions hold its tensors. Whoever waits has prepared its own.
         with self._lock:
             self._current = self._open(shape)
-            session = self._current.session
-        return session.run(tile)
+            return self._current.session.run(tile)
 
     def _open(self, shape: Shape5) -> _Chosen:
         found = self._sessions.get(shape)
