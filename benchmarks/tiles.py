@@ -6,13 +6,14 @@ The whole stack is one tile in the first run. In the others tiles have at most s
 smallest that "auto" takes anywhere is the first of them. PSNR is in network units, where 1 is the
 peak. "Inside" leaves out what is nearer to a cut than the overlap: there no convolution has seen
 the cut, and what differs is channel attention alone, which averages over the tile. "Step" is the
-difference's mean change from voxel to voxel across the middle of the overlaps, over its mean change
-anywhere: 1 is no seam.
+mean jump of the difference across the middle of the overlaps, over the mean change of the image
+from voxel to voxel: what a seam would be seen against.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def restored(model: Model, stack: NDArray[np.generic], voxels: float) -> Floats:
 def cuts(plan: TilePlan, axis: int) -> list[int]:
     """Return where, along an axis, the middles of the overlaps are."""
     starts, tile = plan.starts_zyx[axis], plan.tile_zyx[axis]
-    return [(after + before + tile) // 2 for before, after in zip(starts, starts[1:], strict=False)]
+    return [(after + before + tile) // 2 for before, after in itertools.pairwise(starts)]
 
 
 def inside(plan: TilePlan, overlap: tuple[int, int, int]) -> NDArray[np.bool_]:
@@ -76,15 +77,16 @@ def inside(plan: TilePlan, overlap: tuple[int, int, int]) -> NDArray[np.bool_]:
 
 
 def step(compared: Compared) -> float:
-    """Return how much larger the difference's change is across the cuts."""
-    ratios = []
-    for axis in (1, 2):
-        change = np.abs(np.diff(compared.difference, axis=axis))
-        ratios += [
-            float(np.take(change, [cut - 1], axis).mean() / change.mean())
+    """Return the largest jump of the difference across a cut, over the image's own changes."""
+    jumps = [0.0]
+    for axis in range(3):
+        jump = np.abs(np.diff(compared.difference, axis=axis))
+        own = np.abs(np.diff(compared.whole, axis=axis))
+        jumps += [
+            float(np.take(jump, cut - 1, axis).mean() / own.mean())
             for cut in cuts(compared.plan, axis)
         ]
-    return max(ratios, default=1.0)
+    return max(jumps)
 
 
 def show(path: Path, rows: list[tuple[str, Compared]]) -> None:
@@ -144,7 +146,7 @@ def main() -> None:
                 tiles = f"{plan.tile_count} of {' x '.join(map(str, plan.tile_zyx))}"
                 print(
                     f"| {name} | {path.stem} | {tiles} | {psnr(compared.difference):.1f} dB "
-                    f"| {within} | {step(compared):.2f} |",
+                    f"| {within} | {step(compared):.1%} |",
                     flush=True,
                 )
     if arguments.picture:

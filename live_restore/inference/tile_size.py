@@ -13,8 +13,9 @@ _BYTES = {"fp32": 4, "tf32": 4, "bf16": 2, "fp16": 2}
 # Main memory belongs to the acquisition program first; on a GPU, convolutions want workspace.
 _PART_OF_CPU_MEMORY = 0.25
 _PART_OF_GPU_MEMORY = 0.6
-# A stop waits for the tile in hand.
-_LONGEST_S = 5.0
+# A stop waits for the tile in hand. At 5 s a slow computer cut stacks of 32 x 512 x 512 into twelve
+# tiles, and a quarter of its work went into overlaps.
+_LONGEST_S = 10.0
 # Where neither memory nor rate is known: what has always fitted.
 _UNKNOWN_VOXELS = 2_000_000
 # Below it, channel attention sees too little of the stack for its means to hold.
