@@ -111,6 +111,7 @@ class Report:
         line["model"] = model.card.name
         line["intensity_scale_adu"] = [restored.scale.low_adu, restored.scale.high_adu]
         line["clipped_voxels"] = restored.clipped_voxels
+        line["device"] = model.session.device.name
         line["tiles"] = {"count": restored.tile_count, "shape_zyx": list(restored.tile_zyx)}
         if restored.tiles_reduced:
             line["tiles"]["reduced_because"] = restored.tiles_reduced
