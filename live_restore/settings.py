@@ -41,6 +41,9 @@ __all__ = ["Settings", "load_settings"]
 
 _PREFIX = "LIVE_RESTORE_"
 _MAX_FILE_BYTES = 2**18
+_DEVICE = re.compile(
+    r"(auto|cpu|openvino|(cuda|tensorrt|directml|openvino-gpu)(:\d{1,3})?)\Z", re.ASCII
+)
 _NO_SETTINGS = ("LIVE_RESTORE_SHARED",)
 """Variables of ours that are none: where the tests find real stacks."""
 
@@ -78,6 +81,19 @@ def _expanded(path: Path) -> Path:
 
 def _absolute(path: Path) -> Path:
     return _expanded(path).absolute()
+
+
+def _check_devices(text: str) -> str:
+    devices = [device.strip() for device in text.split(",")]
+    for device in devices:
+        if not _DEVICE.match(device):
+            raise ValueError(f'"{device}" is no device: "auto", "cpu", "openvino", "cuda:1" ...')
+    # "cuda" is "cuda:0".
+    if len({device.removesuffix(":0") for device in devices}) < len(devices):
+        raise ValueError("names a device twice")
+    if len(devices) > 1 and "auto" in devices:
+        raise ValueError('"auto" chooses one device: leave it away, or name it alone')
+    return ", ".join(devices)
 
 
 def _as_text(value: object) -> object:
@@ -130,10 +146,11 @@ class FilesSettings(_Section):
 class InferenceSettings(_Section):
     """How a stack is restored."""
 
-    device: Annotated[
-        str,
-        Field(pattern=r"^(auto|cpu|openvino|(cuda|tensorrt|directml|openvino-gpu)(:\d{1,3})?)$"),
-    ] = Field("auto", description='"auto", "cpu", "openvino", "cuda", "cuda:1", "tensorrt" ...')
+    device: Annotated[str, AfterValidator(_check_devices)] = Field(
+        "auto",
+        description='"auto", "cpu", "openvino", "cuda", "cuda:1", "tensorrt" ...; several, as in '
+        '"cuda:0, cuda:1", restore a stack each at the same time',
+    )
     precision: Literal["auto", "fp32"] = Field(
         "auto", description='"fp32": never less, also where the error is far below the noise'
     )
@@ -160,6 +177,11 @@ class InferenceSettings(_Section):
     percentiles: tuple[float, float] | None = Field(
         None, description="intensity scale (percent); unset: the model's card says"
     )
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Each device by itself."""
+        return tuple(self.device.split(", "))
 
     @model_validator(mode="after")
     def _in_order(self) -> InferenceSettings:

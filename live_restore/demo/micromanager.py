@@ -12,13 +12,15 @@ POSITIONS, TIMES, CHANNELS, SLICES = 2, 3, ("DAPI", "FITC"), 9
 _SIDE_PIXELS = 256
 
 
-def run_micromanager_demo(folder: Path) -> Path:
+def run_micromanager_demo(folder: Path, times: int = TIMES) -> Path:
     """Record stacks with pycromanager and the demo camera, restoring each; return the results.
 
     Parameters
     ----------
     folder
         Where the run is saved.
+    times
+        Time points.
 
     Raises
     ------
@@ -39,7 +41,7 @@ def run_micromanager_demo(folder: Path) -> Path:
     for axis in "XY":
         core.set_property("Camera", f"OnCameraCCD{axis}Size", str(_SIDE_PIXELS))
     events = multi_d_acquisition_events(
-        num_time_points=TIMES,
+        num_time_points=times,
         xy_positions=[(100 * number, 0) for number in range(POSITIONS)],
         channel_group="Channel",
         channels=list(CHANNELS),
@@ -55,7 +57,7 @@ def run_micromanager_demo(folder: Path) -> Path:
     (outcome,) = live.outcomes
     results = outcome.path.parent / f"{outcome.path.name}_restored"
     there = len(list(results.glob("*.ome.tif")))
-    planned = POSITIONS * TIMES * len(CHANNELS)
+    planned = POSITIONS * times * len(CHANNELS)
     if there != planned:
         raise LiveRestoreError(f"{there} of {planned} stacks restored", results, outcome.why)
     return results

@@ -157,7 +157,9 @@ class NdTiffFollower:
         self._found.describe(
             summary,
             summary.voxel(self._facts.image, self._facts.z_step_um),
-            channel_names=self._labels.channel_names,
+            channel_names=(
+                self._labels.channel_names or summary.channel_names or self._facts.channel_names
+            ),
             position_names=self._labels.position_names or summary.position_names,
             exposure_ms=summary.exposure_ms or self._facts.exposures,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -13,7 +13,9 @@ from live_restore.hooks.restoring import Outcome, Restorations
 from live_restore.run_plan import PlanReader
 
 
-def finish_with_progress(restorations: Restorations, limit_s: float | None) -> list[Outcome]:
+def finish_with_progress(
+    restorations: Restorations, limit_s: float | None, say: Callable[[str], None]
+) -> None:
     """Restore what is complete, showing how far it is, and say what became of each run.
 
     Parameters
@@ -22,16 +24,20 @@ def finish_with_progress(restorations: Restorations, limit_s: float | None) -> l
         The runs of the session.
     limit_s
         See :meth:`Restorations.finish`.
+    say
+        Tells the person one line.
     """
     console = Console(stderr=True)
     paths = [outcome.path for outcome in restorations.outcomes()]
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("live-restore", total=_planned(paths))
-        restorations.finish(limit_s, lambda: bar.update(task, completed=sum(map(results, paths))))
-    outcomes = restorations.outcomes()
-    for outcome in outcomes:
-        print(f"live-restore: {_line(outcome)}", file=sys.stderr, flush=True)
-    return outcomes
+    try:
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task("live-restore", total=_planned(paths))
+            restorations.finish(
+                limit_s, lambda: bar.update(task, completed=sum(map(results, paths)))
+            )
+    finally:  # Ctrl-C is how a person ends the wait: what is left has to be named then, too
+        for outcome in restorations.outcomes():
+            say(_line(outcome))
 
 
 def results(path: Path) -> int:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from live_restore.hooks.restoring import Outcome, Restorations, fresh_log
+from live_restore.hooks.restoring import PYTHON, Outcome, Restorations, fresh_log
 from live_restore.hooks.spool import unsaved_folder
 
 # Measured: another client's blocking call held an answer up for 2.65 s.
@@ -32,7 +32,7 @@ _LONGEST_PATH = 4096
 
 def bridge_command(port: int, folder: Path) -> list[str]:
     """Return the command that looks into Micro-Manager; see ``bridge.py``."""
-    return [sys.executable, "-m", "live_restore.hooks.bridge", str(port), str(folder)]
+    return [*PYTHON, "live_restore.hooks.bridge", str(port), str(folder)]
 
 
 def usable_path(named: str) -> Path | None:

@@ -46,6 +46,9 @@ class ModelCard(BaseModel):
     trained_patch_zyx: tuple[_Patch, _Patch, _Patch] | None = None
     trained_voxel_um: dict[str, tuple[_Micrometres, _Micrometres]] = Field(default_factory=dict)
     """Range of voxel sizes in the training data, keys ``z`` and ``xy``."""
+    truth_psf_width: float = Field(1.0, gt=0, le=1)
+    """1: it denoises. Below: it was trained to return a point spread function so many times as
+    wide, and adds what the optics did not transmit."""
     precision: Literal["fp32", "fp16", "bf16", "mixed"] = "fp32"
     weights_sha256: str = ""
     """Digest of the weights alone, independent of how the file was serialised."""
@@ -54,6 +57,15 @@ class ModelCard(BaseModel):
     metrics: dict[str, Any] = Field(default_factory=dict)
     envelope: Envelope | None = None
     """Where the model was shown to help; ``None`` when nobody has measured it."""
+
+    def sharpening_note(self) -> str:
+        """Return what a person must know of results that are sharper than the optics, or ""."""
+        if self.truth_psf_width == 1:
+            return ""
+        return (
+            f"{self.name} sharpens, to a point spread function {self.truth_psf_width:g} times as "
+            "wide: details finer than the optics transmit are its guess, not a measurement"
+        )
 
     @model_validator(mode="after")
     def _percentiles_in_order(self) -> ModelCard:

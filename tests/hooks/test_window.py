@@ -150,6 +150,11 @@ def test_a_server_that_dies_and_comes_back(tmp_path: Path) -> None:
         opened.until_called("/data/run_1", "once")  # what is there is restored all the same
         opened.until_said("no connection with Micro-Manager")
         assert sum("no connection" in line for line in opened.said) == 1
+        before = opened.calls.read_text().count("live")
+        with serving(microscope, server.port):
+            opened.until(lambda: opened.calls.read_text().count("live") > before, "the run again")
+            store.frozen = True
+            opened.until(lambda: not opened.restorations.busy, "the end")
 
 
 def test_a_server_that_hangs_is_left_and_found_again(tmp_path: Path) -> None:

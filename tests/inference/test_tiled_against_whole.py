@@ -31,7 +31,7 @@ def test_tiles_hardly_show(shared_data: Path, model: Model, name: str) -> None:
     stack = tifffile.imread(shared_data / "stacks" / f"{name}.tif")
     whole = restored(model, stack, stack.size * 2)
     # What "auto" takes where memory or rate allow least; everywhere else tiles are larger.
-    tiled = restored(model, stack, tile_size._SMALLEST_VOXELS)
+    tiled = restored(model, stack, tile_size.SMALLEST_VOXELS)
     assert whole.tile_count == 1
     assert tiled.tile_count > 1
     error = np.mean((tiled.volume.astype(np.float64) - whole.volume) ** 2)

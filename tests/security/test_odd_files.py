@@ -81,7 +81,7 @@ def test_they_are_not_listed_in_a_watched_folder(tmp_path: Path) -> None:
 def test_in_the_place_of_what_this_program_reads_back(tmp_path: Path, odd: str) -> None:
     names = (
         "restored/cell.ome.tif", "restored/cell.json", "p000.ome.zarr/zarr.json",
-        "run_restored/.live-restore-plan.json", "backends.json", "known_answers/a.f32",
+        "run_restored/.live-restore-plan.jsonl", "backends.json", "known_answers/a.f32",
     )  # fmt: skip
     Tree(odd=dict.fromkeys(names, odd)).write(tmp_path)
     image, report = (tmp_path / name for name in names[:2])
