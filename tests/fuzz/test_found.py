@@ -294,3 +294,15 @@ def test_json_that_nests_or_has_parts_without_end(text: str) -> None:
 def test_intended_dimensions_do_not_copy_their_indices() -> None:
     assert IntendedPlan(2**31 - 1).planes(Place(0, 0, 0)) == Planned(2**31 - 1)
     assert Planned(2**31 - 1).indices == range(2**31 - 1)
+
+
+@pytest.mark.parametrize("path", ["\ud800", "x" * 300, "a\0b", "../x", "C:\\x", "/x"], ids=ascii)
+def test_an_array_at_a_path_that_cannot_be(tmp_path: Path, path: str) -> None:
+    """``UnicodeEncodeError`` for half a character, ``OSError`` for a name without end."""
+    zarr_run(tmp_path)
+    group = json.loads((tmp_path / "zarr.json").read_text())
+    group["attributes"]["ome"]["multiscales"][0]["datasets"][0]["path"] = path
+    (tmp_path / "zarr.json").write_text(json.dumps(group))
+    state = OmeZarrFormat().follow(tmp_path).poll(over=True)
+    assert not state.stacks
+    assert "path" in state.problems[0]

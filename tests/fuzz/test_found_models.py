@@ -98,19 +98,27 @@ def test_a_package_whose_directory_claims_gigabytes(tmp_path: Path, field: int) 
         read_package(path)
 
 
+def merged(key: bytes) -> bytes:
+    """Return YAML whose mappings hold nine copies of the one before, each."""
+    lines = [b"a: &b0 {x: 1}\n"]
+    for n in range(1, 12):
+        copies = b", ".join([b"*b%d" % (n - 1)] * 9)
+        lines.append(b"b%d: &b%d {%s: [%s]}\n" % (n, n, key, copies))
+    return b"".join(lines)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        (b"a: &a {x: 1}\n" + b"".join(
-            b"b%d: &b%d {<<: [%s]}\n" % (n, n, b",".join([b"*b%d" % (n - 1) if n else b"*a"] * 9))
-            for n in range(12)), ""),
+        (merged(b"<<"), ""),
+        (merged(b"!!merge x"), "could not determine a constructor"),
         (b"a: " + b"1:" * 20_000 + b"1", ""),
         (b"[" * 20_000, "nests deeper"),
         (b"[1, " * 1_000, "nests deeper"),
         (b"a: !!python/object/apply:os.system [touch x]", "could not determine a constructor"),
         (b"a: " + b"9" * 5000, ""),
     ],
-    ids=["merge", "base 60", "depth", "depth of pairs", "python", "digits"],
+    ids=["merge", "merge by its tag", "base 60", "depth", "depth of pairs", "python", "digits"],
 )  # fmt: skip
 def test_yaml_that_takes_for_ever(text: bytes, said: str) -> None:
     """Nine copies of nine copies; a number in base 60 of 60,000 places; the square of the depth."""
