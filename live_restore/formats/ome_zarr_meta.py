@@ -24,7 +24,7 @@ from live_restore.untrusted import integer, positive, text
 
 MAX_PLANES = 2_000_000
 MAX_STACKS = 250_000
-"""Of one image; a stack that has begun takes about 2 kB of memory."""
+"""Of one image; a stack that has begun takes about 1.1 kB of memory."""
 MAX_CHUNK_PLANES = 65_536
 MAX_NAMES = 10_000
 

@@ -245,9 +245,11 @@ def torch(rng: random.Random, data: bytes) -> bytes:
             members = [(info.filename, archive.read(info)) for info in archive.infolist()]
     except Exception:  # noqa: BLE001 - a mutation of before has made it no zip any more
         return damage(rng, data)
+    if not members:
+        return damage(rng, data)
     number = rng.randrange(len(members))
     weighted = [n for n, (name, _) in enumerate(members) if name.endswith(".pkl")]
-    number = rng.choice(weighted) if rng.random() < 0.7 else number
+    number = rng.choice(weighted) if weighted and rng.random() < 0.7 else number
     name, content = members[number]
     members[number] = (name, damage(rng, content))
     buffer = io.BytesIO()
