@@ -15,14 +15,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from live_restore.errors import OutputError, StackUnreadableError
 from live_restore.formats.dataset import Place, Planned
 from live_restore.formats.ndtiff_axes import AxisLabels
 from live_restore.outputs.publish import disk_errors
 from live_restore.stack import Fingerprint
+from live_restore.untrusted_file import read_regular
 
 STACKS_PER_LINE = 200
 """One line is written in about a millisecond, and no other thread may get its turn meanwhile."""
@@ -30,14 +32,17 @@ STACKS_PER_LINE = 200
 _NAME = ".live-restore-plan.jsonl"
 _MAX_BYTES = 256 * 2**20
 
+_Index = Annotated[int, Field(ge=0, lt=2**31)]
+_Z = Annotated[int, Field(gt=-(2**31), lt=2**31)]
+
 
 class _Line(BaseModel):
     """A line of the file: positions, times and channels of stacks, and the z that they share."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    z: list[int]
-    stacks: list[list[NonNegativeInt]]
+    z: list[_Z]
+    stacks: list[list[_Index]]
 
 
 @dataclass(frozen=True)
@@ -211,8 +216,7 @@ class PlanReader:
 
 
 def _parse(path: Path) -> ScriptPlan:
-    with path.open("rb") as stream:
-        text = stream.read(_MAX_BYTES + 1)
+    text = read_regular(path, _MAX_BYTES)
     z_of: dict[Place, tuple[int, ...]] = {}
     # What follows the last line break is being written, or was when the script died.
     for line in text.split(b"\n")[:-1]:
