@@ -14,6 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 _FILE = "backends.json"
+# Newer ones take the place of the oldest. A folder of stacks of many shapes leaves an answer of up
+# to a megabyte per shape; measurements of versions that are gone are never asked for again.
+_MOST_ENTRIES = 200
+_MOST_ARRAYS = 32
 
 
 def state_folder() -> Path:
@@ -48,7 +52,11 @@ class Remembered:
 
     def put(self, key: str, value: dict[str, Any]) -> None:
         """Remember; of two processes that do so at once, one may be forgotten."""
-        text = json.dumps({**self.entries(), key: value}, indent=1)
+        entries = self.entries()
+        entries.pop(key, None)
+        entries[key] = value
+        kept = dict(list(entries.items())[-_MOST_ENTRIES:])
+        text = json.dumps(kept, indent=1)
         _replace(self.path, text.encode())
 
     def array(self, name: str) -> NDArray[np.float32] | None:
@@ -62,7 +70,12 @@ class Remembered:
         """Keep an array."""
         content = io.BytesIO()
         np.save(content, array, allow_pickle=False)
-        _replace(self._array_path(name), content.getvalue())
+        path = self._array_path(name)
+        _replace(path, content.getvalue())
+        with suppress(OSError):  # another process may be doing the same
+            arrays = sorted(path.parent.glob("*.npy"), key=lambda array: array.stat().st_mtime_ns)
+            for oldest in arrays[:-_MOST_ARRAYS]:
+                oldest.unlink()
 
     def _array_path(self, name: str) -> Path:
         return self.path.parent / "known_answers" / f"{name}.npy"
