@@ -18,6 +18,7 @@ from live_restore.settings import load_settings
 
 if TYPE_CHECKING:
     from live_restore.bench.measure import Rates
+    from live_restore.inference.backends.base import Variant
 
 _CAMERA = 2048
 
@@ -36,7 +37,8 @@ def bench(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     card = load_model(path, "cpu").card
     what = Bench(path, arguments.shape, settings)
     reduced = settings.inference.precision == "auto"
-    variants, obstacles = [], {}
+    variants: list[Variant] = []
+    obstacles: dict[str, str] = {}
     for device in settings.inference.devices:
         found = candidates(Wish(device, reduced), card, make_backends())
         variants += found.variants
