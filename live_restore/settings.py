@@ -158,7 +158,7 @@ class InferenceSettings(_Section):
         0, description="CPU threads; 0: all cores"
     )
     gpu_memory_gb: _Positive | None = Field(
-        None, description="GPU memory to use at most (GB); unset: what is free"
+        None, description="memory of an NVIDIA GPU to use at most (GB); unset: what is free"
     )
     tiling: Literal["auto", "reference"] = Field(
         "auto", description='"reference": tiles and blending as the published code has them'
