@@ -40,10 +40,10 @@ from live_restore.errors import SettingsError
 __all__ = ["Settings", "load_settings"]
 
 _PREFIX = "LIVE_RESTORE_"
+_MAX_FILE_BYTES = 2**18
 _DEVICE = re.compile(
     r"(auto|cpu|openvino|(cuda|tensorrt|directml|openvino-gpu)(:\d{1,3})?)\Z", re.ASCII
 )
-_MAX_FILE_BYTES = 2**18
 _NO_SETTINGS = ("LIVE_RESTORE_SHARED",)
 """Variables of ours that are none: where the tests find real stacks."""
 
@@ -158,7 +158,7 @@ class InferenceSettings(_Section):
         0, description="CPU threads; 0: all cores"
     )
     gpu_memory_gb: _Positive | None = Field(
-        None, description="memory of an NVIDIA GPU to use at most (GB); unset: what is free"
+        None, description="GPU memory to use at most (GB); unset: what is free"
     )
     tiling: Literal["auto", "reference"] = Field(
         "auto", description='"reference": tiles and blending as the published code has them'

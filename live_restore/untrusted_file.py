@@ -39,6 +39,24 @@ def open_regular(path: Path, *, follow_link: bool = True, buffered: bool = False
         raise
 
 
+def append_regular(path: Path) -> BinaryIO:
+    """Return a regular file, open for appending, unbuffered; it is made where there is none.
+
+    Raises
+    ------
+    OSError
+        As of :func:`open_regular`, and where it is a link: somebody else's file would grow.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | _NO_WAIT | getattr(os, "O_NOFOLLOW", 0)
+    handle = os.open(path, flags, 0o666)
+    try:
+        _require_regular(os.fstat(handle).st_mode, path)
+        return open(handle, "ab", buffering=0)  # noqa: PTH123 - not a path
+    except BaseException:
+        os.close(handle)
+        raise
+
+
 def read_regular(path: Path, limit: int) -> bytes:
     """Return what a regular file holds, at most ``limit`` bytes.
 

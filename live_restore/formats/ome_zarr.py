@@ -322,6 +322,10 @@ def _inside(folder: Path, path: str) -> Path:
     OmeZarrError
         The metadata name a path that they must not.
     """
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError as error:
+        raise OmeZarrError(f"names a path that cannot be: {path[:80]!r}") from error
     parts = path.split("/") if path else []
     if any(part in ("", ".", "..") or re.search(r"[\\:\0]", part) for part in parts):
         raise OmeZarrError(f"names a path outside of the data set: {path[:80]!r}")

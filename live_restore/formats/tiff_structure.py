@@ -264,6 +264,8 @@ class _Walker:
         )  # fmt: skip
         if not counts and expected == 1 and page.compression == UNCOMPRESSED:
             # Old writers leave the byte counts out where there is only one answer.
+            if page.plane_bytes > self.size:
+                raise self.damaged(f"{plane} claims {width} x {height} pixels")
             page.counts.append(page.plane_bytes)
         if len(page.offsets) < expected or len(page.counts) < expected:
             raise self.damaged(f"{plane} names {len(offsets)} of its {expected} strips or tiles")

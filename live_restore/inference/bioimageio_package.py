@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import re
 import struct
 import zipfile
@@ -108,6 +109,9 @@ class _Archive:
                     )
                 if entry.file_size > limit:
                     raise ModelError(f"{name} is larger than {limit >> 20} MiB", self.path)
+                # It allocates what is said to be stored before it reads.
+                if entry.compress_size > os.fstat(file.fileno()).st_size:
+                    raise zipfile.BadZipFile(f"{name} is larger than the file that holds it")
                 # Trained weights hardly shrink, so that little that claims to be much is a bomb.
                 if entry.file_size > _MAX_RATIO * entry.compress_size + _MAX_DESCRIPTION_BYTES:
                     raise ModelError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -12,7 +13,8 @@ CARD_KEY = "live_restore_card"
 """Key of the card's JSON among the ONNX file's ``metadata_props``."""
 
 
-_MAX_CHANNELS = 64
+_MAX_CHANNELS = 16
+_MAX_PERIOD_VOXELS = 2**22
 # Any stack is padded to a multiple of these; networks that halve five times need 32.
 _Multiple = Annotated[int, Field(ge=1, le=128)]
 _Overlap = Annotated[int, Field(ge=0, le=1024)]
@@ -68,8 +70,12 @@ class ModelCard(BaseModel):
         )
 
     @model_validator(mode="after")
-    def _percentiles_in_order(self) -> ModelCard:
+    def _bearable(self) -> ModelCard:
         low, high = self.percentiles
         if not 0 <= low < high <= 100:
             raise ValueError(f"percentiles must be 0 <= low < high <= 100, not {low} and {high}")
+        # What devices are checked with repeats itself after so many voxels: 127 x 32 of 127 would
+        # ask for gigabytes.
+        if math.prod(math.lcm(32, m) for m in self.shape_multiple_zyx) > _MAX_PERIOD_VOXELS:
+            raise ValueError(f"no network needs multiples of {self.shape_multiple_zyx}")
         return self

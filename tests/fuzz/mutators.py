@@ -219,6 +219,11 @@ def records(rng: random.Random, tree: Tree) -> None:
         tree.odd[name] = rng.choice(ODD)
     elif name.endswith(".json"):
         tree.files[name] = mutate_json(rng, tree.files[name])
+    elif name.endswith(".jsonl"):
+        lines = tree.files[name].split(b"\n")
+        place = rng.randrange(len(lines))
+        lines[place] = mutate_json(rng, lines[place] or lines[0])
+        tree.files[name] = b"\n".join(lines)
     else:
         tree.files[name] = damage(rng, tree.files[name])
 

@@ -211,11 +211,7 @@ def _package_zip(folder: Path) -> None:
         archive.writestr("tiny.onnx", protobuf.doubling(CARD))
 
 
-PLAN = {
-    "version": 1,
-    "z_runs": [[0, 1, 2], [5]],
-    "stacks": [[0, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 1]],
-}
+PLAN = ({"z": [0, 1, 2], "stacks": [[0, 0, 0], [0, 1, 0]]}, {"z": [5], "stacks": [[0, 0, 1]]})
 REPORT = {
     "format": "live-restore-report/1",
     "source": {"name": "cell.tif", "size": 1000, "mtime_ns": 10**18},
@@ -233,7 +229,8 @@ MARK = {
 def _records(folder: Path) -> None:
     """What this program wrote, and reads back: plan, report, mark, measurements."""
     (folder / "run_1_restored").mkdir()
-    (folder / "run_1_restored" / ".live-restore-plan.json").write_text(json.dumps(PLAN))
+    lines = "".join(f"{json.dumps(line)}\n" for line in PLAN)
+    (folder / "run_1_restored" / ".live-restore-plan.jsonl").write_text(lines)
     (folder / "restored").mkdir()
     (folder / "restored" / "cell.json").write_text(json.dumps(REPORT))
     tifffile.imwrite(

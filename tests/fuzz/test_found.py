@@ -10,7 +10,6 @@ import contextlib
 import json
 import os
 import struct
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,6 @@ import pytest
 import tifffile
 
 from live_restore.errors import (
-    LiveRestoreError,
-    ModelError,
-    SettingsError,
     StackError,
     StackIncompleteError,
     StackRefusedError,
@@ -36,18 +32,9 @@ from live_restore.formats.ome_zarr import OmeZarrFormat
 from live_restore.formats.plan import IntendedPlan, Ledger
 from live_restore.formats.tiff import TiffFormat
 from live_restore.formats.useq_frames import frame_order
-from live_restore.inference.bioimageio_package import read_package
-from live_restore.inference.model import load_model
-from live_restore.inference.plain_yaml import plain_yaml
-from live_restore.inference.remembered import Remembered
-from live_restore.inference.tile_size import largest_tile_voxels
-from live_restore.journal import Journal, State
-from live_restore.settings import load_settings
 from live_restore.stack import StackKey
 from live_restore.untrusted import NotJsonError, json_object
-from tests.fuzz.seeds import CARD, RDF
-from tests.fuzz.seeds import _journal as write_journal
-from tests.support import protobuf
+from tests.fuzz.mutate_tiff import set_entry, survey
 from tests.support.bounds import bounded
 from tests.support.mm_files import StackFile
 from tests.support.small_runs import stack_run, zarr_run
@@ -181,6 +168,40 @@ def test_a_hole_of_sixteen_terabytes_is_not_read_for_hours(tmp_path: Path) -> No
         reader.read(found.dataset.keys()[0])
 
 
+def test_a_strip_of_two_gigabytes_that_is_a_hole(tmp_path: Path) -> None:
+    """All that a compressed strip claims was read before any of it was unpacked."""
+    path = tmp_path / "hole.tif"
+    data = tiff(path, compression="zlib")
+    where = survey(data)
+    assert where is not None
+    for entry in where.entries:
+        if entry.tag == 279:
+            data = set_entry(data, where, entry, kind=4, count=1, value=2**31)
+    path.write_bytes(data)
+    os.truncate(path, 2**33)
+    with bounded():
+        found = TIFF.inspect(path)
+        assert isinstance(found, Complete)
+        with TIFF.open(found.dataset) as reader:
+            assert reader.read(found.dataset.keys()[0]).any()
+
+
+def test_a_plane_without_byte_counts_that_is_larger_than_numbers_are(tmp_path: Path) -> None:
+    """``OverflowError``: 2^62 by 2^62 pixels, in a BigTIFF that leaves out how many bytes."""
+    path = tmp_path / "big.tif"
+    data = tiff(path, bigtiff=True)
+    where = survey(data)
+    assert where is not None
+    for entry in where.entries:
+        if entry.tag in (256, 257, 278):
+            data = set_entry(data, where, entry, kind=16, count=1, value=2**62)
+        elif entry.tag == 279:
+            data = set_entry(data, where, entry, tag=65000)
+    path.write_bytes(data)
+    with pytest.raises(StackUnreadableError, match="claims 4611686018427387904 x"):
+        TIFF.inspect(path)
+
+
 @pytest.mark.parametrize("tag", [258, 273, 279])
 def test_every_directory_points_to_one_long_list(tmp_path: Path, tag: int) -> None:
     """A list of eight million numbers was read for each of the planes: minutes."""
@@ -270,156 +291,18 @@ def test_json_that_nests_or_has_parts_without_end(text: str) -> None:
         json_object(text)
 
 
-# Models -----------------------------------------------------------------------------------------
-
-
-def model(tmp_path: Path, card: Any, content: bytes | None = None) -> Path:
-    """Write a model with a card."""
-    path = tmp_path / "tiny.onnx"
-    path.write_bytes(content or protobuf.doubling(card))
-    return path
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"shape_multiple_zyx": [1000, 1000, 1000]},
-        {"overlap_zyx": [10**9, 0, 0]},
-        {"input_channels": 10**9, "output_channels": 10**9},
-        {"trained_voxel_um": {"z": [float("nan"), 1]}},
-        {"trained_patch_zyx": [0, 1, 1]},
-    ],
-    ids=lambda change: next(iter(change)),
-)
-def test_a_card_that_asks_for_terabytes(tmp_path: Path, change: dict[str, Any]) -> None:
-    with pytest.raises(ModelError, match="damaged card"):
-        load_model(model(tmp_path, {**CARD, **change}), "cpu")
-
-
-@pytest.mark.parametrize("channels", ["x", None, -1, 0, 10**400, [1]])
-def test_an_architecture_of_another_program(tmp_path: Path, channels: object) -> None:
-    """``int("x")``, and a division by no ``lateral_shuffle`` at all."""
-    said = {"channels": channels, "lateral_shuffle": 0}
-    loaded = load_model(model(tmp_path, {**CARD, "architecture": said}), "cpu")
-    assert largest_tile_voxels(loaded.card, loaded.session.device) > 0
-
-
-@pytest.mark.parametrize("place", ["card", "name"])
-def test_a_model_whose_words_are_no_text(tmp_path: Path, place: str) -> None:
-    """``UnicodeDecodeError``, from three places of the runtime's Python layer."""
-    content = protobuf.doubling(b"\xff{}") if place == "card" else protobuf.doubling(CARD)
-    if place == "name":
-        content = content.replace(b"in", b"\xff\xfe")
-    with pytest.raises(ModelError):
-        load_model(model(tmp_path, None, content), "cpu")
-
-
-def package(
-    path: Path, rdf: bytes, packing: int = zipfile.ZIP_DEFLATED, weights: bytes = b"x"
-) -> Path:
-    """Write a zoo package."""
-    with zipfile.ZipFile(path, "w", packing) as archive:
-        archive.writestr("rdf.yaml", rdf)
-        archive.writestr("tiny.onnx", weights)
-    return path
-
-
-@pytest.mark.parametrize("packing", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_a_package_packed_so_that_its_size_is_no_limit(tmp_path: Path, packing: int) -> None:
-    """The standard library unpacks these whole, whatever size is declared; and ``LZMAError``."""
-    path = package(tmp_path / "a.zip", RDF.encode(), packing, bytes(10**7))
-    with bounded(), pytest.raises(ModelError, match="another way than deflate"):
-        read_package(path)
-
-
-def test_a_package_that_claims_half_a_gigabyte(tmp_path: Path) -> None:
-    path = package(tmp_path / "a.zip", RDF.encode(), weights=bytes(50_000_000))
-    with bounded(), pytest.raises(ModelError, match="claims 50000000 bytes"):
-        read_package(path)
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (b"a: &a {x: 1}\n" + b"".join(
-            b"b%d: &b%d {<<: [%s]}\n" % (n, n, b",".join([b"*b%d" % (n - 1) if n else b"*a"] * 9))
-            for n in range(12)), ""),
-        (b"a: " + b"1:" * 20_000 + b"1", ""),
-        (b"[" * 20_000, "nests deeper"),
-        (b"[1, " * 5_000, "nests deeper"),
-        (b"a: !!python/object/apply:os.system [touch x]", "could not determine a constructor"),
-        (b"a: " + b"9" * 5000, ""),
-    ],
-    ids=["merge", "base 60", "depth", "depth of pairs", "python", "digits"],
-)  # fmt: skip
-def test_yaml_that_takes_for_ever(text: bytes, said: str) -> None:
-    """Nine copies of nine copies; a number in base 60 of 60,000 places; the square of the depth."""
-    with bounded():
-        if said:
-            with pytest.raises(ValueError, match=said):
-                plain_yaml(text)
-        else:
-            plain_yaml(text)
-
-
-# What this program wrote -------------------------------------------------------------------------
-
-
-def test_measurements_that_are_none(tmp_path: Path) -> None:
-    """numpy's header is Python text: ``TokenError``; and it could claim any shape."""
-    remembered = Remembered(tmp_path / "backends.json")
-    remembered.keep_array("a", np.ones((2, 3), np.float32))
-    kept = remembered.array("a", (2, 3))
-    assert kept is not None
-    assert kept.tolist() == [[1.0] * 3] * 2
-    assert remembered.array("a", (3, 3)) is None
-    (path,) = (tmp_path / "known_answers").iterdir()
-    path.write_bytes(b"\x93NUMPY\1\0\x10\0{'descr': (((((")
-    assert remembered.array("a", (2, 3)) is None
-
-
-def test_a_journal_that_is_damaged_inside(tmp_path: Path) -> None:
-    """``TypeError``, ``IndexError``, ``UnicodeDecodeError``: SQLite gives what is there."""
-    write_journal(tmp_path)
-    path = tmp_path / "a.sqlite"
-    path.write_bytes(path.read_bytes().replace(b"waiting", b"wait\xff\xffg"))
-    with (
-        pytest.raises(LiveRestoreError, match="journal"),
-        Journal(path, tmp_path, recipe="r") as journal,
-    ):
-        journal.entries()
-
-
-def test_a_result_in_the_journal_that_is_no_name(tmp_path: Path) -> None:
-    with Journal(tmp_path / "a.sqlite", tmp_path, recipe="r") as journal:
-        from live_restore.stack import Fingerprint
-
-        journal.note(Path("a.tif"), Fingerprint(1, 2), State.WAITING, "", 1)
-        entry = journal.claim(30.0)
-        assert entry is not None
-        journal.finish(entry, State.DONE, result="a\0b")
-        assert journal.redo_missing(tmp_path) == 0
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "a = " + "9" * 5000,
-        "a = " + "[" * 50_000,
-        "x" * 300_000,
-        'log = {level = "' + "9" * 9000 + '"}',
-    ],
-    ids=["digits", "depth", "size", "value"],
-)
-def test_settings_that_no_person_wrote(tmp_path: Path, text: str) -> None:
-    """``ValueError``, ``RecursionError``, and a line of 9,000 characters."""
-    path = tmp_path / "config.toml"
-    path.write_text(text)
-    with pytest.raises(SettingsError) as caught:
-        load_settings(path)
-    assert len(str(caught.value)) < 1000
-
-
 def test_intended_dimensions_do_not_copy_their_indices() -> None:
     assert IntendedPlan(2**31 - 1).planes(Place(0, 0, 0)) == Planned(2**31 - 1)
     assert Planned(2**31 - 1).indices == range(2**31 - 1)
+
+
+@pytest.mark.parametrize("path", ["\ud800", "x" * 300, "a\0b", "../x", "C:\\x", "/x"], ids=ascii)
+def test_an_array_at_a_path_that_cannot_be(tmp_path: Path, path: str) -> None:
+    """``UnicodeEncodeError`` for half a character, ``OSError`` for a name without end."""
+    zarr_run(tmp_path)
+    group = json.loads((tmp_path / "zarr.json").read_text())
+    group["attributes"]["ome"]["multiscales"][0]["datasets"][0]["path"] = path
+    (tmp_path / "zarr.json").write_text(json.dumps(group))
+    state = OmeZarrFormat().follow(tmp_path).poll(over=True)
+    assert not state.stacks
+    assert "path" in state.problems[0]

@@ -132,6 +132,7 @@ def use_dataset(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) ->
 def use_model(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> None:
     """Load a model and use what its card says."""
     from live_restore.inference.envelope import unknown_voxel, voxel_doubt
+    from live_restore.inference.known_answer import known_tile, trusted_shape
     from live_restore.inference.model import find_model, load_model
     from live_restore.inference.restorer import Restorer
     from live_restore.inference.tile_size import largest_tile_voxels
@@ -145,6 +146,7 @@ def use_model(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> N
             card = model.card
             device = replace(model.session.device, memory_bytes=2**32, mvoxel_per_s=1.0)
             largest_tile_voxels(card, device)
+            known_tile(trusted_shape((1, card.input_channels, 8, 200, 200), card), card)
             if card.envelope is not None:
                 card.envelope.in_words()
                 card.envelope.doubt(3.0)

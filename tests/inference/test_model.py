@@ -102,7 +102,10 @@ def test_no_card(tmp_path: Path) -> None:
         ({"name": "../x"}, "name: "),
         ({**CARD, "format": "live-restore-card/2"}, "format: "),
         ({**CARD, "percentiles": [99, 1]}, "percentiles must be"),
-        ({**CARD, "shape_multiple_zyx": [0, 1, 1]}, "shape_multiple_zyx.0: Input should be"),
+        (
+            {**CARD, "shape_multiple_zyx": [0, 1, 1]},
+            "shape_multiple_zyx.0: Input should be",
+        ),
         ({**CARD, "axes": "NCYX"}, "axes: "),
         ({**CARD, "precision": "fp8"}, "precision: "),
     ],

@@ -17,7 +17,14 @@ from typing import Any
 
 import pytest
 
-from live_restore.errors import LiveRestoreError, ModelError, StackError, StackUnreadableError
+from live_restore.errors import (
+    LiveRestoreError,
+    ModelError,
+    OutputError,
+    StackError,
+    StackUnreadableError,
+)
+from live_restore.formats.dataset import Place as StackPlace
 from live_restore.formats.table import make_formats
 from live_restore.inference.bioimageio_package import read_package
 from live_restore.inference.model import load_model
@@ -25,7 +32,7 @@ from live_restore.inference.remembered import Remembered
 from live_restore.outputs.ome_tiff import read_token
 from live_restore.outputs.ome_zarr import is_own_ome_zarr
 from live_restore.outputs.result import choose_result, report_name_is_ours, restored_pixels
-from live_restore.run_plan import PlanReader, plan_path
+from live_restore.run_plan import PlanReader, extend_plan, plan_path
 from live_restore.settings import Settings
 from live_restore.sources.walk import Walk
 from live_restore.untrusted_file import open_regular, read_regular
@@ -81,7 +88,7 @@ def test_they_are_not_listed_in_a_watched_folder(tmp_path: Path) -> None:
 def test_in_the_place_of_what_this_program_reads_back(tmp_path: Path, odd: str) -> None:
     names = (
         "restored/cell.ome.tif", "restored/cell.json", "p000.ome.zarr/zarr.json",
-        "run_restored/.live-restore-plan.json", "backends.json", "known_answers/a.f32",
+        "run_restored/.live-restore-plan.jsonl", "backends.json", "known_answers/a.f32",
     )  # fmt: skip
     Tree(odd=dict.fromkeys(names, odd)).write(tmp_path)
     image, report = (tmp_path / name for name in names[:2])
@@ -152,3 +159,19 @@ def test_a_socket_is_no_file(tmp_path: Path) -> None:
         bound.bind(str(tmp_path / "s.tif"))
     with pytest.raises(StackError, match="not a regular file"):
         make_formats()[0].inspect(tmp_path / "s.tif")
+
+
+@pytest.mark.parametrize("odd", ["link", "fifo"])
+def test_a_plan_that_is_no_file_grows_nobodys_file(tmp_path: Path, odd: str) -> None:
+    """A script adds lines to it while it records."""
+    precious = tmp_path / "precious"
+    precious.write_text("as it was")
+    path = plan_path(tmp_path / "run_1")
+    path.parent.mkdir()
+    if odd == "link":
+        path.symlink_to(precious)
+    else:
+        os.mkfifo(path)
+    with pytest.raises(OutputError):
+        extend_plan(tmp_path / "run_1", {StackPlace(0, 0, 0): (0, 1)})
+    assert precious.read_text() == "as it was"
