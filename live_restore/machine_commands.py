@@ -18,6 +18,7 @@ from live_restore.settings import load_settings
 
 if TYPE_CHECKING:
     from live_restore.bench.measure import Rates
+    from live_restore.inference.backends.base import Variant
 
 _CAMERA = 2048
 
@@ -36,7 +37,8 @@ def bench(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     card = load_model(path, "cpu").card
     what = Bench(path, arguments.shape, settings)
     reduced = settings.inference.precision == "auto"
-    variants, obstacles = [], {}
+    variants: list[Variant] = []
+    obstacles: dict[str, str] = {}
     for device in settings.inference.devices:
         found = candidates(Wish(device, reduced), card, make_backends())
         variants += found.variants
@@ -65,6 +67,10 @@ def bench(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     return 1 if all(row.error for row in rows) else 0
 
 
+def _short(rate: float) -> str:
+    return f"{rate:.0f}" if rate >= 100 else f"{rate:.2f}"
+
+
 def _planes_per_s(row: Rates) -> float:
     """Return how many planes of a large camera the pipeline keeps up with."""
     return row.pipeline * 1e6 / _CAMERA**2
@@ -74,9 +80,15 @@ def _print_rates(rows: list[Rates], title: str) -> None:
     console = Console()
     # Nine columns in a terminal of 80: nothing may be cut off.
     table = Table(
-        title=title, title_justify="left", caption_justify="left", box=SIMPLE_HEAD, pad_edge=False
+        title=title,
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        collapse_padding=True,
     )
-    table.add_column("device", no_wrap=True)
+    table.add_column("device")
     for column in ("network", "restorer", "pipeline", "busy", "MB", "GFLOP/s", "ceiling", "fps"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
@@ -86,12 +98,12 @@ def _print_rates(rows: list[Rates], title: str) -> None:
             continue
         table.add_row(
             name,
-            *(f"{rate:.2f}" for rate in (row.network, row.restorer, row.pipeline)),
+            *(_short(rate) for rate in (row.network, row.restorer, row.pipeline)),
             f"{row.busy:.0%}",
             f"{row.peak_memory_mb:.0f}",
             "?" if row.gflops is None else f"{row.gflops:.0f}",
             "?" if row.share_of_ceiling is None else f"{row.share_of_ceiling:.0%}",
-            f"{_planes_per_s(row):.2f}",
+            _short(_planes_per_s(row)),
         )
     table.caption = (
         "network, restorer, pipeline: million voxels per second; the pipeline reads,\n"

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from live_restore.errors import OutputError, StackUnreadableError
 from live_restore.formats.dataset import Place, Planned
 from live_restore.formats.ndtiff_axes import AxisLabels
+from live_restore.outputs.naming import results_of_dataset
 from live_restore.outputs.publish import disk_errors
 from live_restore.stack import Fingerprint
 from live_restore.untrusted_file import append_regular, read_regular
@@ -135,7 +136,7 @@ class PlannedAxes:
 
 def plan_path(dataset: Path) -> Path:
     """Return where the plan of a data set folder lies: with its results, never inside it."""
-    return dataset.parent / f"{dataset.name}_restored" / _NAME
+    return results_of_dataset(dataset) / _NAME
 
 
 def extend_plan(dataset: Path, z_of: Mapping[Place, tuple[int, ...]]) -> None:

@@ -45,7 +45,7 @@ def test_the_table_fits_into_a_terminal(capsys: pytest.CaptureFixture[str]) -> N
     printed = capsys.readouterr().out
     assert "…" not in printed
     assert max(map(len, printed.splitlines())) <= 80
-    assert "294.34" in printed
+    assert "294" in printed.split()
 
 
 def test_bench_refuses_what_is_no_shape(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from live_restore import LiveRestore
 from live_restore.errors import LiveRestoreError
+from live_restore.outputs.naming import results_of_dataset
 
 POSITIONS, TIMES, CHANNELS, SLICES = 2, 3, ("DAPI", "FITC"), 9
 _SIDE_PIXELS = 256
@@ -55,7 +56,7 @@ def run_micromanager_demo(folder: Path, times: int = TIMES) -> Path:
     ):
         acquisition.acquire(live.expect(events))
     (outcome,) = live.outcomes
-    results = outcome.path.parent / f"{outcome.path.name}_restored"
+    results = results_of_dataset(outcome.path)
     there = len(list(results.glob("*.ome.tif")))
     planned = POSITIONS * times * len(CHANNELS)
     if there != planned:

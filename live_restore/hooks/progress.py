@@ -10,6 +10,7 @@ from rich.progress import Progress
 
 from live_restore.errors import StackUnreadableError
 from live_restore.hooks.restoring import Outcome, Restorations
+from live_restore.outputs.naming import results_of_dataset
 from live_restore.run_plan import PlanReader
 
 
@@ -41,12 +42,21 @@ def finish_with_progress(
 
 
 def results(path: Path) -> int:
-    """Return how many results a run has."""
-    folders = (path.parent / f"{path.name}_restored", path / "restored", path.parent / "restored")
+    """Return how many stacks of a run are restored, wherever the settings' defaults put them."""
     if path.is_file():
         name = path.name.split(".")[0]
-        return sum(1 for _ in folders[2].glob(f"{name}*.ome.tif"))
-    return sum(1 for folder in folders[:2] for _ in folder.glob("*.ome.tif"))
+        return _count(path.parent / "restored", f"{name}*.ome.tif")
+    beside = results_of_dataset(path)
+    # In a growing image a stack has no file of its own, but a report, which is written last.
+    return (
+        _count(beside, "*.ome.tif")
+        + _count(beside, "*.reports/*.json")
+        + _count(path / "restored", "*.ome.tif")
+    )
+
+
+def _count(folder: Path, pattern: str) -> int:
+    return sum(1 for _ in folder.glob(pattern))
 
 
 def _planned(paths: list[Path]) -> int | None:

@@ -158,11 +158,13 @@ class WindowWatch:
         bridge = self._bridge
         if bridge is None:
             if now >= self._start_at:
-                self._bridge = _Bridge(self._command(self._port, self._folder))
+                self._start()
         else:
             ended = bridge.ended
             while not bridge.lines.empty():
-                self._hear(json.loads(bridge.lines.get()))
+                line = _understood(bridge.lines.get())
+                if line is not None:
+                    self._hear(line)
             if ended:
                 self._let_go("")
             elif now - bridge.heard_at > self._silence_s:
@@ -170,6 +172,12 @@ class WindowWatch:
         self._restorations.step()
         for outcome in self._restorations.outcomes():
             self._tell_outcome(outcome)
+
+    def _start(self) -> None:
+        try:
+            self._bridge = _Bridge(self._command(self._port, self._folder))
+        except OSError as error:
+            self._let_go(f"no process can be started ({error.strerror or error})")
 
     def _hear(self, line: dict[str, str]) -> None:
         if line["say"] in ("run", "ended"):
@@ -228,6 +236,15 @@ class WindowWatch:
         if what != self._said:
             self._said = what
             self._say_line(what)
+
+
+def _understood(line: bytes) -> dict[str, str] | None:
+    """Return what the bridge said, ``None`` for what a library of its process printed."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) and "say" in said else None
 
 
 def watch_micromanager(port: int, options: Sequence[str]) -> int:

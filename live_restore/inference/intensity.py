@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from live_restore.inference.order_statistics import neighbours
+from live_restore.inference.order_statistics import Unsigned, neighbours
 
 # Keeps the division finite for a flat stack; the constant of the reference implementation, so that
 # networks trained with it see exactly the numbers that they were trained on.
@@ -152,7 +153,8 @@ def percentiles(values: NDArray[np.generic], ranks: tuple[float, ...]) -> tuple[
     if values.dtype in (np.uint8, np.uint16):
         if values.size >= _SAMPLED_FROM:
             places = [_position(rank, values.size) for rank in ranks]
-            found = neighbours(values.reshape(-1), [position for position, _ in places])
+            flat = cast("Unsigned", values.reshape(-1))
+            found = neighbours(flat, [position for position, _ in places])
             if found is not None:
                 pairs = zip(found, places, strict=True)
                 return tuple(_interpolated(*pair, weight) for pair, (_, weight) in pairs)

@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+Unsigned = NDArray[np.unsignedinteger[Any]]
 
 # Comparing what is not in the cache would wait for memory: parts of a megabyte. Smaller ones cost
 # more in calls than they win.
@@ -40,7 +43,7 @@ class _Window:
         return self.low + inside if known else None
 
 
-def neighbours(flat: NDArray[np.generic], positions: Sequence[int]) -> list[tuple[int, int]] | None:
+def neighbours(flat: Unsigned, positions: Sequence[int]) -> list[tuple[int, int]] | None:
     """Return the values at ``positions``, and at the next ones, if ``flat`` were sorted.
 
     Parameters
@@ -75,19 +78,19 @@ def neighbours(flat: NDArray[np.generic], positions: Sequence[int]) -> list[tupl
     return found
 
 
-def _window(sample: NDArray[np.generic], share: float) -> _Window:
+def _window(sample: Unsigned, share: float) -> _Window:
     """Return the grey values between which the one lies that has ``share`` of all below it."""
     size = sample.size
     margin = _SIGMAS * np.sqrt(share * (1 - share) * size) + _SIGMAS
     first, last = int(share * size - margin), int(share * size + margin)
-    limits = np.iinfo(sample.dtype)  # type: ignore[type-var]
+    limits = np.iinfo(sample.dtype)
     # Which values are the very extremes, no sample tells.
     low = int(sample[first]) if first > 0 else limits.min
     high = int(sample[last]) if last < size else limits.max
     return _Window(low, high, 0, np.zeros(high - low + 1, np.int64))
 
 
-def _count(part: NDArray[np.generic], window: _Window) -> None:
+def _count(part: Unsigned, window: _Window) -> None:
     low, high = part.dtype.type(window.low), part.dtype.type(window.high)
     window.below += int(np.count_nonzero(part < low))
     if window.counts.size <= _ONE_BY_ONE:

@@ -18,6 +18,10 @@ from live_restore.untrusted_file import read_regular
 
 _FILE = "backends.json"
 _MAX_TABLE_BYTES = 4 * 2**20
+# Newer ones take the place of the oldest. A folder of stacks of many shapes leaves an answer of up
+# to a megabyte per shape; measurements of versions that are gone are never asked for again.
+_MOST_ENTRIES = 200
+_MOST_ARRAYS = 32
 
 
 def state_folder() -> Path:
@@ -50,7 +54,11 @@ class Remembered:
 
     def put(self, key: str, value: dict[str, Any]) -> None:
         """Remember; of two processes that do so at once, one may be forgotten."""
-        text = json.dumps({**self.entries(), key: value}, indent=1)
+        entries = self.entries()
+        entries.pop(key, None)
+        entries[key] = value
+        kept = dict(list(entries.items())[-_MOST_ENTRIES:])
+        text = json.dumps(kept, indent=1)
         _replace(self.path, text.encode())
 
     def array(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
@@ -65,7 +73,12 @@ class Remembered:
 
     def keep_array(self, name: str, array: NDArray[np.float32]) -> None:
         """Keep an array."""
-        _replace(self._array_path(name), array.astype("<f4").tobytes())
+        path = self._array_path(name)
+        _replace(path, array.astype("<f4").tobytes())
+        with suppress(OSError):  # another process may be doing the same
+            arrays = sorted(path.parent.glob("*.f32"), key=lambda array: array.stat().st_mtime_ns)
+            for oldest in arrays[:-_MOST_ARRAYS]:
+                oldest.unlink()
 
     def _array_path(self, name: str) -> Path:
         return self.path.parent / "known_answers" / f"{name}.f32"
