@@ -27,14 +27,25 @@ class PublishingStore(LocalStore):
     def __init__(self, root: Path, aside: Path) -> None:
         super().__init__(root)
         self._aside = aside
+        self._refused: OutputError | None = None
 
     async def set(self, key: str, value: Buffer) -> None:
-        """Publish one key; raises ``OutputError``."""
+        """Publish one key; raises ``OutputError``.
+
+        After the first that the disk refused, none is tried: zarr writes from a thread of its own,
+        which goes on with the others while the caller already cleans up behind the first.
+        """
+        if self._refused is not None:
+            raise self._refused
         data = value.to_bytes()
 
         def check(path: Path) -> None:
             if path.read_bytes() != data:
                 raise OutputError("does not read back as written", path, "check that disk")
 
-        with publishing(self.root / key, check=check, aside=self._aside) as temporary:
-            temporary.write_bytes(data)
+        try:
+            with publishing(self.root / key, check=check, aside=self._aside) as temporary:
+                temporary.write_bytes(data)
+        except OutputError as error:
+            self._refused = error
+            raise

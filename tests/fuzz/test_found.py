@@ -222,7 +222,7 @@ def test_every_directory_points_to_one_long_list(tmp_path: Path, tag: int) -> No
 
 
 def test_a_few_kilobytes_do_not_ask_for_a_gigabyte(tmp_path: Path) -> None:
-    """What zstd can shrink zeros to (33,000-fold) was believed, so that 30 kB could ask for 1 GB."""
+    """What zstd can shrink zeros to (33,000-fold) was believed: 30 kB could ask for 1 GB."""
     path = tmp_path / "zeros.tif"
     plane = np.zeros((16384, 16384), np.uint8)
     plane[::4096] = 1
