@@ -49,3 +49,11 @@ class PublishingStore(LocalStore):
         except OutputError as error:
             self._refused = error
             raise
+
+    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
+        """Publish one key unless it is there; raises ``OutputError``.
+
+        zarr's own would write it in another thread, unsynced, and while somebody cleans up.
+        """
+        if not (self.root / key).exists():
+            await self.set(key, value)
