@@ -16,7 +16,7 @@ import numpy as np
 from live_restore.errors import OutputError, StackRefusedError
 from live_restore.outputs.naming import candidates, report_path
 from live_restore.outputs.ome_tiff import OmeTiffWriter, read_token, writing_ome_tiff
-from live_restore.outputs.publish import publish_text, publishing
+from live_restore.outputs.publish import publish_text, publishing, remove_for_good
 from live_restore.outputs.report import REPORT_FORMAT, Report, StackOutcome, told_doubt
 from live_restore.stack import Dataset
 
@@ -213,7 +213,7 @@ def publish_result(
                 report.add(outcome, dataset.channel_name(outcome.key.channel))
             report.warnings += verify()
         began = time.perf_counter()
-        place.report.unlink(missing_ok=True)
+        remove_for_good(place.report)
     publishing_s = time.perf_counter() - began
     delay_s = max(0.0, time.time() - dataset.fingerprint.mtime_ns / 1e9)
     publish_text(
