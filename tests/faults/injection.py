@@ -50,7 +50,7 @@ class Faults:
         name = Path(path).name
         if self._record is not None:
             with self._record.open("a") as file:
-                file.write(f"{step}\n")
+                file.write(f"{step} {name}\n")
         for rule in self.now().get("rules", []):
             if rule["at"] not in (step, "any" if step in STEPS else "") or not fnmatch.fnmatch(
                 name, rule.get("name", "*")
@@ -74,13 +74,15 @@ class Faults:
 
 
 class FaultyDisk(disk.Disk):
-    """A disk on which each step may fail."""
+    """A disk on which each step may fail; a folder goes by the name of the file touched last."""
 
     def __init__(self, faults: Faults) -> None:
         self._faults = faults
+        self._touched = Path()
 
     def open(self, path: Path, mode: str) -> BinaryIO:
         """Open a file whose every write is a step."""
+        self._touched = path
         self._faults.meet("open", path)
         faults = self._faults
 
@@ -89,7 +91,8 @@ class FaultyDisk(disk.Disk):
                 faults.meet("write", path)
                 return super().write(data)
 
-        return cast("BinaryIO", io.BufferedRandom(Raw(path, mode.replace("b", "").replace("w+", "w") + "+")))
+        assert mode in ("wb", "wb+"), mode
+        return cast("BinaryIO", io.BufferedRandom(Raw(path, "w+")))
 
     def sync(self, path: Path) -> None:
         """Sync a file."""
@@ -98,12 +101,13 @@ class FaultyDisk(disk.Disk):
 
     def replace(self, temporary: Path, final: Path) -> None:
         """Rename."""
+        self._touched = final
         self._faults.meet("replace", final)
         super().replace(temporary, final)
 
     def sync_folder(self, folder: Path) -> None:
         """Sync a folder."""
-        self._faults.meet("sync_folder", folder)
+        self._faults.meet("sync_folder", self._touched)
         super().sync_folder(folder)
 
     def remove(self, path: Path) -> None:
