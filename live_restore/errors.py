@@ -19,7 +19,8 @@
     │   └── DeviceMemoryError        the device has too little memory for a tile
     ├── TrainingError                a training run cannot go on
     ├── JournalError                 the journal's disk refuses just now; may be tried again
-    └── OutputError                  a result could not be written (no space, no permission ...)
+    └── OutputError                  a result could not be written (no permission, name taken ...)
+        └── DiskFullError            no space, or less than is to be left for others
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ __all__ = [
     "CheckpointError",
     "DeviceError",
     "DeviceMemoryError",
+    "DiskFullError",
     "FolderBusyError",
     "InferenceError",
     "JournalError",
@@ -160,3 +162,7 @@ class JournalError(LiveRestoreError):
 
 class OutputError(LiveRestoreError):
     """A result could not be written."""
+
+
+class DiskFullError(OutputError):
+    """The disk has no space for a result, or none that it may take."""

@@ -25,17 +25,20 @@ from live_restore.dataset_job import StackJobs
 from live_restore.errors import JournalError, LiveRestoreError, StackChangedError
 from live_restore.formats.base import Format
 from live_restore.formats.dataset import DatasetFormat
+from live_restore.formats.dataset import Place as StackPlace
 from live_restore.inference.restorer import CancelledError
 from live_restore.inference.shelf import Shelf
 from live_restore.job import FileJob, Job, Plan, RawStack
 from live_restore.journal import Entry, Journal
+from live_restore.outputs.naming import results_folder
 from live_restore.outputs.publish import remove_leftovers
 from live_restore.outputs.report import StackOutcome
 from live_restore.patience import Patience
 from live_restore.progress import Progress
+from live_restore.room import Room
 from live_restore.settings import Settings
 from live_restore.turns import Turns
-from live_restore.verdicts import Deferrals, Verdicts
+from live_restore.verdicts import Deferrals, NotNow, Verdicts
 
 log = structlog.get_logger()
 
@@ -115,8 +118,16 @@ class Pipeline:
         self._in_hand = 0
         self._hand = threading.Condition()
         self._deferrals = Deferrals(settings.journal.retry_s, retry=retry)
+        self._room = Room(progress, settings.output.min_free_gb)
         self._verdicts = Verdicts(
-            journal, progress, self._deferrals, reconsider, self.patience, self._is_stopping
+            journal,
+            progress,
+            self._deferrals,
+            reconsider,
+            self.patience,
+            self._room,
+            self._results_folder,
+            self._is_stopping,
         )
         self._cleaned_folders: set[Path] = set()
         self._raw: _Queue = queue.Queue(maxsize=1)
@@ -207,7 +218,7 @@ class Pipeline:
         try:
             entry = self._journal.claim(
                 self._settings.journal.lease_s,
-                self._deferrals.not_yet(),
+                NotNow(self._deferrals.not_yet(), self._without_room),
                 alone=alone,
                 newest_first=self._settings.watch.newest_first,
             )
@@ -236,16 +247,27 @@ class Pipeline:
 
     def _read_one(self, work: _Work) -> None:
         try:
+            folder = self._results_folder(work.entry.source)
+            self._room.require(folder)
             job = self._open(work.entry)
             # A name that cannot be had is better known before the work than after it; and a
             # result that is already there (the journal was lost) needs no work at all.
             work.plan = job.plan(self._shelf, self._settings)
             work.job = job
             if not work.plan.current:
+                self._room.require(folder, job.dataset.voxel_bytes)
                 self._read_stacks(work, job)
         except Exception as error:  # noqa: BLE001 - worker boundary: the writer ends the claim
             work.error = work.error or error
         self._put(self._raw, _Item(work, None))
+
+    def _results_folder(self, source: Path) -> Path:
+        is_stack = StackPlace.from_label(source.name) is not None
+        template = self._settings.output.template
+        return results_folder(self._root / source, template, of_dataset=is_stack)
+
+    def _without_room(self, source: Path) -> bool:
+        return self._room.is_resting(self._results_folder(source))
 
     def _open(self, entry: Entry) -> Job:
         path = self._root / entry.source

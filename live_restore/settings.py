@@ -181,6 +181,9 @@ class OutputSettings(_Section):
         "ome-tiff",
         description="of data set folders: a file per stack, or one growing image per position",
     )
+    min_free_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        2.0, description="watch begins nothing where less is free; goes on when there is room (GB)"
+    )
     units: Literal["camera", "network"] = Field(
         "camera",
         description='grey values of the raw data; "network": float32 between the percentiles',

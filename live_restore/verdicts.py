@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from live_restore.errors import (
+    DiskFullError,
     JournalError,
     LiveRestoreError,
     OutputError,
@@ -23,11 +25,13 @@ from live_restore.journal import Entry, Journal, State
 from live_restore.outputs.result import Published
 from live_restore.patience import Patience
 from live_restore.progress import Progress
+from live_restore.room import Room
 from live_restore.stack import Dataset
 
 log = structlog.get_logger()
 
 _LONGEST_RETRY_S = 300.0
+_LONGEST_WAIT_FOR_ROOM_S = 10.0
 # How often a wait for the journal's disk is interrupted to see whether a stop is asked (s).
 _STOP_LOOK_S = 0.1
 
@@ -52,9 +56,9 @@ class Deferrals:
     def __contains__(self, source: Path) -> bool:
         return source in self._until
 
-    def add(self, source: Path) -> None:
-        """Put a file off, longer than the last time."""
-        wait_s = min(_LONGEST_RETRY_S, 2 * self._wait_s.get(source, self._first_s / 2))
+    def add(self, source: Path, longest_s: float = _LONGEST_RETRY_S) -> None:
+        """Put a file off, longer than the last time, at most ``longest_s``."""
+        wait_s = min(longest_s, 2 * self._wait_s.get(source, self._first_s / 2))
         self._wait_s[source] = wait_s
         self._until[source] = time.monotonic() + wait_s if self.retry else float("inf")
 
@@ -78,6 +82,17 @@ class Deferrals:
         return min([*(u - now for u in list(self._until.values()) if u > now), 1.0])
 
 
+@dataclass(frozen=True)
+class NotNow:
+    """The sources that are not to be claimed just now: put off, or their disk is full."""
+
+    put_off: frozenset[Path]
+    without_room: Callable[[Path], bool]
+
+    def __contains__(self, source: object) -> bool:
+        return source in self.put_off or (isinstance(source, Path) and self.without_room(source))
+
+
 class Verdicts:
     """Ends claims.
 
@@ -91,6 +106,8 @@ class Verdicts:
         Called with a source that changed between being found and being read.
     patience
         Told when the journal refuses.
+    room, folder_of
+        Told which disk is full, and which is not: that of a source's results.
     stopping
         Whether to leave off trying; a claim whose verdict is not recorded is taken up by the next
         start, which finds the result if there is one.
@@ -103,9 +120,13 @@ class Verdicts:
         deferrals: Deferrals,
         reconsider: Callable[[Path], None],
         patience: Patience,
+        room: Room,
+        folder_of: Callable[[Path], Path],
         stopping: Callable[[], bool],
     ) -> None:
         self._patience = patience
+        self._room = room
+        self._folder_of = folder_of
         self._stopping = stopping
         self._journal = journal
         self._progress = progress
@@ -125,6 +146,7 @@ class Verdicts:
         """The result is safely on disk."""
         self._finish(entry, published.image, published.doubt)
         self._deferrals.remove(entry.source)
+        self._room.accepted(self._folder_of(entry.source))
         network_s = published.seconds.get("network", 0.0)
         self._progress.restored(
             entry.source,
@@ -162,6 +184,13 @@ class Verdicts:
             if isinstance(error, LiveRestoreError)
             else f"unexpected {type(error).__name__}: {error}; please report it with the log file"
         )
+        if isinstance(error, DiskFullError) and self._deferrals.retry:
+            # Said by the room, once for all that wait for it. Put off so that a smaller one, which
+            # may fit, is tried before it.
+            self._room.refused(self._folder_of(entry.source), error)
+            self._deferrals.add(entry.source, _LONGEST_WAIT_FOR_ROOM_S)
+            self._record(lambda: self._journal.give_back(entry, reason))
+            return
         if isinstance(error, (OutputError, StackBusyError)):
             self._put_off(entry, reason)
         else:

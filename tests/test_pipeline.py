@@ -599,3 +599,23 @@ def test_the_watched_folder_may_go(bench: Bench) -> None:
     shutil.rmtree(bench.root)
     bench.run()
     assert bench.state("a.tif") is State.FAILED
+
+
+@pytest.mark.parametrize("instead", ["nothing", "an empty folder"])
+def test_a_share_that_goes_while_a_stack_is_restored(bench: Bench, instead: str) -> None:
+    """Its result must not be made where the share was: it would be hidden, and count as done."""
+    gate = Gate()
+    bench.shelf = fake_shelf(gate)
+    bench.stack("a.tif")
+    bench.start()
+    assert gate.entered.wait(PATIENCE_S)
+    away = bench.root.with_name("away")
+    bench.root.rename(away)
+    if instead == "an empty folder":
+        bench.root.mkdir()
+    gate.open.set()
+    wait_for(lambda: bool(bench.entry("a.tif").reason), "the refusal", PATIENCE_S)
+    bench.stop()
+    assert bench.state("a.tif") is not State.DONE
+    assert not bench.root.exists() or list(bench.root.iterdir()) == []
+    assert [p.name for p in away.iterdir()] == ["a.tif"]

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from live_restore.errors import OutputError
+from live_restore.errors import DiskFullError, OutputError
 from live_restore.outputs import disk
 from live_restore.outputs.naming import TEMPORARY_SUFFIX
 
@@ -33,6 +33,8 @@ _OWNER = re.compile(
     re.ASCII,
 )
 _FOREIGN_LEFTOVER_S = 24 * 3600.0
+# No space, or no more of one's quota.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -78,12 +80,13 @@ def disk_errors(final: Path) -> Iterator[None]:
     Raises
     ------
     OutputError
-        In the place of every ``OSError``.
+        In the place of every ``OSError``; ``DiskFullError`` where there is no space.
     """
     try:
         yield
     except OSError as error:
-        raise OutputError(_say(error), final, _remedy(error)) from error
+        kind = DiskFullError if error.errno in _FULL else OutputError
+        raise kind(_say(error), final, _remedy(error)) from error
 
 
 def temporary_for(final: Path, aside: Path | None = None) -> Path:
@@ -177,7 +180,7 @@ def _say(error: OSError) -> str:
 
 
 def _remedy(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in _FULL:
         return "free some space on that disk"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "make its folder writable, or set output.template to another"
