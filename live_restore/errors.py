@@ -16,7 +16,8 @@
     │   ├── StackBusyError           cannot be opened just now: in use, no permission, share gone
     │   └── StackIncompleteError     planes are missing
     ├── InferenceError               the model failed on a stack
-    │   └── DeviceMemoryError        the device has too little memory for a tile
+    │   └── RuntimeFailureError      the runtime or its device failed; it may pass
+    │       └── DeviceMemoryError    the device has too little memory for a tile
     ├── TrainingError                a training run cannot go on
     ├── JournalError                 the journal's disk refuses just now; may be tried again
     └── OutputError                  a result could not be written (no permission, name taken ...)
@@ -38,6 +39,7 @@ __all__ = [
     "LiveRestoreError",
     "ModelError",
     "OutputError",
+    "RuntimeFailureError",
     "SettingsError",
     "StackBusyError",
     "StackChangedError",
@@ -148,7 +150,14 @@ class InferenceError(LiveRestoreError):
     """The model failed on a stack."""
 
 
-class DeviceMemoryError(InferenceError):
+class RuntimeFailureError(InferenceError):
+    """The runtime or its device failed on a tile: a driver that was reset, memory that others use.
+
+    It says nothing about the stack, and may pass.
+    """
+
+
+class DeviceMemoryError(RuntimeFailureError):
     """A device has too little memory for a tile; smaller ones may do."""
 
 

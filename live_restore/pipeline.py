@@ -127,7 +127,9 @@ class Pipeline:
             self.patience,
             self._room,
             self._results_folder,
+            settings.journal.max_attempts,
             self._is_stopping,
+            said=[model.session.device.warning for model in shelf.models],
         )
         self._cleaned_folders: set[Path] = set()
         self._raw: _Queue = queue.Queue(maxsize=1)

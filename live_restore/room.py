@@ -18,7 +18,6 @@ from live_restore.errors import DiskFullError, OutputError
 from live_restore.patience import Patience
 from live_restore.progress import Progress
 
-
 # Of a folder that could not be looked at.
 _UNKNOWN = -1
 

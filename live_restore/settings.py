@@ -205,7 +205,7 @@ class JournalSettings(_Section):
         None, description="unset: the user's state folder"
     )
     max_attempts: PositiveInt = Field(
-        3, description="a stack that killed the program this often is set aside"
+        3, description="a stack over which program or runtime failed this often is set aside"
     )
     retry_s: _Positive = Field(
         5.0, description="first wait before trying again what the disk refused (s); then doubled"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from live_restore.errors import (
     JournalError,
     LiveRestoreError,
     OutputError,
+    RuntimeFailureError,
     StackBusyError,
     StackChangedError,
     StackIncompleteError,
@@ -108,9 +109,13 @@ class Verdicts:
         Told when the journal refuses.
     room, folder_of
         Told which disk is full, and which is not: that of a source's results.
+    max_attempts
+        So often a stack is tried on which the runtime fails.
     stopping
         Whether to leave off trying; a claim whose verdict is not recorded is taken up by the next
         start, which finds the result if there is one.
+    said
+        What has been told already about the whole run.
     """
 
     def __init__(
@@ -122,17 +127,20 @@ class Verdicts:
         patience: Patience,
         room: Room,
         folder_of: Callable[[Path], Path],
+        max_attempts: int,
         stopping: Callable[[], bool],
+        said: Iterable[str] = (),
     ) -> None:
         self._patience = patience
         self._room = room
         self._folder_of = folder_of
+        self._max_attempts = max_attempts
         self._stopping = stopping
         self._journal = journal
         self._progress = progress
         self._deferrals = deferrals
         self._reconsider = reconsider
-        self._said: set[str] = set()
+        self._said = set(said)
 
     def already_restored(self, entry: Entry, plan: Plan) -> None:
         """The result was there before; nothing had to be done."""
@@ -157,7 +165,7 @@ class Verdicts:
         )
         for warning in published.warnings:
             self._progress.warn(f"{entry.source}: {warning}")
-        for note in published.notes:
+        for note in (*published.device_warnings, *published.notes):
             self._say_once(note)
         if published.doubt:
             log.warning("doubtful", stack_key=str(entry.source), reason=published.doubt)
@@ -193,6 +201,8 @@ class Verdicts:
             return
         if isinstance(error, (OutputError, StackBusyError)):
             self._put_off(entry, reason)
+        elif isinstance(error, RuntimeFailureError) and entry.attempts < self._max_attempts:
+            self._put_off(entry, f"attempt {entry.attempts}: {reason}", counts=True)
         else:
             self._deferrals.remove(entry.source)
             self._end_for_good(entry, error, reason)
@@ -238,10 +248,10 @@ class Verdicts:
                 self._patience.accepted()
                 return
 
-    def _put_off(self, entry: Entry, reason: str) -> None:
+    def _put_off(self, entry: Entry, reason: str, *, counts: bool = False) -> None:
         # Put off before it is given back, or the reader could claim it in between.
         self._deferrals.add(entry.source)
-        self._record(lambda: self._journal.give_back(entry, reason))
+        self._record(lambda: self._journal.give_back(entry, reason, counts=counts))
         if not self._deferrals.retry:
             self._progress.failed(entry.source)
 

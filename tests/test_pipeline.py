@@ -17,7 +17,13 @@ import pytest
 import tifffile
 
 from live_restore import patience as patience_module
-from live_restore.errors import JournalError, LiveRestoreError, OutputError, StackBusyError
+from live_restore.errors import (
+    JournalError,
+    LiveRestoreError,
+    OutputError,
+    RuntimeFailureError,
+    StackBusyError,
+)
 from live_restore.formats.table import make_dataset_formats, make_formats
 from live_restore.inference.shelf import Shelf
 from live_restore.job import FileJob
@@ -619,3 +625,35 @@ def test_a_share_that_goes_while_a_stack_is_restored(bench: Bench, instead: str)
     assert bench.state("a.tif") is not State.DONE
     assert not bench.root.exists() or list(bench.root.iterdir()) == []
     assert [p.name for p in away.iterdir()] == ["a.tif"]
+
+
+def test_a_runtime_that_fails_for_a_while_costs_no_stack(bench: Bench) -> None:
+    left = [2]
+
+    def fails_twice(tile: Floats) -> Floats:
+        if left[0]:
+            left[0] -= 1
+            raise RuntimeFailureError("CUDA failure 999: unknown error")
+        return halve(tile)
+
+    bench.shelf = fake_shelf(fails_twice)
+    bench.stack("a.tif")
+    bench.start()
+    wait_for(lambda: bench.state("a.tif") is State.DONE, "the third attempt", PATIENCE_S)
+
+
+def test_a_stack_over_which_the_runtime_always_fails_is_set_aside(bench: Bench) -> None:
+    def fails(tile: Floats) -> Floats:
+        if tile.shape[2] == 5:
+            raise RuntimeFailureError("CUDA failure 999: unknown error")
+        return halve(tile)
+
+    bench.shelf = fake_shelf(fails)
+    bench.stack("1.tif")
+    bench.stack("2.tif", np.random.default_rng(1).integers(1, 99, (5, 8, 8)))
+    bench.stack("3.tif")
+    bench.start()
+    wait_for(lambda: bench.state("2.tif") is State.FAILED, "the third attempt", PATIENCE_S)
+    wait_for(lambda: bench.state("3.tif") is State.DONE, "the next", PATIENCE_S)
+    assert bench.entry("2.tif").attempts == 3
+    assert "CUDA failure 999" in bench.entry("2.tif").reason

@@ -165,6 +165,7 @@ def publish_in_ome_zarr(
         delay_s,
         {**report.seconds, "publish": seconds},
         tuple(report.warnings),
+        device_warnings=tuple(report.device_warnings),
     )
 
 

@@ -30,7 +30,7 @@ class Published:
 
     ``delay_s`` is the time from the raw file's last write to the report's publication. ``doubt``
     says in one line why the result is doubtful ("": it is not); ``notes`` what could not be
-    compared.
+    compared; ``device_warnings`` what is not as hoped for about where it was made.
     """
 
     image: Path
@@ -40,6 +40,7 @@ class Published:
     warnings: tuple[str, ...]
     notes: tuple[str, ...] = ()
     doubt: str = ""
+    device_warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -228,4 +229,5 @@ def publish_result(
         tuple(report.warnings),
         tuple(report.notes),
         report.doubt(),
+        tuple(report.device_warnings),
     )

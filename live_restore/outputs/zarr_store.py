@@ -37,6 +37,8 @@ class PublishingStore(LocalStore):
             if path.read_bytes() != data:
                 raise OutputError("does not read back as written", path, "check that disk")
 
-        with publishing(self.root / key, check=check, aside=self._aside) as temporary:
-            with disk.current.open(temporary, "wb") as file:
-                file.write(data)
+        with (
+            publishing(self.root / key, check=check, aside=self._aside) as temporary,
+            disk.current.open(temporary, "wb") as file,
+        ):
+            file.write(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -58,7 +59,7 @@ def slowly(path: Path, content: bytes, seconds: float = 0.6, pieces: int = 6) ->
     """Write it piece by piece, as a slow copy does."""
     edges = np.linspace(0, len(content), pieces + 1).astype(int)
     with path.open("wb") as file:
-        for begin, end in zip(edges, edges[1:], strict=False):
+        for begin, end in itertools.pairwise(edges):
             file.write(content[begin:end])
             file.flush()
             time.sleep(seconds / pieces)
