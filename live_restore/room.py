@@ -7,11 +7,12 @@ disk is looked at again after 0.5 s, 1 s ... at most 10 s; it is said once per h
 
 from __future__ import annotations
 
+import math
 import shutil
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from live_restore.errors import DiskFullError, OutputError
@@ -27,7 +28,7 @@ class _Pause:
     """A disk that had no room."""
 
     patience: Patience
-    until: float = field(default=0.0)
+    until: float = -math.inf
 
 
 class Room:
@@ -38,7 +39,7 @@ class Room:
     progress
         Told what a person should know.
     min_free_gb
-        Space to leave on every disk (GB).
+        Space to leave on every disk (GB); 0: what there is may be used up.
     free_bytes
         Returns what is free where a folder lies (bytes).
     clock
@@ -87,7 +88,7 @@ class Room:
             )
             self.refused(folder, error)
             raise error
-        if free < self._min_bytes + result_bytes:
+        if self._min_bytes and free < self._min_bytes + result_bytes:
             raise OutputError(
                 f"needs {result_bytes / 1e9:.1f} GB, and would leave less than "
                 f"{self._min_bytes / 1e9:g} GB of {free / 1e9:.1f} GB",
@@ -108,9 +109,10 @@ class Room:
     def accepted(self, folder: Path) -> None:
         """A result has really been written to ``folder``."""
         with self._lock:
-            pause = self._pauses.pop(self._disks.get(folder, _UNKNOWN), None)
-        if pause is not None:
-            pause.patience.accepted()
+            pause = self._pauses.get(self._disks.get(folder, _UNKNOWN))
+            if pause is not None:  # kept, so that a disk that is full now and then is not always told
+                pause.until = -math.inf
+                pause.patience.accepted()
 
     def is_resting(self, folder: Path) -> bool:
         """Return whether the disk of ``folder`` rests just now; looks at no disk."""
