@@ -8,7 +8,9 @@
 
 Every claim is ended by the writer, in order, whatever happened on the way; the exception is a
 process that dies, after which the journal finds the claim without an owner. What was in hand then
-is worked on alone the next time, so that a stack that kills takes no other with it.
+is worked on alone the next time, so that a stack that kills takes no other with it. With
+``watch.newest_first`` nothing is claimed while another stack is being restored: what arrives last
+waits for no more than that one.
 """
 
 from __future__ import annotations
@@ -115,6 +117,9 @@ class Pipeline:
         self._stop_asked = stop_asked
         self.patience = Patience(progress)
         self._work_there = threading.Event()
+        # The newest is only the newest if nothing is claimed ahead of it.
+        self._restorer_free = threading.Event()
+        self._restorer_free.set()
         self._in_hand = 0
         self._hand = threading.Condition()
         self._deferrals = Deferrals(settings.journal.retry_s, retry=retry)
@@ -201,10 +206,13 @@ class Pipeline:
         try:
             while not self._is_stopping():
                 self._work_there.clear()
+                if self._settings.watch.newest_first and not self._restorer_free.wait(_TICK_S):
+                    continue
                 entry = self._claim()
                 if entry is None:
                     self._work_there.wait(self._deferrals.next_in_s())
                     continue
+                self._restorer_free.clear()
                 self._read_one(_Work(entry))
                 if entry.attempts > 1:
                     self._wait_until_free()
@@ -296,6 +304,7 @@ class Pipeline:
                         self._put(self._restored, _Item(item.work, outcome))
                 else:
                     self._put(self._restored, item)
+                    self._restorer_free.set()
         finally:
             self._put(self._restored, None)
 
@@ -350,6 +359,8 @@ class Pipeline:
             published = work.job.publish(work.plan, outcomes(), self._shelf, self._settings)
         except Exception as error:  # noqa: BLE001 - worker boundary: becomes the entry's verdict
             work.error = work.error or error
+            if work.plan is not None:  # a disk that went away keeps what it could not remove
+                self._cleaned_folders.discard(work.plan.place.image.parent)
         while not ended:  # the disk refused in mid-file: let the rest of it pass by
             following = next(items, None)
             ended = following is None or following.payload is None

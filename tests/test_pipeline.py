@@ -657,3 +657,19 @@ def test_a_stack_over_which_the_runtime_always_fails_is_set_aside(bench: Bench) 
     wait_for(lambda: bench.state("3.tif") is State.DONE, "the next", PATIENCE_S)
     assert bench.entry("2.tif").attempts == 3
     assert "CUDA failure 999" in bench.entry("2.tif").reason
+
+
+def test_the_newest_waits_for_no_more_than_the_one_in_hand(bench: Bench) -> None:
+    gate = Gate()
+    bench.shelf = fake_shelf(gate)
+    bench.settings = {"watch": {"newest_first": True}}
+    for n in range(5):
+        bench.stack(f"{n}.tif")
+    bench.start()
+    assert gate.entered.wait(PATIENCE_S)
+    time.sleep(0.3)  # time enough to claim more, if it would
+    bench.stack("newest.tif")
+    gate.open.set()
+    wait_for(lambda: bench.journal.counts()[State.DONE] == 6, "the end", PATIENCE_S)
+    order = sorted(bench.journal.entries(), key=lambda e: e.finished_at or 0.0)
+    assert [e.source.name for e in order][:2] == ["4.tif", "newest.tif"]

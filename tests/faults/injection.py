@@ -3,7 +3,7 @@
 The file holds ``{"rules": [...], "clock_s": 0.0, "hints": "all" | "none" | "odd" | "ghosts"}``. A
 rule is
 
-    {"at": STEP, "do": "kill" or an errno, "name": GLOB, "after": N}
+    {"at": STEP, "do": "kill" or an errno, "name": GLOB, "after": N, "planes": Z, "over": VOXELS}
 
 and holds, after ``N`` matching steps in this process, for every further one until the file is
 changed. The steps of writing are those of the seam, ``live_restore.outputs.disk.Disk``, and
@@ -45,7 +45,7 @@ class Faults:
         except (FileNotFoundError, ValueError):  # absent, or just being replaced
             return {}
 
-    def meet(self, step: str, path: Path | str, planes: int = 0) -> None:
+    def meet(self, step: str, path: Path | str, planes: int = 0, voxels: int = 1) -> None:
         """Come to a step: fail or die where a rule says so."""
         name = Path(path).name
         if self._record is not None:
@@ -56,7 +56,7 @@ class Faults:
                 name, rule.get("name", "*")
             ):
                 continue
-            if rule.get("planes", planes) != planes:
+            if rule.get("planes", planes) != planes or voxels <= rule.get("over", 0):
                 continue
             key = json.dumps(rule, sort_keys=True)
             self._met[key] += 1
@@ -181,7 +181,8 @@ def _into_the_network(faults: Faults) -> None:
     run = onnxruntime.InferenceSession.run
 
     def fallible(self: Any, names: Any, feed: dict[str, Any], *more: Any) -> Any:
-        faults.meet("run", "tile", next(iter(feed.values())).shape[2])
+        tile = next(iter(feed.values()))
+        faults.meet("run", "tile", tile.shape[2], tile.size)
         return run(self, names, feed, *more)
 
     onnxruntime.InferenceSession.run = fallible

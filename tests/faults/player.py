@@ -112,6 +112,11 @@ class Player:
         Each stack and the way it arrives, in order.
     gap_s
         From the end of one to the beginning of the next (s); 0 for a burst.
+
+    Attributes
+    ----------
+    arrived, early
+        What is there, and the names of those that were restored before their last byte.
     """
 
     def __init__(
@@ -120,6 +125,7 @@ class Player:
         self._folder, self._arrivals, self._gap_s = folder, arrivals, gap_s
         self._stop = threading.Event()
         self.arrived: list[RawStack] = []
+        self.early: list[str] = []
         self._thread = threading.Thread(target=self._play, name="player")
 
     def __enter__(self) -> Player:
@@ -137,6 +143,8 @@ class Player:
     def _play(self) -> None:
         for stack, arrive in self._arrivals:
             arrive(self._folder / stack.name, stack.content)
+            if (self._folder / "restored" / f"{Path(stack.name).stem}.json").exists():
+                self.early.append(stack.name)
             self.arrived.append(stack)
             if self._stop.wait(self._gap_s):
                 return

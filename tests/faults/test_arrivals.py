@@ -22,12 +22,12 @@ from tests.faults.player import (
 )
 from tests.support.processes import wait_for
 
+pytestmark = pytest.mark.slow
+
 
 def wait_until_done(place: Place, number: int) -> None:
-    """Wait until so many are restored."""
-    wait_for(
-        lambda: list(states(place).values()).count("done") == number, f"{number} results"
-    )
+    """Wait until so many are restored, at least."""
+    wait_for(lambda: list(states(place).values()).count("done") >= number, f"{number} results")
 
 
 def test_every_way_to_arrive(place: Place, nursery: Nursery) -> None:
@@ -41,12 +41,12 @@ def test_every_way_to_arrive(place: Place, nursery: Nursery) -> None:
         interrupted(place.root / broken_off.name, broken_off.content)
         daemon = nursery.start(place)
         player.wait()
+        assert player.early == []
         wait_until_done(place, len(stacks))
         # Its own result among the raw files, as when somebody sorts them by hand.
         own = place.root / "restored" / "s000.ome.tif"
         (place.root / "a result.tif").write_bytes(own.read_bytes())
-        burst = raw_stacks(10, 60)
-        burst = [raw_stack(f"burst {n}.tif", 60 + n) for n, _ in enumerate(burst)]
+        burst = [raw_stack(f"burst {n}.tif", 60 + n) for n in range(10)]
         for stack in burst:
             at_once(place.root / stack.name, stack.content)
         wait_until_done(place, len(stacks) + len(burst))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -81,6 +82,7 @@ def fill(ballast: Path, leave: int = 0) -> None:
         file.write(bytes(free))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("min_free_gb", [0.0, 0.001])
 def test_a_small_disk_that_fills_up(
     tmp_path: Path, nursery: Nursery, small_disk: Path, ballast: Path, min_free_gb: float
@@ -111,6 +113,7 @@ def test_a_small_disk_that_fills_up(
     assert place.told().count(SAID) == 1
 
 
+@pytest.mark.slow
 def test_the_disk_of_journal_and_log_fills_up(
     tmp_path: Path, nursery: Nursery, small_disk: Path, ballast: Path
 ) -> None:
@@ -138,6 +141,7 @@ def test_the_disk_of_journal_and_log_fills_up(
     assert "Traceback" not in place.told()
 
 
+@pytest.mark.slow
 def test_without_retry_a_full_disk_fails_this_run_only(place: Place, nursery: Nursery) -> None:
     """``--once`` must end, say so with its exit code, and leave the work waiting."""
     stacks = raw_stacks(2)
@@ -178,7 +182,7 @@ class Disk:
 def test_waits_grow_to_ten_seconds(tmp_path: Path) -> None:
     """Broken build seen to fail: a ``refused`` that always rests for half a second."""
     at = Disk(tmp_path, 1.9).looks()
-    gaps = [round(b - a, 1) for a, b in zip(at, at[1:], strict=False)]
+    gaps = [round(b - a, 1) for a, b in itertools.pairwise(at)]
     assert gaps == pytest.approx([0.5, 1, 2, 4, 8, *[10] * (len(gaps) - 5)], abs=0.11)
 
 
@@ -208,9 +212,9 @@ def test_after_a_result_waits_begin_anew(tmp_path: Path) -> None:
     assert disk.looks()[1] - disk.looks()[0] < 1
 
 
-def test_a_full_disk_does_not_stop_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_does_not_stop_another(tmp_path: Path) -> None:
     """Broken build seen to fail: one pause for all disks."""
-    full, other = tmp_path / "full", Path("/dev/shm")  # noqa: S108
+    full, other = tmp_path / "full", Path("/dev/shm")
     if not other.is_dir() or other.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("only one disk here")
     room = Room(Progress(), 2.0, lambda p: 10**9 if p == tmp_path else 10**10)
