@@ -8,6 +8,7 @@ from zarr.core.buffer import Buffer
 from zarr.storage import LocalStore
 
 from live_restore.errors import OutputError
+from live_restore.outputs import disk
 from live_restore.outputs.publish import publishing
 
 
@@ -44,8 +45,11 @@ class PublishingStore(LocalStore):
                 raise OutputError("does not read back as written", path, "check that disk")
 
         try:
-            with publishing(self.root / key, check=check, aside=self._aside) as temporary:
-                temporary.write_bytes(data)
+            with (
+                publishing(self.root / key, check=check, aside=self._aside) as temporary,
+                disk.current.open(temporary, "wb") as file,
+            ):
+                file.write(data)
         except OutputError as error:
             self._refused = error
             raise
