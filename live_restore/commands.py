@@ -335,7 +335,8 @@ def models(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
             ["where it helps has not been measured"] if envelope is None else envelope.in_words()
         )
         console.print(Text(f"{model.card.name} {model.card.version}", style="bold"))
-        for line in lines:
+        note = model.card.sharpening_note()
+        for line in [note, *lines] if note else lines:
             console.print(Text(f"  {one_line(line)}"))
     return 0
 

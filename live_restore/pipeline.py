@@ -3,8 +3,10 @@
 ::
 
     reader thread ──(1 stack)──> restorer thread ──(1 stack)──> writer thread
-    claims a file, or            warm model                     publishes, ends the claim
-    a stack of a data set
+    claims a file, or            hands it to a worker           publishes, ends the claim
+    a stack of a data set        per device: warm model
+
+Several devices restore a stack each at the same time; the writer waits for them in order.
 
 Every claim is ended by the writer, in order, whatever happened on the way; the exception is a
 process that dies, after which the journal finds the claim without an owner. What was in hand then
@@ -16,6 +18,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +37,7 @@ from live_restore.outputs.report import StackOutcome
 from live_restore.patience import Patience
 from live_restore.progress import Progress
 from live_restore.settings import Settings
-from live_restore.turns import Turns
+from live_restore.turns import Turn, Turns
 from live_restore.verdicts import Deferrals, Verdicts
 
 log = structlog.get_logger()
@@ -60,9 +63,10 @@ class _Item:
     """A stack of some work, or the end of it (``payload`` is None)."""
 
     work: _Work
-    payload: RawStack | StackOutcome | None
+    payload: RawStack | _Promise | None
 
 
+_Promise = Future[list[StackOutcome]]
 _Queue = queue.Queue[_Item | None]
 
 
@@ -120,7 +124,8 @@ class Pipeline:
         )
         self._cleaned_folders: set[Path] = set()
         self._raw: _Queue = queue.Queue(maxsize=1)
-        self._restored: _Queue = queue.Queue(maxsize=1)
+        # Beside the stack that the writer waits for and the one in the restorer thread's hand.
+        self._restored: _Queue = queue.Queue(maxsize=max(1, len(shelf.workers) - 1))
         self.crash: BaseException | None = None
         self._threads = [
             threading.Thread(target=self._guard, args=(stage,), name=name, daemon=True)
@@ -265,27 +270,45 @@ class Pipeline:
             self._put(self._raw, _Item(work, raw))
 
     def _restore_all(self) -> None:
+        free: queue.SimpleQueue[Shelf] = queue.SimpleQueue()
+        for worker in self._shelf.workers:
+            free.put(worker)
         try:
-            for item in self._take(self._raw):
-                if isinstance(item.payload, RawStack):
-                    for outcome in self._restore_one(item.work, item.payload):
-                        self._put(self._restored, _Item(item.work, outcome))
-                else:
-                    self._put(self._restored, item)
+            with ThreadPoolExecutor(free.qsize(), thread_name_prefix="worker") as pool:
+                for item in self._take(self._raw):
+                    if not isinstance(item.payload, RawStack):
+                        self._put(self._restored, item)
+                    elif (turn := self._gather(item.work, item.payload)) is not None:
+                        shelf = free.get()
+                        promise = pool.submit(self._restore_one, item.work, turn, shelf, free)
+                        self._put(self._restored, _Item(item.work, promise))
         finally:
             self._put(self._restored, None)
 
-    def _restore_one(self, work: _Work, raw: RawStack) -> list[StackOutcome]:
+    def _gather(self, work: _Work, raw: RawStack) -> Turn | None:
         if work.error is not None or work.job is None:
-            return []
-        self._progress.working_on(str(work.entry.source))
+            return None
         try:
             if work.turns is None:
                 work.turns = Turns(work.job.dataset, self._shelf, self._is_stopping)
-            return work.turns.feed(raw)
+            return work.turns.gather(raw)
+        except Exception as error:  # noqa: BLE001 - worker boundary: the writer ends the claim
+            work.error = work.error or error
+            return None
+
+    def _restore_one(
+        self, work: _Work, turn: Turn, shelf: Shelf, free: queue.SimpleQueue[Shelf]
+    ) -> list[StackOutcome]:
+        try:
+            if work.error is not None:
+                return []
+            self._progress.working_on(str(work.entry.source))
+            return turn.restore(shelf)
         except Exception as error:  # noqa: BLE001 - worker boundary: the writer ends the claim
             work.error = work.error or error
             return []
+        finally:
+            free.put(shelf)
 
     def _write_all(self) -> None:
         items = self._take(self._restored)
@@ -306,8 +329,8 @@ class Pipeline:
         def outcomes() -> Iterator[StackOutcome]:
             nonlocal ended
             item = first
-            while isinstance(item.payload, StackOutcome):
-                yield item.payload
+            while isinstance(item.payload, Future):
+                yield from item.payload.result()
                 following = next(items, None)
                 if following is None:
                     raise CancelledError  # another stage crashed: nothing more will come

@@ -15,8 +15,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from live_restore.errors import OutputError, StackUnreadableError
 from live_restore.formats.dataset import Place, Planned
@@ -24,12 +25,18 @@ from live_restore.formats.ndtiff_axes import AxisLabels
 from live_restore.outputs.naming import results_of_dataset
 from live_restore.outputs.publish import disk_errors
 from live_restore.stack import Fingerprint
+from live_restore.untrusted_file import append_regular, read_regular
 
 STACKS_PER_LINE = 200
 """One line is written in about a millisecond, and no other thread may get its turn meanwhile."""
 
 _NAME = ".live-restore-plan.jsonl"
-_MAX_BYTES = 256 * 2**20
+_MAX_BYTES = 16 * 2**20
+"""A stack takes about 12 bytes: more than a million of them."""
+_MAX_LINES = 500_000
+
+_Index = Annotated[int, Field(ge=0, lt=2**31)]
+_Z = Annotated[int, Field(gt=-(2**31), lt=2**31)]
 
 
 class _Line(BaseModel):
@@ -37,8 +44,8 @@ class _Line(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    z: list[int]
-    stacks: list[list[NonNegativeInt]]
+    z: list[_Z]
+    stacks: list[list[_Index]]
 
 
 @dataclass(frozen=True)
@@ -148,7 +155,7 @@ def extend_plan(dataset: Path, z_of: Mapping[Place, tuple[int, ...]]) -> None:
     path = plan_path(dataset)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab", buffering=0) as stream:
+        with append_regular(path) as stream:
             at = stream.seek(0, os.SEEK_END)
             try:
                 if stream.write(text.encode()) < len(text):
@@ -212,14 +219,17 @@ class PlanReader:
 
 
 def _parse(path: Path) -> ScriptPlan:
-    with path.open("rb") as stream:
-        text = stream.read(_MAX_BYTES + 1)
+    text = read_regular(path, _MAX_BYTES)
+    lines = text.split(b"\n", _MAX_LINES)[:-1]
+    if len(lines) == _MAX_LINES:
+        raise StackUnreadableError("is no plan of a run", path, "delete it, and try again")
     z_of: dict[Place, tuple[int, ...]] = {}
     # What follows the last line break is being written, or was when the script died.
-    for line in text.split(b"\n")[:-1]:
+    for line in lines:
         try:
             said = _Line.model_validate_json(line)
-            z_of.update((Place(*stack), tuple(said.z)) for stack in said.stacks)
+            z = tuple(said.z)
+            z_of.update((Place(*stack), z) for stack in said.stacks)
         except (ValidationError, TypeError) as error:
             raise StackUnreadableError(
                 "is no plan of a run", path, "delete it, and try again"

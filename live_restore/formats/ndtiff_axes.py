@@ -11,7 +11,7 @@ from typing import Any
 
 from live_restore.formats.dataset import Place
 from live_restore.formats.mm_meta import exposure_ms, pixel_size_um, z_um
-from live_restore.formats.untrusted import integer, text
+from live_restore.untrusted import integer, text
 
 MAX_LABELS = 1_000_000
 MAX_AXES = 16

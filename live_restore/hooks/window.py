@@ -26,11 +26,30 @@ SILENCE_S = 15.0
 _LOOK_S = 0.1
 _RETRY_S = (1.0, 2.0, 5.0, 10.0)
 _KILLED_S = 2.0
+_LONGEST_LINE = 2**16
+_LONGEST_PATH = 4096
 
 
 def bridge_command(port: int, folder: Path) -> list[str]:
     """Return the command that looks into Micro-Manager; see ``bridge.py``."""
     return [*PYTHON, "live_restore.hooks.bridge", str(port), str(folder)]
+
+
+def usable_path(named: str) -> Path | None:
+    """Return the path that a server named, ``None`` where it cannot be that of a run.
+
+    Whatever answers on the port is believed to be Micro-Manager: it may name any folder that the
+    person may read. Only what would be another path for a child process, or none, is left out.
+
+    Examples
+    --------
+    >>> usable_path("run_1"), usable_path("-o"), usable_path("/data/a\\0b")
+    (None, None, None)
+    """
+    path = Path(named)
+    if not path.is_absolute() or not named.isprintable() or len(named) > _LONGEST_PATH:
+        return None
+    return path
 
 
 class _Bridge:
@@ -51,10 +70,12 @@ class _Bridge:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
+        while line := self._process.stdout.readline(_LONGEST_LINE):
             self.heard_at = time.monotonic()
             if line.endswith(b"\n"):  # else it was killed in the middle of a word
                 self.lines.put(line)
+            elif len(line) == _LONGEST_LINE:
+                self._process.kill()  # nothing that it has to say is so long
 
     @property
     def ended(self) -> bool:
@@ -159,15 +180,19 @@ class WindowWatch:
             self._let_go(f"no process can be started ({error.strerror or error})")
 
     def _hear(self, line: dict[str, str]) -> None:
-        if line["say"] == "run":
-            path = Path(line["path"])
-            self._running.add(path)
-            self._told.discard(path)
-            self._restorations.begin(path)
-            self._say(f"{path}: a run has begun")
-        elif line["say"] == "ended":
-            self._running.discard(Path(line["path"]))
-            self._restorations.end(Path(line["path"]))
+        if line["say"] in ("run", "ended"):
+            path = usable_path(line["path"])
+            if path is None:
+                said = f"a run at {line['path'][:100]!r}, which is no absolute path, is left alone"
+                self._say(said)
+            elif line["say"] == "run":
+                self._running.add(path)
+                self._told.discard(path)
+                self._restorations.begin(path)
+                self._say(f"{path}: a run has begun")
+            else:
+                self._running.discard(path)
+                self._restorations.end(path)
         elif line["say"] == "connected":
             self._failures = 0
             self._say(f"connected with Micro-Manager on port {self._port}")
