@@ -67,7 +67,11 @@ def test_the_pymmcore_plus_example_restores_all_twelve_stacks(tmp_path: Path, co
     assert tifffile.imread(results[0]).shape[0] == 9
 
 
-ENGINES = ("pycromanager", "pycromanager-java", "pymmcore-plus")
+ENGINES = (
+    "pycromanager",
+    "pymmcore-plus",
+    pytest.param("pycromanager-java", marks=pytest.mark.slow),
+)
 
 
 def acquired(folder: Path, engine: str, kind: str, times: int) -> tuple[dict[str, Any], str]:
