@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from live_restore.errors import OutputError, StackUnreadableError
 from live_restore.formats.dataset import Place, Planned
 from live_restore.formats.ndtiff_axes import AxisLabels
+from live_restore.outputs import disk
 from live_restore.outputs.naming import results_of_dataset
 from live_restore.outputs.publish import disk_errors
 from live_restore.stack import Fingerprint
@@ -163,6 +164,7 @@ def extend_plan(dataset: Path, z_of: Mapping[Place, tuple[int, ...]]) -> None:
             except OSError:
                 stream.truncate(at)  # no further line may follow half a one
                 raise
+        disk.current.sync(path)
 
 
 def remove_plan(dataset: Path) -> None:
@@ -220,11 +222,12 @@ class PlanReader:
 
 def _parse(path: Path) -> ScriptPlan:
     text = read_regular(path, _MAX_BYTES)
-    lines = text.split(b"\n", _MAX_LINES)[:-1]
+    # What follows the last line break is being written, or was when the script died; after a power
+    # failure it may be zeros.
+    lines = text.partition(b"\0")[0].split(b"\n", _MAX_LINES)[:-1]
     if len(lines) == _MAX_LINES:
         raise StackUnreadableError("is no plan of a run", path, "delete it, and try again")
     z_of: dict[Place, tuple[int, ...]] = {}
-    # What follows the last line break is being written, or was when the script died.
     for line in lines:
         try:
             said = _Line.model_validate_json(line)

@@ -79,6 +79,11 @@ class MdaFollower:
         if self._output is None:
             events.frameReady.connect(self._frame)
 
+    @property
+    def running(self) -> bool:
+        """Whether a run goes on."""
+        return bool(self._mda.is_running())
+
     def disconnect(self) -> None:
         """Listen no more."""
         events = self._mda.events

@@ -338,6 +338,11 @@ class LiveRestore:
         thread, self._thread = self._thread, None
         assert thread is not None
         for follower in self._followers:
+            if follower.running and kind is None:
+                self._say(
+                    "a run of pymmcore-plus still goes on, and is not followed any more: `.join()` "
+                    "it before the block ends; restore what it saves with: live-restore watch"
+                )
             follower.disconnect()
         if self._plan is not None and kind is None:
             self._plan.settle(self._singles)

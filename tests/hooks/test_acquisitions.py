@@ -9,14 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import tifffile
 
+from live_restore.formats.dataset import Place
 from tests.hooks.runs import finished_state
 from tests.support.acquisition import SLICES
 from tests.support.java_engine import engine as java_engine
 from tests.support.models import write_model
-from tests.support.processes import PATIENCE_S, environment
+from tests.support.processes import PATIENCE_S, environment, run_command, wait_for
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -65,7 +67,11 @@ def test_the_pymmcore_plus_example_restores_all_twelve_stacks(tmp_path: Path, co
     assert tifffile.imread(results[0]).shape[0] == 9
 
 
-ENGINES = ("pycromanager", "pycromanager-java", "pymmcore-plus")
+ENGINES = (
+    "pycromanager",
+    "pymmcore-plus",
+    pytest.param("pycromanager-java", marks=pytest.mark.slow),
+)
 
 
 def acquired(folder: Path, engine: str, kind: str, times: int) -> tuple[dict[str, Any], str]:
@@ -102,6 +108,40 @@ def test_twelve_stacks_are_restored_while_the_run_goes_on(tmp_path: Path, engine
     assert said["restored_during_the_run"] == 12
     assert said["done"]
     assert not said["failed"]
+
+
+@pytest.mark.slow
+def test_a_killed_script_leaves_its_stacks_for_watch(tmp_path: Path) -> None:
+    state, run = tmp_path / "state", tmp_path / "data" / "run_1"
+    results = run.with_name("run_1_restored")
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "tests.support.acquisition",
+            run.parent,
+            "pycromanager",
+            "live",
+            "3",
+        ],
+        env=environment(state) | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": ""},
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    ) as script:
+        wait_for(lambda: len(list(results.glob("*.json"))) >= 2, "the first results")
+        children = psutil.Process(script.pid).children(recursive=True)
+        script.kill()
+    _, alive = psutil.wait_procs(children, timeout=PATIENCE_S)
+    assert not alive, "restoration outlives its script"
+    over = run_command(state, "watch", run, "--once")
+    assert over.returncode == 0, over.stderr
+    complete = {
+        Place(key.position, key.time, key.channel).label
+        for key, evidence in finished_state(run).stacks.items()
+        if evidence.complete
+    }
+    assert {path.stem for path in results.glob("*.json")} == complete
+    assert len(complete) >= 2
 
 
 LEFT = "the rest is left: live-restore watch {path} --once"

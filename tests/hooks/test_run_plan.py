@@ -85,11 +85,12 @@ def test_written_read_and_removed(tmp_path: Path) -> None:
     assert reader.read() is None
 
 
-def test_half_a_line_is_no_plan_yet(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rest", [b'{"z":[0,1],"sta', b"\0\0\0\0", b'\0\0"stacks":[]}\n'])
+def test_half_a_line_is_no_plan_yet(tmp_path: Path, rest: bytes) -> None:
     dataset = tmp_path / "run_1"
     extend_plan(dataset, {Place(0, 0, 0): (0, 1)})
     with plan_path(dataset).open("ab") as stream:
-        stream.write(b'{"z":[0,1],"sta')
+        stream.write(rest)
     assert PlanReader(dataset).read() == ScriptPlan({Place(0, 0, 0): (0, 1)})
 
 
