@@ -7,6 +7,7 @@ named after its key, ``LIVE_RESTORE_<SECTION>__<KEY>``, such as ``LIVE_RESTORE_I
 from __future__ import annotations
 
 import difflib
+import errno
 import hashlib
 import importlib.util
 import json
@@ -39,6 +40,7 @@ from live_restore.errors import SettingsError
 __all__ = ["Settings", "load_settings"]
 
 _PREFIX = "LIVE_RESTORE_"
+_MAX_FILE_BYTES = 2**18
 _DEVICE = re.compile(
     r"(auto|cpu|openvino|(cuda|tensorrt|directml|openvino-gpu)(:\d{1,3})?)\Z", re.ASCII
 )
@@ -156,7 +158,7 @@ class InferenceSettings(_Section):
         0, description="CPU threads; 0: all cores"
     )
     gpu_memory_gb: _Positive | None = Field(
-        None, description="memory of an NVIDIA GPU to use at most (GB); unset: what is free"
+        None, description="GPU memory to use at most (GB); unset: what is free"
     )
     tiling: Literal["auto", "reference"] = Field(
         "auto", description='"reference": tiles and blending as the published code has them'
@@ -333,12 +335,12 @@ def load_settings(path: Path | None = None, flags: dict[str, Any] | None = None)
     values: dict[str, Any] = {}
     if path is not None:
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            values = _toml(path)
         except OSError as error:
             raise SettingsError(
                 f"cannot be read ({error.strerror})", path, "check the path given to --config"
             ) from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise SettingsError(f"is not valid TOML: {error}", path, "mend that line") from None
         for rule in values.get("models", []) if isinstance(values.get("models"), list) else []:
             model = rule.get("model") if isinstance(rule, dict) else None
@@ -364,6 +366,23 @@ def load_settings(path: Path | None = None, flags: dict[str, Any] | None = None)
             None,
             "write its value as JSON, or unset it",
         ) from None
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    """Return what a TOML file says; a pipe will do, too: ``--config <(...)``.
+
+    Raises
+    ------
+    OSError
+        It cannot be read, or is far larger than any settings.
+    ValueError, RecursionError
+        It is not TOML.
+    """
+    with path.open("rb") as file:
+        text = file.read(_MAX_FILE_BYTES + 1)
+    if len(text) > _MAX_FILE_BYTES:
+        raise OSError(errno.EFBIG, f"larger than {_MAX_FILE_BYTES:,} bytes", str(path))
+    return tomllib.loads(text.decode().replace("\r\n", "\n"))
 
 
 def _variables() -> dict[str, tuple[str, ...]]:

@@ -297,8 +297,8 @@ class ChosenSession:
         tile = known_tile(shape, self._card)
         # Named after the question, too: a later version may ask another one.
         name = f"{self._source.digest[:16]}-{hashlib.sha256(tile.tobytes()).hexdigest()[:16]}"
-        kept = self._remembered.array(name)
-        if kept is not None and kept.shape == shape:
+        kept = self._remembered.array(name, shape)
+        if kept is not None:
             return kept
         answer = self._trusted.run(tile)
         self._remembered.keep_array(name, answer)

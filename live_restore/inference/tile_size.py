@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from live_restore.inference.card import ModelCard
 from live_restore.inference.sessions import Device
+from live_restore.untrusted import integer
 
 # Feature volumes that are alive at once. From the growth of peak memory between two tile sizes,
 # 2026-11-24: ONNX Runtime CPU 5.7 and 5.4 (bundled model; C 32 G 2 B 3), OpenVINO fp32 5.9 and
@@ -31,8 +32,9 @@ def bytes_per_voxel(card: ModelCard, precision: str) -> int:
     >>> bytes_per_voxel(ModelCard(name="fast", architecture=folded), "bf16")
     84
     """
-    channels = int(card.architecture.get("channels", 32))
-    fold = int(card.architecture.get("lateral_shuffle", 1))
+    # Of the architecture nothing is promised: cards of other programs may say anything there.
+    channels = integer(card.architecture.get("channels")) or 32
+    fold = integer(card.architecture.get("lateral_shuffle")) or 1
     return max(1, _FEATURE_VOLUMES * channels * _BYTES.get(precision, 4) // fold**2)
 
 
@@ -47,4 +49,4 @@ def largest_tile_voxels(card: ModelCard, device: Device) -> int:
     part = _PART_OF_GPU_MEMORY if device.on_gpu else _PART_OF_CPU_MEMORY
     fits = part * device.memory_bytes / bytes_per_voxel(card, device.precision)
     in_time = device.mvoxel_per_s * 1e6 * _LONGEST_S
-    return max(SMALLEST_VOXELS, 1 << (int(min(fits, in_time)).bit_length() - 1))
+    return max(SMALLEST_VOXELS, 1 << (max(1, int(min(fits, in_time))).bit_length() - 1))

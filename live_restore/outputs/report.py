@@ -62,8 +62,9 @@ class Report:
     """Collects the report of one result while its stacks are written.
 
     ``warnings`` are about its stacks; ``device_warnings`` hold for every result of a run, and are
-    told on the screen once. ``notes`` say what could not be compared. A restored stack is
-    *doubtful* where something about it lies outside what the model was shown to do well.
+    told on the screen once. ``notes`` say what could not be compared, and what sharpening means. A
+    restored stack is *doubtful* where something about it lies outside what the model was shown to
+    do well.
     """
 
     dataset: Dataset
@@ -126,6 +127,9 @@ class Report:
             "percentiles": list(model.card.percentiles),
             "device": asdict(model.session.device),
         }
+        note = model.card.sharpening_note()
+        if note and note not in self.notes:
+            self.notes.append(note)
         warning = model.session.device.warning
         if warning and warning not in self.device_warnings:
             self.device_warnings.append(warning)

@@ -21,11 +21,11 @@ def test_what_is_remembered_does_not_grow_for_ever(
     for number in range(5):
         remembered.put(f"key {number}", {"rate": number})
         remembered.keep_array(f"answer{number}", np.full(4, number, np.float32))
-        written = tmp_path / "known_answers" / f"answer{number}.npy"
+        written = tmp_path / "known_answers" / f"answer{number}.f32"
         os.utime(written, (number, number))
     assert list(remembered.entries()) == ["key 2", "key 3", "key 4"]
     assert remembered.get("key 4") == {"rate": 4}
-    kept = [remembered.array(f"answer{number}") is not None for number in range(5)]
+    kept = [remembered.array(f"answer{number}", (4,)) is not None for number in range(5)]
     assert kept == [False, False, True, True, True]
 
 
