@@ -185,10 +185,10 @@ class FolderSource:
             worked = self._thread_clock()
             self._scan()
             took, worked = self._clock() - began, self._thread_clock() - worked
-            # A scan of a huge or slow tree must not become all that this program does, nor take
-            # a core from the acquisition: a third of a per cent.
-            least = max(self._settings.watch.scan_interval_s, 20 * took, 300 * worked)
-            self._next_scan = began + least
+            # A scan of a huge or slow tree must not become all that this program does; and while
+            # nothing arrives, scans may have a third of a per cent of a core.
+            rest = max(20 * took, 0.0 if self._candidates else 300 * worked)
+            self._next_scan = began + max(self._settings.watch.scan_interval_s, rest)
         with self._hint_lock:
             hints, self._hints = self._hints, set()
             anew, self._anew = self._anew, set()
