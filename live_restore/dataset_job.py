@@ -22,7 +22,7 @@ from live_restore.following import Following
 from live_restore.formats.dataset import DatasetFormat, DatasetInfo, DatasetState, Place
 from live_restore.formats.table import dataset_format_for
 from live_restore.inference.shelf import Shelf
-from live_restore.job import Plan, RawStack, require_a_model
+from live_restore.job import Home, Plan, RawStack, require_a_model
 from live_restore.journal_entry import State
 from live_restore.outputs.naming import results_of_dataset, template_in
 from live_restore.outputs.ome_zarr import choose_in_ome_zarr, publish_in_ome_zarr
@@ -79,6 +79,7 @@ class StackJob:
         if planned is not None and present < planned:
             self._warnings = (f"partial: {present} of {planned} planes were recorded",)
         self._dataset = _described(following.folder, state.info, place, present, fingerprint)
+        self._home = Home.of(following.folder.parent)
         self._volume: Volume | None = None
         self._checksum = 0
 
@@ -126,6 +127,7 @@ class StackJob:
         self, plan: Plan, outcomes: Iterable[StackOutcome], shelf: Shelf, settings: Settings
     ) -> Published:
         """Write and publish the outcome; see ``Job``."""
+        self._home.require()
         if settings.output.datasets == "ome-zarr":
             return publish_in_ome_zarr(
                 self._dataset,
@@ -170,6 +172,7 @@ class StackJob:
         except StackError as error:
             raise StackChangedError(error.what, self._dataset.path, error.remedy) from error
         if not self._following.folder.is_dir():
+            self._home.require()
             return (*self._warnings, "the data set was moved or deleted after it had been read")
         return self._warnings
 

@@ -16,10 +16,12 @@
     │   ├── StackBusyError           cannot be opened just now: in use, no permission, share gone
     │   └── StackIncompleteError     planes are missing
     ├── InferenceError               the model failed on a stack
-    │   └── DeviceMemoryError        the device has too little memory for a tile
+    │   └── RuntimeFailureError      the runtime or its device failed; it may pass
+    │       └── DeviceMemoryError    the device has too little memory for a tile
     ├── TrainingError                a training run cannot go on
     ├── JournalError                 the journal's disk refuses just now; may be tried again
-    └── OutputError                  a result could not be written (no space, no permission ...)
+    └── OutputError                  a result could not be written (no permission, name taken ...)
+        └── DiskFullError            no space, or less than is to be left for others
 """
 
 from __future__ import annotations
@@ -30,12 +32,14 @@ __all__ = [
     "CheckpointError",
     "DeviceError",
     "DeviceMemoryError",
+    "DiskFullError",
     "FolderBusyError",
     "InferenceError",
     "JournalError",
     "LiveRestoreError",
     "ModelError",
     "OutputError",
+    "RuntimeFailureError",
     "SettingsError",
     "StackBusyError",
     "StackChangedError",
@@ -150,7 +154,14 @@ class InferenceError(LiveRestoreError):
     """The model failed on a stack."""
 
 
-class DeviceMemoryError(InferenceError):
+class RuntimeFailureError(InferenceError):
+    """The runtime or its device failed on a tile: a driver that was reset, memory that others use.
+
+    It says nothing about the stack, and may pass.
+    """
+
+
+class DeviceMemoryError(RuntimeFailureError):
     """A device has too little memory for a tile; smaller ones may do."""
 
 
@@ -164,3 +175,7 @@ class JournalError(LiveRestoreError):
 
 class OutputError(LiveRestoreError):
     """A result could not be written."""
+
+
+class DiskFullError(OutputError):
+    """The disk has no space for a result, or none that it may take."""

@@ -96,15 +96,49 @@ class Job(Protocol):
 
 
 @dataclass(frozen=True)
+class Home:
+    """The folder that raw data lie in, known even if another folder has its name by now.
+
+    Where a network share was there may be an empty folder of the local disk: a result made there
+    would be hidden as soon as the share comes back.
+    """
+
+    folder: Path
+    identity: tuple[int, int] | None
+
+    @classmethod
+    def of(cls, folder: Path) -> Home:
+        """Look at the folder as it is now."""
+        return cls(folder, _identity(folder))
+
+    def require(self) -> None:
+        """Make sure that it is still there; raises ``StackBusyError``."""
+        if self.identity is None or _identity(self.folder) != self.identity:
+            raise StackBusyError(
+                "its folder is gone, or another one has its name", self.folder,
+                "check the disk or the network",
+            )  # fmt: skip
+
+
+def _identity(folder: Path) -> tuple[int, int] | None:
+    try:
+        status = folder.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+@dataclass(frozen=True)
 class FileJob:
     """A complete file, ready to be read.
 
     ``certain`` is False where only quiet tells that nobody is still writing to it: the file does
-    not say how many planes it will have, or ends in zeros.
+    not say how many planes it will have, or ends in zeros. ``home`` is its folder.
     """
 
     dataset: Dataset
     format: Format
+    home: Home
     certain: bool = True
 
     @classmethod
@@ -116,6 +150,7 @@ class FileJob:
         StackError
             Not complete, nothing to restore, damaged, vanished, or one of our own results.
         """
+        home = Home.of(path.parent)
         chosen = format_for(path, formats)
         if chosen is None:
             raise StackRefusedError(
@@ -132,7 +167,7 @@ class FileJob:
             )
         if evidence.blank_planes and files.blank_planes == "incomplete":
             raise StackIncompleteError(blank_reason(evidence), path)
-        return cls(evidence.dataset, chosen, evidence.declared and not evidence.zero_tail)
+        return cls(evidence.dataset, chosen, home, evidence.declared and not evidence.zero_tail)
 
     def read(self) -> Iterator[RawStack]:
         """Yield every stack; raises ``StackError``."""
@@ -153,12 +188,13 @@ class FileJob:
         StackChangedError
             It has another size or time.
         StackBusyError
-            It cannot be looked at just now.
+            It cannot be looked at just now, or its whole folder is gone.
         """
         path = self.dataset.path
         try:
             status = path.stat()
         except (FileNotFoundError, NotADirectoryError):
+            self.home.require()
             return ("the raw file was moved or deleted after it had been read",)
         except OSError as error:
             raise StackBusyError(
@@ -183,6 +219,7 @@ class FileJob:
         self, plan: Plan, outcomes: Iterable[StackOutcome], shelf: Shelf, settings: Settings
     ) -> Published:
         """Write and publish the outcomes; see :class:`Job`."""
+        self.home.require()  # else its folder would be made anew
         place = plan.place
         if not place.taken and place.image.exists():
             # Since it was chosen, ``a.tif`` was given the name that ``a.ome.tif`` had found free.

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -202,7 +202,7 @@ class Journal:
     def claim(
         self,
         lease_s: float,
-        exclude: frozenset[Path] = frozenset(),
+        exclude: Container[Path] = frozenset(),
         *,
         alone: bool = True,
         newest_first: bool = False,
@@ -214,7 +214,8 @@ class Journal:
         lease_s
             The claim is told as hung when it has not been renewed for so long (s).
         exclude
-            Sources to leave for later (they wait for a retry).
+            Sources to leave for later (they wait for a retry, or for room); asked for one after
+            the other, while others wait for the journal.
         alone
             Whether the caller has nothing else in hand. Only then an entry is given that was in
             hand when the program died: if it is the one that kills, no other must pay for it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import logging.handlers
 import sys
@@ -14,6 +15,37 @@ from live_restore.settings import LogSettings
 
 _FILE_BYTES = 5_000_000
 _FILES_KEPT = 3
+
+
+class _LogFile(logging.handlers.RotatingFileHandler):
+    """A log file whose disk may refuse: that costs lines, never the program, and is said once."""
+
+    _refused = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line; say it where that begins to fail."""
+        failed_before, self._refused = self._refused, False
+        super().emit(record)
+        if self._refused and not failed_before:
+            print(f"live-restore: {self._why}", file=sys.stderr)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Take down what the disk refused; anything else is logging's own business."""
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        self._refused = True
+        self._why = LiveRestoreError(
+            f"the log cannot be written ({error.strerror or error}); lines are missing from it",
+            self.baseFilename,
+            "free some space on that disk",
+        )
+
+    def close(self) -> None:
+        """Close the file; lines that it refused are lost already."""
+        with contextlib.suppress(OSError):
+            super().close()
 
 
 def configure_logging(settings: LogSettings, file: Path | None, *, terminal: bool) -> None:
@@ -42,7 +74,7 @@ def configure_logging(settings: LogSettings, file: Path | None, *, terminal: boo
     if file is not None:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            rotating = logging.handlers.RotatingFileHandler(
+            rotating = _LogFile(
                 file,
                 maxBytes=_FILE_BYTES,
                 backupCount=_FILES_KEPT,

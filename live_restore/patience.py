@@ -1,4 +1,4 @@
-"""Patience with a journal whose disk refuses: said now and then, tried again until it goes on."""
+"""Patience with a disk that refuses: said now and then, tried again until it goes on."""
 
 from __future__ import annotations
 
@@ -27,10 +27,19 @@ class Patience:
         Told what a person should know.
     clock
         The time (monotonic s).
+    what
+        What refuses.
     """
 
-    def __init__(self, progress: Progress, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        progress: Progress,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        what: str = "the journal",
+    ) -> None:
         self._progress = progress
+        self._what = what
         self._clock = clock
         self._lock = threading.Lock()
         self._wait_s = _FIRST_WAIT_S
@@ -48,7 +57,7 @@ class Patience:
                 self._said_at = now
         if say:
             self._progress.warn(f"{error.reason}; it is tried again")
-            log.error("the journal refuses; it is tried again", reason=str(error))
+            log.error(f"{self._what} refuses; it is tried again", reason=str(error))
         return wait_s
 
     def accepted(self) -> None:
@@ -57,4 +66,4 @@ class Patience:
             was_refused, self._refused = self._refused, False
             self._wait_s = _FIRST_WAIT_S
         if was_refused:
-            log.info("the journal works again")
+            log.info(f"{self._what} works again")

@@ -10,7 +10,9 @@ Several devices restore a stack each at the same time; the writer waits for them
 
 Every claim is ended by the writer, in order, whatever happened on the way; the exception is a
 process that dies, after which the journal finds the claim without an owner. What was in hand then
-is worked on alone the next time, so that a stack that kills takes no other with it.
+is worked on alone the next time, so that a stack that kills takes no other with it. With
+``watch.newest_first`` nothing is claimed while another stack is being restored: what arrives last
+waits for no more than that one.
 """
 
 from __future__ import annotations
@@ -28,17 +30,20 @@ from live_restore.dataset_job import StackJobs
 from live_restore.errors import JournalError, LiveRestoreError, StackChangedError
 from live_restore.formats.base import Format
 from live_restore.formats.dataset import DatasetFormat
+from live_restore.formats.dataset import Place as StackPlace
 from live_restore.inference.restorer import CancelledError
 from live_restore.inference.shelf import Shelf
 from live_restore.job import FileJob, Job, Plan, RawStack
 from live_restore.journal import Entry, Journal
+from live_restore.outputs.naming import results_folder
 from live_restore.outputs.publish import remove_leftovers
 from live_restore.outputs.report import StackOutcome
 from live_restore.patience import Patience
 from live_restore.progress import Progress
+from live_restore.room import Room
 from live_restore.settings import Settings
 from live_restore.turns import Turn, Turns
-from live_restore.verdicts import Deferrals, Verdicts
+from live_restore.verdicts import Deferrals, NotNow, Verdicts
 
 log = structlog.get_logger()
 
@@ -56,6 +61,7 @@ class _Work:
     plan: Plan | None = None
     turns: Turns | None = None
     error: BaseException | None = None
+    last: _Promise | None = None
 
 
 @dataclass(frozen=True)
@@ -116,11 +122,24 @@ class Pipeline:
         self._stop_asked = stop_asked
         self.patience = Patience(progress)
         self._work_there = threading.Event()
+        # The newest is only the newest if nothing is claimed ahead of it.
+        self._newest_first = settings.watch.newest_first
+        self._free_workers = threading.Semaphore(len(shelf.workers))
         self._in_hand = 0
         self._hand = threading.Condition()
         self._deferrals = Deferrals(settings.journal.retry_s, retry=retry)
+        self._room = Room(progress, settings.output.min_free_gb)
         self._verdicts = Verdicts(
-            journal, progress, self._deferrals, reconsider, self.patience, self._is_stopping
+            journal,
+            progress,
+            self._deferrals,
+            reconsider,
+            self.patience,
+            self._room,
+            self._results_folder,
+            settings.journal.max_attempts,
+            self._is_stopping,
+            said=[model.session.device.warning for model in shelf.models],
         )
         self._cleaned_folders: set[Path] = set()
         self._raw: _Queue = queue.Queue(maxsize=1)
@@ -193,8 +212,12 @@ class Pipeline:
         try:
             while not self._is_stopping():
                 self._work_there.clear()
+                if self._newest_first and not self._free_workers.acquire(timeout=_TICK_S):
+                    continue
                 entry = self._claim()
                 if entry is None:
+                    if self._newest_first:
+                        self._free_workers.release()
                     self._work_there.wait(self._deferrals.next_in_s())
                     continue
                 self._read_one(_Work(entry))
@@ -212,9 +235,9 @@ class Pipeline:
         try:
             entry = self._journal.claim(
                 self._settings.journal.lease_s,
-                self._deferrals.not_yet(),
+                NotNow(self._deferrals.not_yet(), self._without_room),
                 alone=alone,
-                newest_first=self._settings.watch.newest_first,
+                newest_first=self._newest_first,
             )
             if entry is not None:  # else nothing was written
                 self.patience.accepted()
@@ -241,16 +264,27 @@ class Pipeline:
 
     def _read_one(self, work: _Work) -> None:
         try:
+            folder = self._results_folder(work.entry.source)
+            self._room.require(folder)
             job = self._open(work.entry)
             # A name that cannot be had is better known before the work than after it; and a
             # result that is already there (the journal was lost) needs no work at all.
             work.plan = job.plan(self._shelf, self._settings)
             work.job = job
             if not work.plan.current:
+                self._room.require(folder, job.dataset.voxel_bytes)
                 self._read_stacks(work, job)
         except Exception as error:  # noqa: BLE001 - worker boundary: the writer ends the claim
             work.error = work.error or error
         self._put(self._raw, _Item(work, None))
+
+    def _results_folder(self, source: Path) -> Path:
+        is_stack = StackPlace.from_label(source.name) is not None
+        template = self._settings.output.template
+        return results_folder(self._root / source, template, of_dataset=is_stack)
+
+    def _without_room(self, source: Path) -> bool:
+        return self._room.is_resting(self._results_folder(source))
 
     def _open(self, entry: Entry) -> Job:
         path = self._root / entry.source
@@ -276,14 +310,25 @@ class Pipeline:
         try:
             with ThreadPoolExecutor(free.qsize(), thread_name_prefix="worker") as pool:
                 for item in self._take(self._raw):
+                    work = item.work
                     if not isinstance(item.payload, RawStack):
                         self._put(self._restored, item)
-                    elif (turn := self._gather(item.work, item.payload)) is not None:
+                        self._make_way_after(work)
+                    elif (turn := self._gather(work, item.payload)) is not None:
                         shelf = free.get()
-                        promise = pool.submit(self._restore_one, item.work, turn, shelf, free)
-                        self._put(self._restored, _Item(item.work, promise))
+                        work.last = pool.submit(self._restore_one, work, turn, shelf, free)
+                        self._put(self._restored, _Item(work, work.last))
         finally:
             self._put(self._restored, None)
+
+    def _make_way_after(self, work: _Work) -> None:
+        """Let the next one be claimed as soon as a piece of work is restored; newest first only."""
+        if not self._newest_first:
+            return
+        if work.last is None:
+            self._free_workers.release()
+        else:
+            work.last.add_done_callback(lambda _: self._free_workers.release())
 
     def _gather(self, work: _Work, raw: RawStack) -> Turn | None:
         if work.error is not None or work.job is None:
@@ -340,6 +385,8 @@ class Pipeline:
                 raise work.error
 
         published = None
+        if isinstance(first.payload, Future):
+            first.payload.result()  # a file is begun, and its folder looked at, when it is needed
         try:
             if work.error is not None and ended:
                 raise work.error
@@ -349,6 +396,8 @@ class Pipeline:
             published = work.job.publish(work.plan, outcomes(), self._shelf, self._settings)
         except Exception as error:  # noqa: BLE001 - worker boundary: becomes the entry's verdict
             work.error = work.error or error
+            if work.plan is not None:  # a disk that went away keeps what it could not remove
+                self._cleaned_folders.discard(work.plan.place.image.parent)
         while not ended:  # the disk refused in mid-file: let the rest of it pass by
             following = next(items, None)
             ended = following is None or following.payload is None

@@ -205,6 +205,9 @@ class OutputSettings(_Section):
         "ome-tiff",
         description="of data set folders: a file per stack, or one growing image per position",
     )
+    min_free_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        2.0, description="watch begins nothing where less is free; goes on when there is room (GB)"
+    )
     units: Literal["camera", "network"] = Field(
         "camera",
         description='grey values of the raw data; "network": float32 between the percentiles',
@@ -226,7 +229,7 @@ class JournalSettings(_Section):
         None, description="unset: the user's state folder"
     )
     max_attempts: PositiveInt = Field(
-        3, description="a stack that killed the program this often is set aside"
+        3, description="a stack over which program or runtime failed this often is set aside"
     )
     retry_s: _Positive = Field(
         5.0, description="first wait before trying again what the disk refused (s); then doubled"

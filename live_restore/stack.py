@@ -104,6 +104,11 @@ class Dataset:
         """Voxels in one stack."""
         return self.shape_zyx[0] * self.shape_zyx[1] * self.shape_zyx[2]
 
+    @property
+    def voxel_bytes(self) -> int:
+        """Bytes of all its voxels, uncompressed."""
+        return self.stack_count * self.stack_voxels * self.dtype.itemsize
+
     def keys(self) -> list[StackKey]:
         """Return every stack's key, channel fastest, then time, then position."""
         return [

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from live_restore.errors import (
+    DiskFullError,
     JournalError,
     LiveRestoreError,
     OutputError,
+    RuntimeFailureError,
     StackBusyError,
     StackChangedError,
     StackIncompleteError,
@@ -23,11 +26,13 @@ from live_restore.journal import Entry, Journal, State
 from live_restore.outputs.result import Published
 from live_restore.patience import Patience
 from live_restore.progress import Progress
+from live_restore.room import Room
 from live_restore.stack import Dataset
 
 log = structlog.get_logger()
 
 _LONGEST_RETRY_S = 300.0
+_LONGEST_WAIT_FOR_ROOM_S = 10.0
 # How often a wait for the journal's disk is interrupted to see whether a stop is asked (s).
 _STOP_LOOK_S = 0.1
 
@@ -52,9 +57,9 @@ class Deferrals:
     def __contains__(self, source: Path) -> bool:
         return source in self._until
 
-    def add(self, source: Path) -> None:
-        """Put a file off, longer than the last time."""
-        wait_s = min(_LONGEST_RETRY_S, 2 * self._wait_s.get(source, self._first_s / 2))
+    def add(self, source: Path, longest_s: float = _LONGEST_RETRY_S) -> None:
+        """Put a file off, longer than the last time, at most ``longest_s``."""
+        wait_s = min(longest_s, 2 * self._wait_s.get(source, self._first_s / 2))
         self._wait_s[source] = wait_s
         self._until[source] = time.monotonic() + wait_s if self.retry else float("inf")
 
@@ -78,6 +83,17 @@ class Deferrals:
         return min([*(u - now for u in list(self._until.values()) if u > now), 1.0])
 
 
+@dataclass(frozen=True)
+class NotNow:
+    """The sources that are not to be claimed just now: put off, or their disk is full."""
+
+    put_off: frozenset[Path]
+    without_room: Callable[[Path], bool]
+
+    def __contains__(self, source: object) -> bool:
+        return source in self.put_off or (isinstance(source, Path) and self.without_room(source))
+
+
 class Verdicts:
     """Ends claims.
 
@@ -91,9 +107,15 @@ class Verdicts:
         Called with a source that changed between being found and being read.
     patience
         Told when the journal refuses.
+    room, folder_of
+        Told which disk is full, and which is not: that of a source's results.
+    max_attempts
+        So often a stack is tried on which the runtime fails.
     stopping
         Whether to leave off trying; a claim whose verdict is not recorded is taken up by the next
         start, which finds the result if there is one.
+    said
+        What has been told already about the whole run.
     """
 
     def __init__(
@@ -103,15 +125,22 @@ class Verdicts:
         deferrals: Deferrals,
         reconsider: Callable[[Path], None],
         patience: Patience,
+        room: Room,
+        folder_of: Callable[[Path], Path],
+        max_attempts: int,
         stopping: Callable[[], bool],
+        said: Iterable[str] = (),
     ) -> None:
         self._patience = patience
+        self._room = room
+        self._folder_of = folder_of
+        self._max_attempts = max_attempts
         self._stopping = stopping
         self._journal = journal
         self._progress = progress
         self._deferrals = deferrals
         self._reconsider = reconsider
-        self._said: set[str] = set()
+        self._said = set(said)
 
     def already_restored(self, entry: Entry, plan: Plan) -> None:
         """The result was there before; nothing had to be done."""
@@ -125,6 +154,7 @@ class Verdicts:
         """The result is safely on disk."""
         self._finish(entry, published.image, published.doubt)
         self._deferrals.remove(entry.source)
+        self._room.accepted(self._folder_of(entry.source))
         network_s = published.seconds.get("network", 0.0)
         self._progress.restored(
             entry.source,
@@ -135,7 +165,7 @@ class Verdicts:
         )
         for warning in published.warnings:
             self._progress.warn(f"{entry.source}: {warning}")
-        for note in published.notes:
+        for note in (*published.device_warnings, *published.notes):
             self._say_once(note)
         if published.doubt:
             log.warning("doubtful", stack_key=str(entry.source), reason=published.doubt)
@@ -162,8 +192,17 @@ class Verdicts:
             if isinstance(error, LiveRestoreError)
             else f"unexpected {type(error).__name__}: {error}; please report it with the log file"
         )
+        if isinstance(error, DiskFullError) and self._deferrals.retry:
+            # Said by the room, once for all that wait for it. Put off so that a smaller one, which
+            # may fit, is tried before it.
+            self._room.refused(self._folder_of(entry.source), error)
+            self._deferrals.add(entry.source, _LONGEST_WAIT_FOR_ROOM_S)
+            self._record(lambda: self._journal.give_back(entry, reason))
+            return
         if isinstance(error, (OutputError, StackBusyError)):
             self._put_off(entry, reason)
+        elif isinstance(error, RuntimeFailureError) and entry.attempts < self._max_attempts:
+            self._put_off(entry, f"attempt {entry.attempts}: {reason}", counts=True)
         else:
             self._deferrals.remove(entry.source)
             self._end_for_good(entry, error, reason)
@@ -209,10 +248,10 @@ class Verdicts:
                 self._patience.accepted()
                 return
 
-    def _put_off(self, entry: Entry, reason: str) -> None:
+    def _put_off(self, entry: Entry, reason: str, *, counts: bool = False) -> None:
         # Put off before it is given back, or the reader could claim it in between.
         self._deferrals.add(entry.source)
-        self._record(lambda: self._journal.give_back(entry, reason))
+        self._record(lambda: self._journal.give_back(entry, reason, counts=counts))
         if not self._deferrals.retry:
             self._progress.failed(entry.source)
 

@@ -116,3 +116,19 @@ def test_without_file_and_terminal_nothing_is_said(capsys: pytest.CaptureFixture
     configure_logging(LogSettings(), None, terminal=False)
     log().error("hidden")
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file that is always full")
+def test_a_full_disk_costs_lines_and_is_said_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log_file = tmp_path / "a.log"
+    log_file.symlink_to("/dev/full")
+    configure_logging(LogSettings(), log_file, terminal=False)
+    log = structlog.get_logger("live_restore")
+    for number in range(3):
+        log.info("restored", number=number)
+    configure_logging(LogSettings(), None, terminal=False)
+    said = capsys.readouterr().err
+    assert said.count("the log cannot be written (No space left on device)") == 1
+    assert said.count("\n") == 1

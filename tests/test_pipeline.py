@@ -22,6 +22,7 @@ from live_restore.errors import (
     JournalError,
     LiveRestoreError,
     OutputError,
+    RuntimeFailureError,
     StackBusyError,
 )
 from live_restore.formats.table import make_dataset_formats, make_formats
@@ -650,3 +651,71 @@ def test_the_watched_folder_may_go(bench: Bench) -> None:
     shutil.rmtree(bench.root)
     bench.run()
     assert bench.state("a.tif") is State.FAILED
+
+
+@pytest.mark.parametrize("instead", ["nothing", "an empty folder"])
+def test_a_share_that_goes_while_a_stack_is_restored(bench: Bench, instead: str) -> None:
+    """Its result must not be made where the share was: it would be hidden, and count as done."""
+    gate = Gate()
+    bench.shelf = fake_shelf(gate)
+    bench.stack("a.tif")
+    bench.start()
+    assert gate.entered.wait(PATIENCE_S)
+    away = bench.root.with_name("away")
+    bench.root.rename(away)
+    if instead == "an empty folder":
+        bench.root.mkdir()
+    gate.open.set()
+    wait_for(lambda: bool(bench.entry("a.tif").reason), "the refusal", PATIENCE_S)
+    bench.stop()
+    assert bench.state("a.tif") is not State.DONE
+    assert not bench.root.exists() or list(bench.root.iterdir()) == []
+    assert [p.name for p in away.iterdir()] == ["a.tif"]
+
+
+def test_a_runtime_that_fails_for_a_while_costs_no_stack(bench: Bench) -> None:
+    left = [2]
+
+    def fails_twice(tile: Floats) -> Floats:
+        if left[0]:
+            left[0] -= 1
+            raise RuntimeFailureError("CUDA failure 999: unknown error")
+        return halve(tile)
+
+    bench.shelf = fake_shelf(fails_twice)
+    bench.stack("a.tif")
+    bench.start()
+    wait_for(lambda: bench.state("a.tif") is State.DONE, "the third attempt", PATIENCE_S)
+
+
+def test_a_stack_over_which_the_runtime_always_fails_is_set_aside(bench: Bench) -> None:
+    def fails(tile: Floats) -> Floats:
+        if tile.shape[2] == 5:
+            raise RuntimeFailureError("CUDA failure 999: unknown error")
+        return halve(tile)
+
+    bench.shelf = fake_shelf(fails)
+    bench.stack("1.tif")
+    bench.stack("2.tif", np.random.default_rng(1).integers(1, 99, (5, 8, 8)))
+    bench.stack("3.tif")
+    bench.start()
+    wait_for(lambda: bench.state("2.tif") is State.FAILED, "the third attempt", PATIENCE_S)
+    wait_for(lambda: bench.state("3.tif") is State.DONE, "the next", PATIENCE_S)
+    assert bench.entry("2.tif").attempts == 3
+    assert "CUDA failure 999" in bench.entry("2.tif").reason
+
+
+def test_the_newest_waits_for_no_more_than_the_one_in_hand(bench: Bench) -> None:
+    gate = Gate()
+    bench.shelf = fake_shelf(gate)
+    bench.settings = {"watch": {"newest_first": True}}
+    for n in range(5):
+        bench.stack(f"{n}.tif")
+    bench.start()
+    assert gate.entered.wait(PATIENCE_S)
+    time.sleep(0.3)  # time enough to claim more, if it would
+    bench.stack("newest.tif")
+    gate.open.set()
+    wait_for(lambda: bench.journal.counts()[State.DONE] == 6, "the end", PATIENCE_S)
+    order = sorted(bench.journal.entries(), key=lambda e: e.finished_at or 0.0)
+    assert [e.source.name for e in order][:2] == ["4.tif", "newest.tif"]

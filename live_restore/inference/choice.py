@@ -24,6 +24,7 @@ from live_restore.errors import (
     DeviceMemoryError,
     InferenceError,
     ModelError,
+    RuntimeFailureError,
 )
 from live_restore.inference.backends.base import Backend, Limits, ModelSource, Variant
 from live_restore.inference.backends.table import parse_device
@@ -107,6 +108,10 @@ class _Chosen:
 class ChosenSession:
     """A session on the fastest backend whose numbers are right.
 
+    Where a device fails on a tile of a stack it is asked the known answer again. If it cannot give
+    it any more (a driver that was reset, a card that is gone), "auto" refuses it, loudly, and the
+    next one takes over; if it can, the failure is the tile's.
+
     Parameters
     ----------
     source, card
@@ -158,8 +163,28 @@ class ChosenSession:
         shape: Any = tile.shape
         # One tile at a time: sessions hold its tensors. Whoever waits has prepared its own.
         with self._lock:
-            self._current = self._open(shape)
-            return self._current.session.run(tile)
+            while True:
+                chosen = self._current = self._open(shape)
+                try:
+                    return chosen.session.run(tile)
+                except DeviceMemoryError:
+                    raise  # smaller tiles may do
+                except RuntimeFailureError as error:
+                    if self._wish.device != "auto" or not self._is_lost(chosen.variant):
+                        self._forget(chosen.variant)  # opened anew for the next tile
+                        raise
+                    self._refuse(chosen.variant, _LostError(f"it failed ({error.what})"))
+
+    def _is_lost(self, variant: Variant) -> bool:
+        """Return whether a device that failed cannot do any more what it once could."""
+        if self._is_trusted(variant):
+            return False  # there is nothing behind it
+        self._forget(variant)
+        try:
+            self._checked(variant, small_shape(self._card))
+        except (DeviceError, ModelError, InferenceError):
+            return True
+        return False
 
     def _open(self, shape: Shape5) -> _Chosen:
         found = self._sessions.get(shape)
@@ -192,6 +217,10 @@ class ChosenSession:
     def _refuse(self, variant: Variant, error: DeviceError | ModelError | InferenceError) -> None:
         """Use a variant no more, for tiles of no shape."""
         self._refused[variant] = error
+        self._forget(variant)
+
+    def _forget(self, variant: Variant) -> None:
+        self._approved.discard(variant)
         self._sessions = {k: v for k, v in self._sessions.items() if v.variant != variant}
 
     def _told_refusals(self) -> str:
@@ -326,7 +355,7 @@ class ChosenSession:
         warnings += [
             f"{refused} is not used: {error.what}"
             for refused, error in self._refused.items()
-            if isinstance(error, _WrongNumbersError)
+            if isinstance(error, (_WrongNumbersError, _LostError))
         ]
         return replace(
             device,
@@ -338,6 +367,10 @@ class ChosenSession:
 
 class _WrongNumbersError(DeviceError):
     """A device that works, but computes something else."""
+
+
+class _LostError(DeviceError):
+    """A device that worked, and does not any more."""
 
 
 def _require(error: float, bound: float, shape: Shape5) -> None:

@@ -65,6 +65,22 @@ def results_of_dataset(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}{_RESULTS}")
 
 
+def results_folder(source: Path, template: str, *, of_dataset: bool) -> Path:
+    """Return the folder for the result of a file, or of a stack of a data set.
+
+    Examples
+    --------
+    >>> template = "{folder}/restored/{name}.ome.tif"
+    >>> results_folder(Path("day/a.tif"), template, of_dataset=False).as_posix()
+    'day/restored'
+    >>> results_folder(Path("day/run_1/p000_t0000_c00"), template, of_dataset=True).as_posix()
+    'day/run_1_restored'
+    """
+    if of_dataset:
+        return results_of_dataset(source.parent)
+    return Path(template.format(folder=source.parent, name=bare_name(source))).parent
+
+
 def dataset_of_results(folder: Path) -> Path | None:
     """Return the data set whose results a folder of this name would hold, ``None`` for none."""
     name = folder.name.removesuffix(_RESULTS)

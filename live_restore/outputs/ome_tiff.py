@@ -13,6 +13,7 @@ import numpy as np
 
 from live_restore import __version__
 from live_restore.errors import OutputError
+from live_restore.outputs import disk
 from live_restore.stack import Dataset, StackKey, Volume
 from live_restore.untrusted_file import open_regular
 
@@ -93,9 +94,8 @@ def writing_ome_tiff(path: Path, dataset: Dataset, token: str) -> Iterator[OmeTi
     OSError
         The disk refused.
     """
-    first_byte = _lay_out(path, dataset, token)
-    with path.open("rb+") as file:
-        yield OmeTiffWriter(file, dataset, first_byte)
+    with disk.current.open(path, "wb+") as file:
+        yield OmeTiffWriter(file, dataset, _lay_out(file, path, dataset, token))
 
 
 def read_token(path: Path) -> str | None:
@@ -118,14 +118,14 @@ def _shape(dataset: Dataset) -> tuple[int, ...]:
     return tuple(sizes[axis] for axis in dataset.axes)
 
 
-def _lay_out(path: Path, dataset: Dataset, token: str) -> list[int]:
+def _lay_out(file: BinaryIO, path: Path, dataset: Dataset, token: str) -> list[int]:
     import tifffile
 
     planes = dataset.stack_count * dataset.shape_zyx[0]
     total = dataset.stack_count * dataset.stack_voxels * dataset.dtype.itemsize
     total += planes * _DIRECTORY_BYTES
     with tifffile.TiffWriter(
-        path, bigtiff=total > _CLASSIC_TIFF_BYTES, ome=True, byteorder="<"
+        file, bigtiff=total > _CLASSIC_TIFF_BYTES, ome=True, byteorder="<"
     ) as tif:
         for position in range(dataset.positions):
             tif.write(
@@ -135,7 +135,8 @@ def _lay_out(path: Path, dataset: Dataset, token: str) -> list[int]:
                 metadata=_metadata(dataset, position),
                 software=f"{SOFTWARE} {__version__} (result {token})",
             )
-    with tifffile.TiffFile(path, _multifile=False) as tif:
+    file.seek(0)
+    with tifffile.TiffFile(file, _multifile=False) as tif:
         offsets = [series.dataoffset for series in tif.series]
     if None in offsets or len(offsets) != dataset.positions:
         raise OutputError(

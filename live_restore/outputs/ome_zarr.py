@@ -32,8 +32,10 @@ from live_restore.formats.dataset import Place as StackPlace
 from live_restore.outputs.naming import result_token, stack_report_path
 from live_restore.outputs.publish import (
     disk_errors,
+    make_folder,
     publish_folder,
     publish_text,
+    remove_for_good,
     temporary_for,
 )
 from live_restore.outputs.report import Report, StackOutcome
@@ -166,7 +168,7 @@ def publish_in_ome_zarr(
     report.warnings += verify()
     began = time.perf_counter()
     with disk_errors(place.image):
-        place.report.unlink(missing_ok=True)
+        remove_for_good(place.report)
         if not place.image.exists():
             _create(place, dataset, stack, info, units)
         _write(place, stack, outcome, info)
@@ -179,6 +181,7 @@ def publish_in_ome_zarr(
         delay_s,
         {**report.seconds, "publish": seconds},
         tuple(report.warnings),
+        device_warnings=tuple(report.device_warnings),
     )
 
 
@@ -192,7 +195,7 @@ def _create(
     from live_restore.outputs.zarr_store import PublishingStore
 
     results = place.image.parent
-    results.mkdir(parents=True, exist_ok=True)
+    make_folder(results)
     z, y, x = dataset.shape_zyx
     channels = max(len(info.channel_names), stack.channel + 1)
     attributes = {

@@ -15,7 +15,7 @@ import numpy as np
 from live_restore.errors import OutputError, StackRefusedError, one_line
 from live_restore.outputs.naming import candidates, report_path
 from live_restore.outputs.ome_tiff import OmeTiffWriter, read_token, writing_ome_tiff
-from live_restore.outputs.publish import publish_text, publishing
+from live_restore.outputs.publish import publish_text, publishing, remove_for_good
 from live_restore.outputs.report import REPORT_FORMAT, Report, StackOutcome, told_doubt
 from live_restore.stack import Dataset
 from live_restore.untrusted import NotJsonError, json_object
@@ -36,7 +36,7 @@ class Published:
 
     ``delay_s`` is the time from the raw file's last write to the report's publication. ``doubt``
     says in one line why the result is doubtful ("": it is not); ``notes`` what could not be
-    compared.
+    compared; ``device_warnings`` what is not as hoped for about where it was made.
     """
 
     image: Path
@@ -46,6 +46,7 @@ class Published:
     warnings: tuple[str, ...]
     notes: tuple[str, ...] = ()
     doubt: str = ""
+    device_warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -219,7 +220,7 @@ def publish_result(
                 report.add(outcome, dataset.channel_name(outcome.key.channel))
             report.warnings += verify()
         began = time.perf_counter()
-        place.report.unlink(missing_ok=True)
+        remove_for_good(place.report)
     publishing_s = time.perf_counter() - began
     delay_s = max(0.0, time.time() - dataset.fingerprint.mtime_ns / 1e9)
     publish_text(
@@ -234,4 +235,5 @@ def publish_result(
         tuple(report.warnings),
         tuple(report.notes),
         report.doubt(),
+        tuple(report.device_warnings),
     )

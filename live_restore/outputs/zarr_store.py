@@ -8,6 +8,7 @@ from zarr.core.buffer import Buffer
 from zarr.storage import LocalStore
 
 from live_restore.errors import OutputError
+from live_restore.outputs import disk
 from live_restore.outputs.publish import publishing
 
 
@@ -36,5 +37,8 @@ class PublishingStore(LocalStore):
             if path.read_bytes() != data:
                 raise OutputError("does not read back as written", path, "check that disk")
 
-        with publishing(self.root / key, check=check, aside=self._aside) as temporary:
-            temporary.write_bytes(data)
+        with (
+            publishing(self.root / key, check=check, aside=self._aside) as temporary,
+            disk.current.open(temporary, "wb") as file,
+        ):
+            file.write(data)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from live_restore.errors import DeviceError, DeviceMemoryError, InferenceError
+from live_restore.errors import DeviceError, DeviceMemoryError, RuntimeFailureError
 from live_restore.inference import choice
 from live_restore.inference.backends.base import Backend, Limits, ModelSource
 from live_restore.inference.card import ModelCard
@@ -230,19 +230,48 @@ def test_a_backend_that_cannot_be_opened_is_passed_over(tmp_path: Path) -> None:
         choose([Broken("cuda"), slow_cpu()], tmp_path, "cuda")
 
 
-def test_a_failure_on_the_way_is_not_swallowed(tmp_path: Path) -> None:
-    broken = False
+class Fragile(FakeBackend):
+    """One that a test breaks, for all tiles or for large ones."""
 
-    def fail_later(tile: Floats) -> Floats:
-        if broken:
-            raise InferenceError("broke")
+    def __init__(self, name: str) -> None:
+        super().__init__(name, self._maybe)
+        self.broken_from: float = np.inf
+
+    def _maybe(self, tile: Floats) -> Floats:
+        if tile.size >= self.broken_from:
+            raise RuntimeFailureError("broke")
         return halve(tile)
 
-    session = choose([FakeBackend("openvino", fail_later), slow_cpu()], tmp_path)
+
+def test_a_failure_on_the_way_is_not_swallowed(tmp_path: Path) -> None:
+    backend = Fragile("openvino")
+    session = choose([backend, slow_cpu()], tmp_path)
     ran(session)
-    broken = True
-    with pytest.raises(InferenceError, match="broke"):
+    backend.broken_from = 200_000
+    with pytest.raises(RuntimeFailureError, match="broke"):
         ran(session)
+    backend.broken_from = np.inf
+    assert ran(session) == "openvino fp32"
+
+
+def test_a_device_that_is_lost_is_told_and_the_next_one_takes_over(tmp_path: Path) -> None:
+    backend = Fragile("cuda")
+    session = choose([backend, slow_cpu()], tmp_path)
+    assert ran(session) == "cuda fp32"
+    backend.broken_from = 0
+    assert ran(session) == "cpu fp32"
+    assert "cuda fp32 is not used: it failed (broke)" in session.device.warning
+    assert "running on the CPU" in session.device.warning
+
+
+def test_a_device_that_was_asked_for_by_name_may_come_back(tmp_path: Path) -> None:
+    backend = Fragile("cuda")
+    session = choose([backend, slow_cpu()], tmp_path, "cuda")
+    backend.broken_from = 0
+    with pytest.raises(RuntimeFailureError, match="broke"):
+        ran(session, choice.small_shape(CARD))
+    backend.broken_from = np.inf
+    assert ran(session, choice.small_shape(CARD)) == "cuda fp32"
 
 
 def test_too_little_memory_at_full_size_does_not_change_the_device(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from live_restore.errors import OutputError, StackRefusedError
 from live_restore.formats.dataset import DatasetInfo, Place
-from live_restore.outputs import publish as publish_module
+from live_restore.outputs import disk
 from live_restore.outputs.ome_zarr import (
     choose_in_ome_zarr,
     is_own_ome_zarr,
@@ -165,7 +165,7 @@ def test_a_disk_that_fills_up_leaves_every_image_valid(
 ) -> None:
     run.publish(Place(0, 0, 0), volume(1))
     before = zarr.open_group(run.results / "p000.ome.zarr", mode="r")["0"][0, 0]
-    synced = publish_module._sync_file
+    synced = disk.current.sync
     calls = 0
 
     def full(path: Path) -> None:
@@ -175,7 +175,7 @@ def test_a_disk_that_fills_up_leaves_every_image_valid(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         synced(path)
 
-    monkeypatch.setattr(publish_module, "_sync_file", full)
+    monkeypatch.setattr(disk.current, "sync", full)
     errors = []
     for place in (Place(0, 1, 0), Place(1, 0, 0)):
         try:
@@ -202,7 +202,7 @@ def test_what_does_not_read_back_is_not_published(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run.publish(Place(0, 0, 0), volume(1))
-    synced = publish_module._sync_file
+    synced = disk.current.sync
 
     def rot(path: Path) -> None:
         content = bytearray(path.read_bytes())
@@ -210,7 +210,7 @@ def test_what_does_not_read_back_is_not_published(
         path.write_bytes(content)
         synced(path)
 
-    monkeypatch.setattr(publish_module, "_sync_file", rot)
+    monkeypatch.setattr(disk.current, "sync", rot)
     with pytest.raises(OutputError, match="does not read back"):
         run.publish(Place(0, 1, 0), volume(2))
     assert not (run.results / "p000.ome.zarr/0/c/1").exists()

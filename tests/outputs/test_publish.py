@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from live_restore.errors import OutputError
-from live_restore.outputs import publish
+from live_restore.outputs import disk, publish
 from live_restore.outputs.naming import TEMPORARY_SUFFIX
 from live_restore.outputs.publish import publish_text, publishing, remove_leftovers
 
@@ -117,6 +117,7 @@ def test_order_sync_then_check_then_replace_then_sync_the_folder(
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(Path, "replace", rename)
+    final.parent.mkdir()
     with publishing(final, lambda _: order.append("check")) as temporary:
         temporary.write_bytes(b"x")
     assert order[:3] == ["sync file", "check", "replace"]
@@ -251,6 +252,6 @@ def test_on_windows_a_viewer_is_waited_for(final: Path, monkeypatch: pytest.Monk
     temporary.write_bytes(b"new")
     monkeypatch.setattr(Path, "replace", rename)
     monkeypatch.setattr(time, "sleep", lambda _: None)
-    monkeypatch.setattr(publish, "_WINDOWS", True)
-    publish._replace(temporary, final)
+    monkeypatch.setattr(disk, "_WINDOWS", True)
+    disk.current.replace(temporary, final)
     assert final.read_bytes() == b"new"

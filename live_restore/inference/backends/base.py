@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from live_restore.errors import DeviceMemoryError, InferenceError
+from live_restore.errors import DeviceMemoryError, RuntimeFailureError
 from live_restore.inference.sessions import Session, Shape5
 
 
@@ -96,13 +96,13 @@ class Variant:
 _MEMORY_WORDS = ("out of memory", "alloc", "not enough memory", "cuda_error_out_of_memory")
 
 
-def tile_failure(shape: tuple[int, ...], error: BaseException) -> InferenceError:
+def tile_failure(shape: tuple[int, ...], error: BaseException) -> RuntimeFailureError:
     """Return the error to raise for a runtime's own, told in one line."""
     told = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
     ran_out = isinstance(error, MemoryError) or any(
         word in str(error).lower() for word in _MEMORY_WORDS
     )
-    kind = DeviceMemoryError if ran_out else InferenceError
+    kind = DeviceMemoryError if ran_out else RuntimeFailureError
     return kind(
         f"the model failed on a tile of {shape} ({told})",
         None,

@@ -1,0 +1,219 @@
+"""Daemons under test, each a process of its own, and a nursery that starts them quickly.
+
+A daemon needs about a second of a processor to start, nearly all of it imports. The nursery is a
+process that has imported everything and does nothing; every daemon is a child that it forks, which
+then runs the same command line. :meth:`Nursery.start` does that; ``exec_daemon`` starts a daemon as
+people do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.support.models import write_model
+from tests.support.processes import PATIENCE_S, environment, wait_for
+
+
+@dataclass
+class Place:
+    """A folder to watch and everything that belongs to it, under one temporary folder."""
+
+    base: Path
+    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.root = self.base / "data"
+        self.state = self.base / "state"
+        self.control = self.base / "faults.json"
+        self.record = self.base / "steps.txt"
+        self.log = self.base / "daemon.log"
+        self.config = self.base / "config.toml"
+        self.model = self.base / "tiny.onnx"
+        self.root.mkdir(exist_ok=True)
+        self.state.mkdir(exist_ok=True)
+        # One operator that makes of every voxel another one.
+        write_model(self.model, operator="Sigmoid")
+        self.configure()
+
+    def configure(self, **sections: dict[str, Any]) -> None:
+        """Write the configuration; quick, so that tests are."""
+        tree: dict[str, dict[str, Any]] = {
+            "inference": {"device": "cpu", "threads": 1},
+            "watch": {"settle_s": 0.1, "quiet_s": 0.5, "stall_s": 30.0, "scan_interval_s": 0.3},
+            "journal": {"retry_s": 0.2},
+        }
+        for part in (self.settings, sections):
+            for section, values in part.items():
+                tree.setdefault(section, {}).update(values)
+        lines = [f'[[models]]\nmodel = "{self.model.as_posix()}"']
+        for section, values in tree.items():
+            lines.append(f"[{section}]")
+            lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+        self.config.write_text("\n".join(lines))
+
+    def break_(self, *rules: dict[str, Any], **also: Any) -> None:
+        """Let faults happen from now on; with nothing, none."""
+        aside = self.control.with_suffix(".new")
+        aside.write_text(json.dumps({"rules": list(rules), **also}))
+        aside.replace(self.control)
+
+    def told(self) -> str:
+        """Return all that daemons have written to the terminal here."""
+        return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
+
+    @property
+    def arguments(self) -> list[str]:
+        """The command line."""
+        return ["watch", str(self.root), "--plain", "--config", str(self.config)]
+
+
+class DaemonProcess:
+    """A running daemon; ``poll`` returns its exit code, negative where a signal ended it."""
+
+    def __init__(self, pid: int, poll: Callable[[], int | None]) -> None:
+        self.pid = pid
+        self.poll = poll
+
+    def wait(self, patience_s: float = PATIENCE_S) -> int:
+        """Wait for its end; return the exit code."""
+        wait_for(lambda: self.poll() is not None, "the daemon to end", patience_s)
+        code = self.poll()
+        assert code is not None
+        return code
+
+    def kill(self) -> None:
+        """Kill it at once."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGKILL)
+        self.wait()
+
+    def stop(self) -> int:
+        """Ask it to stop; return the exit code."""
+        if self.poll() is None:
+            os.kill(self.pid, signal.SIGTERM)
+        return self.wait()
+
+
+def exec_daemon(place: Place, *flags: str) -> DaemonProcess:
+    """Start a daemon as people do, without any fault inside."""
+    with place.log.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "live_restore.cli", *place.arguments, *flags],
+            env=environment(place.state), stdout=log, stderr=log,
+        )  # fmt: skip
+    return DaemonProcess(process.pid, process.poll)
+
+
+class Nursery:
+    """Forks daemons from a process in which everything is imported."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.faults.daemons"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        )  # fmt: skip
+        self._running: list[DaemonProcess] = []
+        self._ended: dict[int, int] = {}
+        assert self._ask({"ready": True}) == 0
+
+    def start(self, place: Place, *flags: str, record: bool = False) -> DaemonProcess:
+        """Start a daemon that suffers the faults of ``place``."""
+        pid = self._ask(
+            {
+                "arguments": [*place.arguments, *flags],
+                "log": str(place.log),
+                "root": str(place.root),
+                "control": str(place.control),
+                "record": str(place.record) if record else None,
+                "environment": {"LIVE_RESTORE_JOURNAL__FOLDER": str(place.state)},
+            }
+        )
+        assert pid is not None
+        daemon = DaemonProcess(pid, lambda: self._poll(pid))
+        self._running.append(daemon)
+        return daemon
+
+    def _poll(self, pid: int) -> int | None:
+        if pid not in self._ended:
+            code = self._ask({"poll": pid})
+            if code is None:
+                return None
+            self._ended[pid] = code
+        return self._ended[pid]
+
+    def _ask(self, order: dict[str, Any]) -> int | None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        answer = json.loads(self._process.stdout.readline())
+        return None if answer is None else int(answer)
+
+    def end_all(self) -> None:
+        """Kill every daemon that still runs."""
+        for daemon in self._running:
+            daemon.kill()
+        self._running.clear()
+
+    def close(self) -> None:
+        """End the nursery."""
+        self.end_all()
+        self._process.communicate()
+
+
+def _serve() -> None:
+    """Be the nursery: orders come in as lines of JSON, each is answered by a number or null."""
+    import onnxruntime  # noqa: F401 - imported here so that no daemon has to
+    import tifffile  # noqa: F401
+    import watchdog.observers  # noqa: F401
+
+    import live_restore.cli
+    import live_restore.commands
+    import live_restore.daemon
+    import live_restore.dashboard  # noqa: F401
+    import tests.faults.injection  # noqa: F401
+
+    for line in sys.stdin:
+        order = json.loads(line)
+        if "ready" in order:
+            answer: int | None = 0
+        elif "poll" in order:
+            pid, status = os.waitpid(order["poll"], os.WNOHANG)
+            answer = os.waitstatus_to_exitcode(status) if pid else None
+        else:
+            answer = os.fork()
+            if answer == 0:
+                os._exit(_become(order))
+        print(json.dumps(answer), flush=True)
+
+
+def _become(order: dict[str, Any]) -> int:
+    """Be a daemon; return the exit code."""
+    from live_restore.cli import main
+    from tests.faults.injection import Faults, install
+
+    os.environ.update(order["environment"])
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for number, target in ((0, nothing), (1, log), (2, log)):
+        os.dup2(target, number)
+    record = order["record"]
+    faults = Faults(Path(order["control"]), record and Path(record))
+    install(faults, Path(order["root"]))
+    try:
+        return main(order["arguments"])
+    finally:
+        sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    _serve()

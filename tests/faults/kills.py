@@ -1,0 +1,162 @@
+"""SIGKILL at random moments over a replayed acquisition: nothing lost, doubled, partial, changed.
+
+    python -m tests.faults.kills --kills 500 --stacks 300
+
+Every daemon is started as people start it and killed after a random time: one in four counted from
+its start (imports, the opening of the journal), the others from the moment at which it has opened
+the journal. After every kill the journal, all final names and all raw files are checked. At the end
+one more daemon finishes what is left, and is stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.faults.audit import Audit, journal_rows
+from tests.faults.daemons import DaemonProcess, Place, exec_daemon
+from tests.faults.player import (
+    Arrival,
+    Player,
+    RawStack,
+    at_once,
+    pre_allocated,
+    raw_stack,
+    renamed_into_place,
+    slowly,
+)
+from tests.support.processes import PATIENCE_S, wait_for
+
+ARRIVALS: tuple[Arrival, ...] = (
+    at_once,
+    slowly,
+    at_once,
+    pre_allocated,
+    at_once,
+    renamed_into_place,
+)
+
+
+_KILLED_AT_START = 0.25
+# Reading all raw files takes a second where there are many; their sizes and times are compared
+# after every kill.
+_CONTENTS_EVERY = 20
+
+
+@dataclass
+class Figures:
+    """What was seen; any harm ends the run."""
+
+    kills: int = 0
+    stacks: int = 0
+    killed_with_work_in_hand: int = 0
+    killed_while_writing: int = 0
+    restored: int = 0
+    seconds: float = 0.0
+
+
+def run_kills(
+    place: Place,
+    stacks: list[RawStack],
+    kills: int,
+    start: Callable[[Place], DaemonProcess],
+    *,
+    longest_life_s: float,
+    seed: int = 1,
+    tell: Callable[[Figures], None] = lambda _: None,
+) -> Figures:
+    """Replay ``stacks`` while daemons live and die; raises ``AssertionError`` at the first harm.
+
+    The stacks arrive spread over the first nine tenths of the kills. A stack that is in hand when
+    its process dies is set aside after ``journal.max_attempts``; these kills are not its fault, so
+    the place must be configured with more.
+    """
+    rng = random.Random(seed)
+    began = time.monotonic()
+    figures = Figures(stacks=len(stacks))
+    audit = Audit(place)
+    arrived: list[RawStack] = []
+    waiting = list(stacks)
+    for number in range(kills):
+        due = len(stacks) * (number + 1) // max(1, kills * 9 // 10)
+        batch = [waiting.pop(0) for _ in range(min(len(waiting), due - len(arrived)))]
+        with Player(place.root, [(s, rng.choice(ARRIVALS)) for s in batch]) as player:
+            opened_before = _journal_written(place)
+            daemon = start(place)
+            if rng.random() >= _KILLED_AT_START:
+                _wait_until_open(place, daemon, opened_before)
+            time.sleep(rng.uniform(0.0, longest_life_s))
+            assert daemon.poll() is None, f"it ended by itself: {place.told()[-2000:]}"
+            daemon.kill()
+            player.wait()
+        arrived += batch
+        figures.kills += 1
+        rows = journal_rows(place)
+        figures.killed_with_work_in_hand += any(r["state"] == "running" for r in rows)
+        results = place.root / "restored"
+        figures.killed_while_writing += results.exists() and any(results.glob(".*"))
+        audit.at_any_moment(arrived, contents=number % _CONTENTS_EVERY == 0)
+        tell(figures)
+    opened_before = _journal_written(place)
+    daemon = start(place)
+    _wait_until_open(place, daemon, opened_before)
+
+    def finished() -> bool:
+        assert daemon.poll() is None, place.told()[-2000:]
+        return sum(row["state"] == "done" for row in journal_rows(place)) == len(stacks)
+
+    wait_for(finished, "the rest")
+    assert daemon.stop() == 0
+    audit.at_rest(stacks)
+    figures.restored = len(stacks)
+    figures.seconds = round(time.monotonic() - began, 1)
+    return figures
+
+
+def _journal_written(place: Place) -> int:
+    """Return when the journal was last written to (ns since 1970); every start does."""
+    return max((f.stat().st_mtime_ns for f in place.state.glob("*.sqlite*")), default=0)
+
+
+def _wait_until_open(place: Place, daemon: DaemonProcess, before_ns: int) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while _journal_written(place) == before_ns:
+        assert daemon.poll() is None, f"it did not start: {place.told()[-2000:]}"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def main() -> int:
+    """Run it long; print the figures as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--kills", type=int, default=500)
+    parser.add_argument("--stacks", type=int, default=300)
+    parser.add_argument("--life", type=float, default=1.5, help="longest life of a daemon (s)")
+    parser.add_argument("--seed", type=int, default=1)
+    arguments = parser.parse_args()
+
+    def tell(figures: Figures) -> None:
+        if figures.kills % 25 == 0:
+            print(json.dumps(asdict(figures)), file=sys.stderr, flush=True)
+
+    with tempfile.TemporaryDirectory() as folder:
+        place = Place(Path(folder), {"journal": {"max_attempts": 10_000}})
+        # Large enough that reading, restoring and writing each take a while.
+        stacks = [raw_stack(f"s{n:03d}.tif", n, (16, 256, 256)) for n in range(arguments.stacks)]
+        figures = run_kills(
+            place, stacks, arguments.kills, exec_daemon,
+            longest_life_s=arguments.life, seed=arguments.seed, tell=tell,
+        )  # fmt: skip
+    print(json.dumps(asdict(figures), indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
