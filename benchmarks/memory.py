@@ -44,10 +44,11 @@ class Seen:
         """The most."""
         return max(self.gigabytes)
 
-    def growth(self) -> float:
-        """Return the most in the last fifth of the time less the most in the second fifth (GB)."""
-        fifth = max(1, len(self.gigabytes) // 5)
-        return max(self.gigabytes[-fifth:]) - max(self.gigabytes[fifth : 2 * fifth])
+    @property
+    def fifths(self) -> list[float]:
+        """The most in each fifth of the time."""
+        parts = np.array_split(np.array(self.gigabytes), 5)
+        return [float(part.max()) if part.size else 0.0 for part in parts]
 
 
 def many_shapes(folder: Path, stacks: int) -> None:
@@ -150,10 +151,11 @@ def measure(arguments: argparse.Namespace, model: str) -> bool:
         one = np.random.default_rng(0).poisson(200, shape).astype(np.uint16)
         alone = watched(lambda folder, one=one: write(folder / "one.ome.tif", one), model)  # type: ignore[misc]
         seen = watched(fill, model)
-        beyond, growth = seen.peak - alone.peak, seen.growth()
+        beyond, growth = seen.peak - alone.peak, seen.fifths[-1] - seen.fifths[1]
         print(
             f"{name:10s} peak {seen.peak:.2f} GB, one stack alone {alone.peak:.2f} GB, "
-            f"beyond it {beyond:.2f} GB; growth {growth * 1e3:.0f} MB",
+            f"beyond it {beyond:.2f} GB; growth {growth * 1e3:.0f} MB "
+            f"(fifths: {', '.join(f'{fifth:.3f}' for fifth in seen.fifths)})",
             flush=True,
         )
         good &= beyond < arguments.limit_gb and growth * 1e3 < arguments.growth_mb

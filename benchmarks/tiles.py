@@ -6,7 +6,7 @@ The whole stack is one tile in the first run. In the others tiles have at most s
 smallest that "auto" takes anywhere is the first of them. PSNR is in network units, where 1 is the
 peak. "Inside" leaves out what is nearer to a cut than the overlap: there no convolution has seen
 the cut, and what differs is channel attention alone, which averages over the tile. "Step" is the
-mean jump of the difference across the middle of the overlaps, over the mean change of the image
+mean jump of the difference across the middle of an overlap, over the mean change of the image there
 from voxel to voxel: what a seam would be seen against.
 """
 
@@ -29,7 +29,7 @@ from live_restore.inference.tiling import TilePlan, plan_tiles
 from live_restore.settings import InferenceSettings
 
 Floats = NDArray[np.float64]
-_AMPLIFIED = 20
+_AMPLIFIED = 500
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,13 @@ def inside(plan: TilePlan, overlap: tuple[int, int, int]) -> NDArray[np.bool_]:
 
 
 def step(compared: Compared) -> float:
-    """Return the largest jump of the difference across a cut, over the image's own changes."""
+    """Return the largest jump of the difference across a cut, over the image's own there."""
     jumps = [0.0]
     for axis in range(3):
         jump = np.abs(np.diff(compared.difference, axis=axis))
         own = np.abs(np.diff(compared.whole, axis=axis))
         jumps += [
-            float(np.take(jump, cut - 1, axis).mean() / own.mean())
+            float(np.take(jump, cut - 1, axis).mean() / np.take(own, cut - 1, axis).mean())
             for cut in cuts(compared.plan, axis)
         ]
     return max(jumps)

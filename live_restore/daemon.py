@@ -35,7 +35,7 @@ log = structlog.get_logger()
 
 # Events come in bursts; one look answers a whole burst.
 _BURST_S = 0.02
-_LOOK_S = 0.25
+_LOOK_S = 0.5
 
 STOPPING = "stopping: the stack in hand is finished or given back; Ctrl-C again ends at once"
 

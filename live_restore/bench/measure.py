@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +24,13 @@ from live_restore.demo.scene import LivingCell
 from live_restore.errors import LiveRestoreError
 from live_restore.inference.backends.base import Backend, Limits, ModelSource
 from live_restore.inference.backends.table import make_backends
+from live_restore.inference.choice import small_shape
+from live_restore.inference.known_answer import known_tile
 from live_restore.inference.model import load_model
 from live_restore.inference.restorer import Restorer
 from live_restore.inference.sessions import Session, Shape5
 from live_restore.inference.shelf import Shelf
+from live_restore.inference.tile_size import largest_tile_voxels
 from live_restore.settings import ModelRule, Settings
 
 _ROUNDS = 3
@@ -127,6 +130,12 @@ def measure_here(bench: Bench, device: str, precision: str) -> Rates:
     z, y, x = bench.shape_zyx
     stack = np.resize(LivingCell(shape_zyx=(z, min(y, 512), min(x, 512))).exposed(0), (z, y, x))
     stacks = stack[np.newaxis].repeat(model.card.input_channels, axis=0)
+    if inference.max_tile_mvoxel is None:  # as large as "auto" takes them on a device this fast
+        small = known_tile(small_shape(model.card), model.card)
+        rate = small.size / _best(lambda: model.session.run(small)) / 1e6
+        told = replace(model.session.device, mvoxel_per_s=rate)
+        most = largest_tile_voxels(model.card, told) / 1e6
+        inference = inference.model_copy(update={"max_tile_mvoxel": most})
     restorer = Restorer(model, inference)
     tile_zyx = restorer.restore(stacks).tile_zyx  # warm: the first tile of a shape is checked
     voxels = float(stack.size)

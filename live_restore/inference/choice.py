@@ -230,9 +230,12 @@ class ChosenSession:
         return "; ".join(f"{', '.join(who)}: {why}" for why, who in kinds.items())
 
     def _order(self, shape: Shape5) -> tuple[list[Variant], dict[str, Any]]:
-        """Return the variants, fastest first, and the record of their measurement."""
+        """Return the variants, fastest first, and the record of their measurement.
+
+        One alone is measured, too: how large its tiles may be depends on its rate.
+        """
         variants = [v for v in self._candidates.variants if v not in self._refused]
-        if len(variants) <= 1:
+        if all(map(self._is_trusted, variants)):
             return variants, {}
         measured: Any = (*shape[:2], *map(min, shape[2:], small_shape(self._card)[2:]))
         key = self._key(variants, measured)
@@ -338,14 +341,12 @@ class ChosenSession:
     def _described(self, device: Device, variant: Variant, record: dict[str, Any]) -> Device:
         """Return the device with the reason of the choice and what a person must know."""
         rates = record.get("mvoxel_per_s", {})
-        parts = []
+        parts = [] if self._wish.device == "auto" else [f'device = "{self._wish.device}"']
         if rates:
             told = ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
             parts.append(f"measured on this computer, {record['date']} (Mvoxel/s): {told}")
         elif self._wish.device == "auto":
             parts.append("nothing else works here")
-        else:
-            parts.append(f'device = "{self._wish.device}"')
         if self._refused:
             parts.append(f"not used: {self._told_refusals()}")
         warnings = []

@@ -73,9 +73,10 @@ def plan_tiles(
         Largest tile. Exceeded only where tiles just above 2 overlaps along every axis do not fit
         either.
     overlap_zyx
-        Least number of voxels that neighbours share.
+        Least number of voxels that neighbours share; rounded up to the multiples.
     multiple_zyx
-        What tile sizes must be multiples of.
+        What tile sizes must be multiples of; tiles begin at multiples of it, too. A network that
+        folds pixels into channels gives other results where its folds lie elsewhere.
 
     Examples
     --------
@@ -86,6 +87,7 @@ def plan_tiles(
     (9, (16, 352, 352))
     """
     counts = [1, 1, 1]
+    overlap_zyx = _multiples(overlap_zyx, multiple_zyx)
 
     def tile_along(axis: int, count: int) -> int:
         size, overlap = stack_zyx[axis], overlap_zyx[axis]
@@ -114,8 +116,9 @@ def plan_tiles(
         _, axis, count = max(candidates)
         counts[axis] = count
     tile = tuple(tile_along(a, counts[a]) for a in range(3))
-    padded = tuple(max(stack_zyx[a], tile[a]) for a in range(3))
-    starts = tuple(_spread(padded[a], tile[a], counts[a]) for a in range(3))
+    whole = _multiples(stack_zyx, multiple_zyx)
+    padded = tuple(max(whole[a], tile[a]) for a in range(3))
+    starts = tuple(_spread(padded[a], tile[a], counts[a], multiple_zyx[a]) for a in range(3))
     return TilePlan(
         stack_zyx,
         (padded[0], padded[1], padded[2]),
@@ -173,11 +176,17 @@ def _round_up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
 
-def _spread(size: int, tile: int, count: int) -> tuple[int, ...]:
-    """Return ``count`` evenly spread first voxels of tiles in ``size``."""
+def _multiples(sizes: Shape, multiples: Shape) -> Shape:
+    z, y, x = (_round_up(size, m) for size, m in zip(sizes, multiples, strict=True))
+    return z, y, x
+
+
+def _spread(size: int, tile: int, count: int, multiple: int) -> tuple[int, ...]:
+    """Return ``count`` evenly spread first voxels of tiles in ``size``, at multiples."""
     if count == 1:
         return (0,)
-    return tuple(round(i * (size - tile) / (count - 1)) for i in range(count))
+    steps = (size - tile) // multiple
+    return tuple(round(i * steps / (count - 1)) * multiple for i in range(count))
 
 
 def _axis_weights(size: int, tile: int, starts: tuple[int, ...]) -> list[Floats]:

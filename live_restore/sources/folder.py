@@ -86,6 +86,8 @@ class FolderSource:
         Whether to leave off where it is; asked after every file.
     clock
         The time (monotonic s).
+    thread_clock
+        The processor time that this thread has used (s).
     """
 
     def __init__(
@@ -99,9 +101,11 @@ class FolderSource:
         warn: Callable[[str], None] = lambda _: None,
         stopping: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
+        thread_clock: Callable[[], float] = time.thread_time,
     ) -> None:
         self._root = root
         self._stopping = stopping
+        self._thread_clock = thread_clock
         self._on_bad = on_bad
         self._clock = clock
         self._formats = formats
@@ -178,10 +182,13 @@ class FolderSource:
         self._notes.record()  # what the last call could not, before more is gathered
         began = self._clock()
         if began >= self._next_scan:
+            worked = self._thread_clock()
             self._scan()
-            took = self._clock() - began
-            # A scan of a huge or slow tree must not become all that this program does.
-            self._next_scan = began + max(self._settings.watch.scan_interval_s, 20 * took)
+            took, worked = self._clock() - began, self._thread_clock() - worked
+            # A scan of a huge or slow tree must not become all that this program does; and while
+            # nothing arrives, scans may have a third of a per cent of a core.
+            rest = max(20 * took, 0.0 if self._candidates else 300 * worked)
+            self._next_scan = began + max(self._settings.watch.scan_interval_s, rest)
         with self._hint_lock:
             hints, self._hints = self._hints, set()
             anew, self._anew = self._anew, set()

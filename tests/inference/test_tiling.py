@@ -31,7 +31,7 @@ def round_up(value: int, multiple: int) -> int:
 def smallest_tile(stack: Shape, overlap: Shape, multiple: Shape) -> int:
     """Voxels of the smallest tile that the documentation promises to fall back to."""
     return math.prod(
-        min(round_up(s, m), round_up(2 * o + 1, m))
+        min(round_up(s, m), round_up(2 * round_up(o, m) + 1, m))
         for s, o, m in zip(stack, overlap, multiple, strict=True)
     )
 
@@ -47,12 +47,13 @@ def test_plans_keep_what_they_promise(
         starts, tile = plan.starts_zyx[axis], plan.tile_zyx[axis]
         assert tile % multiple[axis] == 0
         assert starts[0] == 0
+        assert all(start % multiple[axis] == 0 for start in starts)
         assert starts[-1] + tile == plan.padded_zyx[axis] >= stack[axis]
         for before, start in itertools.pairwise(starts):
             assert before < start
             assert before + tile - start >= overlap[axis]
         if len(starts) > 1:
-            assert plan.padded_zyx[axis] == stack[axis]
+            assert plan.padded_zyx[axis] == round_up(stack[axis], multiple[axis])
     assert plan.tile_count == len(list(plan.windows()))
 
 
@@ -138,6 +139,25 @@ def test_rounding_to_a_multiple_does_not_end_the_search() -> None:
     # Three tiles would be as large as two (128); four are smaller.
     plan = plan_tiles((1, 1, 256), 64, (0, 0, 0), (1, 1, 64))
     assert (plan.tile_count, plan.tile_zyx) == (4, (1, 1, 64))
+
+
+def test_a_network_that_folds_pixels_sees_the_same_folds_in_every_tile() -> None:
+    stack = np.random.default_rng(0).integers(0, 255, (1, 61, 75)).astype(np.uint8)
+    plan = plan_tiles(stack.shape, 1100, (0, 7, 7), (1, 2, 2))
+    assert plan.tile_count > 4
+
+    def in_folds(tile: np.ndarray) -> np.ndarray:
+        """Mean of each 2 x 2 pixels: another one where tiles begin at odd pixels."""
+        means = tile.reshape(1, tile.shape[1] // 2, 2, tile.shape[2] // 2, 2).mean((2, 4))
+        return means.repeat(2, axis=1).repeat(2, axis=2)
+
+    def prepare(part: np.ndarray) -> np.ndarray:
+        return part.astype(np.float32)
+
+    whole = run_tiled(
+        stack, plan_tiles(stack.shape, 10**6, (0, 7, 7), (1, 2, 2)), prepare, in_folds
+    )
+    np.testing.assert_allclose(run_tiled(stack, plan, prepare, in_folds), whole, rtol=1e-5)
 
 
 def test_what_fits_is_one_tile_and_padded_by_reflection() -> None:

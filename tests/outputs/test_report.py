@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,17 @@ def test_a_restored_stack() -> None:
     assert {"normalise", "network", "finish"} <= set(said["seconds"])
     assert any("90 voxels lay outside uint16 and were clipped" in w for w in said["warnings"])
     assert "running on the CPU: no GPU" in said["warnings"]
+
+
+def test_tiles_that_had_to_be_smaller_and_the_device_of_each_stack() -> None:
+    dataset, outcome = a_dataset(), restored_outcome(a_dataset())
+    assert outcome.restored is not None
+    reduced = replace(outcome.restored, tiles_reduced="tiles of (3, 5, 6) did not fit")
+    said = reported(dataset, replace(outcome, restored=reduced))
+    (stack,) = said["stacks"]
+    assert stack["tiles"]["reduced_because"] == "tiles of (3, 5, 6) did not fit"
+    assert stack["device"] == "cpu"
+    assert "reduced_because" not in reported(dataset, outcome)["stacks"][0]["tiles"]
 
 
 def test_a_sharpened_result_says_once_that_it_is_partly_a_guess() -> None:

@@ -49,6 +49,30 @@ def test_complete_stacks_are_named_in_order_of_their_last_write(scene: Scene) ->
     assert scene.unsettled() == 0
 
 
+def test_scans_of_many_files_are_rare_while_nothing_arrives(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scans: list[float] = []
+    walk = scene.source._walk.files
+
+    def costly(top: Path) -> Iterator[Any]:
+        scans.append(scene.now)
+        scene.worked += 0.1
+        return walk(top)
+
+    monkeypatch.setattr(scene.source._walk, "files", costly)
+    scene.poll(1.0, times=100)
+    assert len(scans) == 4  # 0.1 s in 30 s
+    stack(scene.root / "growing.tif", declared=False)
+    scene.poll(1.0, times=30)  # found by the next scan at the latest
+    scans.clear()
+    scene.root.joinpath("growing.tif").write_bytes(b"II*\0")
+    scene.source.hint(scene.root / "growing.tif")
+    scene.poll(0.1)
+    scene.poll(1.0, times=31)
+    assert len(scans) > 1, "while something arrives, scans are as frequent as the settings say"
+
+
 def test_sub_folders_can_be_left_out(scene: Scene) -> None:
     scene.restart(watch={"recursive": False})
     stack(scene.root / "a.tif")

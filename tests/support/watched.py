@@ -33,6 +33,7 @@ class Scene:
     journal_file: Path
     settings: dict[str, Any] = field(default_factory=dict)
     now: float = 1000.0
+    worked: float = 0.0
     bad: list[tuple[Path, State]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     stopping: bool = False
@@ -53,6 +54,7 @@ class Scene:
             self.warnings.append,
             lambda: self.stopping,
             lambda: self.now,
+            lambda: self.worked,
         )
 
     def restart(self, **settings: Any) -> None:

@@ -1,0 +1,153 @@
+"""The 3-D convolution in three equal forms, per runtime on the processor: which is the fastest?
+
+    python benchmarks/forms.py [--channels 24 32 64] [--shape 16,64,64]
+
+A chain of four convolutions of 3 x 3 x 3 with ReLU, random weights, as it is ("3-D"); as 2-D
+convolutions over planes whose channels are the three z-taps side by side ("stacked"); and as the
+sum of three 2-D convolutions ("summed"). They take turns. Told is the rate over that of "3-D", and
+how far the results differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from live_restore.inference.backends.base import Limits, ModelSource
+from live_restore.inference.backends.table import make_backends
+from live_restore.inference.hardware import available_cores, cpu_name
+from live_restore.inference.known_answer import relative_rms
+from live_restore.inference.sessions import Session, Shape5
+
+_LAYERS = 4
+FORMS = ("3-D", "stacked", "summed")
+_TAPS = ("before", "here", "after")
+
+
+class _Graph:
+    """Nodes and constants of a model with one input and one output."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
+
+    def constant(self, name: str, value: NDArray[np.generic]) -> str:
+        """Add a constant; return its name."""
+        self.constants.append(numpy_helper.from_array(value, name))
+        return name
+
+    def node(self, kind: str, inputs: list[str], name: str, **attributes: object) -> str:
+        """Add a node of one output; return its name."""
+        self.nodes.append(helper.make_node(kind, inputs, [name], name, **attributes))
+        return name
+
+
+def taps(graph: _Graph, planes: str, name: str) -> list[str]:
+    """Return planes (Z, C, Y, X) moved by one along Z, with zeros, unmoved, and moved back."""
+    pads = graph.constant(f"{name}.pads", np.array([1, 0, 0, 0, 1, 0, 0, 0], np.int64))
+    padded = graph.node("Pad", [planes, pads], f"{name}.padded")
+    axis = graph.constant(f"{name}.axis", np.array([0], np.int64))
+    found = []
+    for start, (tap, end) in enumerate(zip(_TAPS, (-2, -1, 2**31), strict=True)):
+        ends = [
+            graph.constant(f"{name}.{tap}.{which}", np.array([value], np.int64))
+            for which, value in (("from", start), ("to", end))
+        ]
+        found.append(graph.node("Slice", [padded, *ends, axis], f"{name}.{tap}"))
+    return found
+
+
+def model(form: str, channels: int, shape: Shape5) -> bytes:
+    """Return a chain of convolutions in one of the forms."""
+    graph, rng = _Graph(), np.random.default_rng(0)
+    x = "input"
+    if form != "3-D":
+        x = graph.node("Transpose", [x], "by_planes", perm=[0, 2, 1, 3, 4])
+        sizes = np.array([shape[2], channels, *shape[3:]], np.int64)
+        x = graph.node("Reshape", [x, graph.constant("planes", sizes)], "flat")
+    for layer in range(_LAYERS):
+        name = f"layer{layer}"
+        weight = rng.normal(0, (27 * channels / 2) ** -0.5, (channels, channels, 3, 3, 3))
+        weight = weight.astype(np.float32)
+        if form == "3-D":
+            kernel = graph.constant(f"{name}.w", weight)
+            x = graph.node("Conv", [x, kernel], f"{name}.conv", pads=[1] * 6)
+        elif form == "stacked":
+            side_by_side = graph.node("Concat", taps(graph, x, name), f"{name}.stack", axis=1)
+            kernel = graph.constant(f"{name}.w", np.concatenate(np.moveaxis(weight, 2, 0), axis=1))
+            x = graph.node("Conv", [side_by_side, kernel], f"{name}.conv", pads=[1] * 4)
+        else:
+            parts = []
+            for tap, moved in enumerate(taps(graph, x, name)):
+                kernel = graph.constant(f"{name}.w{tap}", np.ascontiguousarray(weight[:, :, tap]))
+                parts.append(graph.node("Conv", [moved, kernel], f"{name}.c{tap}", pads=[1] * 4))
+            x = graph.node("Sum", parts, f"{name}.conv")
+        x = graph.node("Relu", [x], f"{name}.relu")
+    if form != "3-D":
+        sizes = np.array([1, shape[2], channels, *shape[3:]], np.int64)
+        x = graph.node("Reshape", [x, graph.constant("volume", sizes)], "whole")
+        x = graph.node("Transpose", [x], "by_channels", perm=[0, 2, 1, 3, 4])
+    graph.node("Identity", [x], "output")
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n in ("input", "output")]
+    made = helper.make_graph(graph.nodes, "forms", ends[:1], ends[1:], graph.constants)
+    opsets = [helper.make_opsetid("", 17)]
+    return helper.make_model(made, opset_imports=opsets, ir_version=8).SerializeToString()
+
+
+def main() -> None:
+    """Print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--channels", type=int, nargs="+", default=[24, 32, 64])
+    parser.add_argument("--shape", default="16,64,64", metavar="Z,Y,X")
+    parser.add_argument("--rounds", type=int, default=7)
+    arguments = parser.parse_args()
+    z, y, x = map(int, arguments.shape.split(","))
+    print(f"{cpu_name()}, {available_cores()} cores, {z} x {y} x {x}")
+    print("| channels | runtime | 3-D, GFLOP/s | stacked | summed | largest difference |")
+    print("|---:|---|---:|---:|---:|---:|")
+    for channels in arguments.channels:
+        shape: Shape5 = (1, channels, z, y, x)
+        tile = np.random.default_rng(1).random(shape, np.float32)
+        for backend in make_backends():
+            if backend.obstacle() or not backend.on_cpu:
+                continue
+            for precision in backend.precisions():
+                sessions: dict[str, Session] = {}
+                for form in FORMS:
+                    content = model(form, channels, shape)
+                    digest = hashlib.sha256(content).hexdigest()
+                    source = ModelSource(Path("forms.onnx"), content, digest)
+                    sessions[form] = backend.open(source, shape, precision, 0, Limits())
+                results = {form: session.run(tile).copy() for form, session in sessions.items()}
+                taken: dict[str, list[float]] = {form: [] for form in FORMS}
+                for _ in range(arguments.rounds):
+                    for form, session in sessions.items():
+                        started = time.perf_counter()
+                        session.run(tile)
+                        taken[form].append(time.perf_counter() - started)
+                ratios = {
+                    form: statistics.median(
+                        a / b for a, b in zip(taken["3-D"], taken[form], strict=True)
+                    )
+                    for form in FORMS[1:]
+                }
+                flop = 2.0 * 27 * channels**2 * _LAYERS * z * y * x
+                rate = flop / min(taken["3-D"]) / 1e9
+                error = max(relative_rms(results[form], results["3-D"]) for form in FORMS[1:])
+                print(
+                    f"| {channels} | {backend.name} {precision} | {rate:.0f} "
+                    f"| {ratios['stacked']:.2f} x | {ratios['summed']:.2f} x | {error:.0e} |",
+                    flush=True,
+                )
+
+
+if __name__ == "__main__":
+    main()
