@@ -60,9 +60,9 @@ def slowly(path: Path, content: bytes, seconds: float = 0.6, pieces: int = 6) ->
     edges = np.linspace(0, len(content), pieces + 1).astype(int)
     with path.open("wb") as file:
         for begin, end in itertools.pairwise(edges):
+            time.sleep(seconds / pieces)  # before the piece: the end of this is its last byte
             file.write(content[begin:end])
             file.flush()
-            time.sleep(seconds / pieces)
 
 
 def paused(path: Path, content: bytes) -> None:
