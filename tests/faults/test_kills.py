@@ -72,8 +72,8 @@ def test_a_stack_that_kills_is_set_aside_and_the_others_are_restored(
 ) -> None:
     """Three strikes, in the middle of a hundred good ones.
 
-    Broken builds seen to fail: ``claim`` without its ``alone`` rule (neighbours are set aside,
-    too); ``recover`` that never sets aside (it kills for ever).
+    Broken builds seen to fail: ``claim`` without its ``alone`` rule, and no waiting after what was
+    claimed alone (neighbours are set aside, too); ``recover`` that never sets aside.
     """
     good = raw_stacks(100)
     poison = raw_stack("s050 poison.tif", 999, (POISON_PLANES, 48, 56))
