@@ -21,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.faults.audit import Audit, journal_rows
+from tests.faults.audit import Audit, journal_rows, states
 from tests.faults.daemons import DaemonProcess, Nursery, Place, exec_daemon
 from tests.faults.player import (
     Arrival,
@@ -91,11 +91,13 @@ def run_kills(
         with Player(place.root, [(s, rng.choice(ARRIVALS)) for s in batch]) as player:
             opened_before = _journal_written(place)
             daemon = start(place)
-            if rng.random() >= _KILLED_AT_START:
-                _wait_until_open(place, daemon, opened_before)
-            time.sleep(rng.uniform(0.0, longest_life_s))
-            assert daemon.poll() is None, f"it ended by itself: {place.told()[-2000:]}"
-            daemon.kill()
+            try:
+                if rng.random() >= _KILLED_AT_START:
+                    _wait_until_open(place, daemon, opened_before)
+                time.sleep(rng.uniform(0.0, longest_life_s))
+                assert daemon.poll() is None, f"it ended by itself: {place.told()[-2000:]}"
+            finally:
+                daemon.kill()
             player.wait()
         arrived += batch
         figures.kills += 1
@@ -107,14 +109,17 @@ def run_kills(
         tell(figures)
     opened_before = _journal_written(place)
     daemon = start(place)
-    _wait_until_open(place, daemon, opened_before)
 
     def finished() -> bool:
         assert daemon.poll() is None, place.told()[-2000:]
-        return sum(row["state"] == "done" for row in journal_rows(place)) == len(stacks)
+        return list(states(place).values()).count("done") == len(stacks)
 
-    wait_for(finished, "the rest")
-    assert daemon.stop() == 0
+    try:
+        _wait_until_open(place, daemon, opened_before)
+        wait_for(finished, "the rest")
+        assert daemon.stop() == 0
+    finally:
+        daemon.kill()
     audit.at_rest(stacks)
     figures.restored = len(stacks)
     figures.seconds = round(time.monotonic() - began, 1)
