@@ -1,16 +1,43 @@
 #!/usr/bin/env bash
-# The table of docs/speed.md for a machine with an NVIDIA GPU, from a fresh clone. Needs the driver
-# and Python 3.11 or newer; pip brings everything else. Not run yet: nobody had such a machine.
+# Everything that docs/speed.md lacks for want of an NVIDIA GPU, by one command from a fresh clone.
+# Needs the driver and Python 3.11 or newer; pip brings everything else. Not run on a GPU yet:
+# nobody had such a machine.
 #
-#     benchmarks/gpu.sh [OUTPUT.json]
+#     benchmarks/gpu.sh [FOLDER]           # tables, JSON and profiles go into FOLDER (default: gpu)
+#     benchmarks/gpu.sh --tiny [FOLDER]    # a rehearsal on the processor, in the Python at hand
 set -euo pipefail
 cd "$(dirname "$0")/.."
-output=${1:-gpu.json}
+tiny=()
+if [ "${1:-}" = --tiny ]; then
+    tiny=(--tiny)
+    shift
+fi
+folder=${1:-gpu}
+mkdir -p "$folder"
+exec > >(tee "$folder/all.txt") 2>&1
 
-nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm --format=csv
-python3 -m venv .venv-gpu
-.venv-gpu/bin/pip install -q -e '.[cuda,export,test]'
-.venv-gpu/bin/live-restore doctor --device cuda
-.venv-gpu/bin/python -m pytest -q -m gpu || [ $? -eq 5 ] # 5: no test of that kind
-.venv-gpu/bin/live-restore bench --device cuda --shape 32,512,512
-.venv-gpu/bin/python benchmarks/gpu.py --json "$output"
+if [ ${#tiny[@]} -gt 0 ]; then
+    python=${PYTHON:-python3} device=cpu shape=8,64,64 stacks=2
+else
+    nvidia-smi --query-gpu=name,driver_version,memory.total,clocks.max.sm --format=csv
+    python3 -m venv .venv-gpu
+    python=.venv-gpu/bin/python device=cuda shape=32,512,512 stacks=64
+    "$python" -m pip install -q -e '.[cuda,export,test]'
+    # Its rows say why they are empty where this fails: it must be the version ONNX Runtime wants.
+    "$python" -m pip install -q tensorrt || echo "TensorRT could not be installed"
+fi
+export PYTHONPATH=$PWD
+
+echo "== doctor";            "$python" -m live_restore.cli doctor --device "$device"
+echo "== tests";             "$python" -m pytest -q -m gpu || [ $? -eq 5 ] # 5: no test of that kind
+echo "== bench"
+for model in fast standard; do
+    "$python" -m live_restore.cli bench --model "$model" --device "$device" --shape "$shape"
+    "$python" -m live_restore.cli bench --model "$model" --device "$device" --shape "$shape" \
+        --json > "$folder/bench-$model.json"
+done
+echo "== networks of the paper"
+"$python" benchmarks/gpu.py --json "$folder/gpu.json" "${tiny[@]}"
+echo "== profile";           "$python" benchmarks/gpu_profile.py "$folder/profile" "${tiny[@]}"
+echo "== pipeline"
+"$python" benchmarks/pipeline.py --stacks "$stacks" --shape "$shape"

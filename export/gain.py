@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from export.image_quality import lateral_resolution_um
 from export.onnx import embed_card, read_card, write_atomically
 from export.onnx import load_model as load_onnx
 from export.simulate import SimulationConfig, expected_electrons, simulate_scene
@@ -28,7 +29,11 @@ TEST_CAMERA = Camera(offset_adu=100.0, gain_adu_per_e=2.0, read_noise_e=1.6)
 
 @dataclass(frozen=True)
 class LightLevel:
-    """Mean PSNR (dB, against the truth's range) over the test stacks at one light level."""
+    """Means over the test stacks at one light level.
+
+    PSNR in dB, against the truth's range; resolution in um, against the truth
+    (:func:`export.image_quality.lateral_resolution_um`).
+    """
 
     peak_e: float
     raw_db: float
@@ -36,6 +41,9 @@ class LightLevel:
     restored_db: float
     worst_gain_db: float
     """Restored minus best Gaussian on the stack where that is least."""
+    raw_um: float
+    best_gaussian_um: float
+    restored_um: float
 
     @property
     def gain_db(self) -> float:
@@ -44,12 +52,21 @@ class LightLevel:
 
 
 def exposed(
-    signal: NDArray[np.float32], peak_e: float, background_fraction: float, seed: int
+    signal: NDArray[np.float32],
+    truth: NDArray[np.float32],
+    peak_e: float,
+    background_fraction: float,
+    seed: int,
 ) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
-    """Return a test stack and its truth, (Z, Y, X) in ADU; the noise is the same for a seed."""
-    expected = expected_electrons(signal, peak_e, background_fraction)
+    """Return a test stack and its truth, (Z, Y, X) in ADU; the noise is the same for a seed.
+
+    ``signal`` falls on the camera, and ``truth`` is what should come back, on the same scale.
+    """
+    expected, wanted = (
+        expected_electrons(light, peak_e, background_fraction) for light in (signal, truth)
+    )
     raw = TEST_CAMERA.expose(expected, np.random.default_rng((seed, int(peak_e))))
-    return raw, TEST_CAMERA.noiseless_adu(expected)
+    return raw, TEST_CAMERA.noiseless_adu(wanted)
 
 
 def measure_gain(
@@ -65,35 +82,41 @@ def measure_gain(
     ModelError
         Not a model that the daemon can run.
     """
-    restorer = Restorer(load_model(model_path, "cpu"), InferenceSettings())
-    config = SimulationConfig(shape_zyx=_SHAPE_ZYX)
+    model = load_model(model_path, "cpu")
+    restorer = Restorer(model, InferenceSettings())
+    config = SimulationConfig(shape_zyx=_SHAPE_ZYX, truth_psf_width=model.card.truth_psf_width)
     scenes = [simulate_scene(config, seed) for seed in seeds]
     levels = []
     for peak_e in peaks_e:
-        raw_db, gaussian_db, restored_db = [], [], []
+        decibels, resolutions_um = [], []
         for seed, scene in zip(seeds, scenes, strict=True):
-            raw, truth = exposed(scene.signal, peak_e, _BACKGROUND_FRACTION, seed)
-            raw_db.append(psnr(raw, truth))
-            gaussian_db.append(psnr(best_gaussian(raw, truth)[0], truth))
-            restored_db.append(psnr(restorer.restore(raw).volume, truth))
-        gains = np.subtract(restored_db, gaussian_db)
+            raw, truth = exposed(scene.signal, scene.truth, peak_e, _BACKGROUND_FRACTION, seed)
+            images = (raw, best_gaussian(raw, truth)[0], restorer.restore(raw).volume)
+            pixel_um = scene.voxel_zyx_um[2]
+            decibels.append([psnr(image, truth) for image in images])
+            resolutions_um.append([lateral_resolution_um(i, truth, pixel_um) for i in images])
+        raw_db, gaussian_db, restored_db = np.transpose(decibels)
+        raw_um, gaussian_um, restored_um = np.mean(resolutions_um, axis=0)
         levels.append(
             LightLevel(
                 peak_e,
-                float(np.mean(raw_db)),
-                float(np.mean(gaussian_db)),
-                float(np.mean(restored_db)),
-                float(gains.min()),
+                float(raw_db.mean()),
+                float(gaussian_db.mean()),
+                float(restored_db.mean()),
+                float(np.min(restored_db - gaussian_db)),
+                float(raw_um),
+                float(gaussian_um),
+                float(restored_um),
             )
         )
     return levels
 
 
 def as_metrics(levels: list[LightLevel], seeds: range = TEST_SEEDS) -> dict[str, object]:
-    """Return what a card says about an evaluation (all numbers in dB, keys are peaks in e-)."""
+    """Return what a card says about an evaluation (dB and um; keys are peaks in e-)."""
 
     def table(attribute: str) -> dict[str, float]:
-        return {f"{v.peak_e:g}": round(float(getattr(v, attribute)), 2) for v in levels}
+        return {f"{v.peak_e:g}": round(float(getattr(v, attribute)), 3) for v in levels}
 
     return {
         "data": f"{len(seeds)} simulated stacks of {_SHAPE_ZYX}, seeds {seeds.start} and up, "
@@ -103,6 +126,9 @@ def as_metrics(levels: list[LightLevel], seeds: range = TEST_SEEDS) -> dict[str,
         "psnr_restored_db": table("restored_db"),
         "gain_over_best_gaussian_db": table("gain_db"),
         "least_gain_db": table("worst_gain_db"),
+        "lateral_resolution_raw_um": table("raw_um"),
+        "lateral_resolution_best_gaussian_um": table("best_gaussian_um"),
+        "lateral_resolution_restored_um": table("restored_um"),
     }
 
 

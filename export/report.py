@@ -112,7 +112,17 @@ def print_gain(
         print(json.dumps(metrics, indent=2))
         return
     table = Table(title=str(metrics["data"]), title_justify="left")
-    for heading in ("peak", "raw", "best Gaussian", "restored", "gain, mean", "gain, worst stack"):
+    for heading in (
+        "peak",
+        "raw",
+        "best Gaussian",
+        "restored",
+        "gain, mean",
+        "gain, worst stack",
+        "resolution: raw",
+        "best Gaussian",
+        "restored",
+    ):
         table.add_column(heading, justify="right")
     for level in levels:
         table.add_row(
@@ -122,5 +132,8 @@ def print_gain(
             f"{level.restored_db:.1f} dB",
             f"{level.gain_db:+.1f} dB",
             f"{level.worst_gain_db:+.1f} dB",
+            f"{level.raw_um:.2f} um",
+            f"{level.best_gaussian_um:.2f} um",
+            f"{level.restored_um:.2f} um",
         )
     _console().print(table)

@@ -45,6 +45,10 @@ class SimulationConfig(BaseModel):
     sharp_share: float = Field(
         0.0, ge=0, le=1, description="stacks with a PSF 0.2 to 0.7 as wide: coarse pixels, Airyscan"
     )
+    grain_share: float = Field(
+        0.0, ge=0, le=1, description="stacks with texture down to single voxels, in the truth, too"
+    )
+    empty_share: float = Field(0.0, ge=0, le=1, description="stacks of nothing but background")
     structures_per_stack: tuple[int, int] = Field((1, 3), description="kinds mixed in one stack")
     brightest: float = Field(20.0, ge=1, description="most that a voxel may exceed the peak")
     peak_e: Range = Field((3.0, 400.0), description="photo-electrons at the 99.9th percentile")
@@ -112,6 +116,8 @@ def simulate_scene(config: SimulationConfig, seed: int) -> Scene:
         ``signal`` and ``truth`` as float32 without unit.
     """
     rng = np.random.default_rng(seed)
+    # Of their own random numbers: whatever these shares, a seed gives the same structures.
+    sharpness, grain = (np.random.default_rng((seed, kind)) for kind in (1, 2))
     lateral_um = log_uniform(rng, config.voxel_xy_um)
     voxel_zyx_um = (log_uniform(rng, config.voxel_z_um), lateral_um, lateral_um)
     voxel_um = np.array(voxel_zyx_um)
@@ -122,8 +128,6 @@ def simulate_scene(config: SimulationConfig, seed: int) -> Scene:
     low, high = config.structures_per_stack
     names = rng.choice(list(STRUCTURES), size=int(rng.integers(low, high + 1)), replace=False)
     optics = random_optics(config, rng)
-    # Of its own random numbers: whatever the share, a seed gives the same structures.
-    sharpness = np.random.default_rng((seed, 1))
     sharp = sharpness.random() < config.sharp_share
     width = uniform(sharpness, (0.2, 0.7)) if sharp else 1.0
     psf = optics.psf(voxel_zyx_um, width)
@@ -146,6 +150,11 @@ def simulate_scene(config: SimulationConfig, seed: int) -> Scene:
         truth = oaconvolve(emitters, narrower, mode="same") + haze
     inner = tuple(slice(m, -m) for m in margin)
     signal, truth = (np.maximum(v[inner], 0) for v in (signal, truth))
+    if grain.random() < config.grain_share:
+        texture = _texture(config.shape_zyx, grain)
+        signal, truth = signal * texture, truth * texture
+    if grain.random() < config.empty_share:
+        signal, truth = np.zeros_like(signal), np.zeros_like(truth)
     # A few lonely spots would otherwise be very many times brighter than "the peak".
     scale = max(float(np.percentile(signal, 99.9)), float(signal.max()) / config.brightest, 1e-9)
     return Scene(
@@ -155,6 +164,19 @@ def simulate_scene(config: SimulationConfig, seed: int) -> Scene:
         tuple(str(n) for n in names),
         optics,
     )
+
+
+def _texture(shape_zyx: tuple[int, int, int], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Draw factors (Z, Y, X) around 1 that vary from voxel to voxel, or every few voxels.
+
+    Dyes are molecules, few per voxel and clustered, and clean stacks from sharpening instruments
+    are not smooth on the scale of a PSF. Who never sees that takes all fine texture for noise.
+    """
+    field = ndimage.gaussian_filter(
+        rng.standard_normal(shape_zyx, dtype=np.float32), log_uniform(rng, (0.2, 1.5))
+    )
+    field *= log_uniform(rng, (0.03, 0.5)) / max(float(field.std()), 1e-9)
+    return np.asarray(np.exp(field), np.float32)
 
 
 def random_camera(config: SimulationConfig, rng: np.random.Generator) -> Camera:

@@ -75,7 +75,11 @@ def build_parser() -> argparse.ArgumentParser:
         [engine],
     )  # fmt: skip
     demo.add_argument("--out", type=Path, default=Path(), help="where its folder is made")
-    demo.add_argument("--times", type=_positive, default=8, help="stacks to record (8)")
+    demo.add_argument(
+        "--times",
+        type=_positive,
+        help="stacks to record (8); with --micromanager: time points (3)",
+    )
     demo.add_argument(
         "--micromanager", action="store_true",
         help="record with Micro-Manager's demo camera (pip install 'live-restore[micromanager]')",

@@ -33,9 +33,11 @@ def demo(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     from live_restore.logs import configure_logging
 
     if arguments.micromanager:
-        from live_restore.demo.micromanager import run_micromanager_demo
+        from live_restore.demo.micromanager import TIMES, run_micromanager_demo
 
-        results = run_micromanager_demo(fresh_folder(arguments.out.resolve()))
+        _refuse_beside_micromanager(arguments, "device", "model", "json")
+        times = TIMES if arguments.times is None else arguments.times
+        results = run_micromanager_demo(fresh_folder(arguments.out.resolve()), times)
         print(f"results: {results}")
         return 0
     flags = {**flags, "watch": {"settle_s": 0.1}}
@@ -51,7 +53,7 @@ def demo(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
         folder,
         shelf,
         settings,
-        times=arguments.times,
+        times=8 if arguments.times is None else arguments.times,
         plane_interval_s=0.1,
         display=live_display if display else lambda _: nullcontext(lambda: None),
     )
@@ -80,13 +82,22 @@ def demo(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     return 0
 
 
+def _refuse_beside_micromanager(arguments: argparse.Namespace, *names: str) -> None:
+    """Say which flags would have no effect; raises ``UsageError``."""
+    for name in names:
+        if getattr(arguments, name):
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageError(
+                f"{flag} and --micromanager exclude each other", None, "leave one away"
+            )
+
+
 def watch(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     """Run ``live-restore watch``."""
     if arguments.micromanager is not None:
         from live_restore.hooks.window import watch_micromanager
 
-        if arguments.once:
-            raise UsageError("--once and --micromanager exclude each other", None, "leave one away")
+        _refuse_beside_micromanager(arguments, "once", "no_events", "retry_failed", "redo_missing")
         load_settings(arguments.config, flags)  # to complain now, not when a run has begun
         given = (
             arguments.config and arguments.config.absolute(),
@@ -324,7 +335,8 @@ def models(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
             ["where it helps has not been measured"] if envelope is None else envelope.in_words()
         )
         console.print(Text(f"{model.card.name} {model.card.version}", style="bold"))
-        for line in lines:
+        note = model.card.sharpening_note()
+        for line in [note, *lines] if note else lines:
             console.print(Text(f"  {one_line(line)}"))
     return 0
 

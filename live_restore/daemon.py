@@ -125,7 +125,7 @@ class Daemon:
         models = self._shelf.models
         return Status(
             self._root,
-            tuple(dict.fromkeys(m.session.device.hardware for m in models)),
+            tuple(dict.fromkeys(device.hardware for device in self._shelf.devices)),
             tuple(f"{m.card.name} {m.card.version}" for m in models),
             self._counts,
             self._doubtful,
@@ -163,8 +163,7 @@ class Daemon:
         LiveRestoreError
             Something that no stage expected ended the pipeline.
         """
-        for model in self._shelf.models:
-            device = model.session.device
+        for device in self._shelf.devices:
             if device.warning:
                 self.progress.warn(device.warning)
                 log.warning(device.warning, device=device.hardware)

@@ -124,7 +124,7 @@ def _backends() -> Iterator[Finding]:
 def _models(settings: Settings) -> Iterator[Finding]:
     try:
         shelf = Shelf.load(settings)
-        for _, restorer in shelf.rules:
+        for _, restorer in (rule for each in (shelf, *shelf.beside) for rule in each.rules):
             if restorer is not None:
                 yield _model(restorer)
     except LiveRestoreError as error:

@@ -53,6 +53,10 @@ __all__ = [
 ]
 
 
+LONGEST_WHAT = 600
+"""Characters of what happened; names and values from files may have any number."""
+
+
 def one_line(text: object) -> str:
     """Return ``text`` on one line, control characters escaped, for a terminal or a log.
 
@@ -87,13 +91,13 @@ class LiveRestoreError(Exception):
 
     def __str__(self) -> str:
         where = f"{self.path}: " if self.path is not None else ""
-        next_step = f"; {self.remedy}" if self.remedy else ""
-        return one_line(f"{where}{self.what}{next_step}")
+        return one_line(f"{where}{self.reason}")
 
     @property
     def reason(self) -> str:
         """What and what to do, without the path (for tables that already name the file)."""
-        return one_line(f"{self.what}; {self.remedy}" if self.remedy else self.what)
+        what = self.what if len(self.what) <= LONGEST_WHAT else f"{self.what[:LONGEST_WHAT]}..."
+        return one_line(f"{what}; {self.remedy}" if self.remedy else what)
 
 
 class UsageError(LiveRestoreError):

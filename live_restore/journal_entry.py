@@ -83,14 +83,14 @@ class Entry:
             Path(self.result).lstat()
         except (FileNotFoundError, NotADirectoryError):
             pass
-        except OSError:  # a share that does not answer: nothing is known
+        except (OSError, ValueError):  # a share that does not answer, or no name: nothing is known
             return False
         else:
             return False
         raw = self.source if self.place is None else self.source.parent
         try:
             (root / raw).lstat()
-        except OSError:
+        except (OSError, ValueError):
             return False
         return True
 
@@ -122,16 +122,23 @@ def state_of(text: str) -> State:
 
 
 def entry_of(row: sqlite3.Row) -> Entry:
-    """Return the entry in a row."""
-    return Entry(
-        source=source_of(row["source"]),
-        state=state_of(row["state"]),
-        reason=row["reason"],
-        fingerprint=Fingerprint(row["size"], row["mtime_ns"]),
-        attempts=row["attempts"],
-        stacks=row["stacks"],
-        result=os.fsdecode(row["result"]),
-        seen_at=row["seen_at"],
-        finished_at=row["finished_at"],
-        lease_until=row["lease_until"],
-    )
+    """Return the entry in a row; raises ``LiveRestoreError`` where the journal is damaged."""
+    try:
+        return Entry(
+            source=source_of(row["source"]),
+            state=state_of(row["state"]),
+            reason=row["reason"],
+            fingerprint=Fingerprint(row["size"], row["mtime_ns"]),
+            attempts=row["attempts"],
+            stacks=row["stacks"],
+            result=os.fsdecode(row["result"]),
+            seen_at=row["seen_at"],
+            finished_at=row["finished_at"],
+            lease_until=row["lease_until"],
+        )
+    except (TypeError, IndexError):  # another type, another table, or (a damaged index) no row
+        raise LiveRestoreError(
+            "the journal has a damaged entry",
+            None,
+            "move the journal away to begin anew; results that are there are recognised",
+        ) from None

@@ -48,6 +48,9 @@ _MAY_PASS = frozenset(
         sqlite3.SQLITE_LOCKED,
     )
 )
+DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What a damaged journal raises: what it holds, and what SQLite says of it, may be no text."""
+
 # Long enough for another process that only asks whether the lock is free to let go of it.
 _LOCK_PATIENCE_S = 0.5
 
@@ -75,7 +78,7 @@ class JournalFile:
                 _prepare(db, root, recipe)
             stored = _fact(db, "recipe")
             self.recipe = recipe or stored
-        except (sqlite3.Error, LiveRestoreError) as error:
+        except (*DATABASE_ERRORS, LiveRestoreError) as error:
             if db is not None:
                 db.close()
             self._release_lock()
@@ -99,7 +102,7 @@ class JournalFile:
         with self._mutex:
             try:
                 yield self._db
-            except sqlite3.Error as error:
+            except DATABASE_ERRORS as error:
                 raise _explain("read", error, self._path) from error
 
     @contextmanager
@@ -121,7 +124,7 @@ class JournalFile:
                     if self._db.in_transaction:  # a full disk makes SQLite roll back by itself
                         self._db.execute("ROLLBACK")
                     raise
-            except sqlite3.Error as error:
+            except DATABASE_ERRORS as error:
                 raise _explain("written", error, self._path) from error
 
     def remember(self, name: str, value: str) -> None:
@@ -156,11 +159,11 @@ def root_of(path: Path) -> tuple[str, bool]:
     try:
         with closing(_open(path, read_only=True)) as db:
             return _fact(db, "root"), _fact(db, "recursive") != "no"
-    except sqlite3.Error:
+    except DATABASE_ERRORS:
         return "", True
 
 
-def _explain(doing: str, error: sqlite3.Error, path: Path) -> LiveRestoreError:
+def _explain(doing: str, error: Exception, path: Path) -> LiveRestoreError:
     """Say what SQLite refused, and what a person can do about just that."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     what = f"the journal cannot be {doing} ({error})"

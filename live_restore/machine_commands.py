@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +18,7 @@ from live_restore.settings import load_settings
 
 if TYPE_CHECKING:
     from live_restore.bench.measure import Rates
+    from live_restore.inference.backends.base import Variant
 
 _CAMERA = 2048
 
@@ -34,11 +36,16 @@ def bench(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     path = find_model("fast" if rule is None else rule.model)
     card = load_model(path, "cpu").card
     what = Bench(path, arguments.shape, settings)
-    wish = Wish(settings.inference.device, settings.inference.precision == "auto")
-    found = candidates(wish, card, make_backends())
+    reduced = settings.inference.precision == "auto"
+    variants: list[Variant] = []
+    obstacles: dict[str, str] = {}
+    for device in settings.inference.devices:
+        found = candidates(Wish(device, reduced), card, make_backends())
+        variants += found.variants
+        obstacles |= found.obstacles
     rows = []
     console = Console(stderr=True)
-    for variant in found.variants:
+    for variant in variants:
         with console.status(f"measuring {variant}"):
             rows.append(measure(what, variant.device, variant.precision))
     if arguments.json:
@@ -47,21 +54,41 @@ def bench(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
             "shape_zyx": arguments.shape,
             "processor": cpu_name(),
             "cores": available_cores(),
-            "rates": [asdict(row) for row in rows],
-            "not_here": found.obstacles,
+            "rates": [
+                {**asdict(row), f"planes_of_{_CAMERA}_per_s": _planes_per_s(row)} for row in rows
+            ],
+            "not_here": obstacles,
         }
         print(json.dumps(told, indent=1))
     else:
         _print_rates(rows, f"{card.name} on stacks of {' x '.join(map(str, arguments.shape))}")
-        for device, why in found.obstacles.items():
+        for device, why in obstacles.items():
             print(f"not measured: {device}: {why}")
     return 1 if all(row.error for row in rows) else 0
 
 
+def _short(rate: float) -> str:
+    return f"{rate:.0f}" if rate >= 100 else f"{rate:.2f}"
+
+
+def _planes_per_s(row: Rates) -> float:
+    """Return how many planes of a large camera the pipeline keeps up with."""
+    return row.pipeline * 1e6 / _CAMERA**2
+
+
 def _print_rates(rows: list[Rates], title: str) -> None:
     console = Console()
-    table = Table(title=title, title_justify="left", caption_justify="left")
-    table.add_column("device", no_wrap=True)
+    # Nine columns in a terminal of 80: nothing may be cut off.
+    table = Table(
+        title=title,
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("device")
     for column in ("network", "restorer", "pipeline", "busy", "MB", "GFLOP/s", "ceiling", "fps"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in rows:
@@ -71,18 +98,19 @@ def _print_rates(rows: list[Rates], title: str) -> None:
             continue
         table.add_row(
             name,
-            *(f"{rate:.2f}" for rate in (row.network, row.restorer, row.pipeline)),
+            *(_short(rate) for rate in (row.network, row.restorer, row.pipeline)),
             f"{row.busy:.0%}",
             f"{row.peak_memory_mb:.0f}",
             "?" if row.gflops is None else f"{row.gflops:.0f}",
             "?" if row.share_of_ceiling is None else f"{row.share_of_ceiling:.0%}",
-            f"{row.pipeline * 1e6 / _CAMERA**2:.2f}",
+            _short(_planes_per_s(row)),
         )
     table.caption = (
-        "network, restorer, pipeline: million voxels per second; the pipeline reads, restores and\n"
-        "writes files. busy: share of its time in the network. MB: most main memory. ceiling: the\n"
-        "network's GFLOP/s against those of matrix products in the same library and precision.\n"
-        f"fps: planes of {_CAMERA} x {_CAMERA} per second that the pipeline keeps up with."
+        "network, restorer, pipeline: million voxels per second; the pipeline reads,\n"
+        "restores and writes files. busy: share of its time in the network. MB: most main\n"
+        "memory. ceiling: the network's GFLOP/s against those of matrix products in the\n"
+        f"same library and precision. fps: planes of {_CAMERA} x {_CAMERA} per second that the\n"
+        "pipeline keeps up with."
     )
     console.print(table)
 
@@ -123,7 +151,7 @@ def prepare(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
 
     settings = load_settings(arguments.config, flags)
     inference = settings.inference
-    name, index = parse_device(inference.device)
+    name, index = parse_device(inference.devices[0])
     name = "tensorrt" if name == "auto" else name
     backend = next(b for b in make_backends() if b.name == name)
     if why_not := backend.obstacle():

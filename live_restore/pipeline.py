@@ -3,8 +3,10 @@
 ::
 
     reader thread ──(1 stack)──> restorer thread ──(1 stack)──> writer thread
-    claims a file, or            warm model                     publishes, ends the claim
-    a stack of a data set
+    claims a file, or            hands it to a worker           publishes, ends the claim
+    a stack of a data set        per device: warm model
+
+Several devices restore a stack each at the same time; the writer waits for them in order.
 
 Every claim is ended by the writer, in order, whatever happened on the way; the exception is a
 process that dies, after which the journal finds the claim without an owner. What was in hand then
@@ -18,6 +20,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +42,7 @@ from live_restore.patience import Patience
 from live_restore.progress import Progress
 from live_restore.room import Room
 from live_restore.settings import Settings
-from live_restore.turns import Turns
+from live_restore.turns import Turn, Turns
 from live_restore.verdicts import Deferrals, NotNow, Verdicts
 
 log = structlog.get_logger()
@@ -58,6 +61,7 @@ class _Work:
     plan: Plan | None = None
     turns: Turns | None = None
     error: BaseException | None = None
+    last: _Promise | None = None
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,10 @@ class _Item:
     """A stack of some work, or the end of it (``payload`` is None)."""
 
     work: _Work
-    payload: RawStack | StackOutcome | None
+    payload: RawStack | _Promise | None
 
 
+_Promise = Future[list[StackOutcome]]
 _Queue = queue.Queue[_Item | None]
 
 
@@ -118,8 +123,8 @@ class Pipeline:
         self.patience = Patience(progress)
         self._work_there = threading.Event()
         # The newest is only the newest if nothing is claimed ahead of it.
-        self._restorer_free = threading.Event()
-        self._restorer_free.set()
+        self._newest_first = settings.watch.newest_first
+        self._free_workers = threading.Semaphore(len(shelf.workers))
         self._in_hand = 0
         self._hand = threading.Condition()
         self._deferrals = Deferrals(settings.journal.retry_s, retry=retry)
@@ -138,7 +143,8 @@ class Pipeline:
         )
         self._cleaned_folders: set[Path] = set()
         self._raw: _Queue = queue.Queue(maxsize=1)
-        self._restored: _Queue = queue.Queue(maxsize=1)
+        # Beside the stack that the writer waits for and the one in the restorer thread's hand.
+        self._restored: _Queue = queue.Queue(maxsize=max(1, len(shelf.workers) - 1))
         self.crash: BaseException | None = None
         self._threads = [
             threading.Thread(target=self._guard, args=(stage,), name=name, daemon=True)
@@ -206,13 +212,14 @@ class Pipeline:
         try:
             while not self._is_stopping():
                 self._work_there.clear()
-                if self._settings.watch.newest_first and not self._restorer_free.wait(_TICK_S):
+                if self._newest_first and not self._free_workers.acquire(timeout=_TICK_S):
                     continue
                 entry = self._claim()
                 if entry is None:
+                    if self._newest_first:
+                        self._free_workers.release()
                     self._work_there.wait(self._deferrals.next_in_s())
                     continue
-                self._restorer_free.clear()
                 self._read_one(_Work(entry))
                 if entry.attempts > 1:
                     self._wait_until_free()
@@ -230,7 +237,7 @@ class Pipeline:
                 self._settings.journal.lease_s,
                 NotNow(self._deferrals.not_yet(), self._without_room),
                 alone=alone,
-                newest_first=self._settings.watch.newest_first,
+                newest_first=self._newest_first,
             )
             if entry is not None:  # else nothing was written
                 self.patience.accepted()
@@ -297,28 +304,56 @@ class Pipeline:
             self._put(self._raw, _Item(work, raw))
 
     def _restore_all(self) -> None:
+        free: queue.SimpleQueue[Shelf] = queue.SimpleQueue()
+        for worker in self._shelf.workers:
+            free.put(worker)
         try:
-            for item in self._take(self._raw):
-                if isinstance(item.payload, RawStack):
-                    for outcome in self._restore_one(item.work, item.payload):
-                        self._put(self._restored, _Item(item.work, outcome))
-                else:
-                    self._put(self._restored, item)
-                    self._restorer_free.set()
+            with ThreadPoolExecutor(free.qsize(), thread_name_prefix="worker") as pool:
+                for item in self._take(self._raw):
+                    work = item.work
+                    if not isinstance(item.payload, RawStack):
+                        self._put(self._restored, item)
+                        self._make_way_after(work)
+                    elif (turn := self._gather(work, item.payload)) is not None:
+                        shelf = free.get()
+                        work.last = pool.submit(self._restore_one, work, turn, shelf, free)
+                        self._put(self._restored, _Item(work, work.last))
         finally:
             self._put(self._restored, None)
 
-    def _restore_one(self, work: _Work, raw: RawStack) -> list[StackOutcome]:
+    def _make_way_after(self, work: _Work) -> None:
+        """Let the next one be claimed as soon as a piece of work is restored; newest first only."""
+        if not self._newest_first:
+            return
+        if work.last is None:
+            self._free_workers.release()
+        else:
+            work.last.add_done_callback(lambda _: self._free_workers.release())
+
+    def _gather(self, work: _Work, raw: RawStack) -> Turn | None:
         if work.error is not None or work.job is None:
-            return []
-        self._progress.working_on(str(work.entry.source))
+            return None
         try:
             if work.turns is None:
                 work.turns = Turns(work.job.dataset, self._shelf, self._is_stopping)
-            return work.turns.feed(raw)
+            return work.turns.gather(raw)
+        except Exception as error:  # noqa: BLE001 - worker boundary: the writer ends the claim
+            work.error = work.error or error
+            return None
+
+    def _restore_one(
+        self, work: _Work, turn: Turn, shelf: Shelf, free: queue.SimpleQueue[Shelf]
+    ) -> list[StackOutcome]:
+        try:
+            if work.error is not None:
+                return []
+            self._progress.working_on(str(work.entry.source))
+            return turn.restore(shelf)
         except Exception as error:  # noqa: BLE001 - worker boundary: the writer ends the claim
             work.error = work.error or error
             return []
+        finally:
+            free.put(shelf)
 
     def _write_all(self) -> None:
         items = self._take(self._restored)
@@ -339,8 +374,8 @@ class Pipeline:
         def outcomes() -> Iterator[StackOutcome]:
             nonlocal ended
             item = first
-            while isinstance(item.payload, StackOutcome):
-                yield item.payload
+            while isinstance(item.payload, Future):
+                yield from item.payload.result()
                 following = next(items, None)
                 if following is None:
                     raise CancelledError  # another stage crashed: nothing more will come
@@ -350,6 +385,8 @@ class Pipeline:
                 raise work.error
 
         published = None
+        if isinstance(first.payload, Future):
+            first.payload.result()  # a file is begun, and its folder looked at, when it is needed
         try:
             if work.error is not None and ended:
                 raise work.error

@@ -1,37 +1,51 @@
 """What a script said it would record, kept beside the results of its run.
 
 pycromanager writes nowhere how many planes a stack is to have. A script knows it from its events;
-written down here, it reaches every process that restores the run, now or next week.
+written down here, it reaches every process that restores the run, now or next week. The file only
+grows, by a line for a few stacks: whoever writes it shares an interpreter with the acquisition, and
+may never keep that to itself for longer than a moment.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from live_restore.errors import OutputError, StackUnreadableError
 from live_restore.formats.dataset import Place, Planned
 from live_restore.formats.ndtiff_axes import AxisLabels
-from live_restore.outputs.publish import publish_text
+from live_restore.outputs.naming import results_of_dataset
+from live_restore.outputs.publish import disk_errors
 from live_restore.stack import Fingerprint
+from live_restore.untrusted_file import append_regular, read_regular
 
-_NAME = ".live-restore-plan.json"
-_MAX_BYTES = 256 * 2**20
+STACKS_PER_LINE = 200
+"""One line is written in about a millisecond, and no other thread may get its turn meanwhile."""
+
+_NAME = ".live-restore-plan.jsonl"
+_MAX_BYTES = 16 * 2**20
+"""A stack takes about 12 bytes: more than a million of them."""
+_MAX_LINES = 500_000
+
+_Index = Annotated[int, Field(ge=0, lt=2**31)]
+_Z = Annotated[int, Field(gt=-(2**31), lt=2**31)]
 
 
-class _PlanFile(BaseModel):
-    """The file: runs of z are listed once, and each stack names the run that it is to have."""
+class _Line(BaseModel):
+    """A line of the file: positions, times and channels of stacks, and the z that they share."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    version: Literal[1] = 1
-    z_runs: tuple[tuple[int, ...], ...]
-    stacks: tuple[tuple[int, int, int, int], ...]
+    z: list[_Z]
+    stacks: list[list[_Index]]
 
 
 @dataclass(frozen=True)
@@ -75,8 +89,8 @@ class PlannedAxes:
         self._labels = AxisLabels()
         self._z_of: dict[Place, set[int]] = {}
         self._loose: set[Place] = set()
-        self.settled = 0
-        """Grows whenever :meth:`plan` has more to say."""
+        # Settled and not yet taken; a dict, for its order.
+        self._new: dict[Place, None] = {}
 
     def add(self, axes: Mapping[str, object], *, loose: bool) -> Place:
         """Take one planned plane.
@@ -95,42 +109,60 @@ class PlannedAxes:
             self._z_of.setdefault(place, set()).add(z)
             if loose:
                 self._loose.add(place)
-            else:
-                self.settled += 1
+                self._new.pop(place, None)
+            elif place not in self._loose:
+                self._new[place] = None
         return place
 
     def settle(self, places: Iterable[Place]) -> None:
         """Say that these stacks have been named with all their planes."""
-        with self._lock:
-            self.settled += 1
-            self._loose.difference_update(places)
+        for place in places:
+            with self._lock:
+                if place in self._loose:
+                    self._loose.discard(place)
+                    self._new[place] = None
 
-    def plan(self) -> ScriptPlan:
-        """Return what is settled."""
+    def take(self, most: int = STACKS_PER_LINE) -> dict[Place, tuple[int, ...]]:
+        """Return stacks that have been settled since the last call, in the order of the events.
+
+        A stack that has got further planes since it was taken is given again.
+        """
         with self._lock:
-            known = {p: tuple(sorted(z)) for p, z in self._z_of.items() if p not in self._loose}
-        return ScriptPlan(known)
+            places = list(islice(self._new, most))
+            for place in places:
+                del self._new[place]
+            return {place: tuple(sorted(self._z_of[place])) for place in places}
 
 
 def plan_path(dataset: Path) -> Path:
     """Return where the plan of a data set folder lies: with its results, never inside it."""
-    return dataset.parent / f"{dataset.name}_restored" / _NAME
+    return results_of_dataset(dataset) / _NAME
 
 
-def write_plan(dataset: Path, plan: ScriptPlan) -> None:
-    """Write down the plan of a data set folder, replacing an earlier one.
+def extend_plan(dataset: Path, z_of: Mapping[Place, tuple[int, ...]]) -> None:
+    """Write down the planes of further stacks of a data set folder; what is said last holds.
 
     Raises
     ------
     OutputError
         The disk refused.
     """
-    runs: dict[tuple[int, ...], int] = {}
-    stacks = tuple(
-        (*place, runs.setdefault(z, len(runs))) for place, z in sorted(plan.z_of.items())
-    )
-    file = _PlanFile(z_runs=tuple(runs), stacks=stacks)
-    publish_text(plan_path(dataset), file.model_dump_json())
+    by_z: dict[tuple[int, ...], list[list[int]]] = {}
+    for place, z in z_of.items():
+        by_z.setdefault(z, []).append(list(place))
+    lines = [_Line(z=list(z), stacks=stacks) for z, stacks in by_z.items()]
+    text = "".join(f"{line.model_dump_json()}\n" for line in lines)
+    path = plan_path(dataset)
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with append_regular(path) as stream:
+            at = stream.seek(0, os.SEEK_END)
+            try:
+                if stream.write(text.encode()) < len(text):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                stream.truncate(at)  # no further line may follow half a one
+                raise
 
 
 def remove_plan(dataset: Path) -> None:
@@ -150,7 +182,7 @@ def remove_plan(dataset: Path) -> None:
 
 
 class PlanReader:
-    """The plan that a script left for a data set folder, read again only when it has changed.
+    """The plan that a script left for a data set folder, as far as it is written.
 
     Parameters
     ----------
@@ -187,13 +219,19 @@ class PlanReader:
 
 
 def _parse(path: Path) -> ScriptPlan:
-    with path.open("rb") as stream:
-        text = stream.read(_MAX_BYTES + 1)
-    try:
-        file = _PlanFile.model_validate_json(text)
-        z_of = {Place(p, t, c): file.z_runs[run] for p, t, c, run in file.stacks}
-    except (ValidationError, IndexError) as error:
-        raise StackUnreadableError(
-            "is no plan of a run", path, "delete it, and try again"
-        ) from error
+    text = read_regular(path, _MAX_BYTES)
+    lines = text.split(b"\n", _MAX_LINES)[:-1]
+    if len(lines) == _MAX_LINES:
+        raise StackUnreadableError("is no plan of a run", path, "delete it, and try again")
+    z_of: dict[Place, tuple[int, ...]] = {}
+    # What follows the last line break is being written, or was when the script died.
+    for line in lines:
+        try:
+            said = _Line.model_validate_json(line)
+            z = tuple(said.z)
+            z_of.update((Place(*stack), z) for stack in said.stacks)
+        except (ValidationError, TypeError) as error:
+            raise StackUnreadableError(
+                "is no plan of a run", path, "delete it, and try again"
+            ) from error
     return ScriptPlan(z_of)

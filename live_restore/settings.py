@@ -7,6 +7,7 @@ named after its key, ``LIVE_RESTORE_<SECTION>__<KEY>``, such as ``LIVE_RESTORE_I
 from __future__ import annotations
 
 import difflib
+import errno
 import hashlib
 import importlib.util
 import json
@@ -39,6 +40,10 @@ from live_restore.errors import SettingsError
 __all__ = ["Settings", "load_settings"]
 
 _PREFIX = "LIVE_RESTORE_"
+_MAX_FILE_BYTES = 2**18
+_DEVICE = re.compile(
+    r"(auto|cpu|openvino|(cuda|tensorrt|directml|openvino-gpu)(:\d{1,3})?)\Z", re.ASCII
+)
 _NO_SETTINGS = ("LIVE_RESTORE_SHARED",)
 """Variables of ours that are none: where the tests find real stacks."""
 
@@ -76,6 +81,19 @@ def _expanded(path: Path) -> Path:
 
 def _absolute(path: Path) -> Path:
     return _expanded(path).absolute()
+
+
+def _check_devices(text: str) -> str:
+    devices = [device.strip() for device in text.split(",")]
+    for device in devices:
+        if not _DEVICE.match(device):
+            raise ValueError(f'"{device}" is no device: "auto", "cpu", "openvino", "cuda:1" ...')
+    # "cuda" is "cuda:0".
+    if len({device.removesuffix(":0") for device in devices}) < len(devices):
+        raise ValueError("names a device twice")
+    if len(devices) > 1 and "auto" in devices:
+        raise ValueError('"auto" chooses one device: leave it away, or name it alone')
+    return ", ".join(devices)
 
 
 def _as_text(value: object) -> object:
@@ -128,10 +146,11 @@ class FilesSettings(_Section):
 class InferenceSettings(_Section):
     """How a stack is restored."""
 
-    device: Annotated[
-        str,
-        Field(pattern=r"^(auto|cpu|openvino|(cuda|tensorrt|directml|openvino-gpu)(:\d{1,3})?)$"),
-    ] = Field("auto", description='"auto", "cpu", "openvino", "cuda", "cuda:1", "tensorrt" ...')
+    device: Annotated[str, AfterValidator(_check_devices)] = Field(
+        "auto",
+        description='"auto", "cpu", "openvino", "cuda", "cuda:1", "tensorrt" ...; several, as in '
+        '"cuda:0, cuda:1", restore a stack each at the same time',
+    )
     precision: Literal["auto", "fp32"] = Field(
         "auto", description='"fp32": never less, also where the error is far below the noise'
     )
@@ -158,6 +177,11 @@ class InferenceSettings(_Section):
     percentiles: tuple[float, float] | None = Field(
         None, description="intensity scale (percent); unset: the model's card says"
     )
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Each device by itself."""
+        return tuple(self.device.split(", "))
 
     @model_validator(mode="after")
     def _in_order(self) -> InferenceSettings:
@@ -314,12 +338,12 @@ def load_settings(path: Path | None = None, flags: dict[str, Any] | None = None)
     values: dict[str, Any] = {}
     if path is not None:
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            values = _toml(path)
         except OSError as error:
             raise SettingsError(
                 f"cannot be read ({error.strerror})", path, "check the path given to --config"
             ) from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise SettingsError(f"is not valid TOML: {error}", path, "mend that line") from None
         for rule in values.get("models", []) if isinstance(values.get("models"), list) else []:
             model = rule.get("model") if isinstance(rule, dict) else None
@@ -345,6 +369,23 @@ def load_settings(path: Path | None = None, flags: dict[str, Any] | None = None)
             None,
             "write its value as JSON, or unset it",
         ) from None
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    """Return what a TOML file says; a pipe will do, too: ``--config <(...)``.
+
+    Raises
+    ------
+    OSError
+        It cannot be read, or is far larger than any settings.
+    ValueError, RecursionError
+        It is not TOML.
+    """
+    with path.open("rb") as file:
+        text = file.read(_MAX_FILE_BYTES + 1)
+    if len(text) > _MAX_FILE_BYTES:
+        raise OSError(errno.EFBIG, f"larger than {_MAX_FILE_BYTES:,} bytes", str(path))
+    return tomllib.loads(text.decode().replace("\r\n", "\n"))
 
 
 def _variables() -> dict[str, tuple[str, ...]]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from live_restore.errors import StackRefusedError
-from live_restore.inference.restorer import Restored, Restorer
+from live_restore.inference.restorer import Restored
 from live_restore.inference.shelf import Shelf
 from live_restore.job import RawStack
 from live_restore.outputs.report import StackOutcome
@@ -16,7 +16,7 @@ from live_restore.stack import Dataset
 
 
 class Turns:
-    """Takes raw stacks in any order and gives outcomes as soon as they can be had.
+    """Takes raw stacks in any order and says which can be restored now.
 
     Most models take one channel: every stack is restored in its turn. A model of C channels takes
     the C channels that the settings give it of the same position and time point, in the file's
@@ -39,6 +39,7 @@ class Turns:
         self, dataset: Dataset, shelf: Shelf, cancelled: Callable[[], bool] = lambda: False
     ) -> None:
         self._dataset = dataset
+        self._shelf = shelf
         self._cancelled = cancelled
         self._waiting: dict[tuple[int, int, int], list[RawStack]] = {}
         self._restorers = [shelf.restorer_for(dataset, c) for c in range(dataset.channels)]
@@ -54,8 +55,35 @@ class Turns:
                     "name its channels in [[models]]",
                 )
 
+    def gather(self, raw: RawStack) -> Turn | None:
+        """Take one raw stack and return what can be restored now."""
+        restorer = self._restorers[raw.key.channel]
+        if restorer is None:
+            return Turn(self._dataset, [raw], self._cancelled)
+        place = (raw.key.position, raw.key.time, id(restorer))
+        together = [*self._waiting.pop(place, []), raw]
+        if len(together) < restorer.model.card.input_channels:
+            self._waiting[place] = together
+            return None
+        together.sort(key=lambda stack: stack.key)
+        return Turn(self._dataset, together, self._cancelled)
+
     def feed(self, raw: RawStack) -> list[StackOutcome]:
-        """Take one raw stack and return what is ready now.
+        """Take one raw stack, restore what is ready now, and return it; raises as ``Turn``."""
+        turn = self.gather(raw)
+        return [] if turn is None else turn.restore(self._shelf)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Stacks that are restored together: one, or the channels of one model."""
+
+    dataset: Dataset
+    stacks: list[RawStack]
+    cancelled: Callable[[], bool]
+
+    def restore(self, shelf: Shelf) -> list[StackOutcome]:
+        """Restore them with the models of ``shelf``, whichever device those are on.
 
         In a file of several stacks, a constant one (a shutter that stayed shut) must not cost the
         others their result: it is copied, and the report says so.
@@ -67,25 +95,16 @@ class Turns:
         InferenceError
             The model failed.
         """
-        restorer = self._restorers[raw.key.channel]
+        stacks, channel = self.stacks, self.stacks[0].key.channel
+        restorer = shelf.restorer_for(self.dataset, channel)
         if restorer is None:
-            name = self._dataset.channel_name(raw.key.channel)
-            return _left([raw], f'no model for channel "{name}"')
-        place = (raw.key.position, raw.key.time, id(restorer))
-        together = [*self._waiting.pop(place, []), raw]
-        if len(together) < restorer.model.card.input_channels:
-            self._waiting[place] = together
-            return []
-        together.sort(key=lambda stack: stack.key)
-        return self._restore(together, restorer)
-
-    def _restore(self, stacks: list[RawStack], restorer: Restorer) -> list[StackOutcome]:
+            return _left(stacks, f'no model for channel "{self.dataset.channel_name(channel)}"')
         alone = len(stacks) == 1
         volume = stacks[0].volume if alone else np.stack([s.volume for s in stacks])
         try:
-            restored = restorer.restore(volume, self._cancelled)
+            restored = restorer.restore(volume, self.cancelled)
         except StackRefusedError as error:
-            if self._dataset.stack_count == len(stacks):
+            if self.dataset.stack_count == len(stacks):
                 raise
             return _left(stacks, error.what)
         shares = [restored] if alone else [_share(restored, n) for n in range(len(stacks))]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from live_restore.cli import main
 from live_restore.demo.scene import LivingCell
 from live_restore.errors import StackRefusedError
 from tests.support.processes import run_command
@@ -119,3 +120,22 @@ def test_errors_say_what_which_file_and_what_to_do() -> None:
     error = StackRefusedError("is flat", Path("a.tif"), "record a stack")
     assert str(error) == "a.tif: is flat; record a stack"
     assert error.reason == "is flat; record a stack"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "demo --micromanager --device cpu",
+        "demo --micromanager --model fast",
+        "demo --micromanager --json",
+        "watch --micromanager --once",
+        "watch --micromanager --no-events",
+        "watch --micromanager --retry-failed",
+        "watch --micromanager --redo-missing",
+    ],
+)
+def test_flags_without_an_effect_are_refused(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(line.split()) == 2
+    flag = next(part for part in line.split()[2:] if part.startswith("--"))
+    said = capsys.readouterr().err
+    assert said == f"live-restore: {flag} and --micromanager exclude each other; leave one away\n"

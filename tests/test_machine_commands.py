@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from live_restore.bench.measure import Rates
 from live_restore.bench.work import CHAIN, flop_per_voxel, matrix_product_model
 from live_restore.errors import ModelError
 from live_restore.inference.backends.base import Limits, ModelSource
 from live_restore.inference.backends.onnx_cpu import TrustedSession
 from live_restore.inference.card import ModelCard
 from live_restore.inference.model import find_model, load_model
+from live_restore.machine_commands import _print_rates
 from tests.support.processes import run_command
 
 
@@ -33,6 +35,17 @@ def test_bench_tells_rates_that_belong_together(tmp_path: Path) -> None:
     )
     assert rates["share_of_ceiling"] == pytest.approx(rates["gflops"] / rates["ceiling_gflops"])
     assert rates["peak_memory_mb"] > 50
+    assert rates["planes_of_2048_per_s"] == pytest.approx(rates["pipeline"] * 1e6 / 2048**2)
+
+
+def test_the_table_fits_into_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    row = Rates("openvino-gpu", "fp32", "", (8, 64, 64), 1234.56, 1234.56, 1234.56, 0.99, 12345.0,
+                12345.0, 23456.0, 0.53)  # fmt: skip
+    _print_rates([row], "fast")
+    printed = capsys.readouterr().out
+    assert "…" not in printed
+    assert max(map(len, printed.splitlines())) <= 80
+    assert "294" in printed.split()
 
 
 def test_bench_refuses_what_is_no_shape(tmp_path: Path) -> None:

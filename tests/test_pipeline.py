@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ import tifffile
 
 from live_restore import patience as patience_module
 from live_restore.errors import (
+    InferenceError,
     JournalError,
     LiveRestoreError,
     OutputError,
@@ -598,6 +599,51 @@ def test_a_file_that_is_refused_by_the_disk_does_not_block_the_rest(
     wait_for(lambda: bench.state("2.tif") is State.DONE, "the second", PATIENCE_S)
     bench.stop()
     assert bench.state("1.tif") is State.WAITING
+
+
+def shelves_on(*functions: Callable[[Floats], Floats]) -> Shelf:
+    """Return a shelf whose models are warm on as many devices."""
+    first, *others = (fake_shelf(function) for function in functions)
+    return replace(first, beside=tuple(others))
+
+
+def test_every_device_restores_a_stack_at_the_same_time(bench: Bench) -> None:
+    met = threading.Barrier(2, timeout=PATIENCE_S)  # broken, and the stack failed, if one is alone
+    devices: set[int] = set()
+
+    def on(device: int) -> Callable[[Floats], Floats]:
+        def run(tile: Floats) -> Floats:
+            devices.add(device)
+            met.wait()
+            return halve(tile)
+
+        return run
+
+    bench.shelf = shelves_on(on(0), on(1))
+    images = np.random.default_rng(0).integers(10, 200, (4, 3, 8, 10))
+    bench.stack("lapse.tif", images, "TZYX")
+    for number in range(4):
+        bench.stack(f"{number}.tif")
+    bench.run()
+    assert devices == {0, 1}
+    assert all(entry.state is State.DONE for entry in bench.journal.entries())
+    alone = fake_shelf().rules[0][1]
+    assert alone is not None
+    written = tifffile.imread(bench.result("lapse.ome.tif"))
+    for stack, image in zip(written, images.astype(np.uint16), strict=True):
+        assert np.array_equal(stack, alone.restore(image).volume)
+
+
+def test_a_stack_that_fails_on_one_device_leaves_the_others_theirs(bench: Bench) -> None:
+    def fail(tile: Floats) -> Floats:
+        raise InferenceError("no", None)
+
+    bench.shelf = shelves_on(fail, halve)
+    for number in range(6):
+        bench.stack(f"{number}.tif")
+    bench.run()
+    states = [entry.state for entry in bench.journal.entries()]
+    assert set(states) == {State.DONE, State.FAILED}
 
 
 def test_the_watched_folder_may_go(bench: Bench) -> None:

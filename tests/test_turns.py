@@ -17,6 +17,7 @@ torch = pytest.importorskip("torch")
 CONFIG = """
 [inference]
 tiling = "reference"
+precision = "fp32"
 block_zyx = [4, 16, 16]
 [output]
 units = "network"

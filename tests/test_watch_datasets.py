@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import signal
 import subprocess
 import sys
 import time
@@ -95,9 +97,7 @@ def assert_restored(state: Path, watched: Path, root: Path, truth: Recording) ->
 def assert_pixels(restored: Any, truth: Recording, place: Place) -> None:
     raw = truth.stacks[place].pixels
     assert raw is not None
-    assert (restored.shape, restored.dtype) == (raw.shape, raw.dtype)
-    # Through float32 and back: a grey value may be rounded to its neighbour.
-    assert np.abs(restored.astype(int) - raw.astype(int)).max() <= 1
+    np.testing.assert_array_equal(restored, raw, strict=True)
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
@@ -338,3 +338,43 @@ def test_beside_a_writer_twenty_times_as_fast_as_recorded(
         code, log = stop(daemon)
     assert code == 0, log
     assert_restored(state, root, root, truth)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TRACES)
+def test_killed_again_and_again_while_the_run_goes_on(
+    tmp_path: Path, shared_data: Path, model: Path, name: str
+) -> None:
+    """The writer never waits for the daemon, which dies at moments that nobody chose."""
+    truth = recording(shared_data, name)
+    root, state = tmp_path / "data", tmp_path / "state"
+    # Killed so often with one stack in hand, it would take that stack for the cause.
+    config = write_config(tmp_path / "c.toml", model, journal="max_attempts = 100")
+    root.mkdir()
+    rng = random.Random(name)
+    speed = truth.trace.duration / 12.0
+    writer = replaying(truth, root, f"{speed:.3f}")
+    kills = 0
+    finished: dict[Path, bytes] = {}
+    while writer.poll() is None:
+        with watching(state, root, "--config", str(config)) as daemon:
+            wait_for(lambda: any(state.glob("*.log")), "the daemon to be up")
+            try:
+                daemon.wait(rng.uniform(0.2, 3.0))
+            except subprocess.TimeoutExpired:
+                daemon.kill()
+            assert daemon.wait() == -signal.SIGKILL
+        kills += 1
+        # A report is written last: what it stands for is right, then and for good.
+        for report in results(root, truth).glob("p*.json"):
+            image = report.with_suffix(".ome.tif")
+            place = Place.from_label(report.stem)
+            assert place is not None
+            assert_pixels(tifffile.imread(image), truth, place)
+            assert finished.setdefault(report, report.read_bytes()) == report.read_bytes()
+    assert writer.wait() == 0
+    assert kills >= 3
+    over = run_command(state, "watch", root, "--once", "--config", config)
+    assert over.returncode == 0, over.stderr
+    assert_restored(state, root, root, truth)
+    assert {path: path.read_bytes() for path in finished} == finished, "a stack was restored twice"

@@ -118,7 +118,9 @@ def _measure(
     restorer: Restorer, scenes: Scenes, sweep: str, value: float, condition: Condition, seed: int
 ) -> Measured:
     sample = scenes.sample(condition, seed)
-    raw, truth = exposed(sample.signal, condition.peak_e, condition.background_fraction, seed)
+    raw, truth = exposed(
+        sample.signal, sample.truth, condition.peak_e, condition.background_fraction, seed
+    )
     estimated = estimate_snr(raw)
     pixel_um = sample.voxel_zyx_um[2]
 

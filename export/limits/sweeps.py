@@ -90,9 +90,14 @@ SWEEPS = (
 
 @dataclass(frozen=True)
 class Sample:
-    """A noise-free stack of a sweep: (Z, Y, X) without unit, 1 at its 99.9th percentile."""
+    """A noise-free stack of a sweep: (Z, Y, X) without unit, 1 at its 99.9th percentile.
+
+    ``truth`` is what should come back, on the same scale; another than ``signal`` for models that
+    sharpen.
+    """
 
     signal: Signal
+    truth: Signal
     voxel_zyx_um: tuple[float, float, float]
 
 
@@ -108,7 +113,7 @@ class Scenes:
     """
 
     def __init__(self, shape_zyx: tuple[int, int, int], card: ModelCard) -> None:
-        self._config = SimulationConfig(shape_zyx=shape_zyx)
+        self._config = SimulationConfig(shape_zyx=shape_zyx, truth_psf_width=card.truth_psf_width)
         trained = card.trained_voxel_um
         self._z_um = _middle(trained.get("z", self._config.voxel_z_um))
         self._xy_um = _middle(trained.get("xy", self._config.voxel_xy_um))
@@ -119,19 +124,24 @@ class Scenes:
         """Return the stack of a condition before light and camera; the same for the same seed."""
         config = self._at_voxel(condition.voxel)
         seeds = [seed + _OVERLAY_STRIDE * n for n in range(condition.density)]
-        signal = sum(self._draw(condition.voxel, s) for s in seeds)
-        assert isinstance(signal, np.ndarray)
+        drawn = [self._draw(condition.voxel, s) for s in seeds]
+        signal, truth = np.sum(drawn, axis=0)
         if condition.blur > 1:
-            signal = ndimage.gaussian_filter(signal, _further_blur(config, condition.blur))
-        signal = signal / np.float32(max(float(np.percentile(signal, 99.9)), 1e-9))
-        return Sample(signal, (config.voxel_z_um[0], config.voxel_xy_um[0], config.voxel_xy_um[0]))
+            further = np.array(_further_blur(config, condition.blur))
+            signal = ndimage.gaussian_filter(signal, further)
+            truth = ndimage.gaussian_filter(truth, further * config.truth_psf_width)
+        peak = np.float32(max(float(np.percentile(signal, 99.9)), 1e-9))
+        xy_um = config.voxel_xy_um[0]
+        return Sample(signal / peak, truth / peak, (config.voxel_z_um[0], xy_um, xy_um))
 
     def _at_voxel(self, factor: float) -> SimulationConfig:
         z, xy = self._z_um * factor, self._xy_um * factor
         return self._config.model_copy(update={"voxel_z_um": (z, z), "voxel_xy_um": (xy, xy)})
 
-    def _drawn(self, factor: float, seed: int) -> Signal:
-        return simulate_scene(self._at_voxel(factor), seed).signal
+    def _drawn(self, factor: float, seed: int) -> NDArray[np.float32]:
+        """Return signal and truth as one array (2, Z, Y, X)."""
+        scene = simulate_scene(self._at_voxel(factor), seed)
+        return np.stack([scene.signal, scene.truth])
 
 
 def _middle(limits: tuple[float, float]) -> float:

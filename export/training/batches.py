@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from export.structures import log_uniform
 from export.training.bank import SubjectBank
 from export.training.options import TrainingOptions
 from export.training.patches import augmented
@@ -33,8 +34,15 @@ def draw_batch(
     for _ in range(options.batch):
         subject = subjects[int(rng.integers(len(subjects)))]
         patches.append(augmented(subject.cut(options, options.foreground_share, rng), options, rng))
+    planes = slice(None)
+    if options.shallow_share and rng.random() < options.shallow_share:
+        most = options.patch_zyx[0]
+        kept = round(log_uniform(rng, (1, most)))
+        first = int(rng.integers(0, most - kept + 1))
+        planes = slice(first, first + kept)
     return Batch(
-        np.stack([p.noisy for p in patches])[:, None], np.stack([p.truth for p in patches])[:, None]
+        np.stack([p.noisy[planes] for p in patches])[:, None],
+        np.stack([p.truth[planes] for p in patches])[:, None],
     )
 
 

@@ -59,6 +59,9 @@ def trained_card(
         "percentiles": config.training.percentiles,
         "trained_patch_zyx": config.training.patch_zyx,
         "trained_voxel_um": data.voxel_um,
+        "truth_psf_width": (
+            config.simulation.truth_psf_width if config.data.source == "simulation" else 1.0
+        ),
         "overlap_zyx": overlap_zyx(checkpoint),
         "training": dict(checkpoint.training or {}),
         **config.card,

@@ -53,15 +53,18 @@ def loss_of(restored: Tensor, noisy: Tensor, truth: Tensor, options: TrainingOpt
     """Return the loss of a batch (N, 1, Z, Y, X), in float32 whatever the network computed in.
 
     ``"mae"`` is the mean absolute error (Chen et al. 2021); ``"charbonnier"`` the same with a round
-    bottom, the mean of ``sqrt(error**2 + 0.001**2)``. Each patch is weighed by its noise, the mean
+    bottom, the mean of ``sqrt(error**2 + epsilon**2)`` with 0.001 and ``charbonnier_noise_share``
+    of the patch's noise as epsilon. Each patch is weighed by its noise, the mean
     of ``|noisy - truth|``, to the power of ``-options.noise_balance``.
     """
+    axes = (1, 2, 3, 4)
     error = restored.float() - truth
+    noise = (noisy - truth).abs().mean(dim=axes).clamp_min(_LEAST_NOISE)
     if options.loss == "charbonnier":
-        error = torch.sqrt(error**2 + _CHARBONNIER_EPSILON**2)
-    per_patch = error.abs().mean(dim=(1, 2, 3, 4))
+        epsilon = _CHARBONNIER_EPSILON + options.charbonnier_noise_share * noise
+        error = torch.sqrt(error**2 + epsilon.view(-1, 1, 1, 1, 1) ** 2)
+    per_patch = error.abs().mean(dim=axes)
     if options.noise_balance:
-        noise = (noisy - truth).abs().mean(dim=(1, 2, 3, 4)).clamp_min(_LEAST_NOISE)
         per_patch = per_patch * (_USUAL_NOISE / noise) ** options.noise_balance
     return per_patch.mean()
 

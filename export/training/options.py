@@ -81,6 +81,9 @@ class TrainingOptions(_Section):
     foreground_share: _Share = Field(
         0.5, description="share of the patches that are placed on a foreground voxel of the truth"
     )
+    shallow_share: _Share = Field(
+        0.0, description="share of the steps whose patches keep only some planes, as thin stacks do"
+    )
     scale_jitter: float = Field(
         0.1, ge=0, le=1, description="0.1: a pair's contrast is multiplied by 1/1.1 to 1.1"
     )
@@ -90,6 +93,12 @@ class TrainingOptions(_Section):
     optimiser: Literal["adam", "adamw"] = "adam"
     weight_decay: float = Field(0.0, ge=0)
     loss: Literal["mae", "charbonnier"] = "mae"
+    charbonnier_noise_share: float = Field(
+        0.0,
+        ge=0,
+        description="errors below this share of a patch's noise count by their square: the mean of "
+        "what a voxel may be, rather than the median",
+    )
     noise_balance: _Share = Field(
         0.0,
         description="0: patches count by their error, so that dark ones rule; 1: by their error "

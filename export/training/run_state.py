@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from export.network import RCAN, RCANConfig
+from export.network import RCAN, RCANConfig, begin_near_identity
 from export.training.config import TrainConfig
 from export.training.optimisation import make_optimiser
 from export.training.progress import Record
@@ -53,7 +53,9 @@ class RunState:
         options = config.training
         torch.manual_seed(config.seed)
         model = RCAN(architecture)
-        if weights is not None:
+        if weights is None:
+            begin_near_identity(model)
+        else:
             model.load_state_dict(weights.state_dict())
         model.to(device=device, memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         return cls(

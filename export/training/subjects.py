@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from export.simulate import SimulationConfig
 from export.training.options import TrainingOptions
-from export.training.patches import Patch, place_window
+from export.training.patches import Patch, Window, place_window
 from export.training.twin import Light, draw_camera, draw_light, expose, noiseless
 from live_restore.errors import StackRefusedError
 from live_restore.inference.intensity import IntensityScale, scale_from_percentiles
@@ -21,6 +21,11 @@ from live_restore.stack import Volume
 # Up to here a scene is exposed whole. Of a larger one the percentiles are taken from every n-th
 # voxel, as many as this: 260 of them are above the 99.9th percentile, which fixes it to 2 % or so.
 _WHOLE_VOXELS = 2**18
+
+# An exposure of fewer grey values than this between its percentiles is darkness to any camera; in
+# network units its one or two values would be thousands. Light is drawn again, so many times.
+_LEAST_SPAN_ADU = 3.0
+_MOST_DRAWS = 16
 
 # Truth and raw stack are compared after averaging blocks: single voxels of a low-light stack are
 # mostly noise.
@@ -63,6 +68,23 @@ class Scene:
         window = place_window(
             self.signal.shape, options.patch_zyx, self.places, foreground_share, rng
         )
+        for _ in range(_MOST_DRAWS):
+            raw, scale = self._photographed(window, options.percentiles, light, camera_seed, rng)
+            if scale.high_adu - scale.low_adu >= _LEAST_SPAN_ADU:
+                break
+            light, camera_seed = draw_light(self.simulation, rng), int(rng.integers(2**63))
+        truth = noiseless(self.truth[window], light, self._camera(raw.shape, camera_seed))
+        return Patch(scale.normalise(raw), scale.normalise(truth))
+
+    def _photographed(
+        self,
+        window: Window,
+        ranks: tuple[float, float],
+        light: Light,
+        camera_seed: int,
+        rng: np.random.Generator,
+    ) -> tuple[NDArray[np.uint16], IntensityScale]:
+        """Return the window of an exposure, and the scale of all of it."""
         apart = math.ceil((self.signal.size / _WHOLE_VOXELS) ** (1 / 3))
         if apart > 1:
             overview = self._exposed((slice(None, None, apart),) * 3, light, camera_seed, rng)
@@ -70,9 +92,7 @@ class Scene:
         else:
             overview = self._exposed((slice(None),) * 3, light, camera_seed, rng)
             raw = overview[window]
-        scale = scale_from_percentiles(overview, *options.percentiles)
-        truth = noiseless(self.truth[window], light, self._camera(raw.shape, camera_seed))
-        return Patch(scale.normalise(raw), scale.normalise(truth))
+        return raw, scale_from_percentiles(overview, *ranks)
 
     def _exposed(
         self,

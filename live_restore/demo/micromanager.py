@@ -7,18 +7,21 @@ from typing import Any
 
 from live_restore import LiveRestore
 from live_restore.errors import LiveRestoreError
+from live_restore.outputs.naming import results_of_dataset
 
 POSITIONS, TIMES, CHANNELS, SLICES = 2, 3, ("DAPI", "FITC"), 9
 _SIDE_PIXELS = 256
 
 
-def run_micromanager_demo(folder: Path) -> Path:
+def run_micromanager_demo(folder: Path, times: int = TIMES) -> Path:
     """Record stacks with pycromanager and the demo camera, restoring each; return the results.
 
     Parameters
     ----------
     folder
         Where the run is saved.
+    times
+        Time points.
 
     Raises
     ------
@@ -39,7 +42,7 @@ def run_micromanager_demo(folder: Path) -> Path:
     for axis in "XY":
         core.set_property("Camera", f"OnCameraCCD{axis}Size", str(_SIDE_PIXELS))
     events = multi_d_acquisition_events(
-        num_time_points=TIMES,
+        num_time_points=times,
         xy_positions=[(100 * number, 0) for number in range(POSITIONS)],
         channel_group="Channel",
         channels=list(CHANNELS),
@@ -53,9 +56,9 @@ def run_micromanager_demo(folder: Path) -> Path:
     ):
         acquisition.acquire(live.expect(events))
     (outcome,) = live.outcomes
-    results = outcome.path.parent / f"{outcome.path.name}_restored"
+    results = results_of_dataset(outcome.path)
     there = len(list(results.glob("*.ome.tif")))
-    planned = POSITIONS * TIMES * len(CHANNELS)
+    planned = POSITIONS * times * len(CHANNELS)
     if there != planned:
         raise LiveRestoreError(f"{there} of {planned} stacks restored", results, outcome.why)
     return results

@@ -6,7 +6,7 @@ A new format is one file here and one line in ``live_restore/formats/table.py``.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -59,9 +59,10 @@ class Planned:
     anywhere: bool = False
 
     @property
-    def indices(self) -> tuple[int, ...] | None:
+    def indices(self) -> range | None:
         """z indices, ``None`` where only the number is known."""
-        return None if self.anywhere else tuple(range(self.count))
+        # Never a list of them: metadata may claim two thousand million planes.
+        return None if self.anywhere else range(self.count)
 
 
 class Plan(Protocol):
@@ -110,7 +111,7 @@ class StackEvidence:
     stage: Stage
     present: tuple[int, ...]
     planes_expected: int | None = None
-    expected: tuple[int, ...] | None = None
+    expected: Sequence[int] | None = None
     blank: tuple[int, ...] = ()
     reason: str = ""
     may_change: bool = False

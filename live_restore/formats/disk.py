@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import errno
+import math
 import os
-import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from live_restore.errors import StackBusyError, StackChangedError, StackUnreadableError
+import numpy as np
+import psutil
+
+from live_restore.errors import (
+    StackBusyError,
+    StackChangedError,
+    StackRefusedError,
+    StackUnreadableError,
+)
+from live_restore.stack import Volume
+from live_restore.untrusted_file import open_regular
 
 MAX_PLANE_JSON = 2 * 2**20
 """Bytes of one plane's metadata; Micro-Manager writes 6 to 40 kB."""
@@ -18,6 +30,7 @@ MAX_SUMMARY_JSON = 8 * 2**20
 MAX_ENTRIES = 2_000_000
 """Files in one folder that are looked at."""
 _BLANK_PROBE = 4096
+_ALWAYS_FITS = 64 * 2**20
 
 
 def _busy(path: Path, error: OSError) -> StackBusyError:
@@ -32,22 +45,27 @@ def _busy(path: Path, error: OSError) -> StackBusyError:
 def opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
     """Open a regular file read-only; give the stream (unbuffered) and its size in bytes.
 
+    Links are not followed: what lies in a data set may be anybody's.
+
     Raises
     ------
+    StackUnreadableError
+        It is a pipe, a device, a folder or a link.
     StackChangedError
         It is not there.
     StackBusyError
         It is there and cannot be read.
     """
     try:
-        # A named pipe would block for ever.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise StackUnreadableError("not a regular file", path, "leave it out of the folder")
-        with path.open("rb", buffering=0) as stream:
+        with open_regular(path, follow_link=False) as stream:
             yield stream, os.fstat(stream.fileno()).st_size
     except FileNotFoundError as error:
         raise StackChangedError("the file vanished", path, "put it back") from error
     except OSError as error:
+        if error.errno in (errno.EINVAL, errno.ELOOP):
+            raise StackUnreadableError(
+                "not a regular file", path, "leave it out of the folder"
+            ) from error
         raise _busy(path, error) from error
 
 
@@ -93,11 +111,56 @@ def names_in(folder: Path) -> tuple[list[str], list[str]]:
     return sorted(files), sorted(folders)
 
 
+def stored_from(stream: BinaryIO, at: int) -> int:
+    """Return where bytes are stored at or after ``at``: what lies before is a hole, thus zeros.
+
+    A file of terabytes that holds nothing costs nothing to make, and hours to read.
+    """
+    try:
+        handle = stream.fileno()
+        before = os.lseek(handle, 0, os.SEEK_CUR)
+    except OSError:
+        return at
+    try:
+        return os.lseek(handle, at, os.SEEK_DATA)
+    except (OSError, AttributeError) as error:
+        # Nothing is stored behind; or the system cannot tell.
+        return sys.maxsize if getattr(error, "errno", 0) == errno.ENXIO else at
+    finally:
+        os.lseek(handle, before, os.SEEK_SET)
+
+
+def new_volume(shape: tuple[int, ...], dtype: np.dtype[np.generic], path: Path) -> Volume:
+    """Return an array for a stack, unless this computer has too little memory for it.
+
+    Raises
+    ------
+    StackRefusedError
+        It will never fit.
+    StackBusyError
+        It does not fit just now.
+    """
+    needed = math.prod(shape) * dtype.itemsize
+    memory = psutil.virtual_memory() if needed > _ALWAYS_FITS else None
+    what = f"a stack of {' x '.join(map(str, shape))} voxels takes {needed / 2**30:.1f} GiB"
+    if memory is not None and needed > memory.total:
+        raise StackRefusedError(
+            f"{what}, more than this computer has", path, "restore it on a larger one"
+        )
+    try:
+        if memory is None or needed <= memory.available:
+            return np.empty(shape, dtype)
+    except MemoryError:
+        pass
+    raise StackBusyError(f"{what}, more than is free", path, "close other programs")
+
+
 def is_blank(stream: BinaryIO, at: int, count: int) -> bool:
     """Return whether these bytes are all zero; real images answer after the first 4 kB."""
-    while count > 0:
-        data = read_at(stream, at, min(count, _BLANK_PROBE))
+    end = at + count
+    while (at := max(at, min(end, stored_from(stream, at)))) < end:
+        data = read_at(stream, at, min(end - at, _BLANK_PROBE))
         if not data or any(data):
             return False
-        at, count = at + len(data), count - len(data)
+        at += len(data)
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,13 +18,18 @@ from live_restore.errors import (
     one_line,
 )
 from live_restore.formats.dataset import DatasetInfo, DatasetState, Place, Plan, StackEvidence
-from live_restore.formats.disk import is_blank, opened, read_at
+from live_restore.formats.disk import is_blank, new_volume, opened, read_at
 from live_restore.formats.mm_meta import Summary
-from live_restore.formats.mm_plane import Plane
+from live_restore.formats.mm_plane import OverlapError, Plane
 from live_restore.formats.plan import Ledger
 from live_restore.stack import StackKey, Volume, VoxelSize
 
 MAX_PROBLEMS = 20
+MAX_PROBLEM = 500
+"""Characters of one."""
+
+MAX_CHANNEL, MAX_POSITION, MAX_TIME, MAX_Z = 4095, 999_999, 9_999_999, 999_999
+"""Highest indices; tables are as long as the highest of them."""
 
 
 def place_of(key: StackKey) -> Place:
@@ -58,6 +64,21 @@ def require_whole(key: StackKey, evidence: StackEvidence | None, folder: Path) -
     return present
 
 
+def require_pixels(key: StackKey, volume: Volume, folder: Path) -> None:
+    """Refuse a stack of which a plane was read as nothing but zeros, whatever was seen before.
+
+    Raises
+    ------
+    StackIncompleteError
+        There is such a plane.
+    """
+    blank = sum(not plane.any() for plane in volume)
+    if blank:
+        raise StackIncompleteError(
+            f"{blank} planes of {key} hold nothing but zeros", folder, "record it again"
+        )
+
+
 class Problems:
     """One line each, without repetition, and not without end."""
 
@@ -67,7 +88,7 @@ class Problems:
     def add(self, what: object) -> None:
         """Take down a problem."""
         if len(self._lines) < MAX_PROBLEMS:
-            self._lines[one_line(what)] = None
+            self._lines[one_line(what)[:MAX_PROBLEM]] = None
 
     @property
     def lines(self) -> tuple[str, ...]:
@@ -93,6 +114,7 @@ class FoundPlanes:
         self._planes: dict[Place, dict[int, Plane]] = {}
         self._first: Plane | None = None
         self._verdicts: Mapping[Place, StackEvidence] = {}
+        self._claimed: dict[Path, int] = {}
         self._info = DatasetInfo(folder.name, format_name)
 
     @property
@@ -100,8 +122,32 @@ class FoundPlanes:
         """Whether there is a plane."""
         return self._first is not None
 
-    def add(self, place: Place, z: int, plane: Plane, stream: BinaryIO) -> None:
-        """Take a plane that is whole on disk; ``stream`` is its open file."""
+    def add(self, place: Place, z: int, plane: Plane, stream: BinaryIO, beside: int = 0) -> None:
+        """Take a plane that is whole on disk.
+
+        Parameters
+        ----------
+        stream
+            Its open file.
+        beside
+            Bytes that the file holds for it besides its pixels.
+
+        Raises
+        ------
+        OverlapError
+            The planes of its file are larger together than the file: an index that names the same
+            bytes again and again would make stacks without end.
+        """
+        highest = max(
+            place.channel - MAX_CHANNEL, place.position - MAX_POSITION, place.time - MAX_TIME
+        )
+        if highest > 0 or abs(z) > MAX_Z:
+            self.problems.add(f"a plane at {place.label}, z {z}, is left out: no run has so many")
+            return
+        claimed = self._claimed.get(plane.path, 0) + plane.stored_bytes + beside
+        if claimed > os.fstat(stream.fileno()).st_size:
+            raise OverlapError("its planes overlap")
+        self._claimed[plane.path] = claimed
         if self._first is None:
             self._first = plane
         if (plane.height, plane.width, plane.dtype) != (
@@ -158,7 +204,8 @@ class FoundPlanes:
         files = {plane.path for plane in planes}
         if sum(plane.stored_bytes for plane in planes) > sum(map(_size, files)):
             raise StackUnreadableError("its planes overlap", first.path, "copy the data set again")
-        volume = np.empty((len(planes), first.height, first.width), first.dtype)
+        shape = (len(planes), first.height, first.width)
+        volume = new_volume(shape, first.dtype, first.path)
         number = 0
         while number < len(planes):
             path = planes[number].path
@@ -173,6 +220,7 @@ class FoundPlanes:
                     pixels = np.frombuffer(data, plane.dtype.newbyteorder(plane.order))
                     volume[number] = pixels.reshape(plane.height, plane.width)
                     number += 1
+        require_pixels(key, volume, self.folder)
         return volume
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from live_restore.formats.dataset import Plan
 from live_restore.formats.plan import ChannelPlan, IntendedPlan, NoPlan, SettingsPlan
-from live_restore.formats.untrusted import (
+from live_restore.stack import VoxelSize
+from live_restore.untrusted import (
     NotJsonError,
     integer,
     json_object,
@@ -16,7 +17,6 @@ from live_restore.formats.untrusted import (
     positive,
     text,
 )
-from live_restore.stack import VoxelSize
 
 MAX_NAMES = 100_000
 """Positions or channels whose names are kept."""

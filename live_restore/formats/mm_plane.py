@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple
 import numpy as np
 
 from live_restore.formats.disk import MAX_PLANE_JSON, read_at
-from live_restore.formats.untrusted import NotJsonError, json_object
+from live_restore.untrusted import NotJsonError, json_object
 
 ByteOrder = Literal["<", ">"]
 
@@ -37,6 +37,10 @@ class NotYetError(Exception):
 
 class UnusableError(Exception):
     """The plane is there and of no use; the message says why."""
+
+
+class OverlapError(UnusableError):
+    """More planes are named than the file has bytes for: whatever names them is not to be used."""
 
 
 class Directory(NamedTuple):

@@ -29,6 +29,7 @@ from live_restore.formats.mm_meta import Summary, exposure_ms, parse_summary, pi
 from live_restore.formats.mm_plane import Plane, UnusableError, dtype_of
 from live_restore.formats.tiff_structure import walk
 from live_restore.stack import StackKey, Volume
+from live_restore.untrusted import require_bearable_json
 
 METADATA = "metadata.txt"
 
@@ -108,6 +109,7 @@ def _summary_in(head: str) -> tuple[dict[str, Any] | None, int]:
 def _value(head: str, at: int) -> tuple[dict[str, Any] | None, int]:
     try:
         value, end = json.JSONDecoder().raw_decode(head, at)
+        require_bearable_json(head[at:end])
     except (ValueError, RecursionError):
         return None, at
     return (value, end) if isinstance(value, dict) else (None, at)

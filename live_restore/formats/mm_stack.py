@@ -25,14 +25,15 @@ from live_restore.formats.mm_meta import Summary, exposure_ms, parse_summary, z_
 from live_restore.formats.mm_plane import (
     ByteOrder,
     NotYetError,
+    OverlapError,
     Plane,
     UnusableError,
     dtype_of,
     read_directory,
     read_metadata,
 )
-from live_restore.formats.untrusted import NotJsonError, json_object
 from live_restore.stack import StackKey, Volume
+from live_restore.untrusted import NotJsonError, json_object
 
 NAME = re.compile(r"(?P<prefix>.*)_MMStack(?:_(?P<rest>.*))?\.ome\.tif", re.DOTALL)
 
@@ -232,7 +233,10 @@ class MmStackFollower:
             return True
         place = Place(position, time, channel)
         plane = Plane(file.path, where.pixels_at, where.height, where.width, dtype, file.order)
-        self._found.add(place, z, plane, stream)
+        try:
+            self._found.add(place, z, plane, stream, where.metadata_bytes + RECORD_BYTES)
+        except OverlapError as error:
+            raise StackUnreadableError(str(error), file.path, "copy the data set again") from error
         self._learn(file, place, z, metadata)
         return True
 

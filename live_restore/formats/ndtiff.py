@@ -25,6 +25,7 @@ from live_restore.formats.mm_meta import Summary, parse_summary
 from live_restore.formats.mm_plane import (
     ByteOrder,
     NotYetError,
+    OverlapError,
     Plane,
     UnusableError,
     dtype_of,
@@ -32,8 +33,8 @@ from live_restore.formats.mm_plane import (
     read_metadata,
 )
 from live_restore.formats.ndtiff_axes import AxisError, AxisLabels, ImageFacts
-from live_restore.formats.untrusted import NotJsonError, json_object
 from live_restore.stack import StackKey, Volume
+from live_restore.untrusted import NotJsonError, json_object
 
 INDEX = "NDTiff.index"
 FULL_RESOLUTION = "Full resolution"
@@ -156,7 +157,9 @@ class NdTiffFollower:
         self._found.describe(
             summary,
             summary.voxel(self._facts.image, self._facts.z_step_um),
-            channel_names=self._labels.channel_names,
+            channel_names=(
+                self._labels.channel_names or summary.channel_names or self._facts.channel_names
+            ),
             position_names=self._labels.position_names or summary.position_names,
             exposure_ms=summary.exposure_ms or self._facts.exposures,
         )
@@ -232,6 +235,8 @@ class NdTiffFollower:
                         try:
                             if not self._take_entry(file, stream, size, entry):
                                 return start
+                        except OverlapError:
+                            raise
                         except (NotJsonError, UnusableError, AxisError) as error:
                             if start == last:
                                 return start  # it may be half written
@@ -355,8 +360,10 @@ class NdTiffFollower:
     ) -> None:
         """Take a plane; ``metadata`` are its image's, or where they lie and how long they are."""
         place, z = self._labels.place(axes)
+        beside = 0
         if isinstance(metadata, tuple):
+            beside = metadata[1]
             metadata = read_metadata(stream, *metadata) if self._facts.wants(place) else {}
         file.known.add(plane.at)
-        self._found.add(place, z, plane, stream)
+        self._found.add(place, z, plane, stream, beside)
         self._facts.learn(place, z, metadata)

@@ -11,10 +11,12 @@ from typing import Any
 
 from live_restore.formats.dataset import Place
 from live_restore.formats.mm_meta import exposure_ms, pixel_size_um, z_um
-from live_restore.formats.untrusted import integer, text
+from live_restore.untrusted import integer, text
 
 MAX_LABELS = 1_000_000
 MAX_AXES = 16
+_NO_CHANNEL = "Default"
+"""What the engine calls the channel of a run without channels."""
 
 
 class AxisError(Exception):
@@ -108,12 +110,13 @@ def _label(value: object) -> Label:
 
 
 class ImageFacts:
-    """What only the images' own metadata tell: pixel size, z step, exposures."""
+    """What only the images' own metadata tell: pixel size, z step, exposures, channel names."""
 
     def __init__(self) -> None:
         self.image: Mapping[str, Any] = {}
         self.z_step_um: float | None = None
         self._exposures: dict[int, float | None] = {}
+        self._channels: dict[int, str] = {}
         self._stack: Place | None = None
         self._heights: dict[int, float] = {}
 
@@ -123,6 +126,13 @@ class ImageFacts:
         if not any(self._exposures.values()):
             return ()
         return tuple(self._exposures.get(c) for c in range(max(self._exposures) + 1))
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names by channel index, empty where no image tells: before version 3.2 axes had none."""
+        if not self._channels:
+            return ()
+        return tuple(self._channels.get(c, str(c)) for c in range(max(self._channels) + 1))
 
     def wants(self, place: Place) -> bool:
         """Return whether an image's metadata could add anything."""
@@ -138,6 +148,9 @@ class ImageFacts:
             return
         if place.channel < 4096:
             self._exposures.setdefault(place.channel, exposure_ms(metadata))
+            name = text(metadata.get("Channel"))
+            if name and name != _NO_CHANNEL:
+                self._channels.setdefault(place.channel, name)
         if self._stack is None:
             self._stack = place
             self.image = {"PixelSizeUm": pixel_size_um(metadata)}

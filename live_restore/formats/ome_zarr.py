@@ -7,6 +7,7 @@ only quiet tells, and the evidence says so.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Collection, Mapping
@@ -15,17 +16,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
 from live_restore.errors import (
     StackBusyError,
     StackChangedError,
-    StackIncompleteError,
     StackUnreadableError,
 )
 from live_restore.formats.dataset import DatasetInfo, DatasetState, Place, Plan, StackEvidence
-from live_restore.formats.disk import names_in, opened, read_at
-from live_restore.formats.found import Problems, place_of, require_whole
+from live_restore.formats.disk import names_in, new_volume, opened, read_at
+from live_restore.formats.found import Problems, place_of, require_pixels, require_whole
 from live_restore.formats.ome_zarr_meta import (
     Image,
     OmeZarrError,
@@ -35,10 +33,15 @@ from live_restore.formats.ome_zarr_meta import (
     with_order,
 )
 from live_restore.formats.plan import IntendedPlan, Ledger, SettingsPlan
-from live_restore.formats.untrusted import NotJsonError, json_object
 from live_restore.formats.zarr_array import Array, ZarrError, parse_v2, parse_v3
 from live_restore.formats.zarr_chunks import flat_chunks, nested_chunks
 from live_restore.stack import Fingerprint, StackKey, Volume
+from live_restore.untrusted import (
+    BEARABLE_BYTES,
+    NotJsonError,
+    bearable_bytes,
+    json_object,
+)
 
 MAX_METADATA = 32 * 2**20
 """Bytes of one group's metadata; pymmcore-plus adds about 150 bytes for each plane."""
@@ -125,7 +128,15 @@ class OmeZarrFollower:
         indices = require_whole(key, self._verdicts.get(place), self._folder)
         image, array, axes = self._holding(key)
         height, width = array.shape[-2:]
-        volume = np.empty((len(indices), height, width), array.dtype.newbyteorder("="))
+        shape, dtype = (len(indices), height, width), array.dtype.newbyteorder("=")
+        needed = math.prod(shape) * dtype.itemsize
+        if needed > BEARABLE_BYTES and needed > bearable_bytes(self._stored(image, place, indices)):
+            raise StackUnreadableError(
+                f"its chunks are too small for a stack of {' x '.join(map(str, shape))} voxels",
+                image.array_folder,
+                "copy the data set again",
+            )
+        volume = new_volume(shape, dtype, image.array_folder)
         for index in axes.chunks_of(array, place, indices):
             try:
                 part = array.decode(self._chunk(image, array, index))
@@ -134,14 +145,18 @@ class OmeZarrFollower:
                     str(error), image.array_folder / array.key(index), "copy the data set again"
                 ) from error
             axes.place_chunk(volume, part, array, index, place, indices)
-        blank = [z for z, plane in zip(indices, volume, strict=True) if not plane.any()]
-        if blank:
-            raise StackIncompleteError(
-                f"{len(blank)} planes of {key} hold nothing but zeros",
-                self._folder,
-                "record it again",
-            )
+        require_pixels(key, volume, self._folder)
         return volume
+
+    def _stored(self, image: _Image, place: Place, indices: tuple[int, ...]) -> int:
+        """Return how many bytes the chunks of a stack have on disk."""
+        assert image.image is not None
+        assert image.array is not None
+        stored = 0
+        for index in image.image.chunks_of(image.array, place, indices):
+            with opened(image.array_folder / image.array.key(index)) as (_, size):
+                stored += size
+        return stored
 
     def _holding(self, key: StackKey) -> tuple[_Image, Array, Image]:
         """Return the image that holds a stack."""
@@ -168,7 +183,10 @@ class OmeZarrFollower:
             return [""]
         if "bioformats2raw.layout" not in attributes:
             return []
-        inner = _attributes(self._folder / "OME") or {}
+        try:
+            inner = _attributes(_inside(self._folder, "OME")) or {}
+        except OmeZarrError as error:
+            raise StackUnreadableError(str(error), self._folder, "copy it again") from error
         listed = series(inner)
         if listed:
             return listed
@@ -304,10 +322,22 @@ def _inside(folder: Path, path: str) -> Path:
     OmeZarrError
         The metadata name a path that they must not.
     """
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError as error:
+        raise OmeZarrError(f"names a path that cannot be: {path[:80]!r}") from error
     parts = path.split("/") if path else []
     if any(part in ("", ".", "..") or re.search(r"[\\:\0]", part) for part in parts):
         raise OmeZarrError(f"names a path outside of the data set: {path[:80]!r}")
-    return folder.joinpath(*parts)
+    for part in parts:
+        folder = folder / part
+        try:
+            link = folder.is_symlink()
+        except OSError as error:
+            raise OmeZarrError(f"names a path that cannot be: {path[:80]!r}") from error
+        if link:
+            raise OmeZarrError(f"a link, which is not followed: {path[:80]!r}")
+    return folder
 
 
 def _load(path: Path) -> dict[str, Any] | None:

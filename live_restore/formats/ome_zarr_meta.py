@@ -17,12 +17,15 @@ from numpy.typing import NDArray
 
 from live_restore.formats.dataset import Place
 from live_restore.formats.plan import ChannelPlan
-from live_restore.formats.untrusted import integer, positive, text
 from live_restore.formats.useq_frames import FrameOrder, frame_order
 from live_restore.formats.zarr_array import Array
 from live_restore.stack import Volume, VoxelSize
+from live_restore.untrusted import integer, positive, text
 
 MAX_PLANES = 2_000_000
+MAX_STACKS = 250_000
+"""Of one image; a stack that has begun takes about 2 kB of memory."""
+MAX_CHUNK_PLANES = 65_536
 MAX_NAMES = 10_000
 
 _UM = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "angstrom": 1e-4, "meter": 1e6}
@@ -63,8 +66,11 @@ class Image:
         if len(array.shape) != len(self.axes):
             raise OmeZarrError(f"{len(self.axes)} axes for {len(array.shape)} dimensions")
         planes = math.prod(array.shape[:-2])
-        if planes > MAX_PLANES or not all(array.shape):
+        sizes = self.sizes(array.shape)
+        if planes > MAX_PLANES or sizes["t"] * sizes["c"] > MAX_STACKS or not all(array.shape):
             raise OmeZarrError(f"claims a shape of {array.shape}")
+        if math.prod(array.chunks[:-2]) > MAX_CHUNK_PLANES:
+            raise OmeZarrError(f"claims chunks of {array.chunks}")
 
     def sizes(self, shape: Sequence[int]) -> dict[StackAxis, int]:
         """Return how many time points, channels and planes there are."""
@@ -84,14 +90,15 @@ class Image:
         ]
         for index in itertools.product(*ranges):
             if self.order is not None:
-                yield from self.order.frames[index[0] : index[0] + 1]
+                if index[0] < len(self.order.frames):
+                    yield self.order.frame(index[0])
                 continue
             at = dict(zip(self.axes, index, strict=False))
             yield Place(0, at.get("t", 0), at.get("c", 0)), at.get("z", 0)
 
     def _index(self, place: Place, z: int) -> tuple[int, ...]:
         if self.order is not None:
-            return (self.order.numbers[place, z],)
+            return (self.order.number(place, z),)
         at = {"t": place.time, "c": place.channel, "z": z}
         return tuple(at[axis] for axis in self.axes[:-2])
 

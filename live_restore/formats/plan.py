@@ -10,7 +10,7 @@ The best plan there is decides::
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from live_restore.formats.dataset import Place, Plan, Planned, StackEvidence, Stage
@@ -164,8 +164,10 @@ class Ledger:
         stack = self._stacks[place]
         planned = plan.planes(place)
         found = stack.present | stack.blank
-        if planned is not None and not planned.anywhere and not found <= set(planned.indices or ()):
-            planned = None  # the run did something else than was planned
+        if planned is not None and planned.indices is not None:
+            within = planned.indices
+            if not all(z in within for z in found):
+                planned = None  # the run did something else than was planned
         if planned is not None and planned.anywhere and len(found) > planned.count:
             planned = None
         if planned is None:
@@ -179,7 +181,7 @@ class Ledger:
 
 def _with_plan(stack: _Stack, planned: Planned, over: bool) -> StackEvidence:
     found = stack.present | stack.blank
-    indices = planned.indices
+    indices: Sequence[int] | None = planned.indices
     if len(found) == planned.count and indices is None:
         indices = tuple(sorted(found))
     if len(stack.present) == planned.count:
@@ -230,7 +232,7 @@ def _evidence(
     stage: Stage,
     stack: _Stack,
     count: int | None,
-    indices: tuple[int, ...] | None,
+    indices: Sequence[int] | None,
     reason: str,
 ) -> StackEvidence:
     return StackEvidence(

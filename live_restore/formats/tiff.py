@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from live_restore.errors import (
     StackUnreadableError,
 )
 from live_restore.formats.base import Arriving, Complete
+from live_restore.formats.disk import new_volume
 from live_restore.formats.tiff_blank import blank_planes, zero_tail
 from live_restore.formats.tiff_decode import COMPRESSIONS, DecodeError, dtype_name, read_plane
 from live_restore.formats.tiff_layout import (
@@ -40,9 +40,10 @@ from live_restore.formats.tiff_layout import (
     shaped,
 )
 from live_restore.formats.tiff_ome import is_ome, is_whole, ome
-from live_restore.formats.tiff_page import Page, Structure
+from live_restore.formats.tiff_page import MAX_FOLLOWING, FollowingPages, Page, Structure
 from live_restore.formats.tiff_structure import walk
 from live_restore.stack import Dataset, Fingerprint, StackKey, Volume
+from live_restore.untrusted_file import open_regular
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8")
 OWN_SOFTWARE = "live-restore"
@@ -70,7 +71,7 @@ class _Examined:
 
     structure: Structure
     layout: Layout
-    pages: tuple[Page, ...]
+    pages: Sequence[Page]
     dataset: Dataset
 
 
@@ -85,10 +86,7 @@ def _opened(path: Path) -> Iterator[tuple[BinaryIO, Fingerprint]]:
     So do those of reading from it while the block runs.
     """
     try:
-        # A named pipe would block the scan for ever.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise StackUnreadableError("not a regular file", path, "leave it out of the folder")
-        with path.open("rb") as stream:
+        with open_regular(path, buffered=True) as stream:
             yield stream, _fingerprint(stream)
     except (FileNotFoundError, NotADirectoryError) as error:
         raise StackChangedError("the file vanished", path, "put it back") from error
@@ -102,6 +100,8 @@ def _not_now(error: OSError, path: Path) -> StackError:
     None of it is about the file's content, and nearly all of it passes: a virus scanner lets go, a
     share comes back, somebody corrects the rights.
     """
+    if error.errno == errno.EINVAL:
+        return StackUnreadableError("not a regular file", path, "leave it out of the folder")
     if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
         return StackUnreadableError(f"cannot be opened ({error.strerror})", path, "check its name")
     if getattr(error, "winerror", None) in _SHARING_VIOLATION:
@@ -196,7 +196,7 @@ class TiffFormat:
             raise _OwnOutputError
         if structure.missing:
             return Arriving(structure.missing)
-        pages = structure.series_pages
+        pages: Sequence[Page] = structure.series_pages
         if not pages:
             raise StackRefusedError("only thumbnails, no image", path, "export the file again")
         if any(is_ome(text) and not is_whole(text) for text in structure.descriptions):
@@ -228,8 +228,8 @@ class TiffFormat:
         return _Examined(structure, layout, pages, dataset)
 
     def _lay_out(
-        self, structure: Structure, pages: tuple[Page, ...], size: int, path: Path
-    ) -> tuple[Layout, tuple[Page, ...]]:
+        self, structure: Structure, pages: Sequence[Page], size: int, path: Path
+    ) -> tuple[Layout, Sequence[Page]]:
         """Read the description; planes without a directory of their own become pages too."""
         first = pages[0]
         there = len(pages)
@@ -240,6 +240,10 @@ class TiffFormat:
         if there == 1 and first.contiguous and (stored or shape):
             # ImageJ above 4 GB and tifffile write one directory and all planes behind it.
             there = max(1, (size - first.offsets[0]) // max(1, first.plane_bytes))
+            if there > MAX_FOLLOWING:
+                raise StackRefusedError(
+                    f"more than {MAX_FOLLOWING:,} planes in one piece", path, "split the file"
+                )
         found = Found(
             path,
             there,
@@ -263,7 +267,7 @@ class TiffFormat:
             _refuse_vendors(structure, path)
             layout = plain(found)
         if len(pages) == 1 and there > 1:
-            pages = tuple(first.following(index) for index in range(layout.planes.size))
+            return layout, FollowingPages(first, layout.planes.size)
         return layout, pages
 
     def _zeros(
@@ -291,7 +295,7 @@ def _damaged(path: Path, what: str) -> StackUnreadableError:
     return StackUnreadableError(what, path, "copy or export the file again")
 
 
-def _checked(pages: tuple[Page, ...], path: Path) -> np.dtype[np.generic]:
+def _checked(pages: Sequence[Page], path: Path) -> np.dtype[np.generic]:
     """Return the type of the voxels, or refuse what cannot be restored."""
     first = pages[0]
     if {(page.height, page.width) for page in pages} != {(first.height, first.width)}:
@@ -373,7 +377,7 @@ class TiffReader:
         """
         dataset = self._found.dataset
         planes = self._found.layout.planes[key.position, key.time, key.channel]
-        volume = np.empty(dataset.shape_zyx, dataset.dtype)
+        volume = new_volume(dataset.shape_zyx, dataset.dtype, dataset.path)
         order = self._found.structure.byte_order
         for z, index in enumerate(planes.tolist()):
             try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import BinaryIO
 
 import numpy as np
 
+from live_restore.formats.disk import stored_from
 from live_restore.formats.tiff_decode import read_plane
 from live_restore.formats.tiff_page import UNCOMPRESSED, ByteOrder, Page
 
@@ -21,18 +23,18 @@ SEGMENT_BYTES = 64
 def _all_zero(stream: BinaryIO, page: Page) -> bool:
     """Return whether an uncompressed plane's bytes are all zero; stops at the first that is not."""
     for offset, count in zip(page.offsets, page.counts, strict=True):
-        stream.seek(offset)
-        left = count
-        while left > 0:
-            chunk = stream.read(min(CHUNK_BYTES, left))
+        at, end = offset, offset + count
+        while (at := max(at, min(end, stored_from(stream, at)))) < end:
+            stream.seek(at)
+            chunk = stream.read(min(CHUNK_BYTES, end - at))
             if not chunk or any(chunk):
                 return False
-            left -= len(chunk)
+            at += len(chunk)
     return True
 
 
 def blank_planes(
-    stream: BinaryIO, pages: tuple[Page, ...], byte_order: ByteOrder, dtype: np.dtype[np.generic]
+    stream: BinaryIO, pages: Sequence[Page], byte_order: ByteOrder, dtype: np.dtype[np.generic]
 ) -> tuple[int, ...]:
     """Return the indices of planes that hold nothing but zeros.
 
@@ -56,7 +58,7 @@ def blank_planes(
     return tuple(found)
 
 
-def zero_tail(stream: BinaryIO, pages: tuple[Page, ...], blank: frozenset[int]) -> bool:
+def zero_tail(stream: BinaryIO, pages: Sequence[Page], blank: frozenset[int]) -> bool:
     """Return whether the last plane that holds anything, and no other, ends in a row of zeros.
 
     Only for uncompressed strips, which alone can be reserved before they are written.

@@ -38,6 +38,9 @@ _DECODERS: dict[str, Callable[..., bytes | bytearray]] = {
 }
 
 
+_SEGMENT_SLACK = 65536
+
+
 class DecodeError(Exception):
     """A plane's stored bytes are damaged; the message says how."""
 
@@ -79,8 +82,12 @@ def read_plane(
         # Strips end with the plane; tiles are always whole and hang over its edges.
         height = rows if page.tiled else min(rows, page.height - top)
         stream.seek(offset)
+        needed = height * columns * dtype.itemsize
         if page.compression == UNCOMPRESSED:
-            count = min(count, height * columns * dtype.itemsize)
+            count = min(count, needed)
+        else:
+            # LZW's worst is half as much again; what a hole in the file claims beyond is nothing.
+            count = min(count, 2 * max(needed, rows * columns * dtype.itemsize) + _SEGMENT_SLACK)
         stored = stream.read(count)
         if len(stored) < count:
             raise DecodeError(f"{count - len(stored)} of its bytes are gone")

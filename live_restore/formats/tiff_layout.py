@@ -6,7 +6,6 @@ ImageJ's ``key=value`` lines, tifffile's ``{"shape": ...}`` and no description a
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from live_restore.errors import StackRefusedError, StackUnreadableError
 from live_restore.stack import VoxelSize
+from live_restore.untrusted import NotJsonError, json_object
 
 UndeclaredAxis = Literal["Z", "T"]
 
@@ -133,13 +133,13 @@ def micrometres(value: object, unit: object) -> float | None:
     """
     name = str(unit).strip().replace("\\u00B5", "\u00b5").lower()
     factor, number = _UM_PER_UNIT.get(name), positive(value)
-    return round(number * factor, 9) if factor and number else None
+    return positive(round(number * factor, 9)) if factor and number else None
 
 
 def seconds(value: object, unit: object) -> float | None:
     """Return a duration in seconds, ``None`` for an unknown unit."""
     factor, number = _SECONDS_PER_UNIT.get(str(unit).strip().lower()), positive(value)
-    return number * factor if factor and number else None
+    return positive(number * factor) if factor and number else None
 
 
 def arrange(found: Found, axes: str, sizes: tuple[int, ...]) -> tuple[str, NDArray[np.int64]]:
@@ -284,10 +284,10 @@ def shape_of(text: str) -> tuple[tuple[int, ...], dict[str, object]] | None:
     if not text.startswith("{"):
         return None
     try:
-        fields = json.loads(text)
-    except (ValueError, RecursionError):
+        fields = json_object(text)
+    except NotJsonError:
         return None
-    shape = fields.get("shape") if isinstance(fields, dict) else None
+    shape = fields.get("shape")
     if not isinstance(shape, list) or not 2 <= len(shape) <= 16:
         return None
     if not all(type(size) is int and 0 < size < 2**40 for size in shape):

@@ -30,9 +30,15 @@ from live_restore.formats.tiff_layout import (
 from live_restore.stack import VoxelSize
 
 MAX_PLANES = 50_000_000
+MAX_ELEMENTS = 400_000
+"""In one description; a plane takes three (Plane, TiffData and its UUID)."""
+MAX_DEPTH = 64
+"""Of elements within elements; the schema needs about ten."""
+MAX_NAME = 200
+"""Characters of a name that are kept."""
 
 
-@dataclass
+@dataclass(slots=True)
 class _Block:
     """One TiffData: ``planes`` planes from directory ``ifd`` on (``None``: not said)."""
 
@@ -43,7 +49,7 @@ class _Block:
     uuid: str = ""
 
 
-@dataclass
+@dataclass(slots=True)
 class _Image:
     """One Image with its Pixels."""
 
@@ -85,14 +91,25 @@ def _parse(found: Found, text: str) -> tuple[list[_Image], str]:
     """Read what matters of the XML, element by element, so that memory stays small."""
     images: list[_Image] = []
     uuid = ""
+    elements = depth = 0
     try:
-        for event, element in iterparse(io.BytesIO(text.encode()), events=("start", "end")):
+        # Without a document type there are no entities, of whatever kind.
+        parsed = iterparse(io.BytesIO(text.encode()), events=("start", "end"), forbid_dtd=True)
+        for event, element in parsed:
             name = _local(element.tag)
             if event == "start":
+                elements, depth = elements + 1, depth + 1
+                if elements > MAX_ELEMENTS or depth > MAX_DEPTH:
+                    raise found.contradiction(
+                        f"its OME-XML has more than {MAX_ELEMENTS:,} elements"
+                        if depth <= MAX_DEPTH
+                        else f"its OME-XML nests deeper than {MAX_DEPTH} elements"
+                    )
                 if name == "OME":
                     uuid = element.get("UUID", "")
                 _start(found, images, name, element)
             else:
+                depth -= 1
                 if name == "UUID" and images and images[-1].blocks:
                     images[-1].blocks[-1].file = element.get("FileName")
                     images[-1].blocks[-1].uuid = (element.text or "").strip()
@@ -107,13 +124,13 @@ def _start(found: Found, images: list[_Image], name: str, element: Element) -> N
     """Take in one opening element."""
     get = dict(element.attrib)
     if name == "Image":
-        images.append(_Image(get.get("Name", "")))
+        images.append(_Image(get.get("Name", "")[:MAX_NAME]))
     elif not images:
         return
     elif name == "Pixels":
         images[-1].pixels = get
     elif name == "Channel" and images[-1].pixels:
-        images[-1].channels.append(get.get("Name", ""))
+        images[-1].channels.append(get.get("Name", "")[:MAX_NAME])
         images[-1].samples = max(1, _integer(found, get, "SamplesPerPixel", 1))
     elif name == "TiffData":
         first = {axis: _integer(found, get, f"First{axis}", 0) for axis in "ZCT"}

@@ -21,6 +21,7 @@ from typing import BinaryIO
 
 from live_restore.errors import StackUnreadableError
 from live_restore.formats.tiff_page import UNCOMPRESSED, ByteOrder, Page, Structure
+from live_restore.untrusted import bearable_bytes
 
 MAX_DIRECTORY_ENTRIES = 4096
 """Entries in one directory; vendors' files hold up to about a hundred."""
@@ -29,7 +30,10 @@ MAX_SEGMENTS = 8_000_000
 """Strips and tiles in one file: 16 bytes each in memory, 16 GB of data at 2 kB a strip."""
 
 MAX_TEXT_BYTES = 32 * 2**20
-"""Of one description. OME-XML takes about 250 bytes a plane: this is 100,000 planes."""
+"""Of all descriptions. OME-XML takes about 250 bytes a plane: this is 100,000 planes."""
+
+MAX_SAMPLES = 1024
+"""Samples of one pixel; those of a camera have one, and colour is refused later by its name."""
 
 MAX_RATIO = {
     UNCOMPRESSED: 1,
@@ -135,7 +139,7 @@ class _Walker:
             page = self.page(tags, index)
             if index == 0:
                 self.first_tags, self.first_texts = tags, texts
-            elif texts:
+            elif texts and self.begins_with_brace(texts[0]):
                 self.later[index] = self.text(texts[0])
             self.claim(page, index)
             self.pages.append(page)
@@ -176,36 +180,39 @@ class _Walker:
         (following,) = struct.unpack(self.order + pointer, block[count * entry :])
         return tags, texts, int(following)
 
-    def numbers(self, tags: dict[int, _Tag], code: int) -> array[int]:
-        """Return a tag's integers, empty where the tag is absent."""
+    def numbers(self, tags: dict[int, _Tag], code: int, wanted: int) -> array[int]:
+        """Return a tag's first integers, at most ``wanted``; empty where the tag is absent."""
         tag = tags.get(code)
         if tag is None or tag.count == 0:
             return array("Q")
         letter = _INTEGER_CODES.get(tag.type)
         if letter is None:
             raise self.damaged(f"tag {code} holds no integers")
-        if tag.count > MAX_SEGMENTS:
-            raise self.damaged(f"tag {code} claims {tag.count} values")
-        data = self.read(tag.at, tag.count * _TYPE_BYTES[tag.type], f"tag {code}")
-        return array("Q", struct.unpack(f"{self.order}{tag.count}{letter}", data))
+        # No more than are needed: any number of directories may point to one long list.
+        count = min(tag.count, wanted)
+        data = self.read(tag.at, count * _TYPE_BYTES[tag.type], f"tag {code}")
+        return array("Q", struct.unpack(f"{self.order}{count}{letter}", data))
 
     def number(self, tags: dict[int, _Tag], code: int, default: int) -> int:
         """Return a tag's first integer."""
-        tag = tags.get(code)
-        if tag is None or tag.count == 0:
-            return default
-        return self.numbers({code: replace(tag, count=1)}, code)[0]
+        found = self.numbers(tags, code, 1)
+        return found[0] if found else default
 
     def text(self, tag: _Tag) -> str:
         """Return a text; ASCII by the standard, UTF-8 in practice, Latin-1 in old ImageJ files."""
-        self.text_bytes += tag.count
-        if tag.count > MAX_TEXT_BYTES or self.text_bytes > max(self.size, MAX_TEXT_BYTES):
-            raise self.damaged(f"a text claims {tag.count} bytes")
-        raw = self.read(tag.at, tag.count * _TYPE_BYTES[tag.type], "a text").rstrip(b"\0 \r\n\t")
+        length = tag.count * _TYPE_BYTES[tag.type]
+        self.text_bytes += length
+        if self.text_bytes > MAX_TEXT_BYTES:
+            raise self.damaged(f"its descriptions claim {self.text_bytes} bytes")
+        raw = self.read(tag.at, length, "a text").rstrip(b"\0 \r\n\t")
         try:
             return raw.decode()
         except UnicodeDecodeError:
             return raw.decode("latin-1")
+
+    def begins_with_brace(self, tag: _Tag) -> bool:
+        """Return whether a text may be tifffile's JSON: of later planes nothing else matters."""
+        return tag.count > 0 and self.read(tag.at, 1, "a text") == b"{"
 
     def rational(self, tags: dict[int, _Tag], code: int) -> float | None:
         """Return a RATIONAL tag, ``None`` where it is absent or no number."""
@@ -221,11 +228,12 @@ class _Walker:
         width, height = self.number(tags, 256, 0), self.number(tags, 257, 0)
         if not width or not height:
             raise _MissingError(f"{plane} has no size yet")
-        bits, samples = self.numbers(tags, 258) or array("Q", [1]), self.number(tags, 277, 1)
+        samples = self.number(tags, 277, 1)
+        bits = self.numbers(tags, 258, MAX_SAMPLES) or array("Q", [1])
         if not all(bits):
             raise _MissingError(f"{plane} has no sample size yet")
-        if not samples or len(set(bits)) > 1 or not 0 < bits[0] <= 128:
-            raise self.damaged(f"{plane} has samples of {list(bits[:4])} bits")
+        if not 0 < samples <= MAX_SAMPLES or len(set(bits)) > 1 or not 0 < bits[0] <= 128:
+            raise self.damaged(f"{plane} has {samples} samples of {list(bits[:4])} bits")
         tiled = 322 in tags
         if tiled:
             across, down = self.number(tags, 322, 0), self.number(tags, 323, 0)
@@ -238,8 +246,8 @@ class _Walker:
         self.segments += expected
         if self.segments > min(MAX_SEGMENTS, self.size):
             raise self.damaged(f"{plane} claims {expected} strips or tiles")
-        offsets = self.numbers(tags, 324 if tiled and 324 in tags else 273)
-        counts = self.numbers(tags, 325 if tiled and 325 in tags else 279)
+        offsets = self.numbers(tags, 324 if tiled and 324 in tags else 273, expected)
+        counts = self.numbers(tags, 325 if tiled and 325 in tags else 279, expected)
         page = Page(
             width, height, bits[0], samples,
             sample_format=self.number(tags, 339, 1),
@@ -250,12 +258,14 @@ class _Walker:
             segment_width=across,
             segment_height=down,
             tiled=tiled,
-            offsets=offsets[:expected],
-            counts=counts[:expected],
+            offsets=offsets,
+            counts=counts,
             reduced=bool(self.number(tags, 254, 0) & 1),
         )  # fmt: skip
         if not counts and expected == 1 and page.compression == UNCOMPRESSED:
             # Old writers leave the byte counts out where there is only one answer.
+            if page.plane_bytes > self.size:
+                raise self.damaged(f"{plane} claims {width} x {height} pixels")
             page.counts.append(page.plane_bytes)
         if len(page.offsets) < expected or len(page.counts) < expected:
             raise self.damaged(f"{plane} names {len(offsets)} of its {expected} strips or tiles")
@@ -283,6 +293,10 @@ class _Walker:
         self.claimed_bytes += decoded
         if self.claimed_bytes > self.best_ratio * self.size + RATIO_SLACK_BYTES:
             raise self.damaged("its planes overlap")
+        if self.claimed_bytes > bearable_bytes(self.size):
+            raise self.damaged(
+                f"{self.size} bytes claim to hold images of {self.claimed_bytes} bytes"
+            )
 
     def result(self, missing: str, header: bytes) -> Structure:
         """Gather what the first directory says about the file."""

@@ -8,38 +8,57 @@ pymmcore-plus); what is not known here (grids, sequences within positions) is le
 
 from __future__ import annotations
 
-import itertools
+import functools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from live_restore.formats.dataset import Place
 from live_restore.formats.plan import ChannelPlan, SettingsPlan
-from live_restore.formats.untrusted import integer, number, positive
+from live_restore.untrusted import integer, number, positive
 
 MAX_FRAMES = 2_000_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FrameOrder:
     """The frames of a run.
 
     Parameters
     ----------
     frames
-        Stack and z index of each frame, in the order of acquisition.
+        Position, time, channel and z index (columns) of each frame (rows), in the order of
+        acquisition. An array: a sequence of few letters can tell of millions of frames.
     plan
         What each stack is to have.
     z_step_um, interval_s
         ``None`` where the sequence does not say.
     """
 
-    frames: tuple[tuple[Place, int], ...]
+    frames: NDArray[np.int32]
     plan: SettingsPlan
     z_step_um: float | None
     interval_s: float | None
-    numbers: Mapping[tuple[Place, int], int] = field(default_factory=dict, compare=False)
+    sizes: tuple[int, int, int, int]
+
+    def frame(self, number: int) -> tuple[Place, int]:
+        """Return the stack and the z index of a frame."""
+        position, time, channel, z = self.frames[number].tolist()
+        return Place(position, time, channel), z
+
+    @functools.cached_property
+    def _numbers(self) -> NDArray[np.int32]:
+        numbers = np.full(self.sizes, -1, np.int32)
+        numbers[tuple(self.frames.T)] = np.arange(len(self.frames), dtype=np.int32)
+        return numbers
+
+    def number(self, place: Place, z: int) -> int:
+        """Return which frame a plane is."""
+        return int(self._numbers[(*place, z)])
 
 
 def frame_order(
@@ -61,16 +80,15 @@ def frame_order(
     total = math.prod(sizes.values())
     if not known or not plain or not 0 < total <= MAX_FRAMES:
         return None
-    frames = []
-    for index in itertools.product(*(range(sizes[axis]) for axis in axes)):
-        at = dict(zip(axes, index, strict=True))
-        channel = channels[at["c"]]
-        if at["t"] % channel.every or (not channel.z_stack and at["z"] != slices // 2):
-            continue
-        frames.append((Place(at["p"], at["t"], at["c"]), at["z"]))
+    index = np.unravel_index(np.arange(total, dtype=np.int32), [sizes[axis] for axis in axes])
+    at = {axis: each.astype(np.int32) for axis, each in zip(axes, index, strict=True)}
+    every = np.array([channel.every for channel in channels], np.int64)[at["c"]]
+    whole = np.array([channel.z_stack for channel in channels])[at["c"]]
+    taken = (at["t"] % every == 0) & (whole | (at["z"] == slices // 2))
+    frames = np.stack([at[axis][taken] for axis in "ptcz"], axis=1)
     plan = SettingsPlan(slices, channels, times, len(positions))
-    numbers = {frame: number for number, frame in enumerate(frames)}
-    return FrameOrder(tuple(frames), plan, step, interval, numbers)
+    shape = (len(positions), times, len(channels), slices)
+    return FrameOrder(frames, plan, step, interval, shape)
 
 
 def _slices(plan: object) -> tuple[int, float | None]:

@@ -21,13 +21,15 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from live_restore.formats.untrusted import integer
+from live_restore.untrusted import bearable_bytes, integer
 
 MAX_CHUNK_BYTES = 2**30
 MAX_CHUNKS = 50_000_000
 MAX_DIMENSIONS = 8
 MAX_RATIO = 33_000
 """How much any of these codecs can shrink at best (zstd); what claims more is a bomb."""
+
+Stored = bytes | bytearray
 
 _DTYPES = {"uint8": "u1", "uint16": "u2", "float32": "f4"}
 
@@ -79,7 +81,7 @@ class Array:
         parts = [self.prefix] if self.prefix else []
         return self.separator.join([*parts, *map(str, index)])
 
-    def decode(self, data: bytes) -> NDArray[np.generic]:
+    def decode(self, data: Stored) -> NDArray[np.generic]:
         """Return one chunk's elements, native byte order.
 
         Raises
@@ -88,7 +90,7 @@ class Array:
             Its bytes are damaged.
         """
         needed = self.chunk_bytes
-        if needed > MAX_RATIO * len(data) + 4096:
+        if needed > min(MAX_RATIO * len(data) + 4096, bearable_bytes(len(data))):
             raise ZarrError(f"{len(data)} bytes cannot hold a chunk of {needed}")
         for name in self.codecs:
             try:
@@ -104,30 +106,30 @@ class Array:
         return values.astype(self.dtype.newbyteorder("="), copy=False)
 
 
-def _stream(make: Callable[[], Any]) -> Callable[[bytes, int], bytes]:
-    def decode(data: bytes, needed: int) -> bytes:
+def _stream(make: Callable[[], Any]) -> Callable[[Stored, int], Stored]:
+    def decode(data: Stored, needed: int) -> Stored:
         return bytes(make().decompress(data, needed))
 
     return decode
 
 
-def _zstd(data: bytes, needed: int) -> bytes:
-    return bytes(imagecodecs.zstd_decode(data, out=bytearray(needed)))
+def _zstd(data: Stored, needed: int) -> Stored:
+    return imagecodecs.zstd_decode(data, out=bytearray(needed))
 
 
-def _blosc(data: bytes, needed: int) -> bytes:
+def _blosc(data: Stored, needed: int) -> Stored:
     if len(data) < 16 or struct.unpack_from("<I", data, 4)[0] != needed:
         raise ValueError("its header tells another size")
-    return bytes(imagecodecs.blosc_decode(data, out=bytearray(needed)))
+    return imagecodecs.blosc_decode(data, out=bytearray(needed))
 
 
-def _lz4(data: bytes, needed: int) -> bytes:
+def _lz4(data: Stored, needed: int) -> Stored:
     if len(data) < 4 or struct.unpack_from("<I", data)[0] != needed:
         raise ValueError("its header tells another size")
-    return bytes(imagecodecs.lz4_decode(data[4:], out=bytearray(needed)))
+    return imagecodecs.lz4_decode(data[4:], out=bytearray(needed))
 
 
-_DECODERS: dict[str, Callable[[bytes, int], bytes]] = {
+_DECODERS: dict[str, Callable[[Stored, int], Stored]] = {
     "gzip": _stream(lambda: zlib.decompressobj(31)),
     "zlib": _stream(zlib.decompressobj),
     "bz2": _stream(bz2.BZ2Decompressor),

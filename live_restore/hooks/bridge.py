@@ -28,7 +28,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from live_restore.errors import LiveRestoreError, one_line
+from live_restore.errors import LiveRestoreError, OutputError, one_line
 from live_restore.formats.dataset import Place
 from live_restore.formats.plan import IntendedPlan
 from live_restore.hooks.spool import Spool, fresh_folder
@@ -81,7 +81,7 @@ class Looking:
                     self._seen.add(path)
                     self._run = _SavedRun(store, path)
             elif not store.is_frozen():
-                self._run = _UnsavedRun(self._studio, store, self._folder)
+                self._run = self._pulled(store)
         elif time.monotonic() >= self._viewers_at:
             self._viewers_at = time.monotonic() + _VIEWERS_S
             for path in self._viewed():
@@ -89,6 +89,13 @@ class Looking:
                     self._seen.add(path)
                     tell("run", path=path)
                     tell("ended", path=path)
+
+    def _pulled(self, store: Any) -> _Run:
+        try:
+            return _UnsavedRun(self._studio, store, self._folder)
+        except OutputError as error:
+            tell("told", what=f"{error}; this run is left out: save it instead")
+            return _LeftOut(store)
 
     def _viewed(self) -> list[str]:
         """Return where the runs are saved that windows show, as far as they are over."""
@@ -121,6 +128,16 @@ class _Run:
         tell("ended", path=self.path)
 
 
+class _LeftOut(_Run):
+    """Not saved, and there is no place for it: waited for, and nothing else."""
+
+    def __init__(self, store: Any) -> None:
+        self.store = store
+
+    def close(self) -> None:
+        """Nobody was told of it."""
+
+
 class _SavedRun(_Run):
     """Its files are followed by another process."""
 
@@ -144,10 +161,22 @@ class _UnsavedRun(_Run):
         self._where = fresh_folder(folder)
         self._taken: dict[Place, set[int]] = {}
         self._count = self._front = 0
+        self._refused = False
         super().__init__(store, str(self._where))
 
     def look(self, *, over: bool) -> None:
         """Pull the planes that are new; all that are left once the run is over."""
+        if not self._refused:
+            try:
+                self._pull_new(over=over)
+            except OutputError as error:  # of the disk: no reason to begin anew with Micro-Manager
+                self._refuse(error)
+
+    def _refuse(self, error: OutputError) -> None:
+        self._refused = True
+        tell("told", what=f"{error}; the rest of this run is left out: save it instead")
+
+    def _pull_new(self, *, over: bool) -> None:
         times, positions, channels, _ = self._sizes
         there = self.store.get_num_images()
         if there == self._count:
@@ -199,7 +228,11 @@ class _UnsavedRun(_Run):
     def close(self) -> None:
         """Publish what is whole, and say what is not."""
         if self._spool is not None:
-            left = self._spool.finish()
+            try:
+                left = self._spool.finish()
+            except OutputError as error:
+                left = 0
+                self._refuse(error)
             if left:
                 tell("told", what=f"{self.path}: {left} stacks are incomplete, not restored")
             if self._spool.left_out:

@@ -12,9 +12,9 @@ from live_restore.errors import StackChangedError, UsageError
 from live_restore.formats.dataset import Plan
 from live_restore.formats.ndtiff_axes import AxisLabels
 from live_restore.formats.ome_zarr_meta import RunFacts
-from live_restore.formats.untrusted import positive
 from live_restore.hooks.spool import Spool, fresh_folder, unsaved_folder
 from live_restore.stack import VoxelSize
+from live_restore.untrusted import positive
 
 HELD_BYTES = 2**30
 """Planes that wait for the disk take at most this much memory; further ones are left out."""
@@ -67,6 +67,7 @@ class MdaFollower:
         self._received_bytes = self._taken_bytes = 0
         self._left_out = 0
         self._spool: Spool | None = None
+        self._followed: Path | None = None
         self._labels = AxisLabels()
 
     def connect(self, begin: Callable[[Path], None], end: Callable[[Path], None]) -> None:
@@ -107,7 +108,8 @@ class MdaFollower:
         if self._output is None:
             self._begin_spool(sequence, meta)
         elif self._output.name.lower().endswith(".zarr"):
-            self._begin(_written(self._output))
+            self._followed = _written(self._output)
+            self._begin(self._followed)
 
     def _begin_spool(self, sequence: Any, meta: Any) -> None:
         folder = fresh_folder(self._unsaved or unsaved_folder())
@@ -147,8 +149,9 @@ class MdaFollower:
             self._end(spool.folder)
         elif self._output is not None:
             path = _written(self._output)
-            if not self._output.name.lower().endswith(".zarr"):
+            if path != self._followed:  # OME-TIFF, or what was not there when the run began
                 self._begin(path)
+            self._followed = None
             self._end(path)
 
 

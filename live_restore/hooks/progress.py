@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -10,10 +10,13 @@ from rich.progress import Progress
 
 from live_restore.errors import StackUnreadableError
 from live_restore.hooks.restoring import Outcome, Restorations
+from live_restore.outputs.naming import results_of_dataset
 from live_restore.run_plan import PlanReader
 
 
-def finish_with_progress(restorations: Restorations, limit_s: float | None) -> list[Outcome]:
+def finish_with_progress(
+    restorations: Restorations, limit_s: float | None, say: Callable[[str], None]
+) -> None:
     """Restore what is complete, showing how far it is, and say what became of each run.
 
     Parameters
@@ -22,25 +25,38 @@ def finish_with_progress(restorations: Restorations, limit_s: float | None) -> l
         The runs of the session.
     limit_s
         See :meth:`Restorations.finish`.
+    say
+        Tells the person one line.
     """
     console = Console(stderr=True)
     paths = [outcome.path for outcome in restorations.outcomes()]
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("live-restore", total=_planned(paths))
-        restorations.finish(limit_s, lambda: bar.update(task, completed=sum(map(results, paths))))
-    outcomes = restorations.outcomes()
-    for outcome in outcomes:
-        print(f"live-restore: {_line(outcome)}", file=sys.stderr, flush=True)
-    return outcomes
+    try:
+        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+            task = bar.add_task("live-restore", total=_planned(paths))
+            restorations.finish(
+                limit_s, lambda: bar.update(task, completed=sum(map(results, paths)))
+            )
+    finally:  # Ctrl-C is how a person ends the wait: what is left has to be named then, too
+        for outcome in restorations.outcomes():
+            say(_line(outcome))
 
 
 def results(path: Path) -> int:
-    """Return how many results a run has."""
-    folders = (path.parent / f"{path.name}_restored", path / "restored", path.parent / "restored")
+    """Return how many stacks of a run are restored, wherever the settings' defaults put them."""
     if path.is_file():
         name = path.name.split(".")[0]
-        return sum(1 for _ in folders[2].glob(f"{name}*.ome.tif"))
-    return sum(1 for folder in folders[:2] for _ in folder.glob("*.ome.tif"))
+        return _count(path.parent / "restored", f"{name}*.ome.tif")
+    beside = results_of_dataset(path)
+    # In a growing image a stack has no file of its own, but a report, which is written last.
+    return (
+        _count(beside, "*.ome.tif")
+        + _count(beside, "*.reports/*.json")
+        + _count(path / "restored", "*.ome.tif")
+    )
+
+
+def _count(folder: Path, pattern: str) -> int:
+    return sum(1 for _ in folder.glob(pattern))
 
 
 def _planned(paths: list[Path]) -> int | None:

@@ -21,13 +21,16 @@ import inspect
 import sys
 import threading
 import traceback
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from live_restore.errors import LiveRestoreError, one_line
+from live_restore.errors import UsageError, one_line
 
 if TYPE_CHECKING:
     from live_restore.formats.dataset import Place
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
 Events = TypeVar("Events")
 
 _LOOK_S = 0.2
+# Of the plan, at every look: 400 stacks. Measured: 3 ms in which the acquisition's threads may have
+# to wait for the interpreter.
+_LINES_AT_ONCE = 2
 # A thread that does not answer within this time hangs on a disk or a network: it is left behind.
 _THREAD_S = 5.0
 
@@ -55,8 +61,9 @@ class LiveRestore:
 
     Raises
     ------
-    SettingsError
-        The config.toml cannot be read or holds a mistake: said before anything is acquired.
+    SettingsError, ModelError
+        The config.toml cannot be read, holds a mistake or names a model that is not there: said
+        before anything is acquired.
 
     Attributes
     ----------
@@ -65,23 +72,32 @@ class LiveRestore:
     """
 
     def __init__(self, config: str | Path | None = None, *, finish_s: float | None = 600.0) -> None:
+        from live_restore.inference.model import find_model
         from live_restore.settings import load_settings
 
         self._config = None if config is None else Path(config).absolute()
-        load_settings(self._config)  # to complain now rather than in a child, hours later
+        # To complain now rather than in a child, hours later.
+        for rule in load_settings(self._config).models:
+            if not rule.skip:
+                find_model(rule.model)
         self._finish_s = finish_s
+        self._thread: threading.Thread | None = None
+        self._restorations: Restorations | None = None
+        self.outcomes: list[Outcome] = []
+        self._forget()
+
+    def _forget(self) -> None:
+        """Begin as if there had been no session before."""
+        self._done = threading.Event()
         self._dataset: object = None
         self._tasks: deque[Callable[[], None]] = deque()
-        self._done = threading.Event()
-        self._thread: threading.Thread | None = None
         self._followers: list[MdaFollower] = []
         self._plan: PlannedAxes | None = None
         self._planned: Path | None = None
-        self._written = 0
+        self._unwritten: dict[Place, tuple[int, ...]] = {}
         self._singles: set[Place] = set()
+        self._begun: list[weakref.ref[object]] = []
         self._problem = ""
-        self._restorations: Restorations | None = None
-        self.outcomes: list[Outcome] = []
 
     # What the acquisition calls -------------------------------------------------------------------
 
@@ -104,8 +120,22 @@ class LiveRestore:
             A callback of your own with two parameters (axes, dataset) or three (axes, dataset,
             event_queue). Should it raise, its traceback is printed, once, and the acquisition goes
             on with its further images.
+
+        Raises
+        ------
+        UsageError
+            It takes other parameters: said now, as pycromanager does.
         """
-        parameters = len(inspect.signature(image_saved_fn).parameters)
+        signature = inspect.signature(image_saved_fn)
+        with_queue = len(signature.parameters) == 3
+        try:
+            signature.bind(*range(3 if with_queue else 2))
+        except TypeError:
+            raise UsageError(
+                "cannot be called with an image's axes and its data set",
+                getattr(image_saved_fn, "__name__", repr(image_saved_fn)),
+                "give it two parameters (axes, dataset), or three (axes, dataset, event_queue)",
+            ) from None
         told = False
 
         def call(axes: dict[str, Any], dataset: object, *queue: object) -> None:
@@ -113,12 +143,13 @@ class LiveRestore:
             self.image_saved_fn(axes, dataset)
             try:
                 image_saved_fn(axes, dataset, *queue)
-            except Exception:  # noqa: BLE001 - it would end all callbacks and block the run's end
+            # Also what ends a program: here it would end all callbacks, and block the run's end.
+            except BaseException:  # noqa: BLE001
                 if not told:
                     told = True
-                    traceback.print_exc()
+                    _print_to_stderr(traceback.format_exc().rstrip())
 
-        if parameters == 3:
+        if with_queue:
             return lambda axes, dataset, event_queue: call(axes, dataset, event_queue)
         return lambda axes, dataset: call(axes, dataset)
 
@@ -137,6 +168,10 @@ class LiveRestore:
         Without it a stack is known to be whole only when the next one begins, and the only stack of
         a run never. Leave it away where a hook removes whole channels or positions from the events.
         """
+        if self._thread is None:
+            self._say(
+                "nothing is restored: the acquisition is not inside a block `with LiveRestore()`"
+            )
         if isinstance(events, dict):
             place = self._note(events, loose=True)
             if place is not None:
@@ -189,10 +224,14 @@ class LiveRestore:
         Raises
         ------
         UsageError
-            ``output`` is neither.
+            ``output`` is neither, or this is not inside the block.
         """
         from live_restore.hooks.mda import MdaFollower
 
+        if self._thread is None:
+            raise UsageError(
+                "has not begun", "LiveRestore", "follow inside of `with LiveRestore()`"
+            )
         place = None if output is None else Path(output).absolute()
         folder = None if unsaved is None else Path(unsaved).absolute()
         follower = MdaFollower(mmc.mda, place, folder, self._tasks.append, self._say)
@@ -201,24 +240,34 @@ class LiveRestore:
 
     # The thread -----------------------------------------------------------------------------------
 
-    def _run(self) -> None:
+    def _run(self, done: threading.Event) -> None:
         assert self._restorations is not None
         while True:
-            last = self._done.is_set()
-            try:
-                while self._tasks:
-                    self._tasks.popleft()()
-                if last:
-                    return
-                self._write_plan()
-                self._restorations.step()
-            except Exception as error:  # noqa: BLE001 - this thread's boundary; said at the end
-                self._problem = one_line(error)
-            self._done.wait(_LOOK_S)
+            last = done.is_set()
+            while self._tasks:
+                self._attempt(self._tasks.popleft())
+            if last:
+                return
+            # Apart: a plan that cannot be written is no reason not to restore.
+            self._attempt(partial(self._write_plan, _LINES_AT_ONCE))
+            self._attempt(self._restorations.step)
+            done.wait(_LOOK_S)
+
+    def _attempt(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - this thread's boundary; said at the end
+            self._problem = one_line(error)
 
     def _begin_dataset(self, dataset: object) -> None:
         from live_restore.run_plan import remove_plan
 
+        # Of two runs at once the images come in turns.
+        if any(known() is dataset for known in self._begun):
+            return
+        self._begun = [known for known in self._begun if known() is not None]
+        with suppress(TypeError):  # nothing that could be remembered: no data set of pycromanager's
+            self._begun.append(weakref.ref(dataset))
         path = getattr(dataset, "path", None)
         if not path:
             self._problem = "the run is not saved: give Acquisition a directory"
@@ -227,8 +276,6 @@ class LiveRestore:
         if self._planned is not None:  # whose events were whose cannot be told any more
             self._plan = None
             remove_plan(self._planned)
-        assert self._restorations is not None
-        self._restorations.end()
         self._begin(folder)
         self._planned = folder
         remove_plan(folder)  # of a run that had this name before
@@ -241,18 +288,21 @@ class LiveRestore:
         assert self._restorations is not None
         self._restorations.end(path)
 
-    def _write_plan(self) -> None:
-        """Write the plan of the run down whenever it has grown."""
-        if self._plan is None or self._planned is None or self._plan.settled == self._written:
-            return
-        from live_restore.run_plan import write_plan
+    def _write_plan(self, most_lines: int | None = None) -> None:
+        """Write down what is new in the plan of the run."""
+        from live_restore.run_plan import extend_plan
 
-        settled, plan = self._plan.settled, self._plan.plan()
-        write_plan(self._planned, plan)
-        self._written = settled
+        while self._plan is not None and self._planned is not None and most_lines != 0:
+            # Kept until it is written: the disk may refuse, and be asked again.
+            self._unwritten = self._unwritten or self._plan.take()
+            if not self._unwritten:
+                return
+            extend_plan(self._planned, self._unwritten)
+            self._unwritten = {}
+            most_lines = None if most_lines is None else most_lines - 1
 
     def _say(self, what: str) -> None:
-        print(f"live-restore: {what}", file=sys.stderr, flush=True)
+        _print_to_stderr(f"live-restore: {what}")
 
     # The block ------------------------------------------------------------------------------------
 
@@ -260,10 +310,17 @@ class LiveRestore:
         from live_restore.hooks.restoring import Restorations, fresh_log
         from live_restore.run_plan import PlannedAxes
 
+        if self._thread is not None:
+            raise UsageError(
+                "is in use", "LiveRestore", "make another one for a block inside of it"
+            )
         options = [] if self._config is None else ["--config", str(self._config)]
+        self._forget()
         self._plan = PlannedAxes()
         self._restorations = Restorations(options, fresh_log())
-        self._thread = threading.Thread(target=self._run, name="live-restore", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, args=(self._done,), name="live-restore", daemon=True
+        )
         self._thread.start()
         return self
 
@@ -278,14 +335,15 @@ class LiveRestore:
         After Ctrl-C nothing more is begun. After another error in the block what is complete is
         restored, as after a run that was stopped.
         """
-        assert self._thread is not None
+        thread, self._thread = self._thread, None
+        assert thread is not None
         for follower in self._followers:
             follower.disconnect()
         if self._plan is not None and kind is None:
             self._plan.settle(self._singles)
         self._done.set()
-        self._thread.join(_THREAD_S)
-        if self._thread.is_alive():
+        thread.join(_THREAD_S)
+        if thread.is_alive():
             self._say("a disk or network does not answer; restore later with: live-restore watch")
             return
         try:
@@ -298,10 +356,16 @@ class LiveRestore:
         from live_restore.hooks.progress import finish_with_progress
 
         assert self._restorations is not None
-        try:
-            self._write_plan()
-        except LiveRestoreError as error:
-            self._problem = str(error)
+        self._attempt(self._write_plan)
         if self._problem:
             self._say(self._problem)
-        self.outcomes = finish_with_progress(self._restorations, limit_s)
+        try:
+            finish_with_progress(self._restorations, limit_s, self._say)
+        finally:
+            self.outcomes = self._restorations.outcomes()
+
+
+def _print_to_stderr(text: str) -> None:
+    """Print, unless there is nobody to print to: that is no reason to fail an acquisition."""
+    with suppress(OSError, ValueError):  # a terminal that is gone, a stream that is closed
+        print(text, file=sys.stderr, flush=True)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from live_restore.hooks.restoring import Outcome, Restorations, fresh_log
+from live_restore.hooks.restoring import PYTHON, Outcome, Restorations, fresh_log
 from live_restore.hooks.spool import unsaved_folder
 
 # Measured: another client's blocking call held an answer up for 2.65 s.
@@ -26,11 +26,30 @@ SILENCE_S = 15.0
 _LOOK_S = 0.1
 _RETRY_S = (1.0, 2.0, 5.0, 10.0)
 _KILLED_S = 2.0
+_LONGEST_LINE = 2**16
+_LONGEST_PATH = 4096
 
 
 def bridge_command(port: int, folder: Path) -> list[str]:
     """Return the command that looks into Micro-Manager; see ``bridge.py``."""
-    return [sys.executable, "-m", "live_restore.hooks.bridge", str(port), str(folder)]
+    return [*PYTHON, "live_restore.hooks.bridge", str(port), str(folder)]
+
+
+def usable_path(named: str) -> Path | None:
+    """Return the path that a server named, ``None`` where it cannot be that of a run.
+
+    Whatever answers on the port is believed to be Micro-Manager: it may name any folder that the
+    person may read. Only what would be another path for a child process, or none, is left out.
+
+    Examples
+    --------
+    >>> usable_path("run_1"), usable_path("-o"), usable_path("/data/a\\0b")
+    (None, None, None)
+    """
+    path = Path(named)
+    if not path.is_absolute() or not named.isprintable() or len(named) > _LONGEST_PATH:
+        return None
+    return path
 
 
 class _Bridge:
@@ -51,10 +70,12 @@ class _Bridge:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        for line in self._process.stdout:
+        while line := self._process.stdout.readline(_LONGEST_LINE):
             self.heard_at = time.monotonic()
             if line.endswith(b"\n"):  # else it was killed in the middle of a word
                 self.lines.put(line)
+            elif len(line) == _LONGEST_LINE:
+                self._process.kill()  # nothing that it has to say is so long
 
     @property
     def ended(self) -> bool:
@@ -137,11 +158,13 @@ class WindowWatch:
         bridge = self._bridge
         if bridge is None:
             if now >= self._start_at:
-                self._bridge = _Bridge(self._command(self._port, self._folder))
+                self._start()
         else:
             ended = bridge.ended
             while not bridge.lines.empty():
-                self._hear(json.loads(bridge.lines.get()))
+                line = _understood(bridge.lines.get())
+                if line is not None:
+                    self._hear(line)
             if ended:
                 self._let_go("")
             elif now - bridge.heard_at > self._silence_s:
@@ -150,16 +173,26 @@ class WindowWatch:
         for outcome in self._restorations.outcomes():
             self._tell_outcome(outcome)
 
+    def _start(self) -> None:
+        try:
+            self._bridge = _Bridge(self._command(self._port, self._folder))
+        except OSError as error:
+            self._let_go(f"no process can be started ({error.strerror or error})")
+
     def _hear(self, line: dict[str, str]) -> None:
-        if line["say"] == "run":
-            path = Path(line["path"])
-            self._running.add(path)
-            self._told.discard(path)
-            self._restorations.begin(path)
-            self._say(f"{path}: a run has begun")
-        elif line["say"] == "ended":
-            self._running.discard(Path(line["path"]))
-            self._restorations.end(Path(line["path"]))
+        if line["say"] in ("run", "ended"):
+            path = usable_path(line["path"])
+            if path is None:
+                said = f"a run at {line['path'][:100]!r}, which is no absolute path, is left alone"
+                self._say(said)
+            elif line["say"] == "run":
+                self._running.add(path)
+                self._told.discard(path)
+                self._restorations.begin(path)
+                self._say(f"{path}: a run has begun")
+            else:
+                self._running.discard(path)
+                self._restorations.end(path)
         elif line["say"] == "connected":
             self._failures = 0
             self._say(f"connected with Micro-Manager on port {self._port}")
@@ -203,6 +236,15 @@ class WindowWatch:
         if what != self._said:
             self._said = what
             self._say_line(what)
+
+
+def _understood(line: bytes) -> dict[str, str] | None:
+    """Return what the bridge said, ``None`` for what a library of its process printed."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) and "say" in said else None
 
 
 def watch_micromanager(port: int, options: Sequence[str]) -> int:

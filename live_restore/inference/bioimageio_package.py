@@ -8,28 +8,39 @@ scale. Anything else is refused by name and not approximated.
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from live_restore.errors import ModelError
 from live_restore.inference.card import ModelCard
+from live_restore.inference.plain_yaml import plain_yaml
+from live_restore.untrusted_file import open_regular, read_regular
 
 DESCRIPTIONS = ("bioimageio.yaml", "rdf.yaml")
 CARD_CONFIG = "live_restore"
 """Key under ``config`` of the description where our own packages keep their card."""
 
-_MAX_DESCRIPTION_BYTES = 1 << 20
-_MAX_WEIGHTS_BYTES = 1 << 30
+# Those of the zoo have 2 to 20 kB; its reader takes a second for 100 kB.
+_MAX_DESCRIPTION_BYTES = 1 << 17
+_MAX_WEIGHTS_BYTES = 1 << 29
 _MAX_NODES = 100_000
-_BAD_ZIP = (OSError, zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError)
+_MAX_RATIO = 200
+_BAD_ZIP = (
+    OSError, EOFError, ValueError, struct.error, OverflowError, NotImplementedError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What the standard library raises for damaged archives; its ``UnicodeDecodeError`` is a
+``ValueError``."""
 _AXES = ("batch", "channel", "z", "y", "x")
 _SHORT_AXES = {"b": "batch", "c": "channel", "z": "z", "y": "y", "x": "x"}
 
@@ -41,7 +52,7 @@ def is_package(path: Path) -> bool:
     if not path.is_file() or not zipfile.is_zipfile(path):
         return False
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             return any(name in archive.namelist() for name in DESCRIPTIONS)
     except _BAD_ZIP:
         return True  # looks like one; what is wrong with it is read_package's to say
@@ -89,24 +100,34 @@ class _Archive:
 
     def read(self, name: str, limit: int) -> bytes:
         try:
-            with zipfile.ZipFile(self.path) as archive:
+            with open_regular(self.path) as file, zipfile.ZipFile(file) as archive:
                 entry = archive.getinfo(name)
-                # The declared size bounds what zipfile returns, whatever the data would unpack to.
+                # Only of these does the standard library unpack no more than the declared size.
+                if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    raise ModelError(
+                        f"{name} is packed in another way than deflate", self.path, "zip it again"
+                    )
                 if entry.file_size > limit:
                     raise ModelError(f"{name} is larger than {limit >> 20} MiB", self.path)
+                # It allocates what is said to be stored before it reads.
+                if entry.compress_size > os.fstat(file.fileno()).st_size:
+                    raise zipfile.BadZipFile(f"{name} is larger than the file that holds it")
+                # Trained weights hardly shrink, so that little that claims to be much is a bomb.
+                if entry.file_size > _MAX_RATIO * entry.compress_size + _MAX_DESCRIPTION_BYTES:
+                    raise ModelError(
+                        f"{name} claims {entry.file_size} bytes in {entry.compress_size}", self.path
+                    )
                 return archive.read(entry)
         except KeyError:
             raise ModelError(f"this package holds no {name}", self.path) from None
-        except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as error:
+        except _BAD_ZIP as error:
             raise ModelError("is not a zip, or damaged", self.path, "download it again") from error
-        except (NotImplementedError, RuntimeError) as error:
-            raise ModelError(
-                f"{name} is encrypted or packed in an unknown way", self.path
-            ) from error
+        except RuntimeError as error:
+            raise ModelError(f"{name} is encrypted", self.path) from error
 
     def names(self) -> list[str]:
         try:
-            with zipfile.ZipFile(self.path) as archive:
+            with open_regular(self.path) as file, zipfile.ZipFile(file) as archive:
                 return archive.namelist()
         except _BAD_ZIP as error:
             raise ModelError("is not a zip, or damaged", self.path, "download it again") from error
@@ -119,17 +140,18 @@ class _Folder:
         self.path = path
 
     def read(self, name: str, limit: int) -> bytes:
-        target = (self.path / name).resolve()
         try:
+            target = (self.path / name).resolve()
             if not target.is_relative_to(self.path.resolve()):
                 raise ModelError(f"{name} lies outside the package", self.path)
-            if target.stat().st_size > limit:
-                raise ModelError(f"{name} is larger than {limit >> 20} MiB", self.path)
-            return target.read_bytes()
+            return read_regular(target, limit)
         except FileNotFoundError:
             raise ModelError(f"this package holds no {name}", self.path) from None
-        except OSError as error:
-            raise ModelError(f"{name} cannot be read: {error.strerror}", self.path) from error
+        except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError
+            if getattr(error, "errno", 0) == errno.EFBIG:
+                raise ModelError(f"{name} is larger than {limit >> 20} MiB", self.path) from error
+            why = getattr(error, "strerror", "") or error
+            raise ModelError(f"{name} cannot be read: {why}", self.path) from error
 
     def names(self) -> list[str]:
         try:
@@ -144,8 +166,8 @@ def _description(files: _Archive | _Folder, path: Path) -> Mapping[str, Any]:
     if name is None:
         raise ModelError("is not a BioImage Model Zoo package: it has no bioimageio.yaml", path)
     try:
-        description = yaml.safe_load(files.read(name, _MAX_DESCRIPTION_BYTES))
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        description = plain_yaml(files.read(name, _MAX_DESCRIPTION_BYTES))
+    except ValueError as error:
         raise ModelError(f"its {name} is not YAML", path) from error
     if _nodes(description, _MAX_NODES) > _MAX_NODES:
         raise ModelError(f"its {name} unfolds to more than any description has", path)

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import math
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-
-import numpy as np
 
 from live_restore.errors import (
     DeviceError,
@@ -45,7 +44,7 @@ from live_restore.inference.sessions import Device, Floats, Session, Shape5
 
 # Larger tiles are measured as this one: a slow processor would take minutes for theirs.
 _SMALL_ZYX = (16, 64, 64)
-_MEASURING_S = 0.3
+_MEASURING_S = 0.4
 # Stacks of one acquisition have one shape; a few more for channels with models of their own sizes.
 _MOST_SHAPES = 4
 
@@ -162,15 +161,15 @@ class ChosenSession:
     def run(self, tile: Floats) -> Floats:
         """Run one tile; the first one of a shape chooses and checks."""
         shape: Any = tile.shape
-        while True:
-            with self._lock:
+        # One tile at a time: sessions hold its tensors. Whoever waits has prepared its own.
+        with self._lock:
+            while True:
                 chosen = self._current = self._open(shape)
-            try:
-                return chosen.session.run(tile)
-            except DeviceMemoryError:
-                raise  # smaller tiles may do
-            except RuntimeFailureError as error:
-                with self._lock:
+                try:
+                    return chosen.session.run(tile)
+                except DeviceMemoryError:
+                    raise  # smaller tiles may do
+                except RuntimeFailureError as error:
                     if self._wish.device != "auto" or not self._is_lost(chosen.variant):
                         self._forget(chosen.variant)  # opened anew for the next tile
                         raise
@@ -260,14 +259,29 @@ class ChosenSession:
         )
 
     def _measure(self, variants: Sequence[Variant], shape: Shape5) -> dict[str, Any]:
-        """Run every variant for a moment."""
+        """Run every variant for a moment, in turn: other work slows down all of them alike."""
         tile = known_tile(shape, self._card)
-        rates: dict[str, float] = {}
+        sessions: dict[Variant, Session] = {}
+        least: dict[Variant, float] = {}
         for variant in variants:
             try:
-                rates[str(variant)] = round(_rate(self._session(variant, shape), tile), 4)
+                sessions[variant] = self._session(variant, shape)
+                sessions[variant].run(tile)  # warm
+                least[variant] = math.inf
             except (DeviceError, ModelError, InferenceError) as error:
                 self._refuse(variant, error)
+        began = time.perf_counter()
+        while least and time.perf_counter() - began < _MEASURING_S * len(least):
+            for variant in list(least):
+                started = time.perf_counter()
+                try:
+                    sessions[variant].run(tile)
+                except InferenceError as error:
+                    self._refuse(variant, error)
+                    del least[variant]
+                else:
+                    least[variant] = min(least[variant], time.perf_counter() - started)
+        rates = {str(variant): round(tile.size / s / 1e6, 4) for variant, s in least.items()}
         return {
             "mvoxel_per_s": rates,
             "tile": list(shape),
@@ -309,8 +323,8 @@ class ChosenSession:
         tile = known_tile(shape, self._card)
         # Named after the question, too: a later version may ask another one.
         name = f"{self._source.digest[:16]}-{hashlib.sha256(tile.tobytes()).hexdigest()[:16]}"
-        kept = self._remembered.array(name)
-        if kept is not None and kept.shape == shape:
+        kept = self._remembered.array(name, shape)
+        if kept is not None:
             return kept
         answer = self._trusted.run(tile)
         self._remembered.keep_array(name, answer)
@@ -373,17 +387,6 @@ def small_shape(card: ModelCard) -> Shape5:
         for size, multiple in zip(_SMALL_ZYX, card.shape_multiple_zyx, strict=True)
     )
     return (1, card.input_channels, z, y, x)
-
-
-def _rate(session: Session, tile: Floats) -> float:
-    """Return the rate of a warm session (Mvoxel/s), the best of what fits into the time."""
-    session.run(tile)
-    best, began = np.inf, time.perf_counter()
-    while time.perf_counter() - began < _MEASURING_S:
-        started = time.perf_counter()
-        session.run(tile)
-        best = min(best, time.perf_counter() - started)
-    return float(tile.size / best / 1e6)
 
 
 def _is_record(record: dict[str, Any]) -> bool:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
+
+from live_restore.inference.order_statistics import Unsigned, neighbours
 
 # Keeps the division finite for a flat stack; the constant of the reference implementation, so that
 # networks trained with it see exactly the numbers that they were trained on.
@@ -19,6 +22,8 @@ _SMALL_SPAN_ADU = 1e-2
 _HISTOGRAM_PART = 2**18
 # bincount runs without the interpreter's lock. More threads would wait for memory.
 _HISTOGRAM_THREADS = 4
+# Fewer voxels are counted sooner than a sample of them is drawn.
+_SAMPLED_FROM = 2**20
 
 
 @dataclass(frozen=True)
@@ -92,17 +97,11 @@ class Histogram:
         size = int(cumulative[-1])
         found = []
         for rank in ranks:
-            position = rank / 100.0 * (size - 1)
-            below = int(position)
-            lower = int(np.searchsorted(cumulative, below, side="right"))
-            upper = int(np.searchsorted(cumulative, min(below + 1, size - 1), side="right"))
-            # numpy interpolates from the nearer end, which decides the last bit of the result.
-            weight = position - below
-            if weight < 0.5:
-                found.append(lower + (upper - lower) * weight)
-            else:
-                found.append(upper - (upper - lower) * (1 - weight))
-        return tuple(float(v) for v in found)
+            position, weight = _position(rank, size)
+            after = min(position + 1, size - 1)
+            lower, upper = np.searchsorted(cumulative, (position, after), side="right")
+            found.append(_interpolated(int(lower), int(upper), weight))
+        return tuple(found)
 
     def mean_and_std(self) -> tuple[float, float]:
         """Return mean and (population) standard deviation."""
@@ -115,15 +114,29 @@ class Histogram:
 def _counts(flat: NDArray[np.generic]) -> NDArray[np.int64]:
     counts = np.zeros(np.iinfo(flat.dtype).max + 1, np.int64)  # type: ignore[type-var]
     for start in range(0, flat.size, _HISTOGRAM_PART):
-        counts += np.bincount(flat[start : start + _HISTOGRAM_PART], minlength=counts.size)
+        part = np.bincount(flat[start : start + _HISTOGRAM_PART])
+        counts[: part.size] += part  # low-light stacks have few grey values: not all 65536
     return counts
+
+
+def _position(rank: float, size: int) -> tuple[int, float]:
+    """Return the sorted values' position at or below a percentile, and how far beyond it lies."""
+    position = rank / 100.0 * (size - 1)
+    return int(position), position - int(position)
+
+
+def _interpolated(lower: int, upper: int, weight: float) -> float:
+    # numpy interpolates from the nearer end, which decides the last bit of the result.
+    if weight < 0.5:
+        return float(lower + (upper - lower) * weight)
+    return float(upper - (upper - lower) * (1 - weight))
 
 
 def percentiles(values: NDArray[np.generic], ranks: tuple[float, ...]) -> tuple[float, ...]:
     """Return percentiles exactly as ``numpy.percentile`` (linear) does.
 
-    8- and 16-bit data are counted in one histogram pass, so a large stack needs neither a sorted
-    nor a float copy of itself.
+    8- and 16-bit data are counted in one pass, so a large stack needs neither a sorted nor a float
+    copy of itself.
 
     Parameters
     ----------
@@ -138,6 +151,13 @@ def percentiles(values: NDArray[np.generic], ranks: tuple[float, ...]) -> tuple[
     (1.0, 2.5, 10.0)
     """
     if values.dtype in (np.uint8, np.uint16):
+        if values.size >= _SAMPLED_FROM:
+            places = [_position(rank, values.size) for rank in ranks]
+            flat = cast("Unsigned", values.reshape(-1))
+            found = neighbours(flat, [position for position, _ in places])
+            if found is not None:
+                pairs = zip(found, places, strict=True)
+                return tuple(_interpolated(*pair, weight) for pair, (_, weight) in pairs)
         return Histogram.of(values).percentiles(ranks)
     copy = values.astype(np.float64)
     return tuple(float(v) for v in np.percentile(copy, ranks, overwrite_input=True))

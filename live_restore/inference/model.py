@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -18,11 +18,14 @@ from live_restore.inference.backends.table import make_backends
 from live_restore.inference.bioimageio_package import is_package, read_package
 from live_restore.inference.card import CARD_KEY, ModelCard
 from live_restore.inference.choice import ChosenSession, Wish
+from live_restore.inference.onnx_content import HostileModelError, require_self_contained
 from live_restore.inference.remembered import Remembered
 from live_restore.inference.sessions import Session
+from live_restore.untrusted import NotJsonError, json_object
+from live_restore.untrusted_file import read_regular
 
 # Far above any 3D RCAN (a G 10, B 20, C 64 network has 90 MB); keeps a wrong path from filling RAM.
-_MAX_MODEL_BYTES = 2**30
+_MAX_MODEL_BYTES = 2**29
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,12 @@ def load_model(
         The device was asked for by name and does not work.
     """
     content, package_card = _content(path)
+    try:
+        require_self_contained(content)
+    except HostileModelError as error:
+        raise ModelError(
+            str(error), path, "export it again with live-restore-export onnx"
+        ) from error
     digest = hashlib.sha256(content).hexdigest()
     source = ModelSource(path, content, digest)
     wish = Wish(device, reduced, Limits(threads, gpu_memory_gb))
@@ -128,10 +137,10 @@ def _content(path: Path) -> tuple[bytes, ModelCard | None]:
 
 def _read(path: Path) -> bytes:
     try:
-        if path.stat().st_size > _MAX_MODEL_BYTES:
-            raise ModelError("is larger than any 3D RCAN", path, "check the path")
-        return path.read_bytes()
+        return read_regular(path, _MAX_MODEL_BYTES)
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise ModelError("is larger than any 3D RCAN", path, "check the path") from None
         raise ModelError(f"cannot be read ({error.strerror})", path, "check the path") from None
 
 
@@ -143,11 +152,11 @@ def _card(path: Path, metadata: dict[str, str]) -> ModelCard:
             "export it with live-restore-export onnx, which embeds one",
         )
     try:
-        return ModelCard.model_validate(json.loads(metadata[CARD_KEY]))
+        return ModelCard.model_validate(json_object(metadata[CARD_KEY]))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         why = f"{key}: {first['msg']}" if key else first["msg"]
-    except (ValueError, RecursionError) as error:
+    except NotJsonError as error:
         why = str(error)
-    raise ModelError(f"has a damaged card ({why})", path, "export it again")
+    raise ModelError(f"has a damaged card ({why[:200]})", path, "export it again")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
+import math
 import os
 import tempfile
 from contextlib import suppress
@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from live_restore.untrusted import NotJsonError, json_object
+from live_restore.untrusted_file import read_regular
+
 _FILE = "backends.json"
+_MAX_TABLE_BYTES = 4 * 2**20
+# Newer ones take the place of the oldest. A folder of stacks of many shapes leaves an answer of up
+# to a megabyte per shape; measurements of versions that are gone are never asked for again.
+_MOST_ENTRIES = 200
+_MOST_ARRAYS = 32
 
 
 def state_folder() -> Path:
@@ -35,10 +43,8 @@ class Remembered:
     def entries(self) -> dict[str, dict[str, Any]]:
         """Return everything; nothing where the file is absent or damaged."""
         try:
-            table = json.loads(self.path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
-            return {}
-        if not isinstance(table, dict):
+            table = json_object(read_regular(self.path, _MAX_TABLE_BYTES))
+        except (OSError, NotJsonError):
             return {}
         return {k: v for k, v in table.items() if isinstance(v, dict)}
 
@@ -48,24 +54,34 @@ class Remembered:
 
     def put(self, key: str, value: dict[str, Any]) -> None:
         """Remember; of two processes that do so at once, one may be forgotten."""
-        text = json.dumps({**self.entries(), key: value}, indent=1)
+        entries = self.entries()
+        entries.pop(key, None)
+        entries[key] = value
+        kept = dict(list(entries.items())[-_MOST_ENTRIES:])
+        text = json.dumps(kept, indent=1)
         _replace(self.path, text.encode())
 
-    def array(self, name: str) -> NDArray[np.float32] | None:
-        """Return an array that was kept under ``name``, or ``None``."""
+    def array(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float32] | None:
+        """Return an array of this shape that was kept under ``name``, or ``None``."""
+        # Bare numbers: a header could claim any shape.
+        wanted = math.prod(shape) * 4
         try:
-            return np.asarray(np.load(self._array_path(name), allow_pickle=False), np.float32)
-        except (OSError, ValueError, EOFError):
+            content = read_regular(self._array_path(name), wanted)
+        except OSError:
             return None
+        return np.frombuffer(content, "<f4").reshape(shape) if len(content) == wanted else None
 
     def keep_array(self, name: str, array: NDArray[np.float32]) -> None:
         """Keep an array."""
-        content = io.BytesIO()
-        np.save(content, array, allow_pickle=False)
-        _replace(self._array_path(name), content.getvalue())
+        path = self._array_path(name)
+        _replace(path, array.astype("<f4").tobytes())
+        with suppress(OSError):  # another process may be doing the same
+            arrays = sorted(path.parent.glob("*.f32"), key=lambda array: array.stat().st_mtime_ns)
+            for oldest in arrays[:-_MOST_ARRAYS]:
+                oldest.unlink()
 
     def _array_path(self, name: str) -> Path:
-        return self.path.parent / "known_answers" / f"{name}.npy"
+        return self.path.parent / "known_answers" / f"{name}.f32"
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -47,6 +47,11 @@ class Device:
     memory_bytes: int = 0
     mvoxel_per_s: float = 0.0
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether the processor's cores are free while it computes."""
+        return self.name.startswith(("cuda", "tensorrt", "directml", "openvino-gpu"))
+
 
 class Session(Protocol):
     """A warm model."""

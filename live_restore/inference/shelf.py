@@ -5,10 +5,11 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from live_restore.inference.model import Model, find_model, load_model
 from live_restore.inference.restorer import Restorer
+from live_restore.inference.sessions import Device
 from live_restore.settings import ModelRule, Settings
 from live_restore.stack import Dataset
 
@@ -24,14 +25,30 @@ class Shelf:
         rule that matches a channel decides.
     recipe
         Digest (hex) of everything that can change a restored voxel: models, rules, settings.
+    beside
+        The same models, warm on further devices.
     """
 
     rules: tuple[tuple[ModelRule, Restorer | None], ...]
     recipe: str
+    beside: tuple[Shelf, ...] = ()
 
     @classmethod
     def load(cls, settings: Settings) -> Shelf:
-        """Load every model that the settings name; raises ``ModelError`` or ``DeviceError``."""
+        """Load every model that the settings name, on every device that they name.
+
+        Raises
+        ------
+        ModelError
+            A model cannot be loaded.
+        DeviceError
+            A device cannot be used.
+        """
+        first, *others = (cls._on(device, settings) for device in settings.inference.devices)
+        return replace(first, beside=tuple(others))
+
+    @classmethod
+    def _on(cls, device: str, settings: Settings) -> Shelf:
         loaded: dict[str, Restorer] = {}
         rules: list[tuple[ModelRule, Restorer | None]] = []
         for rule in settings.models:
@@ -42,7 +59,7 @@ class Shelf:
                 inference = settings.inference
                 model = load_model(
                     find_model(rule.model),
-                    inference.device,
+                    device,
                     inference.threads,
                     reduced=inference.precision == "auto",
                     gpu_memory_gb=inference.gpu_memory_gb,
@@ -67,9 +84,29 @@ class Shelf:
 
     @property
     def models(self) -> tuple[Model, ...]:
-        """The models, each once."""
+        """The models on the first device, each once."""
         unique = {r.model.digest: r.model for _, r in self.rules if r is not None}
         return tuple(unique.values())
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """The devices that the models run on, each once."""
+        shelves = (self, *self.beside)
+        found = [model.session.device for shelf in shelves for model in shelf.models]
+        return tuple({(device.name, device.hardware): device for device in found}.values())
+
+    @property
+    def workers(self) -> tuple[Shelf, ...]:
+        """A shelf for every stack that can be restored at the same time.
+
+        Two share a GPU: while it computes one stack, the processor scales the next and finishes the
+        one before.
+        """
+        return tuple(
+            shelf
+            for shelf in (self, *self.beside)
+            for _ in range(2 if any(m.session.device.on_gpu for m in shelf.models) else 1)
+        )
 
 
 def _matches(pattern: str, name: str, channel: int) -> bool:

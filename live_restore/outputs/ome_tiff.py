@@ -15,6 +15,7 @@ from live_restore import __version__
 from live_restore.errors import OutputError
 from live_restore.outputs import disk
 from live_restore.stack import Dataset, StackKey, Volume
+from live_restore.untrusted_file import open_regular
 
 SOFTWARE = "live-restore"
 """How the TIFF Software tag of every result begins; such files are never taken for input."""
@@ -100,7 +101,7 @@ def writing_ome_tiff(path: Path, dataset: Dataset, token: str) -> Iterator[OmeTi
 def read_token(path: Path) -> str | None:
     """Return the identity of the result in ``path``, or ``None`` if it is not one of ours."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             found = _TOKEN.search(file.read(_HEADER_BYTES))
     except OSError:
         return None

@@ -16,14 +16,14 @@ Zarr array; the attribute ``live-restore`` of the group tells them apart.
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+from pydantic import BaseModel, Field, ValidationError
 
 from live_restore import __version__
 from live_restore.errors import OutputError, StackRefusedError
@@ -41,9 +41,13 @@ from live_restore.outputs.publish import (
 from live_restore.outputs.report import Report, StackOutcome
 from live_restore.outputs.result import Place, Published, report_name_is_ours
 from live_restore.stack import Dataset, Volume
+from live_restore.untrusted import NotJsonError, json_object
+from live_restore.untrusted_file import read_regular
 
 _ATTRIBUTE = "live-restore"
 _HEADER_BYTES = 16 * 2**20
+Ranges = list[list[int]]
+_Index = Annotated[int, Field(ge=0, lt=2**31)]
 _NOTE = "stacks that are not listed under restored hold no data: they read as zeros"
 
 
@@ -55,11 +59,20 @@ def is_own_ome_zarr(folder: Path) -> bool:
 def _mark(folder: Path) -> dict[str, Any] | None:
     """Return what this program wrote about an image of its own, ``None`` for any other folder."""
     try:
-        with (folder / "zarr.json").open("rb") as file:
-            mark = json.loads(file.read(_HEADER_BYTES))["attributes"][_ATTRIBUTE]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        found = json_object(read_regular(folder / "zarr.json", _HEADER_BYTES))
+        mark = found["attributes"][_ATTRIBUTE]
+        _Mark.model_validate(mark)
+    except (OSError, NotJsonError, LookupError, TypeError, ValidationError):
         return None
-    return mark if isinstance(mark, dict) else None
+    return dict(mark)
+
+
+class _Mark(BaseModel):
+    """What has to hold of the mark, which anybody may have changed since."""
+
+    result: str
+    shape_zyx: tuple[int, int, int]
+    restored: list[tuple[_Index, _Index, _Index]]
 
 
 def choose_in_ome_zarr(
@@ -97,7 +110,10 @@ def choose_in_ome_zarr(
         if (ours or not image.exists()) and report_name_is_ours(report):
             if mark is not None:
                 _require_shape(dataset, mark, image)
-            taken = mark is not None and stack.time in _times(mark["restored"], stack.channel)
+            taken = mark is not None and any(
+                c == stack.channel and first <= stack.time <= last
+                for c, first, last in mark["restored"]
+            )
             return Place(image, report, token, taken)
     raise OutputError(
         "is taken by something that live-restore did not write", image, "move it away"
@@ -227,11 +243,11 @@ def _write(place: Place, stack: StackPlace, outcome: StackOutcome, info: Dataset
     if (times, channels) != array.shape[:2]:
         array.resize((times, channels, *array.shape[2:]))
     array[stack.time, stack.channel] = outcome.volume
-    mark: dict[str, Any] = dict(group.attrs[_ATTRIBUTE])  # type: ignore[arg-type]
-    found = {c: _times(mark["restored"], c) for c in range(channels)}
-    found[stack.channel].add(stack.time)
-    mark["restored"] = _ranges(found)
-    mark["pending"] = _ranges({c: set(range(times)) - t for c, t in found.items()})
+    mark = _mark(place.image)
+    if mark is None:
+        raise OutputError("is no image of live-restore any more", place.image, "move it away")
+    mark["restored"] = _with(mark["restored"], stack.channel, stack.time)
+    mark["pending"] = _without(mark["restored"], channels, times)
     ome = dict(group.attrs["ome"])  # type: ignore[arg-type]
     ome["omero"] = {"channels": _channels(ome, info, channels, stack.channel, outcome.volume)}
     group.update_attributes({"ome": ome, _ATTRIBUTE: mark})
@@ -282,26 +298,35 @@ def _channels(
     return [{**channel, "label": info.channel_name(c)} for c, channel in enumerate(shown)]
 
 
-def _times(ranges: list[list[int]], channel: int) -> set[int]:
-    """Return the times of a channel in ranges of [channel, first time, last time].
+def _with(ranges: Ranges, channel: int, time: int) -> Ranges:
+    """Return ranges of [channel, first time, last time], in order, with one time more.
 
-    >>> sorted(_times([[0, 0, 2], [1, 5, 5]], 0))
-    [0, 1, 2]
+    They stay ranges: a run may count its time points from any number.
+
+    >>> _with([[0, 0, 2], [1, 5, 5]], 0, 3)
+    [[0, 0, 3], [1, 5, 5]]
     """
-    return {t for c, first, last in ranges if c == channel for t in range(first, last + 1)}
+    merged: Ranges = []
+    for c, first, last in sorted([*ranges, [channel, time, time]]):
+        if merged and merged[-1][0] == c and first <= merged[-1][2] + 1:
+            merged[-1][2] = max(merged[-1][2], last)
+        elif first <= last:
+            merged.append([c, first, last])
+    return merged
 
 
-def _ranges(times: dict[int, set[int]]) -> list[list[int]]:
-    """Return times by channel as ranges of [channel, first time, last time].
+def _without(ranges: Ranges, channels: int, times: int) -> Ranges:
+    """Return what is missing in ranges that are in order, up to so many channels and times.
 
-    >>> _ranges({0: {0, 1, 2, 5}, 1: set()})
-    [[0, 0, 2], [0, 5, 5]]
+    >>> _without([[0, 0, 2], [1, 5, 5]], 2, 7)
+    [[0, 3, 6], [1, 0, 4], [1, 6, 6]]
     """
-    ranges: list[list[int]] = []
-    for channel, each in sorted(times.items()):
-        for t in sorted(each):
-            if ranges and ranges[-1][0] == channel and ranges[-1][2] == t - 1:
-                ranges[-1][2] = t
-            else:
-                ranges.append([channel, t, t])
-    return ranges
+    missing: Ranges = []
+    for channel in range(channels):
+        following = 0
+        for c, first, last in ranges:
+            if c == channel:
+                missing.append([channel, following, min(first, times) - 1])
+                following = last + 1
+        missing.append([channel, following, times - 1])
+    return [each for each in missing if each[1] <= each[2]]

@@ -62,8 +62,9 @@ class Report:
     """Collects the report of one result while its stacks are written.
 
     ``warnings`` are about its stacks; ``device_warnings`` hold for every result of a run, and are
-    told on the screen once. ``notes`` say what could not be compared. A restored stack is
-    *doubtful* where something about it lies outside what the model was shown to do well.
+    told on the screen once. ``notes`` say what could not be compared, and what sharpening means. A
+    restored stack is *doubtful* where something about it lies outside what the model was shown to
+    do well.
     """
 
     dataset: Dataset
@@ -110,6 +111,7 @@ class Report:
         line["model"] = model.card.name
         line["intensity_scale_adu"] = [restored.scale.low_adu, restored.scale.high_adu]
         line["clipped_voxels"] = restored.clipped_voxels
+        line["device"] = model.session.device.name
         line["tiles"] = {"count": restored.tile_count, "shape_zyx": list(restored.tile_zyx)}
         if restored.tiles_reduced:
             line["tiles"]["reduced_because"] = restored.tiles_reduced
@@ -125,6 +127,9 @@ class Report:
             "percentiles": list(model.card.percentiles),
             "device": asdict(model.session.device),
         }
+        note = model.card.sharpening_note()
+        if note and note not in self.notes:
+            self.notes.append(note)
         warning = model.session.device.warning
         if warning and warning not in self.device_warnings:
             self.device_warnings.append(warning)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -13,15 +12,22 @@ from typing import Any, Literal
 
 import numpy as np
 
-from live_restore.errors import OutputError, StackRefusedError
+from live_restore.errors import OutputError, StackRefusedError, one_line
 from live_restore.outputs.naming import candidates, report_path
 from live_restore.outputs.ome_tiff import OmeTiffWriter, read_token, writing_ome_tiff
 from live_restore.outputs.publish import publish_text, publishing, remove_for_good
 from live_restore.outputs.report import REPORT_FORMAT, Report, StackOutcome, told_doubt
 from live_restore.stack import Dataset
+from live_restore.untrusted import NotJsonError, json_object
+from live_restore.untrusted_file import open_regular, read_regular
 
+_LONGEST_DOUBT = 1000
 _LONGEST_NAME = 255
 """Of NTFS, APFS (UTF-16 units), ext4 and XFS (bytes)."""
+
+
+_MAX_REPORT_BYTES = 128 * 2**20
+"""Of a report: a stack takes about 1.5 kB."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,7 @@ def _too_long(path: Path, source: Path) -> StackRefusedError:
 def report_name_is_ours(path: Path) -> bool:
     """Return whether there is nothing at ``path``, or a report."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return REPORT_FORMAT.encode() in file.read(200)
     except (FileNotFoundError, NotADirectoryError):
         return True
@@ -136,7 +142,7 @@ def is_current(place: Place, dataset: Dataset) -> bool:
     try:
         source = _read_report(place.report)["source"]
         same = (source["size"], source["mtime_ns"]) == tuple(dataset.fingerprint)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, NotJsonError, KeyError, TypeError):
         return False  # no report, or not one of ours: then there is no result either
     return bool(same) and place.taken
 
@@ -144,8 +150,8 @@ def is_current(place: Place, dataset: Dataset) -> bool:
 def published_doubt(place: Place) -> str:
     """Return why the result that is there is doubtful, as its report says; "" where it is not."""
     try:
-        return told_doubt(_read_report(place.report)["stacks"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return one_line(told_doubt(_read_report(place.report)["stacks"]))[:_LONGEST_DOUBT]
+    except (OSError, NotJsonError, KeyError, TypeError, AttributeError):
         return ""  # a report that anybody may have changed or moved away since
 
 
@@ -156,13 +162,13 @@ def restored_pixels(report: Path) -> int | None:
     """
     try:
         checksum = _read_report(report)["stacks"][0]["raw_crc32"]
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    except (OSError, NotJsonError, LookupError, TypeError):
         return None
     return checksum if isinstance(checksum, int) else None
 
 
 def _read_report(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return json_object(read_regular(path, _MAX_REPORT_BYTES))
 
 
 def publish_result(

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 from export.image_quality import lateral_resolution_um, ssim
 from export.limits.measure import Extent, Measured, Quality, measure_limits
-from export.limits.sweeps import SWEEPS, Condition, Scenes, _further_blur
+from export.limits.sweeps import SWEEPS, Condition, Sample, Scenes, _further_blur
 from export.limits.verdict import envelope_of, longest_run, points
 from export.simulate import SimulationConfig
 from live_restore.inference.card import ModelCard
@@ -85,6 +85,24 @@ def test_resolution_is_where_noise_and_structure_are_equally_strong(sigma: float
     assert found == pytest.approx(0.1 / frequency, rel=0.08)
     assert lateral_resolution_um(truth, truth, 0.1) == pytest.approx(0.2)
     assert lateral_resolution_um(-truth, truth, 0.1) == pytest.approx(12.8)
+
+
+def test_a_model_that_sharpens_is_held_to_a_sharper_truth() -> None:
+    def sample(psf_width: float, blur: float = 1.0) -> Sample:
+        card = ModelCard(
+            name="a",
+            trained_voxel_um={"xy": (0.05, 0.05), "z": (0.15, 0.15)},
+            truth_psf_width=psf_width,
+        )
+        return Scenes((12, 64, 64), card).sample(Condition(blur=blur), 2_000_000_001)
+
+    denoised, sharpened = sample(1.0), sample(0.5)
+    assert np.array_equal(denoised.truth, denoised.signal)
+    assert np.array_equal(sharpened.signal, denoised.signal)
+    assert _fineness(sharpened.truth) > 1.2 * _fineness(sharpened.signal)
+    blurred = sample(0.5, blur=2.0)
+    assert _fineness(blurred.signal) < _fineness(sharpened.signal)
+    assert _fineness(blurred.signal) < _fineness(blurred.truth) < _fineness(sharpened.truth)
 
 
 def test_every_sweep_changes_what_it_says() -> None:

@@ -156,6 +156,23 @@ def test_cameras_are_drawn_with_and_without_pixel_maps() -> None:
     assert not all(maps)
 
 
+def test_grain_is_in_signal_and_truth_alike_and_leaves_the_structures() -> None:
+    config = SimulationConfig(shape_zyx=(8, 48, 48), microscopes=("confocal",))
+    for seed in range(3):
+        smooth = simulate_scene(config, seed)
+        grainy = simulate_scene(config.model_copy(update={"grain_share": 1.0}), seed)
+        assert grainy.structures == smooth.structures
+        assert np.array_equal(grainy.truth, grainy.signal)
+        ratio = grainy.signal[smooth.signal > 0.2] / smooth.signal[smooth.signal > 0.2]
+        assert 0.02 < ratio.std() / ratio.mean() < 0.7
+
+
+def test_empty_stacks_hold_no_light() -> None:
+    scene = simulate_scene(SMALL.model_copy(update={"empty_share": 1.0}), 4)
+    assert not scene.signal.any()
+    assert not scene.truth.any()
+
+
 def test_sharp_stacks_show_the_same_structures_sharper() -> None:
     config = SimulationConfig(shape_zyx=(8, 48, 48), microscopes=("confocal",))
     for seed in range(3):

@@ -38,6 +38,22 @@ class Numbers:
         return number
 
 
+def test_shallow_batches_have_fewer_planes_of_the_same_patches() -> None:
+    scenes = tuple(SimulatedSource(SIMULATION, 0).load(n) for n in range(2))
+    shallow = OPTIONS.model_copy(update={"shallow_share": 1.0})
+    depths = set()
+    for step in range(12):
+        whole, part = (draw_batch(scenes, o, 7, step) for o in (OPTIONS, shallow))
+        planes = part.noisy.shape[2]
+        depths.add(planes)
+        assert part.truth.shape == part.noisy.shape == (2, 1, planes, 16, 16)
+        assert any(
+            np.array_equal(whole.noisy[:, :, first : first + planes], part.noisy)
+            for first in range(5 - planes)
+        )
+    assert depths >= {1, 2, 4}
+
+
 @given(st.integers(1, 7), st.integers(1, 5), st.integers(0, 120))
 def test_a_slot_holds_what_its_renewals_one_by_one_put_there(
     slots: int, refresh_steps: int, step: int

@@ -14,6 +14,7 @@ from PIL import Image
 from rich.console import Console
 from training_files import tiny, write_pairs
 
+from export.network import RCAN, RCANConfig, begin_near_identity
 from export.training import loop
 from export.training.config import TrainConfig
 from export.training.loop import train
@@ -189,6 +190,7 @@ def test_a_schedule_may_grow_again_when_there_is_time_after_all(
     [
         {"optimiser": "adamw", "weight_decay": 0.5},
         {"loss": "charbonnier"},
+        {"shallow_share": 1.0},
         {"gradient_clip": 1e-4},
         {"foreground_share": 1.0},
         {"scale_jitter": 0.5},
@@ -203,6 +205,25 @@ def test_every_option_changes_what_is_learnt(options: dict[str, Any], tmp_path: 
     )
 
 
+def test_gradients_that_bfloat16_spoils_are_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As libraries do for some shapes: the loss is right, and every gradient is NaN."""
+
+    def spoiling(restored: torch.Tensor, *rest: Any) -> torch.Tensor:
+        loss = loss_of(restored, *rest)
+        if restored.dtype == torch.bfloat16:
+            loss = loss + torch.sqrt(0 * restored.float().sum())
+        return loss
+
+    spoiled = tiny(tmp_path, training={"steps": 5, "precision": "bfloat16"})
+    trusted = tiny(tmp_path, training={"steps": 5, "precision": "float32"})
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "loss_of", spoiling)
+        ours = run(spoiled, tmp_path / "spoiled")
+    assert_same_weights(ours, run(trusted, tmp_path / "trusted"))
+
+
 def test_losses() -> None:
     truth = torch.zeros(1, 1, 2, 2, 2)
     restored = truth.clone()
@@ -213,6 +234,31 @@ def test_losses() -> None:
     )
     assert mae == pytest.approx(0.1)
     assert charbonnier == pytest.approx((math.hypot(0.8, 1e-3) + 7e-3) / 8)
+
+
+def test_below_a_share_of_the_noise_errors_count_by_their_square() -> None:
+    truth = torch.zeros(1, 1, 4, 4, 4)
+    noisy = torch.full_like(truth, 0.5)
+    options = TrainingOptions(loss="charbonnier", charbonnier_noise_share=1.0)
+
+    def above_none(error: float) -> float:
+        return (loss_of(truth + error, noisy, truth, options)).item() - loss_of(
+            truth, noisy, truth, options
+        ).item()
+
+    assert above_none(0.02) / above_none(0.01) == pytest.approx(4.0, rel=0.02)
+    assert above_none(80.0) / above_none(40.0) == pytest.approx(2.0, rel=0.05)
+
+
+def test_a_new_network_returns_nearly_what_it_is_given() -> None:
+    torch.manual_seed(3)
+    for shuffle in (1, 2):
+        network = RCAN(RCANConfig(groups=2, blocks=2, channels=8, lateral_shuffle=shuffle))
+        image = torch.rand(1, 1, 6, 16, 16)
+        with torch.no_grad():
+            before = (network(image) - image).abs().mean()
+            begin_near_identity(network)
+            assert (network(image) - image).abs().mean() < min(0.05, before / 5)
 
 
 def test_noise_balance_lets_bright_patches_count() -> None:

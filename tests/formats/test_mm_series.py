@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -196,14 +197,14 @@ def test_a_locked_file_is_tried_again(run: Path, monkeypatch: pytest.MonkeyPatch
     for z in range(3):
         write_plane(run, new_name(0, 0, 0, z))
     follower = MmSeriesFormat().follow(run)
-    opens = Path.open
+    opens = os.open
 
-    def refuse(path: Path, *arguments: Any, **options: Any) -> Any:
-        if path.name.endswith("z001.tif"):
+    def refuse(path: Any, *arguments: Any, **options: Any) -> int:
+        if str(path).endswith("z001.tif"):
             raise PermissionError(13, "used by another process", str(path))
         return opens(path, *arguments, **options)
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     assert follower.poll().stacks[key()].present == (0, 2)
     monkeypatch.undo()
     state = follower.poll()

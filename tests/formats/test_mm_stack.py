@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from live_restore.errors import StackError, StackIncompleteError, StackUnreadableError
+from live_restore.errors import StackIncompleteError, StackUnreadableError
 from live_restore.formats.mm_stack import MmStackFormat
 from live_restore.stack import StackKey, VoxelSize
 from tests.support.mm_files import StackFile
@@ -47,7 +47,7 @@ def test_micro_manager_1_4_with_four_positions(shared_data: Path, tmp_path: Path
     assert info.stacks_planned == 16
     places = {(key.position, key.time, key.channel) for key in state.stacks}
     assert places == {(p, t, c) for p in range(4) for t in range(2) for c in range(2)}
-    assert all(e.complete and e.expected == (0, 1) for e in state.stacks.values())
+    assert all(e.complete and tuple(e.expected or ()) == (0, 1) for e in state.stacks.values())
     for position in range(4):
         stacks = [follower.read(key) for key in state.stacks if key.position == position]
         assert {stack.shape for stack in stacks} == {(2, 64, 64)}
@@ -62,7 +62,7 @@ def test_a_camera_plane_is_a_stack_of_one(shared_data: Path) -> None:
     state = follower.poll()
     (key,) = state.stacks
     assert state.stacks[key].complete
-    assert state.stacks[key].expected == (0,)
+    assert tuple(state.stacks[key].expected or ()) == (0,)
     assert state.info.voxel == VoxelSize(None, 0.108, 0.108)
     assert state.info.shape_yx == (914, 914)
     assert int(follower.read(key).sum(dtype=np.uint64)) == 113_296_610
@@ -189,9 +189,10 @@ def test_an_index_that_names_one_plane_many_times_fills_no_memory(run: Path) -> 
         stream.seek(file.map_at + 8)
         stream.write(b"".join(struct.pack("<5I", 0, z, 0, 0, at) for z in range(file.capacity)))
     follower = MmStackFormat().follow(run)
-    assert len(follower.poll().stacks[KEY].present) == file.capacity
-    with pytest.raises(StackError, match="overlap"):
-        follower.read(KEY)
+    state = follower.poll()
+    assert any("overlap" in problem for problem in state.problems)
+    assert not state.stacks[KEY].complete
+    assert len(state.stacks[KEY].present) < 200
 
 
 def test_a_torn_summary_waits(run: Path) -> None:

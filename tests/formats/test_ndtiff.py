@@ -13,27 +13,29 @@ from live_restore.formats.plan import IntendedPlan
 from live_restore.stack import StackKey, VoxelSize
 from tests.support.mm_files import NdTiff
 
+BOTH = ("DAPI", "FITC")
+
 
 @pytest.mark.parametrize(
-    ("name", "stacks", "planes", "total", "channels", "voxel", "shape"),
+    ("name", "positions_times_channels", "planes", "total", "channels", "voxel", "shape"),
     [
-        ("12_bit_pycromanager_mda", 8, 1, 6_691_712, ("DAPI", "FITC"), (None, 1, 1), (64, 64)),
-        ("labeled_positions_1", 3, 1, 2_576_507_235, (), (None, 1, 1), (512, 512)),
-        ("ndtiff3.2_multichannel", 16, 16, 2_778_472_448, ("DAPI", "FITC"), (0.4, 1, 1), (64, 64)),
-        ("ndtiffv3.0_test", 10, 1, 33_548_160, (), (None, 1, 1), (32, 32)),
+        ("12_bit_pycromanager_mda", (1, 4, 2), 1, 6_691_712, BOTH, (None, 1, 1), (64, 64)),
+        ("labeled_positions_1", (3, 1, 1), 1, 2_576_507_235, ("DAPI",), (None, 1, 1), (512, 512)),
+        ("ndtiff3.2_multichannel", (1, 8, 2), 16, 2_778_472_448, BOTH, (0.4, 1, 1), (64, 64)),
+        ("ndtiffv3.0_test", (1, 5, 2), 1, 33_548_160, BOTH, (None, 1, 1), (32, 32)),
     ],
 )
 def test_data_sets_of_micro_manager(
     shared_data: Path,
     name: str,
-    stacks: int,
+    positions_times_channels: tuple[int, int, int],
     planes: int,
     total: int,
     channels: tuple[str, ...],
     voxel: tuple[float | None, ...],
     shape: tuple[int, int],
 ) -> None:
-    """Sums over all planes as ndstorage 0.1.18 reads them."""
+    """Axes, names and sums over all planes as ndstorage 0.1.18 reads them."""
     folder = shared_data / "micromanager" / "ndtiff" / name
     if not folder.is_dir():
         pytest.skip(f"no NDTiff data in {folder}")
@@ -42,10 +44,15 @@ def test_data_sets_of_micro_manager(
     state = follower.poll()
     assert not state.problems
     assert state.ended
-    assert len(state.stacks) == stacks
-    assert all(e.complete and e.expected == tuple(range(planes)) for e in state.stacks.values())
+    positions, times, colours = map(range, positions_times_channels)
+    expected = {(p, t, c) for p in positions for t in times for c in colours}
+    assert {(key.position, key.time, key.channel) for key in state.stacks} == expected
+    assert all(e.complete for e in state.stacks.values())
+    assert {tuple(e.expected or ()) for e in state.stacks.values()} == {tuple(range(planes))}
     assert state.info.channel_names == channels
     assert state.info.voxel == VoxelSize(*voxel)
+    assert set(state.info.exposure_ms) == {10.0}
+    assert state.info.dtype == np.uint16
     assert state.info.shape_yx == shape
     assert sum(int(follower.read(key).sum(dtype=np.uint64)) for key in state.stacks) == total
 

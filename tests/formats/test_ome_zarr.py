@@ -114,7 +114,7 @@ def check(folder: Path, may_change: bool) -> None:
     }
     for key, evidence in state.stacks.items():
         assert evidence.complete
-        assert evidence.expected == (0, 1, 2)
+        assert evidence.expected == range(3)
         assert evidence.may_change is may_change
         np.testing.assert_array_equal(follower.read(key), TRUTH[key.time, key.channel], strict=True)
     assert state.info.voxel == VoxelSize(0.5, 0.11, 0.1)
@@ -314,7 +314,7 @@ def test_a_sequence_says_which_channels_have_one_plane(tmp_path: Path) -> None:
     assert state.info.position_names == ("cell",)
     for key, evidence in state.stacks.items():
         assert evidence.complete
-        assert evidence.expected == ((1,) if key.channel else (0, 1, 2))
+        assert tuple(evidence.expected or ()) == ((1,) if key.channel else (0, 1, 2))
     group["attributes"]["ome_writers"] = {"frame_metadata": [{}] * 8}
     write_json(tmp_path / "zarr.json", group)
     assert follower.poll().ended is True

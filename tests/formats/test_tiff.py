@@ -227,7 +227,7 @@ def test_what_may_pass_is_no_damage(
         raise OSError(number, os.strerror(number))
 
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", refuse)
+        patch.setattr(os, "open", refuse)
         with pytest.raises(StackBusyError, match=said):
             TIFF.inspect(path)
         with pytest.raises(StackBusyError, match=said), TIFF.open(dataset):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from live_restore.errors import UsageError
+from live_restore.errors import StackChangedError, UsageError
 from live_restore.hooks import mda
 from live_restore.hooks.mda import MdaFollower
 
@@ -92,10 +92,12 @@ def test_the_acquisition_only_queues_and_memory_is_bounded(
     monkeypatch.setattr(mda, "HELD_BYTES", 10 * image.nbytes)
     run.events.sequenceStarted.emit(SEQUENCE, META)
     first = next(iter(SEQUENCE))
-    began = time.thread_time()
+    costs = []
     for _ in range(1000):
+        began = time.thread_time()
         run.events.frameReady.emit(image, first, {})
-    assert time.thread_time() - began < 1.0, "more than 1 ms each"
+        costs.append(time.thread_time() - began)
+    assert max(costs) < 0.001
     assert list(tmp_path.iterdir()) == []
     assert len(run.tasks) == 1 + 10
     run.events.sequenceFinished.emit(SEQUENCE)
@@ -113,6 +115,17 @@ def test_a_saved_run_is_followed_where_its_writer_puts_it(tmp_path: Path) -> Non
     assert run.told == [("begin", tmp_path / "run.ome.zarr"), ("end", tmp_path / "run.ome.zarr")]
     run.follower.disconnect()
     assert run.events.sequenceStarted.slots == []
+
+
+def test_a_saved_run_that_was_not_there_when_it_began(tmp_path: Path) -> None:
+    run = Run(tmp_path, tmp_path / "run.ome.zarr")
+    run.events.sequenceStarted.emit(SEQUENCE, META)
+    with pytest.raises(StackChangedError, match=r"give live\.follow the output"):
+        run.work()
+    (tmp_path / "run.ome.zarr").mkdir()
+    run.events.sequenceFinished.emit(SEQUENCE)
+    run.work()
+    assert run.told == [("begin", tmp_path / "run.ome.zarr"), ("end", tmp_path / "run.ome.zarr")]
 
 
 def test_an_ome_tiff_is_named_only_when_its_writer_has_closed_it(tmp_path: Path) -> None:

@@ -12,15 +12,15 @@ from typing import Any
 import pytest
 
 from live_restore import LiveRestore
-from live_restore.errors import StackUnreadableError
+from live_restore.errors import OutputError, StackUnreadableError
 from live_restore.formats.dataset import Place, Planned
 from live_restore.run_plan import (
     PlannedAxes,
     PlanReader,
     ScriptPlan,
+    extend_plan,
     plan_path,
     remove_plan,
-    write_plan,
 )
 from tests.hooks.runs import finished_state
 
@@ -35,11 +35,30 @@ def test_what_is_loose_is_not_told_before_it_is_settled() -> None:
         axes.add(event["axes"], loose=True)
     for event in events(3, "FITC"):
         axes.add(event["axes"], loose=False)
-    assert axes.plan().planes(Place(0, 0, 0)) is None, "two of perhaps more planes"
-    assert axes.plan().planes(Place(0, 0, 1)) == Planned(3)
+    assert axes.take() == {Place(0, 0, 1): (0, 1, 2)}, "two of perhaps more planes are no stack"
     axes.settle([Place(0, 0, 0)])
-    assert axes.plan().planes(Place(0, 0, 0)) == Planned(2)
-    assert axes.plan().stacks() == 2
+    assert axes.take() == {Place(0, 0, 0): (0, 1)}
+    assert axes.take() == {}
+
+
+def test_a_stack_that_gets_further_planes_is_given_again() -> None:
+    axes = PlannedAxes()
+    for event in events(2):
+        axes.add(event["axes"], loose=False)
+    assert axes.take() == {Place(0, 0, 0): (0, 1)}
+    for event in events(3):
+        axes.add(event["axes"], loose=False)
+    assert axes.take() == {Place(0, 0, 0): (0, 1, 2)}
+    axes.add(events(4)[3]["axes"], loose=True)
+    assert axes.take() == {}
+
+
+def test_a_large_plan_is_taken_in_pieces_in_the_order_of_the_events() -> None:
+    axes = PlannedAxes()
+    for time in range(5):
+        axes.add(events(1, time=time)[0]["axes"], loose=False)
+    assert list(axes.take(3)) == [Place(0, 0, 0), Place(0, 1, 0), Place(0, 2, 0)]
+    assert list(axes.take(3)) == [Place(0, 3, 0), Place(0, 4, 0)]
 
 
 def test_planes_counted_from_the_middle_and_a_channel_of_one_plane() -> None:
@@ -52,13 +71,13 @@ def test_planes_counted_from_the_middle_and_a_channel_of_one_plane() -> None:
 def test_written_read_and_removed(tmp_path: Path) -> None:
     dataset = tmp_path / "run_1"
     dataset.mkdir()
-    plan = ScriptPlan({Place(p, t, 0): tuple(range(5)) for p in range(3) for t in range(4)})
+    z_of = {Place(p, t, 0): tuple(range(5)) for p in range(3) for t in range(4)}
     reader = PlanReader(dataset)
     assert reader.read() is None
-    write_plan(dataset, ScriptPlan({Place(0, 0, 0): (0, 1)}))
-    assert reader.read() != plan
-    write_plan(dataset, plan)
-    assert reader.read() == plan
+    extend_plan(dataset, {Place(0, 0, 0): (0, 1), Place(7, 0, 0): (-1, 0)})
+    assert reader.read() == ScriptPlan({Place(0, 0, 0): (0, 1), Place(7, 0, 0): (-1, 0)})
+    extend_plan(dataset, z_of)
+    assert reader.read() == ScriptPlan({**z_of, Place(7, 0, 0): (-1, 0)})
     assert reader.read() is reader.read(), "parsed again although nothing has changed"
     assert list(dataset.iterdir()) == [], "the raw data's folder was written to"
     remove_plan(dataset)
@@ -66,15 +85,45 @@ def test_written_read_and_removed(tmp_path: Path) -> None:
     assert reader.read() is None
 
 
+def test_half_a_line_is_no_plan_yet(tmp_path: Path) -> None:
+    dataset = tmp_path / "run_1"
+    extend_plan(dataset, {Place(0, 0, 0): (0, 1)})
+    with plan_path(dataset).open("ab") as stream:
+        stream.write(b'{"z":[0,1],"sta')
+    assert PlanReader(dataset).read() == ScriptPlan({Place(0, 0, 0): (0, 1)})
+
+
+def test_a_full_disk_leaves_whole_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = tmp_path / "run_1"
+    extend_plan(dataset, {Place(0, 0, 0): (0, 1)})
+    before = plan_path(dataset).read_bytes()
+    resource = pytest.importorskip("resource", reason="limits the size of files on Unix")
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, limit[1]))
+        with pytest.raises(OutputError):
+            extend_plan(dataset, {Place(0, 1, 0): (0, 1)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    assert plan_path(dataset).read_bytes() == before
+
+
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", '{"version":2,"z_runs":[],"stacks":[]}', '{"z_runs":[[0]],"stacks":[[0,0,0,9]]}'],
+    [
+        "",
+        "[]",
+        '{"z":[0],"stacks":[[0,0,0]],"more":1}',
+        '{"z":[0],"stacks":[[0,0]]}',
+        '{"z":["0"],"stacks":[[0,0,0]]}',
+        '{"z":[0],"stacks":[[0,0,-1]]}',
+    ],
 )
 def test_a_damaged_plan_is_named(tmp_path: Path, text: str) -> None:
     path = plan_path(tmp_path / "run_1")
     path.parent.mkdir()
-    path.write_text(text)
-    with pytest.raises(StackUnreadableError, match=r"plan\.json: is no plan of a run; delete it"):
+    path.write_text(f"{text}\n")
+    with pytest.raises(StackUnreadableError, match=r"plan\.jsonl: is no plan of a run; delete it"):
         PlanReader(tmp_path / "run_1").read()
 
 
@@ -89,7 +138,7 @@ def test_a_plan_decides_what_the_files_leave_open(tmp_path: Path, shared_data: P
     before = finished_state(dataset).stacks
     assert all(evidence.complete for evidence in before.values())
     places = [Place(key.position, key.time, key.channel) for key in before]
-    write_plan(dataset, ScriptPlan({place: tuple(range(7)) for place in places}))
+    extend_plan(dataset, {place: tuple(range(7)) for place in places})
     stacks = finished_state(dataset).stacks
     assert {(e.complete, e.planes_expected) for e in stacks.values()} == {(False, 7)}
 
@@ -138,7 +187,7 @@ def test_single_events_are_whole_stacks_when_the_block_ends(tmp_path: Path) -> N
 
 
 def test_a_generator_that_was_stopped_does_not_shorten_its_last_stack(tmp_path: Path) -> None:
-    assert plan_of(tmp_path, (event for event in events(9)), taken=5) == ScriptPlan()
+    assert plan_of(tmp_path, (event for event in events(9)), taken=5) is None
 
 
 def test_a_second_run_in_a_block_takes_the_plan_of_the_first_away(tmp_path: Path) -> None:

@@ -13,25 +13,29 @@ import pytest
 import tifffile
 
 from live_restore.hooks.restoring import Restorations
-from live_restore.hooks.window import WindowWatch
+from live_restore.hooks.window import WindowWatch, bridge_command
 from tests.support.micromanager import Microscope, Server, Store, serving
 
 pytest.importorskip("pycromanager", reason="pip install 'live-restore[micromanager]'")
 
 PATIENCE_S = 60.0
+Command = Callable[[int, Path], Sequence[str]]
 
 
 class Window:
     """A watch whose restoring children only write down that they were called, and with what."""
 
-    def __init__(self, folder: Path, port: int, silence_s: float = 15.0) -> None:
+    def __init__(
+        self, folder: Path, port: int, silence_s: float = 15.0, command: Command = bridge_command
+    ) -> None:
         self.said: list[str] = []
         self.calls = folder / "calls.txt"
         self.calls.touch()
         self.restorations = Restorations([], folder / "log.txt", self._command)
         self.watch = WindowWatch(
-            port, self.restorations, folder / "unsaved", self.said.append, silence_s=silence_s
-        )
+            port, self.restorations, folder / "unsaved", self.said.append,
+            silence_s=silence_s, command=command,
+        )  # fmt: skip
 
     def _command(self, path: Path, _options: Sequence[str], *, once: bool) -> list[str]:
         code = (
@@ -61,9 +65,14 @@ class Window:
 
 
 @contextmanager
-def window(folder: Path, server: Server | int, silence_s: float = 15.0) -> Iterator[Window]:
+def window(
+    folder: Path,
+    server: Server | int,
+    silence_s: float = 15.0,
+    command: Command = bridge_command,
+) -> Iterator[Window]:
     port = server if isinstance(server, int) else server.port
-    opened = Window(folder, port, silence_s)
+    opened = Window(folder, port, silence_s, command)
     try:
         yield opened
     finally:
@@ -150,6 +159,11 @@ def test_a_server_that_dies_and_comes_back(tmp_path: Path) -> None:
         opened.until_called("/data/run_1", "once")  # what is there is restored all the same
         opened.until_said("no connection with Micro-Manager")
         assert sum("no connection" in line for line in opened.said) == 1
+        before = opened.calls.read_text().count("live")
+        with serving(microscope, server.port):
+            opened.until(lambda: opened.calls.read_text().count("live") > before, "the run again")
+            store.frozen = True
+            opened.until(lambda: not opened.restorations.busy, "the end")
 
 
 def test_a_server_that_hangs_is_left_and_found_again(tmp_path: Path) -> None:
@@ -165,6 +179,41 @@ def test_a_server_that_hangs_is_left_and_found_again(tmp_path: Path) -> None:
         before = opened.calls.read_text().count("live")
         server.hang.clear()
         opened.until(lambda: opened.calls.read_text().count("live") > before, "the run again")
+
+
+def test_what_a_library_prints_is_not_taken_for_news(tmp_path: Path) -> None:
+    lines = ["Hello", "3", "{}", '{"say": "told", "what": "news"}']
+    code = f"for line in {lines}: print(line, flush=True)"
+    with window(tmp_path, 1, command=lambda *_: [sys.executable, "-c", code]) as opened:
+        opened.until_said("news")
+
+
+def test_a_process_that_cannot_be_started_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("live_restore.hooks.window._RETRY_S", (0.0,))
+    commands = iter([["/no/such/program"]])
+
+    def command(port: int, folder: Path) -> Sequence[str]:
+        return next(commands, [sys.executable, "-c", 'print(\'{"say": "connected"}\')'])
+
+    with window(tmp_path, 1, command=command) as opened:
+        opened.until_said("no process can be started (No such file or directory); trying again")
+        opened.until_said("connected with Micro-Manager on port 1")
+
+
+def test_a_disk_that_refuses_unsaved_planes_is_no_lost_connection(tmp_path: Path) -> None:
+    microscope = Microscope()
+    store = Store(None, sizes=(1, 1, 1, 3))
+    store.planes[0, 0, 0, 0] = np.ones((5, 7), np.uint16)
+    (tmp_path / "unsaved").write_text("a file, where the folder should be")
+    with serving(microscope) as server, window(tmp_path, server) as opened:
+        opened.until_said("connected")
+        microscope.store = store.java
+        opened.until_said("this run is left out: save it instead")
+        store.frozen, microscope.store = True, Store("/data/run_1").java
+        opened.until_called("/data/run_1", "live")
+        assert sum("connect" in line for line in opened.said) == 1
 
 
 def test_nobody_there(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -294,3 +295,21 @@ def test_sessions_of_many_shapes_do_not_pile_up(tmp_path: Path) -> None:
     before = len(backend.opened)
     ran(session, (1, 1, 4, 29, 29))
     assert len(backend.opened) == before, "the last shape is still warm"
+
+
+def test_a_session_runs_one_tile_at_a_time(tmp_path: Path) -> None:
+    inside: list[int] = []
+    most: list[int] = []
+
+    def run(tile: Floats) -> Floats:
+        inside.append(1)
+        most.append(len(inside))
+        time.sleep(0.005)
+        inside.pop()
+        return halve(tile)
+
+    session = choose([FakeBackend("openvino", run)], tmp_path)
+    tile = np.zeros((1, 1, 16, 64, 64), np.float32)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(session.run, [tile] * 8))
+    assert max(most) == 1

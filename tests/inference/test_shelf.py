@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from live_restore.errors import ModelError
-from live_restore.inference.model import find_model
+from live_restore.inference import shelf as shelf_module
+from live_restore.inference.model import Model, find_model
+from live_restore.inference.sessions import Device
 from live_restore.inference.shelf import Shelf
 from live_restore.settings import load_settings
-from tests.support.fakes import a_dataset
+from tests.support.fakes import FakeSession, a_dataset, fake_model
 
 
 def shelf(*rules: dict[str, Any], **sections: Any) -> Shelf:
@@ -52,6 +55,25 @@ def test_a_model_is_loaded_once() -> None:
     shelves = shelf({"channels": ["a"]}, {"channels": ["b"]}, {"model": str(find_model("fast"))})
     assert shelves.rules[0][1] is shelves.rules[1][1]
     assert len(shelves.models) == 1
+
+
+def test_the_models_are_warm_on_every_device_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def load(path: Path, device: str, *arguments: Any, **options: Any) -> Model:
+        asked.append(device)
+        model = fake_model()
+        session = FakeSession()
+        session.device = Device(device, "fake", f"card {device}")
+        return replace(model, session=session)
+
+    monkeypatch.setattr(shelf_module, "load_model", load)
+    both = Shelf.load(load_settings(None, {"inference": {"device": "cpu,cuda:1"}}))
+    assert asked == ["cpu", "cuda:1"]
+    assert [device.hardware for device in both.devices] == ["card cpu", "card cuda:1"]
+    # Two share a GPU, so that it computes while the processor prepares and finishes.
+    of_workers = [worker.models[0].session.device.name for worker in both.workers]
+    assert of_workers == ["cpu", "cuda:1", "cuda:1"]
 
 
 def test_the_recipe_is_what_changes_a_voxel() -> None:

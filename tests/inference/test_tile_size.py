@@ -31,7 +31,7 @@ def test_half_the_bytes_are_twice_the_tile() -> None:
 
 
 def test_a_slow_device_can_still_be_stopped() -> None:
-    assert largest_tile_voxels(CARD, device("openvino", 64, 1.0)) <= 5e6
+    assert largest_tile_voxels(CARD, device("openvino", 64, 1.0)) <= 10e6
     assert largest_tile_voxels(CARD, device("openvino", 64, 0.01)) == 500_000
 
 

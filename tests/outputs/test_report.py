@@ -62,6 +62,18 @@ def test_a_restored_stack() -> None:
     assert "running on the CPU: no GPU" in said["warnings"]
 
 
+def test_a_sharpened_result_says_once_that_it_is_partly_a_guess() -> None:
+    dataset = a_dataset()
+    outcome = restored_outcome(dataset)
+    assert outcome.model is not None
+    assert reported(dataset, outcome)["notes"] == []
+    sharpening = outcome.model.card.model_copy(update={"truth_psf_width": 0.5})
+    object.__setattr__(outcome.model, "card", sharpening)
+    (note,) = reported(dataset, outcome, outcome)["notes"]
+    assert "0.5 times as wide" in note
+    assert "guess" in note
+
+
 def test_a_stack_left_as_it_is() -> None:
     dataset = a_dataset()
     said = reported(dataset, StackOutcome(dataset.keys()[0], raw_stack(), None, None, "skipped"))

@@ -33,23 +33,30 @@ class Java:
 class Server:
     """Answers on a port; further ports are opened for clients that ask for one of their own.
 
-    ``asked`` counts the calls of each method; ``hang`` makes it take requests and answer none.
+    ``asked`` counts the calls of each method; ``hang`` makes it take requests and answer none. With
+    a ``port`` it is a server that was closed and comes back. ``classes`` can be constructed besides
+    the studio.
     """
 
-    def __init__(self, studio: Java) -> None:
-        self._studio = studio
+    def __init__(
+        self, studio: Java, port: int | None = None, classes: dict[str, Method] | None = None
+    ) -> None:
+        self._classes: dict[str, Method] = {studio.name: ([], lambda: studio), **(classes or {})}
         self._objects: dict[str, Java] = {}
         self._context = zmq.Context()
         self._stop = threading.Event()
         self.hang = threading.Event()
         self._threads: list[threading.Thread] = []
         self.asked: dict[str, int] = {}
-        self.port = self._serve()
+        self.port = self._serve(port)
 
-    def _serve(self) -> int:
+    def _serve(self, port: int | None = None) -> int:
         socket = self._context.socket(zmq.REP)
         socket.linger = 0
-        port = socket.bind_to_random_port("tcp://127.0.0.1")
+        if port is None:
+            port = socket.bind_to_random_port("tcp://127.0.0.1")
+        else:
+            socket.bind(f"tcp://127.0.0.1:{port}")
         thread = threading.Thread(target=self._answer, args=(socket,), name=f"double {port}")
         thread.start()
         self._threads.append(thread)
@@ -82,10 +89,13 @@ class Server:
             return {"type": "none", "version": "5.1.0"}
         if command == "get-constructors":
             name = request["classpath"]
-            return {"type": "none", "api": [{"name": name, "arguments": [], "return-type": name}]}
+            arguments = self._classes[name][0]
+            api = [{"name": name, "arguments": arguments, "return-type": name}]
+            return {"type": "none", "api": api}
         if command == "constructor":
             port = {"port": self._serve()} if request.get("new-port") else {}
-            return {**self._described(self._studio), **port}
+            make = self._classes[request["classpath"]][1]
+            return {**self._described(make(*map(self._argument, request["arguments"]))), **port}
         if command == "destructor":
             del self._objects[request["hash-code"]]
             return {"type": "none"}
@@ -103,6 +113,8 @@ class Server:
         if isinstance(value, np.ndarray):
             kind = {1: "byte-array", 2: "short-array"}[value.itemsize]
             return {"type": kind, "value": "@7", "pixels": value.tobytes()}
+        if isinstance(value, dict):
+            return {"type": "object", "class": "JSONObject", "value": json.dumps(value)}
         if isinstance(value, Java):
             code = str(len(self._objects) + sum(self.asked.values()) * 100_000)
             self._objects[code] = value
@@ -206,9 +218,9 @@ def _image(plane: np.ndarray[Any, Any]) -> Java:
 
 
 @contextmanager
-def serving(microscope: Microscope) -> Iterator[Server]:
+def serving(microscope: Microscope, port: int | None = None) -> Iterator[Server]:
     """Run a server until the block ends."""
-    server = Server(microscope.studio)
+    server = Server(microscope.studio, port)
     try:
         yield server
     finally:

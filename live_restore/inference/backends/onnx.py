@@ -54,11 +54,14 @@ def create(
     options.enable_mem_pattern = memory_pattern
     # Waiting threads that spin would take cores from the acquisition on the same PC.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Names in a damaged model need not be text.
+    failures: tuple[type[BaseException], ...] = (UnicodeDecodeError, *runtime_errors())
     try:
         return onnxruntime.InferenceSession(source.content, options, providers=providers)
-    except runtime_errors() as error:
+    except failures as error:
+        told = (str(error).splitlines() or [type(error).__name__])[0][:160]
         raise ModelError(
-            f"is not a model that ONNX Runtime can load ({str(error).splitlines()[0][:160]})",
+            f"is not a model that ONNX Runtime can load ({told})",
             source.path,
             "export it again with live-restore-export onnx",
         ) from None
@@ -67,17 +70,20 @@ def create(
 def signature(source: ModelSource, session: Any) -> tuple[str, str]:
     """Return the names of input and output; raises ``ModelError`` where there are others."""
     inputs, outputs = session.get_inputs(), session.get_outputs()
-    good = len(inputs) == 1 and len(outputs) == 1
-    good = good and all(
-        t.type == "tensor(float)" and len(t.shape) == 5 for t in (*inputs, *outputs)
-    )
-    if not good:
-        raise ModelError(
-            "is an ONNX model, but not one (N, C, Z, Y, X) float tensor in and out",
-            source.path,
-            "export a 3D RCAN with live-restore-export onnx",
+    try:
+        good = len(inputs) == 1 and len(outputs) == 1
+        good = good and all(
+            t.type == "tensor(float)" and len(t.shape) == 5 for t in (*inputs, *outputs)
         )
-    return inputs[0].name, outputs[0].name
+        if good:
+            return inputs[0].name, outputs[0].name
+    except UnicodeDecodeError:
+        pass  # a name that is no text is none of an export of ours, either
+    raise ModelError(
+        "is an ONNX model, but not one (N, C, Z, Y, X) float tensor in and out",
+        source.path,
+        "export a 3D RCAN with live-restore-export onnx",
+    )
 
 
 class OnnxSession:

@@ -5,6 +5,7 @@ Models are checked against it when they are exported (``export/verify.py``).
 
 from __future__ import annotations
 
+from live_restore.errors import ModelError
 from live_restore.inference.backends.base import Limits, ModelSource
 from live_restore.inference.backends.onnx import CPU, OnnxSession, create, runtime_version
 from live_restore.inference.hardware import available_memory_bytes, cpu_name
@@ -23,7 +24,12 @@ class TrustedSession(OnnxSession):
             memory_bytes=available_memory_bytes(),
         )
         super().__init__(source, session, device)
-        self.metadata = dict(session.get_modelmeta().custom_metadata_map)
+        try:
+            self.metadata = dict(session.get_modelmeta().custom_metadata_map)
+        except UnicodeDecodeError:
+            raise ModelError(
+                "has metadata that are no text", source.path, "export it again"
+            ) from None
 
 
 class OnnxCpu:

@@ -82,11 +82,18 @@ class TensorRT:
             "trt_profile_opt_shapes": sizes,
             "trt_profile_max_shapes": sizes,
         }
-        providers = [(_PROVIDER, options), ("CUDAExecutionProvider", {"device_id": index}), CPU]
+        beside: dict[str, int] = {"device_id": index}
+        hardware, free_bytes = nvidia_gpu(index)
+        if limits.gpu_memory_gb is not None:
+            most = int(limits.gpu_memory_gb * 1e9)
+            # Weights and features are outside these; tiles are planned for what is left.
+            options["trt_max_workspace_size"] = most // 2
+            beside["gpu_mem_limit"] = most
+            free_bytes = min(free_bytes or most, most)
+        providers = [(_PROVIDER, options), ("CUDAExecutionProvider", beside), CPU]
         session = create(source, providers, limits)
         if session.get_providers()[0] != _PROVIDER:
             raise DeviceError("the TensorRT libraries could not be loaded")
-        hardware, free_bytes = nvidia_gpu(index)
         device = Device(
             name=f"tensorrt:{index}",
             provider=f"onnxruntime {_PROVIDER}",

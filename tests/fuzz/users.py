@@ -1,0 +1,257 @@
+"""The entry points that mutated inputs go through, as the program itself uses them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from live_restore.errors import LiveRestoreError
+from tests.fuzz.tree import Tree
+
+MAX_STACKS_READ = 12
+MAX_LINE = 4000
+
+User = Callable[[random.Random, Path, Tree, Tree], None]
+
+
+class WrongError(Exception):
+    """What came out is neither a valid result nor an error of the project's in one line."""
+
+
+def check_line(error: LiveRestoreError) -> None:
+    """Check that an error is one printable line of bearable length."""
+    said = str(error)
+    if "\n" in said or len(said) > MAX_LINE or not said.isprintable():
+        raise WrongError(f"not one line: {said[:200]!r} ({len(said)} characters)")
+
+
+def _shelf() -> Any:
+    from tests.support.fakes import fake_shelf
+
+    return fake_shelf(overlap_zyx=(1, 4, 4))
+
+
+def _publish(path: Path, datasets: str = "ome-tiff") -> None:
+    """Restore what is at ``path`` with a network that does nothing, as the command does."""
+    from live_restore.one_shot import OneShot
+    from live_restore.settings import Settings
+
+    settings = Settings()
+    update = {
+        "watch": settings.watch.model_copy(update={"settle_s": 0.001}),
+        "output": settings.output.model_copy(update={"datasets": datasets}),
+    }
+    shot = OneShot(_shelf(), settings.model_copy(update=update))
+    for number, attempt in enumerate(shot.restore_all(path)):
+        if isinstance(attempt, LiveRestoreError):
+            check_line(attempt)
+        elif not attempt.image.resolve().is_relative_to(path.parent.resolve()):
+            raise WrongError(f"a result at {attempt.image}")
+        if number >= 3:
+            return
+
+
+def use_tiff(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> None:
+    """Inspect and read every file; sometimes restore it."""
+    from live_restore.formats.base import Complete
+    from live_restore.formats.tiff import TiffFormat
+
+    hurt.write(folder)
+    for name in hurt.files:
+        path = folder / name
+        if rng.random() < 0.1:
+            _publish(path)
+        for axis in ("Z", "T"):
+            try:
+                tiff = TiffFormat(undeclared_axis="Z" if axis == "Z" else "T")
+                found = tiff.inspect(path)
+                if isinstance(found, Complete):
+                    with tiff.open(found.dataset) as reader:
+                        for key in found.dataset.keys()[:MAX_STACKS_READ]:
+                            volume = reader.read(key)
+                            if volume.shape != found.dataset.shape_zyx:
+                                raise WrongError(f"a volume of {volume.shape}")
+            except LiveRestoreError as error:
+                check_line(error)
+
+
+def use_dataset(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> None:
+    """Follow a run that grows and is then damaged, read what is complete, sometimes restore it."""
+    from live_restore.following import Following
+    from live_restore.formats.table import claimed_by, make_dataset_formats
+
+    run = folder / "run_1"
+    young = pristine.copy() if rng.random() < 0.5 else hurt
+    if young is not hurt:
+        for name in rng.sample(list(young.files), rng.randrange(len(young.files))):
+            if rng.random() < 0.5:
+                del young.files[name]
+                young.sizes.pop(name, None)
+            else:
+                young.files[name] = young.files[name][: rng.randrange(len(young.files[name]) + 1)]
+    young.write(run)
+    formats = make_dataset_formats()
+    names = {path.name for path in run.iterdir()}
+    kind = claimed_by(run, names, formats)
+    if kind is None:
+        return
+    following = Following(run, kind)
+    for turn, over in enumerate((False, False, True)):
+        if turn == 1 and young is not hurt:
+            hurt.write(run)
+        try:
+            state = following.poll(over=over)
+        except LiveRestoreError as error:
+            check_line(error)
+            continue
+        for line in state.problems:
+            if "\n" in line or len(line) > MAX_LINE:
+                raise WrongError(f"a problem of {len(line)} characters: {line[:200]!r}")
+        info = state.info
+        for label in (*info.channel_names[:100], *info.position_names[:100]):
+            if len(label) > 1000:
+                raise WrongError(f"a name of {len(label)} characters")
+        for key in list(state.stacks)[:MAX_STACKS_READ]:
+            info.channel_name(key.channel), info.position_name(key.position)
+            try:
+                volume = following.read(key)
+            except LiveRestoreError as error:
+                check_line(error)
+                continue
+            if volume.ndim != 3 or not volume.any():
+                raise WrongError(f"a volume of {volume.shape} for {key}")
+    if rng.random() < 0.1:
+        _publish(run, rng.choice(("ome-tiff", "ome-tiff", "ome-zarr")))
+
+
+def use_model(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> None:
+    """Load a model and use what its card says."""
+    from live_restore.inference.envelope import unknown_voxel, voxel_doubt
+    from live_restore.inference.known_answer import known_tile, trusted_shape
+    from live_restore.inference.model import find_model, load_model
+    from live_restore.inference.restorer import Restorer
+    from live_restore.inference.tile_size import largest_tile_voxels
+    from live_restore.settings import InferenceSettings
+    from live_restore.stack import VoxelSize
+
+    hurt.write(folder)
+    for path in (folder, *(folder / name for name in hurt.files)):
+        try:
+            model = load_model(find_model(str(path)), "cpu")
+            card = model.card
+            device = replace(model.session.device, memory_bytes=2**32, mvoxel_per_s=1.0)
+            largest_tile_voxels(card, device)
+            known_tile(trusted_shape((1, card.input_channels, 8, 200, 200), card), card)
+            if card.envelope is not None:
+                card.envelope.in_words()
+                card.envelope.doubt(3.0)
+            voxel = VoxelSize(0.3, 0.1, 0.1)
+            voxel_doubt(voxel, card.trained_voxel_um)
+            unknown_voxel(voxel, card.trained_voxel_um)
+            stack = np.arange(3 * 8 * 8, dtype=np.uint16).reshape(3, 8, 8)
+            taken = stack if card.input_channels == 1 else np.stack([stack] * card.input_channels)
+            Restorer(model, InferenceSettings()).restore(taken)
+        except LiveRestoreError as error:
+            check_line(error)
+
+
+def use_records(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> None:
+    """Read back what this program is supposed to have written."""
+    from live_restore.formats.dataset import Place as StackPlace
+    from live_restore.inference.remembered import Remembered
+    from live_restore.outputs.naming import report_path
+    from live_restore.outputs.ome_tiff import read_token
+    from live_restore.outputs.ome_zarr import choose_in_ome_zarr, is_own_ome_zarr
+    from live_restore.outputs.result import (
+        Place,
+        choose_result,
+        is_current,
+        published_doubt,
+        restored_pixels,
+    )
+    from live_restore.run_plan import PlanReader
+    from tests.support.fakes import a_dataset
+
+    hurt.write(folder)
+    dataset = a_dataset(folder / "cell.tif")
+    image = folder / "restored" / "cell.ome.tif"
+    read_token(image)
+    place = Place(image, report_path(image), "0123456789abcdef", True)
+    for ask in (
+        lambda: choose_result(dataset.path, "{folder}/restored/{name}.ome.tif", "m", "r" * 64),
+        lambda: is_current(place, dataset),
+        lambda: published_doubt(place),
+        lambda: restored_pixels(place.report),
+        lambda: is_own_ome_zarr(folder / "results" / "p000.ome.zarr"),
+        lambda: choose_in_ome_zarr(
+            a_dataset(folder / "run" / "p000_t0000_c00"), StackPlace(0, 0, 0), folder / "results",
+            "m", "r",
+        ),
+        lambda: _plan(PlanReader(folder / "run_1").read()),
+        lambda: Remembered(folder / "backends.json").get("key"),
+        lambda: Remembered(folder / "backends.json").array("a", (1, 1, 2, 3, 3)),
+    ):  # fmt: skip
+        try:
+            ask()
+        except LiveRestoreError as error:
+            check_line(error)
+
+
+def _plan(plan: Any) -> None:
+    if plan is not None:
+        plan.stacks(), plan.volumes()
+        for place in list(plan.z_of)[:20]:
+            plan.planes(place)
+
+
+def use_config(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> None:
+    """Load the settings, and use the template."""
+    from live_restore.outputs.naming import candidates, output_folder_name
+    from live_restore.settings import load_settings
+
+    hurt.write(folder)
+    try:
+        settings = load_settings(folder / "config.toml")
+        settings.pixel_digest()
+        list(candidates(folder / "a.tif", settings.output.template, "m", "r"))
+        output_folder_name(settings.output.template)
+    except LiveRestoreError as error:
+        check_line(error)
+
+
+def use_journal(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> None:
+    """Open the journal and go on with it."""
+    from live_restore.journal import Journal, State
+
+    hurt.write(folder)
+    try:
+        with Journal(folder / "a.sqlite", folder, recipe="r") as journal:
+            journal.recover(3)
+            for entry in journal.entries():
+                entry.told_reason(0.0)
+                if len(entry.reason) > 10**6:
+                    raise WrongError("a reason without end")
+            journal.counts(), journal.doubtful(), journal.redo_missing(folder)
+            claimed = journal.claim(30.0)
+            if claimed is not None:
+                journal.finish(claimed, State.DONE, result="x")
+    except LiveRestoreError as error:
+        check_line(error)
+
+
+def use_checkpoint(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> None:
+    """Read trained weights."""
+    from export.checkpoints.base import NOTHING_SAID
+    from export.checkpoints.find import load_checkpoint
+
+    hurt.write(folder)
+    for name in hurt.files:
+        try:
+            load_checkpoint(folder / name, NOTHING_SAID)
+        except LiveRestoreError as error:
+            check_line(error)
