@@ -116,7 +116,7 @@ def run_kills(
 
     try:
         _wait_until_open(place, daemon, opened_before)
-        wait_for(finished, "the rest")
+        wait_for(finished, "the rest", 600.0)
         assert daemon.stop() == 0
     finally:
         daemon.kill()
