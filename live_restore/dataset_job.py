@@ -251,9 +251,9 @@ class StackJobs:
         following = self._followed.pop(folder, None)
         if following is None:
             chosen = dataset_format_for(folder, self._formats)
-            if chosen is None:
-                raise StackChangedError(
-                    "is no data set any more", folder, "look at what became of it"
+            if chosen is None:  # deleted, or on a share that went away: its source will know
+                raise StackBusyError(
+                    "is not there as a data set just now", folder, "check the disk or the network"
                 )
             following = Following(folder, chosen)
         self._followed[folder] = following

@@ -30,7 +30,7 @@ from tests.faults.daemons import DaemonProcess, Place, exec_daemon
 from tests.faults.player import raw_stack
 from tests.support.processes import wait_for
 
-SHAPE_ZYX = (8, 96, 96)
+SHAPE_ZYX = (6, 64, 64)
 SETTLE_S = 0.1
 # What the first stacks cost (libraries, the choice of a device, buffers) is not counted as growth.
 _WARM_S = 20.0
@@ -71,7 +71,7 @@ class Figures:
 
 
 class Run:
-    """One daemon and the stacks that arrive before it."""
+    """One daemon and the stacks that arrive before it; killed where it was not stopped."""
 
     def __init__(self, base: Path, **watch: Any) -> None:
         base.mkdir()
@@ -89,6 +89,14 @@ class Run:
         self._end = threading.Event()
         self._sampler = threading.Thread(target=self._sample)
         self._sampler.start()
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._sampler.join()
+        self.daemon.kill()
 
     def _sample(self) -> None:
         while not self._end.wait(1.0):
@@ -124,10 +132,8 @@ class Run:
 
     def stop(self) -> None:
         """Stop the daemon."""
-        code = self.daemon.stop()
         self._end.set()
-        self._sampler.join()
-        assert code == 0, self.place.told()[-2000:]
+        assert self.daemon.stop() == 0, self.place.told()[-2000:]
 
     def at_rate(self, phase: Phase, seconds: float) -> list[str]:
         """Let stacks arrive at the rate of a phase; return their names."""
@@ -141,10 +147,8 @@ class Run:
         return names
 
 
-def soak(base: Path, seconds: float) -> Figures:
-    """Run it for about so long, and the newest-first part besides."""
-    figures = Figures()
-    run = Run(base / "all")
+def soak(run: Run, seconds: float, figures: Figures) -> None:
+    """Run it for about so long."""
     for _ in range(3):  # until everything is loaded
         run.arrive()
     run.drain()
@@ -186,12 +190,10 @@ def soak(base: Path, seconds: float) -> Figures:
     after = names["half again"][-max(3, len(names["half again"]) // 10) :]
     recovered_s = statistics.median(run.delay_s(name) for name in after)
     figures.require(recovered_s <= 2 * half.median_delay_s + 0.5, "not recovered after too much")
-    return figures
 
 
-def newest_first(base: Path, seconds: float, figures: Figures) -> None:
+def newest_first(run: Run, seconds: float, figures: Figures) -> None:
     """Probe how soon the newest stack is there while others have waited for long."""
-    run = Run(base / "newest", newest_first=True)
     for _ in range(3):
         run.arrive()
     run.drain()
@@ -223,8 +225,11 @@ def main() -> int:
     arguments = parser.parse_args()
     seconds = 60 * arguments.minutes
     with tempfile.TemporaryDirectory() as folder:
-        figures = soak(Path(folder), 0.8 * seconds)
-        newest_first(Path(folder), 0.2 * seconds, figures)
+        figures = Figures()
+        with Run(Path(folder) / "all") as run:
+            soak(run, 0.8 * seconds, figures)
+        with Run(Path(folder) / "newest", newest_first=True) as run:
+            newest_first(run, 0.2 * seconds, figures)
     print(json.dumps(asdict(figures), indent=1))
     return 1 if figures.failures else 0
 

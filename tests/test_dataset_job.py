@@ -194,6 +194,21 @@ def test_a_stack_that_looks_different_is_not_opened(
         jobs.open(run[0], FIRST, Fingerprint(planes * STACK_BYTES // 5, 17))
 
 
+def test_a_run_on_a_share_that_goes_is_waited_for(
+    run: tuple[Path, Recording], jobs: StackJobs
+) -> None:
+    """It must not count as failed: nobody would look at it again when the share comes back."""
+    folder, _ = run
+    found = Fingerprint(STACK_BYTES, 10**18)
+    jobs.open(folder, FIRST, found)
+    away = folder.rename(folder.with_name("away"))
+    for _ in range(2):
+        with pytest.raises(StackBusyError):
+            jobs.open(folder, FIRST, found)
+    away.rename(folder)
+    assert jobs.open(folder, FIRST, found).dataset.shape_zyx[0] == 5
+
+
 def test_another_run_under_the_name_is_read_anew(
     run: tuple[Path, Recording], jobs: StackJobs, tmp_path: Path
 ) -> None:
@@ -207,7 +222,7 @@ def test_another_run_under_the_name_is_read_anew(
     with pytest.raises(StackBusyError):
         jobs.open(folder, last, Fingerprint(STACK_BYTES, 18))
     shutil.rmtree(folder)
-    with pytest.raises(StackChangedError):
+    with pytest.raises(StackBusyError):
         jobs.open(folder, last, Fingerprint(STACK_BYTES, 18))
     truth.trace.replay(tmp_path)
     (raw,) = jobs.open(folder, last, Fingerprint(STACK_BYTES, 18)).read()

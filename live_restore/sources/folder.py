@@ -245,6 +245,8 @@ class FolderSource:
         except OSError:
             if source in self._candidates:
                 self._gone(source)
+            elif anew:  # on a share that went away: what comes back is not what was settled
+                self._settled.pop(source, None)
             return
         folders = [self._root.joinpath(*source.parts[:i]) for i in range(1, len(source.parts))]
         if not all(self._walk.is_input_folder(f) and not f.is_symlink() for f in folders):

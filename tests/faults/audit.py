@@ -39,10 +39,10 @@ def journal_rows(place: Place) -> list[dict[str, Any]]:
         for file in place.state.glob("*.sqlite*"):
             if not file.name.endswith("-shm"):
                 shutil.copyfile(file, Path(folder) / file.name)
-        (copy,) = list(Path(folder).glob("*.sqlite")) or [None]
-        if copy is None:
+        copies = list(Path(folder).glob("*.sqlite"))
+        if not copies:
             return []
-        with closing(sqlite3.connect(copy)) as db:
+        with closing(sqlite3.connect(copies[0])) as db:
             db.row_factory = sqlite3.Row
             ((verdict,),) = db.execute("PRAGMA integrity_check").fetchall()
             assert verdict == "ok", verdict
@@ -135,6 +135,9 @@ class Audit:
         """A report stands beside its image, is about this raw file, and is never written anew."""
         stem = report.name.removesuffix(".json")
         image = report.with_name(f"{stem}.ome.tif")
+        if self._finished.get(report) == _identity(report):
+            assert self._finished[image] == _identity(image), f"{image.name} was made twice"
+            return
         told = json.loads(report.read_text(encoding="utf-8"))
         raw = self.raw_folder / told["source"]["name"]
         pixels = tifffile.imread(raw)

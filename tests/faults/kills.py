@@ -5,7 +5,8 @@
 Every daemon is started as people start it and killed after a random time: one in four counted from
 its start (imports, the opening of the journal), the others from the moment at which it has opened
 the journal. After every kill the journal, all final names and all raw files are checked. At the end
-one more daemon finishes what is left, and is stopped.
+one more daemon finishes what is left, and is stopped. With ``--forked`` daemons are forked from a
+process that has imported everything, which is three times as fast.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tests.faults.audit import Audit, journal_rows
-from tests.faults.daemons import DaemonProcess, Place, exec_daemon
+from tests.faults.audit import Audit, journal_rows, states
+from tests.faults.daemons import DaemonProcess, Nursery, Place, exec_daemon
 from tests.faults.player import (
     Arrival,
     Player,
@@ -90,11 +91,13 @@ def run_kills(
         with Player(place.root, [(s, rng.choice(ARRIVALS)) for s in batch]) as player:
             opened_before = _journal_written(place)
             daemon = start(place)
-            if rng.random() >= _KILLED_AT_START:
-                _wait_until_open(place, daemon, opened_before)
-            time.sleep(rng.uniform(0.0, longest_life_s))
-            assert daemon.poll() is None, f"it ended by itself: {place.told()[-2000:]}"
-            daemon.kill()
+            try:
+                if rng.random() >= _KILLED_AT_START:
+                    _wait_until_open(place, daemon, opened_before)
+                time.sleep(rng.uniform(0.0, longest_life_s))
+                assert daemon.poll() is None, f"it ended by itself: {place.told()[-2000:]}"
+            finally:
+                daemon.kill()
             player.wait()
         arrived += batch
         figures.kills += 1
@@ -106,14 +109,17 @@ def run_kills(
         tell(figures)
     opened_before = _journal_written(place)
     daemon = start(place)
-    _wait_until_open(place, daemon, opened_before)
 
     def finished() -> bool:
         assert daemon.poll() is None, place.told()[-2000:]
-        return sum(row["state"] == "done" for row in journal_rows(place)) == len(stacks)
+        return list(states(place).values()).count("done") == len(stacks)
 
-    wait_for(finished, "the rest")
-    assert daemon.stop() == 0
+    try:
+        _wait_until_open(place, daemon, opened_before)
+        wait_for(finished, "the rest", 600.0)
+        assert daemon.stop() == 0
+    finally:
+        daemon.kill()
     audit.at_rest(stacks)
     figures.restored = len(stacks)
     figures.seconds = round(time.monotonic() - began, 1)
@@ -140,6 +146,7 @@ def main() -> int:
     parser.add_argument("--stacks", type=int, default=300)
     parser.add_argument("--life", type=float, default=1.5, help="longest life of a daemon (s)")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--forked", action="store_true", help="without the second of imports")
     arguments = parser.parse_args()
 
     def tell(figures: Figures) -> None:
@@ -150,10 +157,15 @@ def main() -> int:
         place = Place(Path(folder), {"journal": {"max_attempts": 10_000}})
         # Large enough that reading, restoring and writing each take a while.
         stacks = [raw_stack(f"s{n:03d}.tif", n, (16, 256, 256)) for n in range(arguments.stacks)]
-        figures = run_kills(
-            place, stacks, arguments.kills, exec_daemon,
-            longest_life_s=arguments.life, seed=arguments.seed, tell=tell,
-        )  # fmt: skip
+        nursery = Nursery() if arguments.forked else None
+        try:
+            figures = run_kills(
+                place, stacks, arguments.kills, nursery.start if nursery else exec_daemon,
+                longest_life_s=arguments.life, seed=arguments.seed, tell=tell,
+            )  # fmt: skip
+        finally:
+            if nursery:
+                nursery.close()
     print(json.dumps(asdict(figures), indent=1))
     return 0
 

@@ -60,9 +60,9 @@ def slowly(path: Path, content: bytes, seconds: float = 0.6, pieces: int = 6) ->
     edges = np.linspace(0, len(content), pieces + 1).astype(int)
     with path.open("wb") as file:
         for begin, end in itertools.pairwise(edges):
+            time.sleep(seconds / pieces)  # before the piece: the end of this is its last byte
             file.write(content[begin:end])
             file.flush()
-            time.sleep(seconds / pieces)
 
 
 def paused(path: Path, content: bytes) -> None:
@@ -71,7 +71,10 @@ def paused(path: Path, content: bytes) -> None:
 
 
 def pre_allocated(path: Path, content: bytes) -> None:
-    """Reserve the whole file, write its structure, then fill in the planes one after the other."""
+    """Reserve the whole file, write its structure, then fill in the planes one after the other.
+
+    After the first one its writer rests for longer than any quiet that is waited for.
+    """
     with tifffile.TiffFile(io.BytesIO(content)) as tiff:
         pixels = tiff.series[0].dataoffset
         assert pixels is not None
@@ -82,10 +85,11 @@ def pre_allocated(path: Path, content: bytes) -> None:
         file.seek(pixels + size)
         file.write(content[pixels + size :])
         file.flush()
-        for begin in range(pixels, pixels + size, size // 4):
-            time.sleep(0.25)
+        plane = size // SHAPE_ZYX[0]
+        for begin in range(pixels, pixels + size, plane):
+            time.sleep(1.2 if begin == pixels + plane else 0.15)
             file.seek(begin)
-            file.write(content[begin : begin + size // 4])
+            file.write(content[begin : min(begin + plane, pixels + size)])
             file.flush()
 
 

@@ -32,7 +32,7 @@ def test_full_at_every_step(place: Place, nursery: Nursery) -> None:
     """Opening, writing, syncing, renaming, syncing the folder; one word for all of it.
 
     Broken builds seen to fail: ``disk_errors`` that lets ``OSError`` pass (the stack fails);
-    ``publishing`` that leaves its temporary file; ``Patience`` that says it every time.
+    ``Patience`` that says it every time.
     """
     steps = ("open", "write", "sync", "replace", "sync_folder")
     stacks = raw_stacks(3 * len(steps))
@@ -119,8 +119,7 @@ def test_the_disk_of_journal_and_log_fills_up(
 ) -> None:
     """The journal waits, the log gives up in silence; both go on.
 
-    Broken builds seen to fail: ``JournalFile`` that takes a full disk for a broken journal; a log
-    handler that prints a traceback for each line it cannot write.
+    Broken build seen to fail: ``JournalFile`` that takes a full disk for a broken journal.
     """
     place = Place(tmp_path)
     place.state.rmdir()

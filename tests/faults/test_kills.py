@@ -17,7 +17,7 @@ _FORGIVING = {"journal": {"max_attempts": 10_000}}
 
 def test_killed_at_random_moments(place: Place, nursery: Nursery) -> None:
     """Broken builds seen to fail: results written to their final names directly; ``recover`` left
-    out of ``Daemon.run``; ``is_current`` always False."""
+    out of ``Daemon.run``."""
     place.settings = _FORGIVING
     place.configure()
     figures = run_kills(place, raw_stacks(8), 10, nursery.start, longest_life_s=0.4, seed=3)
@@ -46,8 +46,8 @@ def steps_of_publishing(place: Place, nursery: Nursery) -> list[str]:
 @pytest.mark.slow
 def test_killed_before_every_step_of_publishing(place: Place, nursery: Nursery) -> None:
     """Each daemon finishes the stack over which the last one died, and dies a step later in the
-    next. Broken builds seen to fail: ``publishing`` that yields the final name; the report
-    published before the image; ``remove_leftovers`` never called.
+    next. Broken builds seen to fail: ``publishing`` that yields the final name; ``is_current``
+    that is always False (made twice); ``remove_leftovers`` never called.
     """
     place.settings = _FORGIVING
     place.configure()
@@ -72,8 +72,8 @@ def test_a_stack_that_kills_is_set_aside_and_the_others_are_restored(
 ) -> None:
     """Three strikes, in the middle of a hundred good ones.
 
-    Broken builds seen to fail: ``claim`` without its ``alone`` rule (neighbours are set aside,
-    too); ``recover`` that never sets aside (it kills for ever).
+    Broken builds seen to fail: ``claim`` without its ``alone`` rule, and no waiting after what was
+    claimed alone (neighbours are set aside, too); ``recover`` that never sets aside.
     """
     good = raw_stacks(100)
     poison = raw_stack("s050 poison.tif", 999, (POISON_PLANES, 48, 56))

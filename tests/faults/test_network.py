@@ -57,7 +57,7 @@ def test_a_stack_over_which_the_runtime_fails_is_set_aside(place: Place, nursery
 def test_too_little_memory_means_smaller_tiles(place: Place, nursery: Nursery) -> None:
     """Broken build seen to fail: ``tile_failure`` that does not know memory by its words."""
     stacks = raw_stacks(3)
-    place.break_({"at": "run", "do": _OUT_OF_MEMORY, "over": 4000})
+    place.break_({"at": "run", "do": _OUT_OF_MEMORY, "over": 6000})
     for stack in stacks:
         at_once(place.root / stack.name, stack.content)
     assert nursery.start(place, "--once").wait() == 0, place.told()

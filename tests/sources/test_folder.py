@@ -700,3 +700,18 @@ def test_a_hint_from_another_thread_ends_the_wait(scene: Scene) -> None:
     timer.start()
     scene.source.wait(30)
     timer.join()
+
+
+def test_lost_while_its_share_was_away_it_is_found_when_it_comes_back(scene: Scene) -> None:
+    """The share may be back before the next scan: nothing says that it was ever away."""
+    path = stack(scene.root / "a.tif")
+    scene.settle()
+    entry = scene.journal.claim(30)
+    assert entry is not None
+    away = path.rename(scene.root.with_name("away.tif"))
+    scene.journal.lose(entry, "the file vanished")
+    scene.source.reconsider(entry.source)
+    scene.source.poll()
+    away.rename(path)
+    scene.settle()
+    assert scene.states() == {"a.tif": State.WAITING}
