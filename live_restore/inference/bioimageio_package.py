@@ -108,7 +108,7 @@ class _Archive:
                         f"{name} is packed in another way than deflate", self.path, "zip it again"
                     )
                 if entry.file_size > limit:
-                    raise ModelError(f"{name} is larger than {limit >> 20} MiB", self.path)
+                    raise ModelError(f"{name} is larger than {limit >> 10:,} KiB", self.path)
                 # It allocates what is said to be stored before it reads.
                 if entry.compress_size > os.fstat(file.fileno()).st_size:
                     raise zipfile.BadZipFile(f"{name} is larger than the file that holds it")
@@ -149,7 +149,7 @@ class _Folder:
             raise ModelError(f"this package holds no {name}", self.path) from None
         except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError
             if getattr(error, "errno", 0) == errno.EFBIG:
-                raise ModelError(f"{name} is larger than {limit >> 20} MiB", self.path) from error
+                raise ModelError(f"{name} is larger than {limit >> 10:,} KiB", self.path) from error
             why = getattr(error, "strerror", "") or error
             raise ModelError(f"{name} cannot be read: {why}", self.path) from error
 

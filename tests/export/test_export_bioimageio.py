@@ -224,7 +224,7 @@ def test_what_the_daemon_cannot_do_is_refused_by_name(
         (b"[" * 5000, "is not YAML"),
         (b"type: [model", "is not YAML"),
         (b"- 1", "does not describe a model"),
-        (b"#" * (2 << 20), "larger than 1 MiB"),
+        (b"#" * (2 << 20), "larger than 128 KiB"),
     ],
 )
 def test_hostile_descriptions(text: bytes, message: str, packed: Path, tmp_path: Path) -> None:
