@@ -127,7 +127,8 @@ class StackJob:
         self, plan: Plan, outcomes: Iterable[StackOutcome], shelf: Shelf, settings: Settings
     ) -> Published:
         """Write and publish the outcome; see ``Job``."""
-        self._home.require()
+        if not self._following.folder.is_dir():
+            self._home.require()  # else its folder would be made anew
         if settings.output.datasets == "ome-zarr":
             return publish_in_ome_zarr(
                 self._dataset,

@@ -219,7 +219,7 @@ class FileJob:
         self, plan: Plan, outcomes: Iterable[StackOutcome], shelf: Shelf, settings: Settings
     ) -> Published:
         """Write and publish the outcomes; see :class:`Job`."""
-        self.home.require()  # else its folder would be made anew
+        self.check_unchanged()  # where its folder is gone, that must not be made anew
         place = plan.place
         if not place.taken and place.image.exists():
             # Since it was chosen, ``a.tif`` was given the name that ``a.ome.tif`` had found free.

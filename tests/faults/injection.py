@@ -126,14 +126,17 @@ def install(faults: Faults, root: Path) -> None:
 
 
 def _into_reading(faults: Faults, root: Path) -> None:
-    opened, listed = Path.open, os.scandir
+    from live_restore.formats import disk as reading
+    from live_restore.formats import tiff
+
+    listed, opened = os.scandir, tiff.open_regular
 
     def is_raw(path: Path) -> bool:
         return path.suffix == ".tif" and path.is_relative_to(root) and "restored" not in path.parts
 
-    def open_path(path: Path, mode: str = "r", *more: Any, **options: Any) -> Any:
-        if mode != "rb" or not is_raw(path):
-            return opened(path, mode, *more, **options)
+    def open_raw(path: Path, **options: Any) -> BinaryIO:
+        if not is_raw(path):
+            return opened(path, **options)
         faults.meet("read-open", path)
 
         class Raw(io.FileIO):
@@ -141,14 +144,16 @@ def _into_reading(faults: Faults, root: Path) -> None:
                 faults.meet("read", path)
                 return super().readinto(buffer)
 
-        return io.BufferedReader(Raw(path, "r"))
+        with opened(path, **options) as stream:
+            raw = Raw(os.dup(stream.fileno()), "r")
+        return cast("BinaryIO", io.BufferedReader(raw) if options.get("buffered") else raw)
 
     def scandir(path: Any = ".") -> Any:
         if Path(os.fsdecode(path)).is_relative_to(root):
             faults.meet("list", os.fsdecode(path))
         return listed(path)
 
-    Path.open = open_path  # type: ignore[method-assign, assignment]
+    tiff.open_regular = reading.open_regular = open_raw
     os.scandir = scandir  # type: ignore[assignment]
 
 

@@ -214,12 +214,7 @@ _QUICK = settings(
 
 
 class TestAcquisition(Acquisition.TestCase):  # type: ignore[name-defined, misc]
-    """A few of them in every run.
-
-    Broken builds seen to fail: ``recover`` that leaves claims open; results that go by the raw
-    file alone (another model overwrites them); a changed file taken for the one that is known;
-    a file that is not compared with what was found complete.
-    """
+    """A few of them in every run."""
 
     settings = _QUICK
 
