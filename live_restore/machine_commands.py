@@ -36,7 +36,7 @@ def bench(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     path = find_model("fast" if rule is None else rule.model)
     card = load_model(path, "cpu").card
     what = Bench(path, arguments.shape, settings)
-    reduced = settings.inference.precision == "auto"
+    reduced = settings.inference.reduced
     variants: list[Variant] = []
     obstacles: dict[str, str] = {}
     for device in settings.inference.devices:

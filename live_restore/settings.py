@@ -161,7 +161,8 @@ class InferenceSettings(_Section):
         None, description="GPU memory to use at most (GB); unset: what is free"
     )
     tiling: Literal["auto", "reference"] = Field(
-        "auto", description='"reference": tiles and blending as the published code has them'
+        "auto",
+        description='"reference": tiles and blending as the published code has them, in float32',
     )
     max_tile_mvoxel: _Positive | None = Field(
         None,
@@ -177,6 +178,11 @@ class InferenceSettings(_Section):
     percentiles: tuple[float, float] | None = Field(
         None, description="intensity scale (percent); unset: the model's card says"
     )
+
+    @property
+    def reduced(self) -> bool:
+        """Whether less than float32 may be used: never where the published numbers are wanted."""
+        return self.precision == "auto" and self.tiling != "reference"
 
     @property
     def devices(self) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from live_restore.errors import SettingsError
-from live_restore.settings import Settings, load_settings
+from live_restore.settings import InferenceSettings, Settings, load_settings
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "config.toml"
 
@@ -267,3 +267,9 @@ def test_ome_zarr_without_zarr_is_said_at_the_start(monkeypatch: pytest.MonkeyPa
     with pytest.raises(SettingsError, match=r"pip install .live-restore\[zarr\]"):
         load_settings(None, output)
     assert load_settings().output.datasets == "ome-tiff"
+
+
+def test_the_published_numbers_are_never_computed_in_less_than_float32() -> None:
+    assert InferenceSettings().reduced
+    assert not InferenceSettings(precision="fp32").reduced
+    assert not InferenceSettings(tiling="reference").reduced

@@ -61,7 +61,7 @@ class Shelf:
                     find_model(rule.model),
                     device,
                     inference.threads,
-                    reduced=inference.precision == "auto",
+                    reduced=inference.reduced,
                     gpu_memory_gb=inference.gpu_memory_gb,
                 )
                 loaded[rule.model] = Restorer(model, settings.inference, settings.output.units)
