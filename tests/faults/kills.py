@@ -84,9 +84,10 @@ def run_kills(
     figures = Figures(stacks=len(stacks))
     audit = Audit(place)
     arrived: list[RawStack] = []
-    waiting = list(stacks)
+    # One for the daemon that lives: it is asked to stop when it surely listens.
+    *waiting, last = stacks
     for number in range(kills):
-        due = len(stacks) * (number + 1) // max(1, kills * 9 // 10)
+        due = (len(stacks) - 1) * (number + 1) // max(1, kills * 9 // 10)
         batch = [waiting.pop(0) for _ in range(min(len(waiting), due - len(arrived)))]
         with Player(place.root, [(s, rng.choice(ARRIVALS)) for s in batch]) as player:
             opened_before = _journal_written(place)
@@ -116,6 +117,8 @@ def run_kills(
 
     try:
         _wait_until_open(place, daemon, opened_before)
+        with Player(place.root, [(last, rng.choice(ARRIVALS))]) as player:
+            player.wait()
         wait_for(finished, "the rest", 600.0)
         assert daemon.stop() == 0
     finally:
