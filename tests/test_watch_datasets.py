@@ -126,6 +126,7 @@ def all_told(state: Path, watched: Path, truths: dict[Path, Recording]) -> Calla
     return told
 
 
+@pytest.mark.slow
 def test_every_recorded_run_at_once_beside_loose_files(
     tmp_path: Path, shared_data: Path, config: Path
 ) -> None:

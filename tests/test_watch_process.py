@@ -87,7 +87,13 @@ def delays(folder: Path) -> list[float]:
     return [json.loads(path.read_text())["seconds"]["delay"] for path in results(folder)]
 
 
-@pytest.mark.parametrize("flags", [(), ("--no-events",)], ids=["events", "scan only"])
+@pytest.mark.parametrize(
+    "flags",
+    [
+        pytest.param((), id="events"),
+        pytest.param(("--no-events",), id="scan only", marks=pytest.mark.slow),
+    ],
+)
 def test_stacks_copied_in_irregular_chunks_are_each_restored_once(
     tmp_path: Path,
     stacks: list[Path],
@@ -108,6 +114,7 @@ def test_stacks_copied_in_irregular_chunks_are_each_restored_once(
     record_property("delays_s", delays(folder))
 
 
+@pytest.mark.slow
 def test_a_file_that_grows_for_ten_seconds_is_waited_for(
     tmp_path: Path, stacks: list[Path]
 ) -> None:

@@ -141,6 +141,7 @@ def test_a_run_that_cannot_go_on_says_so(tmp_path: Path, command: Callable[..., 
     assert "cannot go on from it" in done.err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no kill -9")
 def test_killed_and_resumed_it_ends_with_the_weights_of_an_uninterrupted_run(
     tmp_path: Path, command: Callable[..., Any], spawning: None
