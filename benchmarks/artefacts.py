@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 
 from export.gain import TEST_CAMERA
 from export.simulate import SimulationConfig, simulate_scene
-from live_restore.inference.model import load_model
+from live_restore.inference.model import find_model, load_model
 from live_restore.inference.restorer import Restorer
-from live_restore.inference.shelf import find_model
 from live_restore.inference.snr import estimate_snr
 from live_restore.settings import InferenceSettings
 
@@ -145,7 +144,7 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="of it and its residual, by the first model")
     options = parser.parse_args()
     for number, name in enumerate(options.model):
-        path = Path(name) if name.endswith(".onnx") else find_model(name)
+        path = find_model(name)
         restorer = Restorer(load_model(path, "cpu"), InferenceSettings())
         print(f"{path.stem}: standard deviation of the result over that of the noise")
         for level_e in LEVELS_E:

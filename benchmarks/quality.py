@@ -24,16 +24,14 @@ import tifffile
 from numpy.typing import NDArray
 
 from export.gain import PEAKS_E
+from export.gain import TEST_CAMERA as CAMERA
 from export.simulate import SimulationConfig, expected_electrons, simulate_scene
-from live_restore.inference.model import load_model
+from live_restore.inference.model import find_model, load_model
 from live_restore.inference.restorer import Restorer
-from live_restore.inference.shelf import find_model
 from live_restore.metrics import best_gaussian, psnr
 from live_restore.outputs.publish import publishing
 from live_restore.settings import InferenceSettings
-from live_restore.simulation.camera import Camera
 
-CAMERA = Camera(offset_adu=100.0, gain_adu_per_e=2.0, read_noise_e=1.6)
 BACKGROUND_FRACTION = 0.1
 # More kinds of structure at once than in training, and seeds far from its own.
 UNSEEN = SimulationConfig(shape_zyx=(24, 160, 160), structures_per_stack=(2, 4))
@@ -92,7 +90,7 @@ def bm4d_method() -> Method | None:
 
 def model_method(name: str) -> Method:
     """Return a model (bundled name or ONNX file) as the daemon runs it."""
-    path = Path(name) if name.endswith(".onnx") else find_model(name)
+    path = find_model(name)
     restorer = Restorer(load_model(path, "cpu"), InferenceSettings())
     return lambda raw, _: restorer.restore(raw).volume
 

@@ -110,9 +110,8 @@ class Room:
         """A result has really been written to ``folder``."""
         with self._lock:
             pause = self._pauses.get(self._disks.get(folder, _UNKNOWN))
-            if (
-                pause is not None
-            ):  # kept, so that a disk that is full now and then is not always told
+            if pause is not None:
+                # Kept, so that a disk that is full now and then is not told of each time.
                 pause.until = -math.inf
                 pause.patience.accepted()
 
