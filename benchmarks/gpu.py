@@ -1,9 +1,9 @@
 """Networks of the paper's sizes on an NVIDIA GPU: our sessions against PyTorch, as a table.
 
-    python benchmarks/gpu.py [--json gpu.json] [--rounds 5] [--tiny]
+    python benchmarks/gpu.py [--json gpu.json] [--rounds 5] [--only "G5 B5.*cuda"] [--tiny]
 
-Not run on a GPU yet: nobody had one. ``--tiny`` goes the same way on the processor with small
-networks and volumes, to see that it works; its numbers mean nothing.
+``--tiny`` goes the same way on the processor with small networks and volumes, to see that it works;
+its numbers mean nothing.
 
 Random weights, whole volumes, tensors already on the GPU for PyTorch, copied in and out by our
 sessions (as they are in use). The ceiling is a matrix product of 8192 x 8192 in the same type. A
@@ -17,6 +17,7 @@ import datetime
 import hashlib
 import json
 import math
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -217,6 +218,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="write the rows, too")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument(
+        "--only", default="", help="pattern of the rows: network, volume, method and precision"
+    )
     parser.add_argument("--tiny", action="store_true", help="a rehearsal on the processor")
     arguments = parser.parse_args()
     suite = TINY if arguments.tiny else FULL
@@ -236,6 +240,9 @@ def main() -> int:
         for shape in suite.volumes:
             volume = torch.rand(1, 1, *shape, generator=torch.Generator().manual_seed(0))
             for method in methods(suite, config, volume):
+                kind, precision, _ = method
+                if not re.search(arguments.only, f"{name} {shape} {kind} {precision}"):
+                    continue
                 rows.append(measure(name, shape, method, flop, ceiling, arguments.rounds))
                 if suite.device == "cuda":
                     torch.cuda.empty_cache()

@@ -89,9 +89,13 @@ def bm4d_method() -> Method | None:
 
 
 def model_method(name: str) -> Method:
-    """Return a model (bundled name or ONNX file) as the daemon runs it."""
+    """Return a model (bundled name or ONNX file) as the daemon runs it, before the rounding.
+
+    Results of the other methods are not rounded either. At 10 e- whole grey values would cost a
+    good network more than its own error.
+    """
     path = find_model(name)
-    restorer = Restorer(load_model(path, "cpu"), InferenceSettings())
+    restorer = Restorer(load_model(path, "cpu"), InferenceSettings(), "camera-float")
     return lambda raw, _: restorer.restore(raw).volume
 
 

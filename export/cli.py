@@ -186,6 +186,11 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="E",
         help="largest accepted error of a reduced precision against fp32 (relative rms)",
     )
+    onnx.add_argument(
+        "--half-weights",
+        action="store_true",
+        help="store weights in half precision: half the file, computed in float32 all the same",
+    )
     onnx.add_argument("--no-verify", action="store_true", help="do not compare it with torch")
     _architecture_flags(onnx)
     _card_flags(onnx)

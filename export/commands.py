@@ -11,7 +11,7 @@ from typing import Any
 import onnx as onnx_library
 
 from export.checkpoints import ArchitectureFlags, Checkpoint, load_checkpoint
-from export.graph import network_of
+from export.graph import has_half_weights, network_of, round_to_half
 from export.onnx import (
     card_name,
     check_card_values,
@@ -70,6 +70,12 @@ def inspect(arguments: argparse.Namespace) -> int:
 def onnx(arguments: argparse.Namespace) -> int:
     """Convert, verify, write."""
     _check_output(arguments.output, ".onnx", arguments.checkpoint)
+    if arguments.half_weights and arguments.precision != "fp32":
+        raise UsageError(
+            f"--half-weights is for float32 models; those of {arguments.precision} have short "
+            "weights already",
+            remedy="leave one of the two out",
+        )
     checkpoint = load_checkpoint(
         arguments.checkpoint, architecture_flags(arguments), newest=arguments.newest
     )
@@ -81,6 +87,7 @@ def onnx(arguments: argparse.Namespace) -> int:
         verify_it=not arguments.no_verify,
         precision=arguments.precision,
         error_bound=arguments.error_bound,
+        half_weights=arguments.half_weights,
     )
 
 
@@ -92,15 +99,23 @@ def publish(
     verify_it: bool,
     precision: Precision = "fp32",
     error_bound: float | None = None,
+    half_weights: bool = False,
 ) -> int:
     """Write the model of a checkpoint if it computes what torch computes; return an exit code."""
+    if half_weights:
+        round_to_half(checkpoint.network)
     model = export_network(checkpoint.network, card)
     if verify_it:
         _require(model, checkpoint, path, FP32_TOLERANCE)
     config = checkpoint.network.config
     if precision == "fp32" and verify_it:
         metrics = {**card.metrics, "precision_errors": precision_errors(model, config)}
-        embed_card(model, card.model_copy(update={"metrics": metrics}))
+        card = card.model_copy(update={"metrics": metrics})
+        embed_card(model, card)
+    if half_weights:
+        model = export_network(checkpoint.network, card, half_weights=True)
+        if verify_it:
+            _require(model, checkpoint, path, FP32_TOLERANCE)
     if precision != "fp32":
         model, card, error = reduce_precision(model, card, config, precision, error_bound)
         embed_card(model, card)
@@ -153,6 +168,8 @@ def verify(arguments: argparse.Namespace) -> int:
         )
         if checkpoint.network.config != network_of(model, card.architecture).config:
             raise UsageError("has another architecture than the model", arguments.against)
+        if card.precision == "fp32" and has_half_weights(model):
+            round_to_half(checkpoint.network)
         rows += compare_with_network(model, checkpoint.network, tolerance)
         title = f"{arguments.model.name} against {checkpoint.path.name} (torch, float64)"
     elif arguments.io is None:

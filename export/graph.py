@@ -32,6 +32,7 @@ _IR_VERSION = {OPSET: 8, OPSET_BFLOAT16: 10}
 class _Graph:
     """Nodes and initialisers in the order in which they are computed."""
 
+    half_weights: bool = False
     nodes: list[onnx.NodeProto] = field(default_factory=list)
     initialisers: dict[str, onnx.TensorProto] = field(default_factory=dict)
 
@@ -49,16 +50,19 @@ class _Graph:
         pads = [depth // 2, *(fold * (size // fold // 2) for size in (height, width))]
         return self.node(
             "Conv",
-            [
-                x,
-                self.constant(f"{name}.weight", weight),
-                self.constant(f"{name}.bias", bias),
-            ],
+            [x, self._weight(f"{name}.weight", weight), self.constant(f"{name}.bias", bias)],
             name,
             kernel_shape=[depth, height, width],
             strides=[1, fold, fold],
             pads=pads * 2,
         )
+
+    def _weight(self, name: str, value: NDArray[Any]) -> str:
+        if not self.half_weights:
+            return self.constant(name, value)
+        half = self.constant(name, value.astype(np.float16))
+        # Runtimes do this once, when they load the model.
+        return self.node("Cast", [half], f"{name}.float32", to=TensorProto.FLOAT)
 
 
 def _float32(value: float) -> NDArray[np.float32]:
@@ -102,13 +106,36 @@ def _unfold(graph: _Graph, x: str, fold: int) -> str:
     return graph.node("Reshape", [wide, shape], "unfold")
 
 
-def build_model(network: RCAN) -> onnx.ModelProto:
+def round_to_half(network: RCAN) -> None:
+    """Round the weights of all convolutions to half precision, in place; biases stay.
+
+    Raises
+    ------
+    ModelError
+        A weight is too large for it.
+    """
+    with torch.no_grad():
+        for name, value in network.named_parameters():
+            if name.endswith(".weight"):
+                rounded = value.half().float()
+                if not torch.isfinite(rounded).all():
+                    raise ModelError(f"{name} holds a weight too large for half precision")
+                value.copy_(rounded)
+
+
+def has_half_weights(model: onnx.ModelProto) -> bool:
+    """Return whether any weight is stored in half precision."""
+    return any(t.data_type == TensorProto.FLOAT16 for t in model.graph.initializer)
+
+
+def build_model(network: RCAN, *, half_weights: bool = False) -> onnx.ModelProto:
     """Return the checked ONNX model of ``network``: float32, N, Z, Y, X free.
 
     Input ``input`` and output ``output`` are (N, C, Z, Y, X) in network units. Initialisers have
-    the names of the torch parameters.
+    the names of the torch parameters. ``half_weights`` stores weights in half precision, which is
+    exact after :func:`round_to_half`; all is computed in float32 nevertheless.
     """
-    config, graph = network.config, _Graph()
+    config, graph = network.config, _Graph(half_weights)
     state = {
         k: v.detach().cpu().numpy().astype(np.float32) for k, v in network.state_dict().items()
     }

@@ -127,9 +127,11 @@ def read_card(model: onnx.ModelProto) -> ModelCard:
     )
 
 
-def export_network(network: RCAN, card: ModelCard) -> onnx.ModelProto:
-    """Return the ONNX model of ``network`` (float32) with ``card`` inside."""
-    model = build_model(network)
+def export_network(
+    network: RCAN, card: ModelCard, *, half_weights: bool = False
+) -> onnx.ModelProto:
+    """Return the ONNX model of ``network`` (float32) with ``card`` inside; see ``build_model``."""
+    model = build_model(network, half_weights=half_weights)
     embed_card(model, card)
     return model
 

@@ -36,6 +36,7 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as UnparsableError
 
 from live_restore.errors import SettingsError
+from live_restore.stack import Units
 
 __all__ = ["Settings", "load_settings"]
 
@@ -214,9 +215,10 @@ class OutputSettings(_Section):
     min_free_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         2.0, description="watch begins nothing where less is free; goes on when there is room (GB)"
     )
-    units: Literal["camera", "network"] = Field(
+    units: Units = Field(
         "camera",
-        description='grey values of the raw data; "network": float32 between the percentiles',
+        description='grey values and type of the raw data; "camera-float": float32, not rounded; '
+        '"network": float32 between the percentiles',
     )
 
     @model_validator(mode="after")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Volume = NDArray[np.generic]
 """One stack's pixels, (Z, Y, X), in grey values (ADU)."""
+
+Units = Literal["camera", "camera-float", "network"]
+"""Of a result: grey values in the dtype of the raw stack; grey values as float32, not rounded;
+float32 with 0 and 1 at the percentiles of the intensity scale."""
 
 
 class Fingerprint(NamedTuple):

@@ -100,7 +100,8 @@ def measure_limits(
             model_path,
             "measure it on stacks of your own",
         )
-    restorer = Restorer(model, InferenceSettings())
+    # Before rounding: whole grey values are a matter of the camera, not of the model.
+    restorer = Restorer(model, InferenceSettings(), "camera-float")
     scenes = Scenes(extent.shape_zyx, model.card)
     steps = [
         (sweep.name, value, condition, seed)

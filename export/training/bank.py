@@ -7,18 +7,12 @@ bank of one that was never stopped.
 from __future__ import annotations
 
 import os
-import signal
-import threading
 from collections import deque
-from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
 
+from export.training.processes import naming_the_dead, spawned
 from export.training.sources import Source
 from export.training.subjects import Subject
-from live_restore.errors import TrainingError
 
 # Starting a process and loading numpy and scipy in it takes as long as drawing a few scenes.
 _FEW = 8
@@ -112,7 +106,7 @@ class SubjectBank:
             return self._source.load(self._number(step))
         expected, future = self._ahead.popleft()
         assert expected == step, "steps rise one by one"
-        with _naming_the_dead():
+        with naming_the_dead():
             subject = future.result()
         self._draw_ahead(step + self._refresh_steps)
         return subject
@@ -122,8 +116,8 @@ class SubjectBank:
         following = self._ahead[-1][0] + self._refresh_steps if self._ahead else step
         while len(self._ahead) < _AHEAD and following < self._last:
             if self._worker is None:
-                self._worker = _pool(1)
-            with _naming_the_dead():
+                self._worker = spawned(1)
+            with naming_the_dead():
                 future = self._worker.submit(self._source.load, self._number(following))
             self._ahead.append((following, future))
             following += self._refresh_steps
@@ -131,7 +125,7 @@ class SubjectBank:
     def _load_all(self, numbers: list[int]) -> list[Subject]:
         if len(numbers) < _FEW or self._processes < 2:
             return [self._source.load(number) for number in numbers]
-        with _naming_the_dead(), _pool(self._processes) as pool:
+        with naming_the_dead(), spawned(self._processes) as pool:
             return list(pool.map(self._source.load, numbers))
 
     def close(self) -> None:
@@ -140,33 +134,3 @@ class SubjectBank:
         if self._worker is not None:
             self._worker.shutdown(cancel_futures=True)
             self._worker = None
-
-
-def _pool(processes: int) -> ProcessPoolExecutor:
-    # Spawned: a fork of a process whose torch threads run may hang, and Windows has no other.
-    return ProcessPoolExecutor(processes, get_context("spawn"), initializer=_begin)
-
-
-def _begin() -> None:
-    """Leave Ctrl-C to the parent, and do not outlive it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    assert parent is not None, "this runs in a child"
-    parent.join()
-    # A parent that was killed cannot ask its children to end, and they would wait for ever.
-    os._exit(1)
-
-
-@contextmanager
-def _naming_the_dead() -> Iterator[None]:
-    try:
-        yield
-    except BrokenProcessPool as error:
-        raise TrainingError(
-            "a process that draws stacks was ended from outside, as happens when memory runs out",
-            remedy="set training.processes = 0 or scenes_kept lower, and go on with --resume",
-        ) from error

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import json
 import math
 import os
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from export.training.bank import SubjectBank
 from export.training.batches import Batch, batches
 from export.training.config import TrainConfig
 from export.training.data import TrainingData, validation_patches
+from export.training.lanes import lane_batches
 from export.training.optimisation import (
     AUTOCAST_TYPES,
     choose_device,
@@ -35,6 +37,7 @@ from export.training.run_state import FINAL, LAST, LOG, RunState, save_atomicall
 from export.training.start import Start
 from export.training.validation import restore_patches, score
 from live_restore.errors import TrainingError, UsageError
+from live_restore.inference.hardware import available_cores, cpu_name
 from live_restore.outputs.publish import publish_text, publishing
 
 EXAMPLES = "examples"
@@ -105,18 +108,34 @@ def train(
     if not run.ended:
         # Not to ``total``: where minutes count, it may grow again.
         steps = range(state.step, config.training.steps)
-        bank = SubjectBank(
-            data.training,
-            data.held,
-            config.training.scene_refresh_steps,
-            steps,
-            config.training.processes,
-        )
-        # A GPU takes batches faster than one core photographs them.
-        threads = 1 if device.type == "cpu" else max(1, (os.cpu_count() or 2) // 2)
-        with closing(bank), batches(bank, config.training, config.seed, steps, threads) as stream:
+        with _stream(config, data, steps, device) as stream:
             run.go(stream, device)
     return run.finish(device)
+
+
+@contextmanager
+def _stream(
+    config: TrainConfig, data: TrainingData, steps: range, device: torch.device
+) -> Iterator[Iterator[Batch]]:
+    """Give the batches of ``steps`` while the block runs."""
+    options = config.training
+    if options.lanes:
+        with lane_batches(data.training, data.held, options, config.seed, steps) as stream:
+            yield stream
+        return
+    bank = SubjectBank(
+        data.training, data.held, options.scene_refresh_steps, steps, options.processes
+    )
+    # A GPU takes batches faster than one core photographs them.
+    threads = 1 if device.type == "cpu" else max(1, (os.cpu_count() or 2) // 2)
+    with closing(bank), batches(bank, options, config.seed, steps, threads) as stream:
+        yield stream
+
+
+def _hardware(device: torch.device) -> str:
+    """Return what the training ran on, for the card."""
+    cores = f"{available_cores()} cores of {cpu_name()}, torch {torch.__version__}"
+    return f"{torch.cuda.get_device_name(device)}, {cores}" if device.type == "cuda" else cores
 
 
 class _Run:
@@ -163,9 +182,11 @@ class _Run:
         """Take steps until the run has ended."""
         state, options = self._state, self._options
         self._write_log()
-        started = time.monotonic() - state.seconds
+        before, started = state.seconds, 0.0
         look_steps = _LOOK_STEPS[device.type]
         for batch in stream:
+            # Not before: until the first batch comes, stacks are drawn.
+            started = started or time.monotonic() - before
             self._unseen.append(self._learn(batch, device))
             state.step += 1
             follow(state.average, state.model, state.step, options.ema_decay)
@@ -202,6 +223,8 @@ class _Run:
         state, options = self._state, self._options
         noisy = torch.from_numpy(batch.noisy).to(device, memory_format=torch.channels_last_3d)
         truth = torch.from_numpy(batch.truth).to(device)
+        # The search for the fastest algorithm takes seconds per shape: worth it for whole patches.
+        torch.backends.cudnn.benchmark = noisy.shape[2] == options.patch_zyx[0]
         reduced = precision != "float32"
         with torch.autocast(device.type, AUTOCAST_TYPES[precision], enabled=reduced):
             restored = state.model(noisy)
@@ -227,15 +250,17 @@ class _Run:
         losses = torch.stack(self._unseen).tolist()
         first = self._state.step - len(losses) + 1
         self._unseen.clear()
+        # float16 overflows now and then: the scaler has left those steps out.
+        forgiven = self._options.precision == "float16" and any(map(math.isfinite, losses))
         for step, loss in enumerate(losses, first):
-            if not math.isfinite(loss):
+            if not math.isfinite(loss) and not forgiven:
                 raise TrainingError(
                     f"the loss of step {step} is {loss}: the weights have diverged",
                     self._folder,
                     "set a smaller training.learning_rate or gradient_clip, or precision = "
                     '"float32", and start anew',
                 )
-        self._seen += losses
+        self._seen += [loss for loss in losses if math.isfinite(loss)]
 
     def _validate(self, device: torch.device) -> None:
         """Judge the averaged weights, remember it, and write everything down."""
@@ -290,6 +315,8 @@ class _Run:
                     **self._config.record(),
                     "steps_done": state.step,
                     "minutes": round(state.seconds / 60, 1),
+                    "hardware": _hardware(device),
+                    "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
                     "raw_db": self._raw_score[0],
                     "restored_db": restored_db,
                     "raw_ssim": self._raw_score[1],

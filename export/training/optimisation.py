@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from export.training.options import TrainingOptions
 from live_restore.errors import DeviceError
@@ -72,7 +73,14 @@ def loss_of(restored: Tensor, noisy: Tensor, truth: Tensor, options: TrainingOpt
 def make_optimiser(model: torch.nn.Module, options: TrainingOptions) -> torch.optim.Optimizer:
     """Return Adam or AdamW over all weights."""
     kind = torch.optim.AdamW if options.optimiser == "adamw" else torch.optim.Adam
-    return kind(model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
+    # Fused, on a GPU it neither waits for the scaler's verdict nor takes a launch per weight.
+    on_gpu = next(model.parameters()).device.type == "cuda"
+    return kind(
+        model.parameters(),
+        lr=options.learning_rate,
+        weight_decay=options.weight_decay,
+        fused=on_gpu or None,
+    )
 
 
 @torch.no_grad()
@@ -82,5 +90,6 @@ def follow(average: torch.nn.Module, model: torch.nn.Module, step: int, decay: f
     Early averages are short, so that the random start is soon forgotten.
     """
     weight = 1 - min(decay, (1 + step) / (10 + step))
-    for mean, value in zip(average.parameters(), model.parameters(), strict=True):
-        mean.lerp_(value, weight)
+    move = get_ema_multi_avg_fn(1 - weight)  # type: ignore[no-untyped-call]
+    means: list[Tensor] = list(average.parameters())
+    move(means, list(model.parameters()), 0)

@@ -113,6 +113,12 @@ class TrainingOptions(_Section):
     processes: int | None = Field(
         None, ge=0, description="that draw stacks beside the training; unset: one per core"
     )
+    lanes: int = Field(
+        0,
+        ge=0,
+        description="processes that prepare batches from stacks of their own, for a GPU; they "
+        "decide which patches a step sees. 0: this process prepares them",
+    )
     percentiles: tuple[float, float] = (2.0, 99.9)
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     device: Literal["auto", "cpu", "cuda"] = "auto"

@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,7 @@ from live_restore.inference.reference_tiling import blend_tiles
 from live_restore.inference.tile_size import largest_tile_voxels
 from live_restore.inference.tiling import plan_tiles, run_tiled
 from live_restore.settings import InferenceSettings
-from live_restore.stack import Volume
+from live_restore.stack import Units, Volume
 
 # Brighter spots (network units) are rare in training data: in a simulated stack with spots
 # at 8, the bundled model gave back four fifths of their light.
@@ -74,8 +73,9 @@ class Restorer:
     model, settings
         The model, and how to use it.
     units
-        ``"camera"``: results in the raw stack's grey values and dtype; ``"network"``: float32 as
-        the network gives them, 0 and 1 at the percentiles, as the published code has them.
+        ``"camera"``: results in the raw stack's grey values and dtype; ``"camera-float"``: in
+        float32, not rounded; ``"network"``: float32 as the network gives them, 0 and 1 at the
+        percentiles, as the published code has them.
 
     Raises
     ------
@@ -87,7 +87,7 @@ class Restorer:
         self,
         model: Model,
         settings: InferenceSettings,
-        units: Literal["camera", "network"] = "camera",
+        units: Units = "camera",
     ) -> None:
         self.model = model
         self._units = units
@@ -138,10 +138,11 @@ class Restorer:
             network, tile, count = self._tiled(channels, scale, cancelled)
         network = network.reshape(stack.shape)
         ran = time.perf_counter()
-        if self._units == "network":
-            volume, clipped = finished_volume(network, None, np.dtype(np.float32))
-        else:
-            volume, clipped = finished_volume(network, scale, stack.dtype)
+        volume, clipped = finished_volume(
+            network,
+            None if self._units == "network" else scale,
+            stack.dtype if self._units == "camera" else np.dtype(np.float32),
+        )
         finished = time.perf_counter()
         return Restored(
             volume=volume,

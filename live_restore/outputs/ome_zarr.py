@@ -20,7 +20,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, Field, ValidationError
@@ -40,7 +40,7 @@ from live_restore.outputs.publish import (
 )
 from live_restore.outputs.report import Report, StackOutcome
 from live_restore.outputs.result import Place, Published, report_name_is_ours
-from live_restore.stack import Dataset, Volume
+from live_restore.stack import Dataset, Units, Volume
 from live_restore.untrusted import NotJsonError, json_object
 from live_restore.untrusted_file import read_regular
 
@@ -139,7 +139,7 @@ def publish_in_ome_zarr(
     place: Place,
     recipe: str,
     settings_digest: str,
-    units: Literal["camera", "network"] = "camera",
+    units: Units = "camera",
     verify: Callable[[], tuple[str, ...]] = tuple,
 ) -> Published:
     """Write one stack into the image of its position, then its report.
@@ -186,7 +186,7 @@ def publish_in_ome_zarr(
 
 
 def _create(
-    place: Place, dataset: Dataset, stack: StackPlace, info: DatasetInfo, units: str
+    place: Place, dataset: Dataset, stack: StackPlace, info: DatasetInfo, units: Units
 ) -> None:
     """Make the image of a position; it appears with all its metadata."""
     import zarr
@@ -219,7 +219,7 @@ def _create(
             shape=(1, channels, z, y, x),
             shards=(1, 1, z, y, x),
             chunks=(1, 1, 1, y, x),
-            dtype=np.dtype(np.float32) if units == "network" else dataset.dtype,
+            dtype=np.dtype(np.float32) if units != "camera" else dataset.dtype,
             compressors=ZstdCodec(level=1),
             fill_value=0,
             dimension_names=("t", "c", "z", "y", "x"),

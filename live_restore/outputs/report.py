@@ -17,9 +17,12 @@ from live_restore.inference.intensity import Histogram, percentiles
 from live_restore.inference.model import Model
 from live_restore.inference.restorer import Restored
 from live_restore.inference.snr import SignalToNoise, estimate_snr
-from live_restore.stack import Dataset, StackKey, Volume
+from live_restore.stack import Dataset, StackKey, Units, Volume
 
 REPORT_FORMAT = "live-restore-report/1"
+# Below it the error of rounding, 0.29 grey values, is a third of a good network's own and more:
+# 1 dB and more was lost on simulated and real stacks (docs/quality.md).
+_COARSE_NOISE_ADU = 10.0
 _NUMBER = re.compile(r"\d[\d.e+-]*")
 
 
@@ -62,16 +65,16 @@ class Report:
     """Collects the report of one result while its stacks are written.
 
     ``warnings`` are about its stacks; ``device_warnings`` hold for every result of a run, and are
-    told on the screen once. ``notes`` say what could not be compared, and what sharpening means. A
-    restored stack is *doubtful* where something about it lies outside what the model was shown to
-    do well.
+    told on the screen once. ``notes`` say what could not be compared, where rounding is coarse, and
+    what sharpening means. A restored stack is *doubtful* where something about it lies outside what
+    the model was shown to do well.
     """
 
     dataset: Dataset
     recipe: str
     settings_digest: str
     result_name: str
-    units: str = "camera"
+    units: Units = "camera"
     stacks: list[dict[str, Any]] = field(default_factory=list)
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -103,6 +106,7 @@ class Report:
                     f"{outcome.key}: {outcome.restored.clipped_voxels} voxels lay outside "
                     f"{self.dataset.dtype} and were clipped"
                 )
+            self._note_rounding(outcome.restored, snr)
             line["doubts"] = self._doubts(outcome.restored, outcome.model, snr)
             self.warnings += [f"{outcome.key}: {doubt}" for doubt in line["doubts"]]
         self.stacks.append(line)
@@ -133,6 +137,17 @@ class Report:
         warning = model.session.device.warning
         if warning and warning not in self.device_warnings:
             self.device_warnings.append(warning)
+
+    def _note_rounding(self, restored: Restored, snr: SignalToNoise | None) -> None:
+        """Note where whole grey values are coarse for what was restored."""
+        rounded = self.units == "camera" and restored.volume.dtype.kind in "iu"
+        if rounded and snr is not None and snr.noise_adu < _COARSE_NOISE_ADU:
+            note = (
+                "the noise is a few grey values only, so that rounding to whole ones costs "
+                'accuracy: set output.units = "camera-float" to keep the fractions'
+            )
+            if note not in self.notes:
+                self.notes.append(note)
 
     def _doubts(self, restored: Restored, model: Model, snr: SignalToNoise | None) -> list[str]:
         """Return what makes a restored stack doubtful; note what could not be compared."""

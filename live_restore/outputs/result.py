@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from live_restore.outputs.naming import candidates, report_path
 from live_restore.outputs.ome_tiff import OmeTiffWriter, read_token, writing_ome_tiff
 from live_restore.outputs.publish import publish_text, publishing, remove_for_good
 from live_restore.outputs.report import REPORT_FORMAT, Report, StackOutcome, told_doubt
-from live_restore.stack import Dataset
+from live_restore.stack import Dataset, Units
 from live_restore.untrusted import NotJsonError, json_object
 from live_restore.untrusted_file import open_regular, read_regular
 
@@ -178,7 +178,7 @@ def publish_result(
     place: Place,
     recipe: str,
     settings_digest: str,
-    units: Literal["camera", "network"] = "camera",
+    units: Units = "camera",
     verify: Callable[[], tuple[str, ...]] = tuple,
 ) -> Published:
     """Write every outcome as it comes and publish image and report.
@@ -194,7 +194,7 @@ def publish_result(
     recipe, settings_digest
         Go into the report.
     units
-        Of the outcomes; network units are written as float32.
+        Of the outcomes; all but ``"camera"`` are written as float32.
     verify
         Called after the last outcome: what it raises keeps the result from being published, what
         it returns are warnings for the report.
@@ -205,7 +205,7 @@ def publish_result(
         The disk refused, or what was read back differs from what was written.
     """
     image = place.image
-    written = replace(dataset, dtype=np.dtype(np.float32)) if units == "network" else dataset
+    written = replace(dataset, dtype=np.dtype(np.float32)) if units != "camera" else dataset
     report = Report(dataset, recipe, settings_digest, image.name, units)
     writing_s = 0.0
     writers: list[OmeTiffWriter] = []

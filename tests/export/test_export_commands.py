@@ -304,3 +304,47 @@ def test_half_precision_weights_convert(
     written = onnx.load(tmp_path / "net.onnx").graph.initializer
     body = next(numpy_helper.to_array(t) for t in written if t.name == "body.bias")
     assert np.array_equal(body, state["body.bias"].float().numpy())
+
+
+def test_half_weights_halve_the_file_and_nothing_else(
+    checkpoint: Path, tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    whole, half = tmp_path / "whole.onnx", tmp_path / "half.onnx"
+    assert command("onnx", checkpoint, "-o", whole).code == 0
+    done = command("onnx", checkpoint, "-o", half, "--half-weights")
+    assert done.code == 0, done.err
+    weights = {
+        file: sum(len(t.raw_data) for t in onnx.load(file).graph.initializer)
+        for file in (whole, half)
+    }
+    assert weights[half] < 0.6 * weights[whole]
+    card = read_card(onnx.load(half))
+    assert card.precision == "fp32"
+    assert card.metrics["precision_errors"].keys() == {"bf16", "fp16"}
+    # Against weights that are rounded, and only those: it is exact, not nearly so.
+    assert command("verify", half, "--tolerance", "1e-5").code == 0
+    assert command("verify", half, "--against", checkpoint, "--tolerance", "1e-5").code == 0
+    assert command("verify", whole, "--against", checkpoint, "--tolerance", "1e-5").code == 0
+    assert not np.array_equal(
+        *(
+            numpy_helper.to_array(t).astype(np.float32)
+            for file in (whole, half)
+            for t in onnx.load(file).graph.initializer
+            if t.name == "body.weight"
+        )
+    )
+    again = command("onnx", checkpoint, "-o", half, "--half-weights", "--precision", "fp16")
+    refused(again, "--half-weights is for float32 models")
+
+
+def test_weights_beyond_half_precision_are_refused(
+    tmp_path: Path, make_network: Callable[..., RCAN], command: Callable[..., Any]
+) -> None:
+    network = make_network(blocks=1, channels=4)
+    with torch.no_grad():
+        network.body.weight[0, 0, 0, 0, 0] = 1e6
+    torch.save(network.state_dict(), tmp_path / "net.pth")
+    done = command("onnx", tmp_path / "net.pth", "-o", tmp_path / "net.onnx", "--half-weights")
+    assert done.code == 2, done.err
+    assert "body.weight holds a weight too large for half precision" in done.err
+    assert not (tmp_path / "net.onnx").exists()

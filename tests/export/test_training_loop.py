@@ -81,6 +81,8 @@ def test_it_learns(tmp_path: Path) -> None:
     assert np.mean(losses[-3:]) < 0.7 * losses[0]
     assert state["format"] == "live-restore-rcan"
     assert state["training"]["steps_done"] == 80
+    assert f"torch {torch.__version__}" in state["training"]["hardware"]
+    assert state["training"]["date"][:2] == "20"
     assert state["training"]["training"]["patch_zyx"] == [4, 16, 16]
 
 
@@ -150,6 +152,31 @@ def test_a_loss_that_is_no_number_stops_the_run(
     saved = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
     assert saved["step"] == 4
     assert all(torch.isfinite(value).all() for value in saved["average"].values())
+
+
+@pytest.mark.parametrize("overflows", [{6}, set(range(5, 13))])
+def test_float16_may_overflow_now_and_then_but_not_for_good(
+    overflows: set[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"steps": 12, "precision": "float16", "checkpoint_every": 4}
+    step = 0
+
+    def overflow(
+        restored: torch.Tensor, noisy: torch.Tensor, truth: torch.Tensor, options: TrainingOptions
+    ) -> torch.Tensor:
+        nonlocal step
+        step += 1
+        return loss_of(restored, noisy, truth, options) * (math.inf if step in overflows else 1)
+
+    monkeypatch.setattr(loop, "loss_of", overflow)
+    monkeypatch.setattr(loop, "_LOOK_STEPS", {"cpu": 4})
+    if len(overflows) > 1:
+        with pytest.raises(TrainingError, match="the loss of step 5 is inf"):
+            run(tiny(tmp_path, training=options), tmp_path / "run")
+        return
+    state = run(tiny(tmp_path, training=options), tmp_path / "run")
+    assert all(torch.isfinite(value).all() for value in state["state_dict"].values())
+    assert all(math.isfinite(line["loss"]) for line in log_of(tmp_path / "run"))
 
 
 def test_patience_ends_a_run_and_keeps_what_did_best(tmp_path: Path) -> None:

@@ -92,6 +92,17 @@ def test_clipping_is_counted() -> None:
     assert not dark.volume.any()
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_unrounded_grey_values_are_those_that_rounding_gives(dtype: str) -> None:
+    raw = stack(dtype=dtype)
+    whole = fake_restorer(halve).restore(raw)
+    exact = fake_restorer(halve, units="camera-float").restore(raw)
+    assert exact.volume.dtype == np.float32
+    assert exact.scale == whole.scale
+    assert np.array_equal(np.rint(np.clip(exact.volume, 0, None)), whole.volume)
+    assert np.abs(exact.volume - np.rint(exact.volume)).max() > 0.4
+
+
 def test_floats_are_not_clipped() -> None:
     values = np.array([-1e9, 0.5, 1e9], np.float32)
     volume, clipped = to_dtype(values, np.dtype(np.float32))

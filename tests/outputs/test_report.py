@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from live_restore.outputs.report import REPORT_FORMAT, Report, StackOutcome, image_statistics
-from live_restore.stack import Dataset, VoxelSize
+from live_restore.stack import Dataset, Units, VoxelSize
 from tests.support.fakes import a_dataset, fake_restorer
 
 
@@ -84,6 +84,22 @@ def test_a_sharpened_result_says_once_that_it_is_partly_a_guess() -> None:
     (note,) = reported(dataset, outcome, outcome)["notes"]
     assert "0.5 times as wide" in note
     assert "guess" in note
+
+
+@pytest.mark.parametrize(
+    ("noise_adu", "units", "noted"),
+    [(4, "camera", True), (40, "camera", False), (4, "camera-float", False)],
+)
+def test_where_whole_grey_values_are_coarse_a_note_says_so(
+    noise_adu: float, units: Units, noted: bool
+) -> None:
+    dataset, restorer = a_dataset(), fake_restorer(lambda tile: tile, units=units)
+    raw = np.random.default_rng(3).normal(1000, noise_adu, (3, 40, 40)).astype(np.uint16)
+    outcome = StackOutcome(dataset.keys()[0], raw, restorer.restore(raw), restorer.model)
+    report = Report(dataset, "recipe", "settings", "raw.ome.tif", units)
+    report.add(outcome, "GFP")
+    report.add(outcome, "GFP")
+    assert ['output.units = "camera-float"' in note for note in report.notes] == [True] * noted
 
 
 def test_a_stack_left_as_it_is() -> None:

@@ -15,7 +15,7 @@ from live_restore.inference.restorer import Restorer
 from live_restore.inference.sessions import Device
 from live_restore.inference.shelf import Shelf
 from live_restore.settings import ModelRule, Settings, load_settings
-from live_restore.stack import Dataset, Fingerprint
+from live_restore.stack import Dataset, Fingerprint, Units
 
 Floats = NDArray[np.float32]
 
@@ -49,11 +49,12 @@ def fake_model(function: Callable[[Floats], Floats] = halve, **card: Any) -> Mod
 def fake_restorer(
     function: Callable[[Floats], Floats] = halve,
     inference: dict[str, Any] | None = None,
+    units: Units = "camera",
     **card: Any,
 ) -> Restorer:
     """Return a restorer on a fake model."""
     settings = load_settings(None, {"inference": inference or {}})
-    return Restorer(fake_model(function, **card), settings.inference)
+    return Restorer(fake_model(function, **card), settings.inference, units)
 
 
 def fake_shelf(
