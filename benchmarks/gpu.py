@@ -213,13 +213,23 @@ def measure(
     return Row(name, shape, kind, precision, taken, rate / 1e6, rate * flop / 1e12, share)
 
 
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"not a regular expression: {error}") from error
+
+
 def main() -> int:
     """Print a Markdown table; return 1 where no method of a network and volume worked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", type=Path, help="write the rows, too")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
-        "--only", default="", help="pattern of the rows: network, volume, method and precision"
+        "--only",
+        type=_pattern,
+        default="",
+        help="pattern of the rows: network, volume, method and precision",
     )
     parser.add_argument("--tiny", action="store_true", help="a rehearsal on the processor")
     arguments = parser.parse_args()

@@ -279,6 +279,7 @@ def build_parser() -> argparse.ArgumentParser:
     limits.add_argument(
         "--quick", action="store_true", help="few points and small stacks: under a minute"
     )
+    limits.add_argument("--stacks", type=_whole, metavar="N", help="per point (12, with --quick 2)")
     limits.add_argument("--json", action="store_true", help="print the envelope as JSON")
     limits.add_argument("--record", action="store_true", help="write the envelope into the card")
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import tomllib
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from export.onnx import (
 from export.precision import (
     ERROR_BOUNDS,
     Precision,
+    measure,
     precision_errors,
     reduce_precision,
     reduced_tolerance,
@@ -103,7 +105,7 @@ def publish(
 ) -> int:
     """Write the model of a checkpoint if it computes what torch computes; return an exit code."""
     if half_weights:
-        round_to_half(checkpoint.network)
+        checkpoint, card = _rounded(checkpoint, card)
     model = export_network(checkpoint.network, card)
     if verify_it:
         _require(model, checkpoint, path, FP32_TOLERANCE)
@@ -130,6 +132,29 @@ def publish(
     for note in checkpoint.notes:
         print(f"note: {note}")
     return 0
+
+
+def _rounded(checkpoint: Checkpoint, card: ModelCard) -> tuple[Checkpoint, ModelCard]:
+    """Return a checkpoint with weights in half precision, and a card that says what that cost.
+
+    Raises
+    ------
+    ModelError
+        More than the bound of float16 (relative rms), or a weight is too large.
+    """
+    network = copy.deepcopy(checkpoint.network)
+    round_to_half(network)
+    rounded, exact = (export_network(each, card) for each in (network, checkpoint.network))
+    error = measure(rounded, exact, network.config, ERROR_BOUNDS["fp16"])
+    said = (
+        f"{error.relative_rms:.2g} relative rms from the unrounded weights on {error.stacks} "
+        f"stacks (bound {error.bound:g})"
+    )
+    if not error.accepted:
+        raise ModelError(f"--half-weights: {said}", checkpoint.path, "leave it out")
+    print(f"weights rounded to half precision: {said}")
+    metrics = {**card.metrics, "half_weights_relative_rms": error.relative_rms}
+    return replace(checkpoint, network=network), card.model_copy(update={"metrics": metrics})
 
 
 def _require(
@@ -278,6 +303,11 @@ def limits(arguments: argparse.Namespace) -> int:
 
     if arguments.record and arguments.quick:
         raise UsageError("--record needs the whole measurement: leave out --quick")
+    extent = QUICK if arguments.quick else FULL
+    if arguments.stacks is not None:
+        if arguments.stacks > len(TEST_SEEDS):
+            raise UsageError(f"--stacks can be {len(TEST_SEEDS)} at most: there are no more seeds")
+        extent = replace(extent, stacks=arguments.stacks)
     card = read_card(load_model(arguments.model))  # says what is wrong with it before the work
     folder = arguments.output or arguments.model.with_name(f"{arguments.model.stem}_limits")
     try:
@@ -286,7 +316,6 @@ def limits(arguments: argparse.Namespace) -> int:
         raise UsageError(
             f"cannot be made a folder ({error.strerror})", folder, "choose another with -o"
         ) from error
-    extent = QUICK if arguments.quick else FULL
     console = Console(stderr=True)
     measured = measure_limits(
         arguments.model,

@@ -228,7 +228,9 @@ def status(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     path = journal_path(root, settings.journal.folder)
     if not path.exists():
         raise UsageError(
-            "has never been watched on this computer", root, "start with: live-restore watch"
+            "has never been watched on this computer",
+            root,
+            f'start with: live-restore watch "{root}"',
         )
     with Journal(path, root, read_only=True) as journal:
         entries, counts = journal.entries(), journal.counts()

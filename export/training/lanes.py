@@ -12,13 +12,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import Pipe
 
 from export.training.bank import SubjectBank
 from export.training.batches import Batch, draw_batch
 from export.training.options import TrainingOptions
-from export.training.processes import naming_the_dead, spawned
+from export.training.processes import naming_the_dead, spawned, stop_all
 from export.training.sources import Source
 from export.training.subjects import Subject
 
@@ -28,7 +29,11 @@ _AHEAD = 2
 
 @dataclass(frozen=True)
 class _EveryNth:
-    """The subjects ``lane``, ``lane + lanes``, ... of a source, numbered from 0."""
+    """The subjects ``lane``, ``lane + lanes``, ... of a source, numbered from 0.
+
+    Of files there is one row of turns for all lanes: where not all are held, every one comes once
+    in a round, in whichever lane.
+    """
 
     source: Source
     lane: int
@@ -51,7 +56,7 @@ class Lane:
     source
         All subjects of the run.
     held
-        How many subjects all lanes hold together.
+        How many subjects all lanes hold together, at least ``lanes``.
     lane, lanes
         Which of how many this is.
     start
@@ -72,7 +77,7 @@ class Lane:
         first = -(-(start - lane) // lanes)
         self._bank = SubjectBank(
             _EveryNth(source, lane, lanes),
-            max(1, held // lanes),
+            len(range(lane, held, lanes)),
             options.scene_refresh_steps,
             range(first, options.steps),
             processes=0,
@@ -96,13 +101,13 @@ def lane_batches(
     TrainingError
         A process was killed.
     """
-    lanes = min(options.lanes, source.stacks or options.lanes)
-    with ExitStack() as stack:
-        pools = []
-        for lane in range(lanes):
-            settings = (source, held, options, seed, lane, lanes, steps.start)
-            pools.append(spawned(1, _settle, settings))
-            stack.callback(pools[-1].shutdown, cancel_futures=True)
+    lanes = min(options.lanes, held)
+    stop, held_end = Pipe(duplex=False)
+    pools = [
+        spawned(1, _settle, (source, held, options, seed, lane, lanes, steps.start), stop)
+        for lane in range(lanes)
+    ]
+    try:
 
         def stream() -> Iterator[Batch]:
             pending: deque[Future[Batch]] = deque()
@@ -115,6 +120,10 @@ def lane_batches(
                 yield _ready(pending)
 
         yield stream()
+    finally:
+        # A lane that draws its first stacks would keep whoever pressed Ctrl-C waiting for minutes.
+        stop_all(pools, held_end)
+        stop.close()
 
 
 def _ready(pending: deque[Future[Batch]]) -> Batch:

@@ -46,6 +46,7 @@ EXAMPLES = "examples"
 _CLOCK_STEPS = 50
 # Steps between looks at the losses: each look waits for the device.
 _LOOK_STEPS = {"cpu": 1, "cuda": 25}
+_OVERFLOWS_IN_A_ROW = 8
 
 
 def check_folder(folder: Path, *, resume: bool) -> None:
@@ -159,6 +160,7 @@ class _Run:
         # Losses stay on the device until somebody looks: asking for one waits for all before it.
         self._unseen: list[torch.Tensor] = []
         self._seen: list[float] = []
+        self._overflows = 0
 
     @property
     def ended(self) -> bool:
@@ -251,9 +253,10 @@ class _Run:
         first = self._state.step - len(losses) + 1
         self._unseen.clear()
         # float16 overflows now and then: the scaler has left those steps out.
-        forgiven = self._options.precision == "float16" and any(map(math.isfinite, losses))
+        forgiven = _OVERFLOWS_IN_A_ROW if self._options.precision == "float16" else 0
         for step, loss in enumerate(losses, first):
-            if not math.isfinite(loss) and not forgiven:
+            self._overflows = 0 if math.isfinite(loss) else self._overflows + 1
+            if self._overflows > forgiven:
                 raise TrainingError(
                     f"the loss of step {step} is {loss}: the weights have diverged",
                     self._folder,
@@ -272,7 +275,7 @@ class _Run:
             step=state.step,
             total=state.total,
             minutes=round(state.seconds / 60, 2),
-            loss=sum(self._seen) / len(self._seen),
+            loss=sum(self._seen) / max(1, len(self._seen)),
             learning_rate=learning_rate(state.step, state.total, self._options),
             raw_db=raw_db,
             restored_db=restored_db,

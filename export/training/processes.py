@@ -5,34 +5,61 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection
 from typing import Any
 
 from live_restore.errors import TrainingError
 
+# Spawned: a fork of a process whose torch threads run may hang, and Windows has no other.
+_CONTEXT = get_context("spawn")
+
 
 def spawned(
-    count: int, begin: Callable[..., None] | None = None, arguments: tuple[Any, ...] = ()
+    count: int,
+    begin: Callable[..., None] | None = None,
+    arguments: tuple[Any, ...] = (),
+    stop: Connection | None = None,
 ) -> ProcessPoolExecutor:
     """Return ``count`` processes, each of which begins with ``begin(*arguments)``.
 
-    They leave Ctrl-C to this process, and end with it, however it ends.
+    They leave Ctrl-C to this process, and end with it, however it ends; and at once, whatever they
+    are doing, when the other end of the pipe ``stop`` is closed.
     """
-    # Spawned: a fork of a process whose torch threads run may hang, and Windows has no other.
     return ProcessPoolExecutor(
-        count, get_context("spawn"), initializer=_begin, initargs=(begin, arguments)
+        count, _CONTEXT, initializer=_begin, initargs=(begin, arguments, stop)
     )
 
 
-def _begin(then: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:
+def stop_all(pools: Sequence[ProcessPoolExecutor], held: Connection) -> None:
+    """End the processes of ``pools`` by closing ``held``; what they are doing is dropped."""
+    for pool in pools:
+        pool.shutdown(wait=False, cancel_futures=True)
+    held.close()
+    for pool in pools:
+        pool.shutdown()
+
+
+def _begin(
+    then: Callable[..., None] | None, arguments: tuple[Any, ...], stop: Connection | None
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    if stop is not None:
+        threading.Thread(target=_end_when, args=(stop,), daemon=True).start()
     if then is not None:
         then(*arguments)
+
+
+def _end_when(stop: Connection) -> None:
+    # A pipe, and not an event: to set that waits for whoever waited for it, and may have died.
+    with suppress(EOFError, OSError):
+        stop.recv_bytes()
+    os._exit(0)
 
 
 def _end_with_parent() -> None:
@@ -50,7 +77,7 @@ def naming_the_dead() -> Iterator[None]:
         yield
     except BrokenProcessPool as error:
         raise TrainingError(
-            "a process that draws stacks was ended from outside, as happens when memory runs out",
-            remedy="set training.processes and training.lanes to 0, or scenes_kept lower, and go "
-            "on with --resume",
+            "a process that prepares data was ended from outside, as happens when memory runs out",
+            remedy="free memory and go on with --resume, or start anew with fewer training.lanes "
+            "or scenes_kept",
         ) from error

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from export.network import RCAN, RCANConfig, begin_near_identity
 from export.training.config import TrainConfig
@@ -100,7 +101,7 @@ class RunState:
         """
         try:
             saved: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-            changed = _changed(saved["config"], config.record())
+            changed = _changed(_with_defaults(saved["config"]), config.record())
             if changed is None:
                 state = cls.new(config, RCANConfig(**saved["architecture"]), device)
                 state.model.load_state_dict(saved["model"])
@@ -123,6 +124,14 @@ class RunState:
             path,
             "go on with the configuration of its start, or start anew with -o and --init",
         )
+
+
+def _with_defaults(before: dict[str, Any]) -> dict[str, Any]:
+    """Return a record in which options that are younger than it have their defaults."""
+    try:
+        return TrainConfig.model_validate(before).record()
+    except ValidationError:  # an option that is no more; compared as it stands
+        return before
 
 
 def _changed(before: dict[str, Any], now: dict[str, Any]) -> str | None:

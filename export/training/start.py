@@ -51,7 +51,8 @@ def find_start(named: str) -> Start:
             named,
             f"bundled are: {', '.join(bundled)}",
         )
-    return Start(load_checkpoint(path).network, path.name)
+    # Every run's checkpoint is called final.pt; its folder tells which.
+    return Start(load_checkpoint(path).network, f"{path.resolve().parent.name}/{path.name}")
 
 
 def architecture_for(config: TrainConfig, start: Start | None, path: Path) -> RCANConfig:

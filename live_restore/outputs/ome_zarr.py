@@ -181,6 +181,8 @@ def publish_in_ome_zarr(
         delay_s,
         {**report.seconds, "publish": seconds},
         tuple(report.warnings),
+        tuple(report.notes),
+        report.doubt(),
         device_warnings=tuple(report.device_warnings),
     )
 

@@ -20,9 +20,9 @@ from live_restore.inference.snr import SignalToNoise, estimate_snr
 from live_restore.stack import Dataset, StackKey, Units, Volume
 
 REPORT_FORMAT = "live-restore-report/1"
-# Below it the error of rounding, 0.29 grey values, is a third of a good network's own and more:
-# 1 dB and more was lost on simulated and real stacks (docs/quality.md).
-_COARSE_NOISE_ADU = 10.0
+# Below it rounding (0.29 grey values rms) cost a good network half a decibel and more, at a third
+# of it three (docs/decisions/2026-11-26-compared-before-rounding.md).
+_COARSE_NOISE_ADU = 15.0
 _NUMBER = re.compile(r"\d[\d.e+-]*")
 
 

@@ -306,7 +306,7 @@ def test_half_precision_weights_convert(
     assert np.array_equal(body, state["body.bias"].float().numpy())
 
 
-def test_half_weights_halve_the_file_and_nothing_else(
+def test_half_weights_halve_the_file_and_cost_next_to_nothing(
     checkpoint: Path, tmp_path: Path, command: Callable[..., Any]
 ) -> None:
     whole, half = tmp_path / "whole.onnx", tmp_path / "half.onnx"
@@ -321,6 +321,8 @@ def test_half_weights_halve_the_file_and_nothing_else(
     card = read_card(onnx.load(half))
     assert card.precision == "fp32"
     assert card.metrics["precision_errors"].keys() == {"bf16", "fp16"}
+    assert 0 < card.metrics["half_weights_relative_rms"] < 1e-3
+    assert f"{card.metrics['half_weights_relative_rms']:.2g} relative rms" in done.out
     # Against weights that are rounded, and only those: it is exact, not nearly so.
     assert command("verify", half, "--tolerance", "1e-5").code == 0
     assert command("verify", half, "--against", checkpoint, "--tolerance", "1e-5").code == 0
@@ -335,6 +337,21 @@ def test_half_weights_halve_the_file_and_nothing_else(
     )
     again = command("onnx", checkpoint, "-o", half, "--half-weights", "--precision", "fp16")
     refused(again, "--half-weights is for float32 models")
+
+
+def test_weights_that_vanish_in_half_precision_are_refused(
+    tmp_path: Path, make_network: Callable[..., RCAN], command: Callable[..., Any]
+) -> None:
+    network = make_network(blocks=1, channels=4)
+    with torch.no_grad():  # the same network to float32, but half precision ends at 6e-8
+        network.head.weight.mul_(1e-7)
+        network.head.bias.mul_(1e-7)
+        network.tail.weight.mul_(1e5)
+    torch.save(network.state_dict(), tmp_path / "net.pth")
+    done = command("onnx", tmp_path / "net.pth", "-o", tmp_path / "net.onnx", "--half-weights")
+    assert done.code == 2, done.err
+    assert "relative rms from the unrounded weights" in done.err
+    assert not (tmp_path / "net.onnx").exists()
 
 
 def test_weights_beyond_half_precision_are_refused(

@@ -6,6 +6,7 @@ import csv
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -155,10 +156,11 @@ def test_the_command_writes_table_figure_and_card(
     tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("export.limits.measure.QUICK", TINY)
-    monkeypatch.setattr("export.limits.measure.FULL", TINY)  # how far it helps is not asked
+    full = replace(TINY, stacks=5)  # --stacks takes one of them; how far it helps is not asked
+    monkeypatch.setattr("export.limits.measure.FULL", full)
     model = tmp_path / "fast.onnx"
     shutil.copyfile(bundled_models()["fast"], model)
-    done = command("limits", model, "--record", "--json")
+    done = command("limits", model, "--record", "--json", "--stacks", 1)
     assert done.code == 0, done.err
     said = json.loads(done.out)
     folder = tmp_path / "fast_limits"
@@ -187,6 +189,7 @@ def test_wrong_use_is_one_line(tmp_path: Path, command: Callable[..., Any]) -> N
     for arguments, message in [
         ((tmp_path / "no.onnx",), "is not an ONNX file"),
         ((fast, "--quick", "--record"), "leave out --quick"),
+        ((fast, "--quick", "--stacks", 13), "can be 12 at most"),
         ((fast, "--quick", "-o", taken), "cannot be made a folder"),
         ((two, "--quick"), "takes 2 channels"),
     ]:

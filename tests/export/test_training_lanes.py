@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,8 +104,40 @@ def test_a_killed_lane_is_one_line(spawning: None) -> None:
     before = set(psutil.Process().children(recursive=True))
     with lane_batches(SOURCE, 4, OPTIONS, 5, range(1000)) as stream:
         next(stream)
-        for child in set(psutil.Process().children(recursive=True)) - before:
-            if "spawn_main" in " ".join(child.cmdline()):
-                os.kill(child.pid, signal.SIGKILL)
+        lane, *_ = [
+            child
+            for child in set(psutil.Process().children(recursive=True)) - before
+            if "spawn_main" in " ".join(child.cmdline())
+        ]
+        os.kill(lane.pid, signal.SIGKILL)
         with pytest.raises(TrainingError, match="ended from outside"):
             list(stream)
+
+
+def test_lanes_divide_what_is_held_and_hold_no_more() -> None:
+    options = OPTIONS.model_copy(
+        update={"scale_jitter": 0.0, "offset_jitter": 0.0, "batch": 60, "lanes": 2}
+    )
+    lanes = [Lane(Numbered(stacks=5), 5, options, 5, number, 2, start=0) for number in range(2)]
+    seen = [set(np.unique(lanes[step % 2].batch(step).noisy)) for step in range(20)]
+    assert all(values == {0.0, 2.0, 4.0} for values in seen[::2])
+    assert all(values == {1.0, 3.0} for values in seen[1::2])
+
+
+@dataclass(frozen=True)
+class Slow:
+    """Takes for ever."""
+
+    stacks: int | None = None
+
+    def load(self, number: int) -> Any:
+        time.sleep(1000 + number)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends no signal to a thread")
+def test_whoever_stops_does_not_wait_for_stacks_that_are_being_drawn(spawning: None) -> None:
+    with lane_batches(Slow(), 4, OPTIONS, 5, range(9)) as stream:
+        me = threading.main_thread().ident
+        threading.Timer(4, signal.pthread_kill, (me, signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            next(stream)

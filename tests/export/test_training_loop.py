@@ -154,7 +154,7 @@ def test_a_loss_that_is_no_number_stops_the_run(
     assert all(torch.isfinite(value).all() for value in saved["average"].values())
 
 
-@pytest.mark.parametrize("overflows", [{6}, set(range(5, 13))])
+@pytest.mark.parametrize("overflows", [{6}, {12}, set(range(3, 12))])
 def test_float16_may_overflow_now_and_then_but_not_for_good(
     overflows: set[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,9 +169,8 @@ def test_float16_may_overflow_now_and_then_but_not_for_good(
         return loss_of(restored, noisy, truth, options) * (math.inf if step in overflows else 1)
 
     monkeypatch.setattr(loop, "loss_of", overflow)
-    monkeypatch.setattr(loop, "_LOOK_STEPS", {"cpu": 4})
     if len(overflows) > 1:
-        with pytest.raises(TrainingError, match="the loss of step 5 is inf"):
+        with pytest.raises(TrainingError, match="the loss of step 11 is inf"):
             run(tiny(tmp_path, training=options), tmp_path / "run")
         return
     state = run(tiny(tmp_path, training=options), tmp_path / "run")
