@@ -65,10 +65,12 @@ class Run:
         dataset = self.dataset(place, shape)
         return choose_in_ome_zarr(dataset, place, self.results, "fake", self.recipe)
 
-    def publish(self, place: Place, raw: Volume, info: DatasetInfo = INFO) -> Published:
+    def publish(
+        self, place: Place, raw: Volume, info: DatasetInfo = INFO, **card: Any
+    ) -> Published:
         def outcomes() -> Iterator[StackOutcome]:
             key = StackKey(place.label)
-            yield StackOutcome(key, raw, fake_restorer().restore(raw), fake_model())
+            yield StackOutcome(key, raw, fake_restorer().restore(raw), fake_model(**card))
 
         return publish_in_ome_zarr(
             self.dataset(place),
@@ -114,6 +116,14 @@ def test_an_image_grows_stack_by_stack(run: Run, zarr: Any) -> None:
     assert (run.results / "p001.ome.zarr").is_dir()
     for each in run.results.glob("*.ome.zarr"):
         validate(each)
+
+
+def test_what_is_doubtful_and_what_cannot_be_told_reaches_whoever_asks(run: Run) -> None:
+    other = {"trained_voxel_um": {"z": (5.0, 6.0), "xy": (5.0, 6.0)}}
+    published = run.publish(Place(0, 0, 0), volume(1), **other)
+    assert "voxels" in published.doubt
+    assert published.notes == tuple(json.loads(published.report.read_text())["notes"])
+    assert run.publish(Place(0, 1, 0), volume(1)).doubt == ""
 
 
 def test_channels_that_nobody_announced_find_room(run: Run, zarr: Any) -> None:
