@@ -107,7 +107,7 @@ def publish(
     if half_weights:
         checkpoint, card = _rounded(checkpoint, card)
     model = export_network(checkpoint.network, card)
-    if verify_it:
+    if verify_it and not half_weights:
         _require(model, checkpoint, path, FP32_TOLERANCE)
     config = checkpoint.network.config
     if precision == "fp32" and verify_it:

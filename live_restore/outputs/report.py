@@ -132,8 +132,8 @@ class Report:
             "device": asdict(model.session.device),
         }
         note = model.card.sharpening_note()
-        if note and note not in self.notes:
-            self.notes.append(note)
+        if note:
+            self._note(note)
         warning = model.session.device.warning
         if warning and warning not in self.device_warnings:
             self.device_warnings.append(warning)
@@ -142,19 +142,22 @@ class Report:
         """Note where whole grey values are coarse for what was restored."""
         rounded = self.units == "camera" and restored.volume.dtype.kind in "iu"
         if rounded and snr is not None and snr.noise_adu < _COARSE_NOISE_ADU:
-            note = (
+            self._note(
                 "the noise is a few grey values only, so that rounding to whole ones costs "
                 'accuracy: set output.units = "camera-float" to keep the fractions'
             )
-            if note not in self.notes:
-                self.notes.append(note)
+
+    def _note(self, note: str) -> None:
+        """Say it once per result."""
+        if note not in self.notes:
+            self.notes.append(note)
 
     def _doubts(self, restored: Restored, model: Model, snr: SignalToNoise | None) -> list[str]:
         """Return what makes a restored stack doubtful; note what could not be compared."""
         card, voxel = model.card, self.dataset.voxel
         note = unknown_voxel(voxel, card.trained_voxel_um)
-        if note is not None and note not in self.notes:
-            self.notes.append(note)
+        if note is not None:
+            self._note(note)
         found = [
             None if snr is None or card.envelope is None else card.envelope.doubt(snr.ratio),
             voxel_doubt(voxel, card.trained_voxel_um),
