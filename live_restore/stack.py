@@ -17,6 +17,11 @@ Units = Literal["camera", "camera-float", "network"]
 float32 with 0 and 1 at the percentiles of the intensity scale."""
 
 
+def result_dtype(raw: np.dtype[np.generic], units: Units) -> np.dtype[np.generic]:
+    """Return the dtype of a result in ``units`` of a raw stack."""
+    return raw if units == "camera" else np.dtype(np.float32)
+
+
 class Fingerprint(NamedTuple):
     """Tells whether a file is still the one that was seen (size in bytes, mtime in ns).
 

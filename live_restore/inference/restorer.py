@@ -22,7 +22,7 @@ from live_restore.inference.reference_tiling import blend_tiles
 from live_restore.inference.tile_size import largest_tile_voxels
 from live_restore.inference.tiling import plan_tiles, run_tiled
 from live_restore.settings import InferenceSettings
-from live_restore.stack import Units, Volume
+from live_restore.stack import Units, Volume, result_dtype
 
 # Brighter spots (network units) are rare in training data: in a simulated stack with spots
 # at 8, the bundled model gave back four fifths of their light.
@@ -141,7 +141,7 @@ class Restorer:
         volume, clipped = finished_volume(
             network,
             None if self._units == "network" else scale,
-            stack.dtype if self._units == "camera" else np.dtype(np.float32),
+            result_dtype(stack.dtype, self._units),
         )
         finished = time.perf_counter()
         return Restored(

@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from live_restore import __version__
@@ -40,7 +39,7 @@ from live_restore.outputs.publish import (
 )
 from live_restore.outputs.report import Report, StackOutcome
 from live_restore.outputs.result import Place, Published, report_name_is_ours
-from live_restore.stack import Dataset, Units, Volume
+from live_restore.stack import Dataset, Units, Volume, result_dtype
 from live_restore.untrusted import NotJsonError, json_object
 from live_restore.untrusted_file import read_regular
 
@@ -175,16 +174,7 @@ def publish_in_ome_zarr(
     seconds = time.perf_counter() - began
     delay_s = max(0.0, time.time() - dataset.fingerprint.mtime_ns / 1e9)
     publish_text(place.report, report.to_json(publish=seconds, delay=delay_s))
-    return Published(
-        place.image,
-        place.report,
-        delay_s,
-        {**report.seconds, "publish": seconds},
-        tuple(report.warnings),
-        tuple(report.notes),
-        report.doubt(),
-        device_warnings=tuple(report.device_warnings),
-    )
+    return Published.told_by(report, place, delay_s, publish=seconds)
 
 
 def _create(
@@ -221,7 +211,7 @@ def _create(
             shape=(1, channels, z, y, x),
             shards=(1, 1, z, y, x),
             chunks=(1, 1, 1, y, x),
-            dtype=np.dtype(np.float32) if units != "camera" else dataset.dtype,
+            dtype=result_dtype(dataset.dtype, units),
             compressors=ZstdCodec(level=1),
             fill_value=0,
             dimension_names=("t", "c", "z", "y", "x"),

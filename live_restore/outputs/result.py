@@ -10,14 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from live_restore.errors import OutputError, StackRefusedError, one_line
 from live_restore.outputs.naming import candidates, report_path
 from live_restore.outputs.ome_tiff import OmeTiffWriter, read_token, writing_ome_tiff
 from live_restore.outputs.publish import publish_text, publishing, remove_for_good
 from live_restore.outputs.report import REPORT_FORMAT, Report, StackOutcome, told_doubt
-from live_restore.stack import Dataset, Units
+from live_restore.stack import Dataset, Units, result_dtype
 from live_restore.untrusted import NotJsonError, json_object
 from live_restore.untrusted_file import open_regular, read_regular
 
@@ -47,6 +45,20 @@ class Published:
     notes: tuple[str, ...] = ()
     doubt: str = ""
     device_warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def told_by(cls, report: Report, place: Place, delay_s: float, **seconds: float) -> Published:
+        """Return what a report says of the result at ``place``; ``seconds`` are further ones."""
+        return cls(
+            place.image,
+            place.report,
+            delay_s,
+            {**report.seconds, **seconds},
+            tuple(report.warnings),
+            tuple(report.notes),
+            report.doubt(),
+            tuple(report.device_warnings),
+        )
 
 
 @dataclass(frozen=True)
@@ -205,7 +217,7 @@ def publish_result(
         The disk refused, or what was read back differs from what was written.
     """
     image = place.image
-    written = replace(dataset, dtype=np.dtype(np.float32)) if units != "camera" else dataset
+    written = replace(dataset, dtype=result_dtype(dataset.dtype, units))
     report = Report(dataset, recipe, settings_digest, image.name, units)
     writing_s = 0.0
     writers: list[OmeTiffWriter] = []
@@ -227,13 +239,4 @@ def publish_result(
         place.report,
         report.to_json(write=writing_s, publish=publishing_s, delay=delay_s),
     )
-    return Published(
-        image,
-        place.report,
-        delay_s,
-        {**report.seconds, "write": writing_s, "publish": publishing_s},
-        tuple(report.warnings),
-        tuple(report.notes),
-        report.doubt(),
-        tuple(report.device_warnings),
-    )
+    return Published.told_by(report, place, delay_s, write=writing_s, publish=publishing_s)
