@@ -251,7 +251,7 @@ def main() -> int:
             volume = torch.rand(1, 1, *shape, generator=torch.Generator().manual_seed(0))
             for method in methods(suite, config, volume):
                 kind, precision, _ = method
-                if not re.search(arguments.only, f"{name} {shape} {kind} {precision}"):
+                if not arguments.only.search(f"{name} {shape} {kind} {precision}"):
                     continue
                 rows.append(measure(name, shape, method, flop, ceiling, arguments.rounds))
                 if suite.device == "cuda":

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from multiprocessing import Pipe
 
 from export.training.bank import SubjectBank
@@ -48,6 +49,7 @@ class _EveryNth:
         return self.source.load(self.lane + self.lanes * number)
 
 
+@dataclass(frozen=True)
 class Lane:
     """Prepares the batches of one lane, in rising order of steps.
 
@@ -63,29 +65,30 @@ class Lane:
         First step of the run, of whichever lane.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        held: int,
-        options: TrainingOptions,
-        seed: int,
-        lane: int,
-        lanes: int,
-        start: int,
-    ) -> None:
-        self._options, self._seed, self._lanes = options, seed, lanes
-        first = -(-(start - lane) // lanes)
-        self._bank = SubjectBank(
-            _EveryNth(source, lane, lanes),
-            len(range(lane, held, lanes)),
-            options.scene_refresh_steps,
-            range(first, options.steps),
+    source: Source
+    held: int
+    options: TrainingOptions
+    seed: int
+    lane: int
+    lanes: int
+    start: int
+
+    @cached_property
+    def _bank(self) -> SubjectBank:
+        # Drawn with the first batch, in the process that needs it; not in the initialiser, whose
+        # errors would only say that a process ended.
+        first = -(-(self.start - self.lane) // self.lanes)
+        return SubjectBank(
+            _EveryNth(self.source, self.lane, self.lanes),
+            len(range(self.lane, self.held, self.lanes)),
+            self.options.scene_refresh_steps,
+            range(first, self.options.steps),
             processes=0,
         )
 
     def batch(self, step: int) -> Batch:
         """Return the batch of ``step``, which belongs to this lane."""
-        return draw_batch(self._bank.at(step // self._lanes), self._options, self._seed, step)
+        return draw_batch(self._bank.at(step // self.lanes), self.options, self.seed, step)
 
 
 @contextmanager
@@ -104,7 +107,7 @@ def lane_batches(
     lanes = min(options.lanes, held)
     stop, held_end = Pipe(duplex=False)
     pools = [
-        spawned(1, _settle, (source, held, options, seed, lane, lanes, steps.start), stop)
+        spawned(1, _settle, (Lane(source, held, options, seed, lane, lanes, steps.start),), stop)
         for lane in range(lanes)
     ]
     try:
@@ -131,21 +134,15 @@ def _ready(pending: deque[Future[Batch]]) -> Batch:
         return pending.popleft().result()
 
 
-_settings: tuple[Source, int, TrainingOptions, int, int, int, int] | None = None
 _lane: Lane | None = None
 
 
-def _settle(*settings: object) -> None:
+def _settle(lane: Lane) -> None:
     """Remember, in a new process, which lane it is."""
-    global _settings
-    _settings = settings  # type: ignore[assignment]
+    global _lane
+    _lane = lane
 
 
 def _batch(step: int) -> Batch:
-    # Its first stacks are drawn with the first batch and not in the initialiser, whose errors
-    # would only say that a process ended.
-    global _lane
-    if _lane is None:
-        assert _settings is not None, "the initialiser ran"
-        _lane = Lane(*_settings)
+    assert _lane is not None, "the initialiser ran"
     return _lane.batch(step)
