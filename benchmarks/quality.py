@@ -30,7 +30,7 @@ from live_restore.inference.model import find_model, load_model
 from live_restore.inference.restorer import Restorer
 from live_restore.metrics import best_gaussian, psnr
 from live_restore.outputs.publish import publishing
-from live_restore.settings import InferenceSettings
+from live_restore.settings import CameraSettings, InferenceSettings
 
 BACKGROUND_FRACTION = 0.1
 # More kinds of structure at once than in training, and seeds far from its own.
@@ -88,14 +88,16 @@ def bm4d_method() -> Method | None:
     return denoise
 
 
-def model_method(name: str) -> Method:
+def model_method(name: str, camera: CameraSettings | None = None) -> Method:
     """Return a model (bundled name or ONNX file) as the daemon runs it, before the rounding.
+
+    ``camera``: the daemon has been told it in its settings.
 
     Results of the other methods are not rounded either. At 10 e- whole grey values would cost a
     good network more than its own error.
     """
     path = find_model(name)
-    restorer = Restorer(load_model(path, "cpu"), InferenceSettings(), "camera-float")
+    restorer = Restorer(load_model(path, "cpu"), InferenceSettings(), "camera-float", camera)
     return lambda raw, _: restorer.restore(raw).volume
 
 
@@ -126,7 +128,8 @@ def markdown(rows: dict[str, dict[str, float]]) -> str:
 
 def _place(method: str) -> tuple[int, str]:
     known = ["raw", "Gaussian", "BM4D", "fast", "standard", "sharpen"]
-    return (known.index(method) if method in known else len(known), method)
+    model = method.split(" ")[0]
+    return (known.index(model) if model in known else len(known), method)
 
 
 def main() -> None:
@@ -134,14 +137,25 @@ def main() -> None:
     parser.add_argument("--stacks", type=int, default=8, help="simulated stacks (default 8)")
     parser.add_argument("--clean", type=Path, action="append", default=[], help="real clean stack")
     parser.add_argument("--model", action="append", default=[], help="bundled name or ONNX file")
+    parser.add_argument("--camera", action="store_true", help="models that know the camera, too")
     parser.add_argument("--again", action="append", default=[], help="method to compute again")
     parser.add_argument("--table", type=Path, required=True, help="JSON file that is added to")
     options = parser.parse_args()
+    told = CameraSettings(
+        gain_adu_per_e=CAMERA.gain_adu_per_e,
+        offset_adu=CAMERA.offset_adu,
+        read_noise_e=CAMERA.read_noise_e,
+    )
     rows = json.loads(options.table.read_text()) if options.table.exists() else {}
     methods: dict[str, Method] = {
         "raw": lambda raw, _: raw,
         "Gaussian": lambda raw, truth: best_gaussian(raw, truth)[0],
         **{Path(name).stem: model_method(name) for name in options.model},
+        **{
+            f"{Path(name).stem} with [camera]": model_method(name, told)
+            for name in options.model
+            if options.camera
+        },
     }
     denoise = bm4d_method()
     if denoise is not None:

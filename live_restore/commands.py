@@ -17,7 +17,7 @@ from rich.text import Text
 
 from live_restore.errors import LiveRestoreError, StackError, UsageError, one_line
 from live_restore.inference.model import bundled_models, find_model, load_model
-from live_restore.settings import load_settings
+from live_restore.settings_file import load_settings
 
 if TYPE_CHECKING:
     from live_restore.one_shot import Attempt, OneShot

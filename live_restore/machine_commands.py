@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from live_restore.errors import DeviceError, one_line
-from live_restore.settings import load_settings
+from live_restore.settings_file import load_settings
 
 if TYPE_CHECKING:
     from live_restore.bench.measure import Rates

@@ -1,22 +1,14 @@
-"""Settings: one typed tree, read from config.toml, flags and the environment.
-
-Order of authority: environment over flags over file over defaults. An environment variable is
-named after its key, ``LIVE_RESTORE_<SECTION>__<KEY>``, such as ``LIVE_RESTORE_INFERENCE__DEVICE``.
-"""
+"""Settings: one typed tree of everything that can be set, with units and defaults."""
 
 from __future__ import annotations
 
-import difflib
-import errno
 import hashlib
 import importlib.util
 import json
-import os
 import re
 import string
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -25,7 +17,6 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveInt,
-    ValidationError,
     model_validator,
 )
 from pydantic_settings import (
@@ -33,20 +24,15 @@ from pydantic_settings import (
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
-from pydantic_settings import SettingsError as UnparsableError
 
-from live_restore.errors import SettingsError
 from live_restore.stack import Units
 
-__all__ = ["Settings", "load_settings"]
+VARIABLE_PREFIX = "LIVE_RESTORE_"
+"""An environment variable is named after its key, ``LIVE_RESTORE_<SECTION>__<KEY>``."""
 
-_PREFIX = "LIVE_RESTORE_"
-_MAX_FILE_BYTES = 2**18
 _DEVICE = re.compile(
     r"(auto|cpu|openvino|(cuda|tensorrt|directml|openvino-gpu)(:\d{1,3})?)\Z", re.ASCII
 )
-_NO_SETTINGS = ("LIVE_RESTORE_SHARED",)
-"""Variables of ours that are none: where the tests find real stacks."""
 
 
 def _check_template(template: str) -> str:
@@ -201,6 +187,20 @@ class InferenceSettings(_Section):
         return self
 
 
+class CameraSettings(_Section):
+    """The camera, so that its noise is known and not only estimated; all three or none."""
+
+    gain_adu_per_e: _Positive = Field(
+        description="grey values per photo-electron; the slope of a photon transfer curve"
+    )
+    offset_adu: Annotated[float, Field(allow_inf_nan=False)] = Field(
+        description="grey value of darkness"
+    )
+    read_noise_e: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        description="standard deviation of the read noise (photo-electrons)"
+    )
+
+
 class OutputSettings(_Section):
     """Where results go."""
 
@@ -281,12 +281,13 @@ class Settings(BaseSettings):
     """Everything that can be set; unknown keys are refused."""
 
     model_config = SettingsConfigDict(
-        extra="forbid", frozen=True, env_prefix=_PREFIX, env_nested_delimiter="__"
+        extra="forbid", frozen=True, env_prefix=VARIABLE_PREFIX, env_nested_delimiter="__"
     )
 
     watch: WatchSettings = WatchSettings()
     files: FilesSettings = FilesSettings()
     inference: InferenceSettings = InferenceSettings()
+    camera: CameraSettings | None = None
     output: OutputSettings = OutputSettings()
     journal: JournalSettings = JournalSettings()
     process: ProcessSettings = ProcessSettings()
@@ -312,6 +313,18 @@ class Settings(BaseSettings):
             raise ValueError("models is empty: name at least one [[models]] entry")
         return self
 
+    @model_validator(mode="after")
+    def _camera_has_its_units(self) -> Settings:
+        if self.camera is not None and (
+            self.output.units == "network" or self.inference.tiling == "reference"
+        ):
+            raise ValueError(
+                "[camera] changes results, so that it cannot be used where the published numbers "
+                'are wanted: leave it out, or output.units = "network" and inference.tiling = '
+                '"reference"'
+            )
+        return self
+
     def pixel_digest(self) -> str:
         """Return a digest (hex) of the settings that can change a restored voxel."""
         relevant = {
@@ -323,162 +336,7 @@ class Settings(BaseSettings):
             "block_zyx": self.inference.block_zyx,
             "percentiles": self.inference.percentiles,
             "units": self.output.units,
+            # Only where it is told: without it, results stay those of the versions before it.
+            **({"camera": self.camera.model_dump()} if self.camera is not None else {}),
         }
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
-
-
-def load_settings(path: Path | None = None, flags: dict[str, Any] | None = None) -> Settings:
-    """Read settings from a TOML file (optional), flags and the environment.
-
-    Parameters
-    ----------
-    path
-        The config.toml; models named by a relative path are looked for beside it.
-    flags
-        Nested values that override the file, such as ``{"inference": {"device": "cpu"}}``.
-
-    Raises
-    ------
-    SettingsError
-        The file cannot be read, a key is unknown (the nearest valid name is said), or a value has
-        the wrong type.
-    """
-    values: dict[str, Any] = {}
-    if path is not None:
-        try:
-            values = _toml(path)
-        except OSError as error:
-            raise SettingsError(
-                f"cannot be read ({error.strerror})", path, "check the path given to --config"
-            ) from None
-        except (ValueError, RecursionError) as error:
-            raise SettingsError(f"is not valid TOML: {error}", path, "mend that line") from None
-        for rule in values.get("models", []) if isinstance(values.get("models"), list) else []:
-            model = rule.get("model") if isinstance(rule, dict) else None
-            if isinstance(model, str) and _looks_like_path(model):
-                rule["model"] = str(path.resolve().parent / model)
-        journal = values.get("journal")
-        if isinstance(journal, dict):
-            folder = journal.get("folder")
-            # Not where the program happens to be started, or a folder would get two journals.
-            if isinstance(folder, str) and not folder.startswith("~"):
-                journal["folder"] = str(path.resolve().parent / folder)
-    values = _merge(values, flags or {})
-    variables = _variables()
-    try:
-        return Settings(**values)
-    except ValidationError as error:
-        raise _explain(error, path, variables) from None
-    except UnparsableError as error:
-        field = re.search(r'field "(\w+)"', str(error))
-        raise SettingsError(
-            f"the environment variable {_PREFIX}{field[1].upper() if field else '...'} "
-            "is not valid JSON",
-            None,
-            "write its value as JSON, or unset it",
-        ) from None
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    """Return what a TOML file says; a pipe will do, too: ``--config <(...)``.
-
-    Raises
-    ------
-    OSError
-        It cannot be read, or is far larger than any settings.
-    ValueError, RecursionError
-        It is not TOML.
-    """
-    with path.open("rb") as file:
-        text = file.read(_MAX_FILE_BYTES + 1)
-    if len(text) > _MAX_FILE_BYTES:
-        raise OSError(errno.EFBIG, f"larger than {_MAX_FILE_BYTES:,} bytes", str(path))
-    return tomllib.loads(text.decode().replace("\r\n", "\n"))
-
-
-def _variables() -> dict[str, tuple[str, ...]]:
-    """Return the environment variables that are settings, and the place of each in the tree.
-
-    Raises
-    ------
-    SettingsError
-        One of our variables is of no section.
-    """
-    found = {}
-    for name in os.environ:
-        if not name.upper().startswith(_PREFIX) or name in _NO_SETTINGS:
-            continue
-        section, *keys = name[len(_PREFIX) :].lower().split("__")
-        if section not in Settings.model_fields:
-            raise SettingsError(
-                "is not a setting", name, f"did you mean {_nearest_variable(section, keys)}?"
-            )
-        found[name] = (section, *keys)
-    return found
-
-
-def _nearest_variable(section: str, keys: list[str]) -> str:
-    meant = next((s for s in Settings.model_fields if section.startswith(f"{s}_")), None)
-    if meant is not None:  # one underscore where two belong
-        keys = [section.removeprefix(f"{meant}_").lstrip("_"), *keys]
-    else:
-        meant = difflib.get_close_matches(section, list(Settings.model_fields), n=1, cutoff=0.0)[0]
-    return _PREFIX + "__".join([meant, *keys]).upper()
-
-
-def _looks_like_path(model: str) -> bool:
-    return model.endswith((".onnx", ".zip")) or "/" in model or "\\" in model
-
-
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        current = merged.get(key)
-        if isinstance(value, dict) and isinstance(current, dict):
-            merged[key] = _merge(current, value)
-        else:
-            merged[key] = value
-    return merged
-
-
-def _blamed(place: list[str], variables: dict[str, tuple[str, ...]]) -> str:
-    """Return the environment variables that alone make the error at ``place``; mostly none."""
-    try:
-        Settings()
-    except ValidationError as error:
-        if place in [[str(part) for part in each["loc"]] for each in error.errors()]:
-            return ", ".join(
-                name
-                for name, keys in variables.items()
-                if all(a == b for a, b in zip(keys, place, strict=False))
-            )
-    return ""
-
-
-def _explain(
-    error: ValidationError, file: Path | None, variables: dict[str, tuple[str, ...]]
-) -> SettingsError:
-    first = error.errors()[0]
-    place = [str(part) for part in first["loc"]]
-    path = _blamed(place, variables) or file
-    key = ".".join(place) or "settings"
-    if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(place[-1], _valid_names(place[:-1]), n=1, cutoff=0.0)
-        remedy = f"did you mean {'.'.join([*place[:-1], near[0]])}?" if near else "remove it"
-        return SettingsError(f"{key} is not a setting", path, remedy)
-    message = first["msg"].removeprefix("Value error, ")
-    given = f" (given: {first['input']!r})" if not isinstance(first["input"], dict) else ""
-    return SettingsError(f"{key}: {message}{given}", path, "mend this value")
-
-
-def _valid_names(place: list[str]) -> list[str]:
-    """Return the keys that are valid at ``place``."""
-    model: type[BaseModel] = Settings
-    for part in place:
-        if part == "models":
-            model = ModelRule
-        elif part in model.model_fields:
-            annotation = model.model_fields[part].annotation
-            if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-                model = annotation
-    return list(model.model_fields)

@@ -27,7 +27,8 @@ from live_restore.formats.dataset import Place
 from live_restore.formats.table import make_dataset_formats
 from live_restore.inference.shelf import Shelf
 from live_restore.one_shot import OneResult, OneShot
-from live_restore.settings import FilesSettings, load_settings
+from live_restore.settings import FilesSettings
+from live_restore.settings_file import load_settings
 from live_restore.stack import Fingerprint
 from live_restore.turns import Turns
 from tests.formats.test_ome_zarr import TRUTH, multiscales, v3_array, v3_group, write_chunks

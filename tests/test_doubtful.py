@@ -11,7 +11,9 @@ import pytest
 import tifffile
 
 from live_restore.demo.scene import LivingCell
+from live_restore.metrics import psnr
 from live_restore.outputs.report import told_doubt
+from live_restore.simulation.camera import Camera
 from tests.support.models import CARD, write_model
 from tests.support.processes import run_command, status
 
@@ -50,6 +52,29 @@ def test_restore_says_and_reports_too_little_light(tmp_path: Path) -> None:
     again = run_command(tmp_path, "restore", dim, "--model", used)
     assert "was already there" in again.stdout
     assert doubt in again.stdout, "a doubt does not wear off"
+
+
+def test_structure_taken_for_noise_is_given_back_and_told(tmp_path: Path) -> None:
+    """By the bundled model, of a stack with texture from voxel to voxel."""
+    camera = Camera(offset_adu=100, gain_adu_per_e=2, read_noise_e=1.6)
+    rng = np.random.default_rng(1)
+    light = LivingCell(shape_zyx=(8, 96, 96), peak_e=300, background_e=100).expected_e(0)
+    light = light * np.exp(0.2 * rng.standard_normal(light.shape))
+    truth, raw = camera.noiseless_adu(light), camera.expose(light, rng)
+    tifffile.imwrite(tmp_path / "fine.tif", raw, photometric="minisblack")
+    config = tmp_path / "config.toml"
+    config.write_text("[camera]\ngain_adu_per_e = 2\noffset_adu = 100\nread_noise_e = 1.6\n")
+    plain, told = tmp_path / "plain", tmp_path / "told"
+    run_command(tmp_path, "restore", tmp_path / "fine.tif", "-o", plain)
+    done = run_command(tmp_path, "restore", tmp_path / "fine.tif", "-o", told, "--config", config)
+    assert done.returncode == 0, done.stderr
+    assert "took away more than the camera's noise" in done.stdout
+    (line,) = json.loads((told / "fine.json").read_text(encoding="utf-8"))["stacks"]
+    assert line["given_back"]["share"] > 0.2
+    assert any("given back" in doubt for doubt in line["doubts"])
+    gains = [psnr(tifffile.imread(f / "fine.ome.tif"), truth) for f in (plain, told)]
+    assert gains[1] > gains[0] + 1, gains
+    assert gains[1] > psnr(raw, truth)
 
 
 def test_watch_marks_what_is_doubtful_and_status_lists_it(tmp_path: Path) -> None:

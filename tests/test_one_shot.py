@@ -28,7 +28,8 @@ from live_restore.job import FileJob
 from live_restore.one_shot import OneShot, absolute, ending_on_signals
 from live_restore.outputs.naming import TEMPORARY_SUFFIX
 from live_restore.outputs.report import StackOutcome
-from live_restore.settings import FilesSettings, load_settings
+from live_restore.settings import FilesSettings
+from live_restore.settings_file import load_settings
 from live_restore.turns import Turns
 from tests.support.fakes import fake_shelf, halve
 from tests.support.processes import run_command

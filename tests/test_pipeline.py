@@ -33,7 +33,7 @@ from live_restore.outputs import publish as publish_module
 from live_restore.outputs.naming import TEMPORARY_SUFFIX
 from live_restore.pipeline import Pipeline
 from live_restore.progress import Progress
-from live_restore.settings import load_settings
+from live_restore.settings_file import load_settings
 from tests.support.fakes import Floats, fake_shelf, fingerprint_of, halve
 from tests.support.processes import wait_for
 

@@ -11,7 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from live_restore.errors import SettingsError
-from live_restore.settings import InferenceSettings, Settings, load_settings
+from live_restore.settings import CameraSettings, InferenceSettings, Settings
+from live_restore.settings_file import load_settings
 
 EXAMPLE = Path(__file__).resolve().parents[1] / "config.toml"
 
@@ -36,7 +37,7 @@ def example_keys(text: str) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     section = ""
     for line in text.splitlines():
-        if header := re.fullmatch(r"\[{1,2}(\w+)\]{1,2}", line):
+        if header := re.fullmatch(r"(?:# )?\[{1,2}(\w+)\]{1,2}", line):
             section = header.group(1)
             found.setdefault(section, set())
         elif key := re.match(r"(?:# (?!channels|skip))?([a-z_]+) = \S", line):
@@ -54,6 +55,8 @@ def test_the_example_names_every_key_and_no_other() -> None:
         section = field.annotation
         if name == "models":
             expected[name] = {"channels", "model", "skip"}
+        elif name == "camera":
+            expected[name] = set(CameraSettings.model_fields)
         else:
             assert isinstance(section, type)
             expected[name] = set(section.model_fields)  # type: ignore[attr-defined]
@@ -256,8 +259,42 @@ def test_the_pixel_digest_changes_with_what_changes_pixels_only() -> None:
         assert load_settings(None, telling).pixel_digest() != plain
 
 
+CAMERA = {"gain_adu_per_e": 0.46, "offset_adu": 100, "read_noise_e": 1.6}
+
+
+def test_a_camera_changes_the_pixels_and_without_one_they_are_those_of_before() -> None:
+    plain, told = load_settings(), load_settings(None, {"camera": CAMERA})
+    assert plain.camera is None
+    assert told.camera == CameraSettings(**CAMERA)
+    assert told.pixel_digest() != plain.pixel_digest()
+    other = load_settings(None, {"camera": {**CAMERA, "read_noise_e": 1.7}})
+    assert other.pixel_digest() != told.pixel_digest()
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"camera": {"gain_adu_per_e": 0.5, "offset_adu": 1}}, "camera.read_noise_e is missing"),
+        ({"camera": {**CAMERA, "gain_adu_per_e": 0}}, "greater than 0"),
+        ({"camera": {**CAMERA, "read_noise_e": float("nan")}}, "camera.read_noise_e"),
+        ({"camera": {**CAMERA, "gain": 1}}, "did you mean camera.gain_adu_per_e?"),
+        ({"camera": CAMERA, "output": {"units": "network"}}, 'output.units = "network"'),
+        ({"camera": CAMERA, "inference": {"tiling": "reference"}}, 'tiling = "reference"'),
+    ],
+)
+def test_half_a_camera_is_refused(flags: dict[str, Any], said: str) -> None:
+    assert said in refusal(None, flags)
+
+
+def test_a_camera_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in CAMERA.items():
+        monkeypatch.setenv(f"LIVE_RESTORE_CAMERA__{key.upper()}", str(value))
+    assert load_settings().camera == CameraSettings(**CAMERA)
+
+
 def test_the_example_is_plain_toml() -> None:
-    assert set(tomllib.loads(EXAMPLE.read_text(encoding="utf-8"))) == set(Settings.model_fields)
+    said = set(tomllib.loads(EXAMPLE.read_text(encoding="utf-8")))
+    assert said == set(Settings.model_fields) - {"camera"}, "no camera is everybody's"
 
 
 def test_ome_zarr_without_zarr_is_said_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

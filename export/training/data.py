@@ -68,9 +68,11 @@ def gather(
         return _paired(data, options, seed, base)
     if isinstance(data, CleanData):
         return _clean(data, options, simulation, seed, base)
+    # An empty stack is worth training on; it has no signal-to-noise ratio to be judged by.
+    filled = simulation.model_copy(update={"empty_share": 0.0})
     return TrainingData(
         SimulatedSource(simulation, seed),
-        SimulatedSource(simulation, FIRST_VALIDATION_SEED),
+        SimulatedSource(filled, FIRST_VALIDATION_SEED),
         options.scenes_kept,
         (),
         "Trained on simulated stacks only.",

@@ -29,6 +29,7 @@ from export.training.optimisation import (
     follow,
     learning_rate,
     loss_of,
+    precision_of,
 )
 from export.training.patches import Patch
 from export.training.picture import examples_picture
@@ -209,10 +210,11 @@ class _Run:
         state, options = self._state, self._options
         for group in state.optimiser.param_groups:
             group["lr"] = learning_rate(state.step, state.total, options)
-        loss, norm = self._gradients(batch, device, options.precision)
+        precision = precision_of(state.step, state.total, options)
+        loss, norm = self._gradients(batch, device, precision)
         # torch 2.13 on processors with AVX-512 bf16 gives NaN gradients, without an error, for
         # patches of two planes. float16 has the scaler, which leaves such a step out.
-        if options.precision == "bfloat16" and device.type == "cpu" and not math.isfinite(norm):
+        if precision == "bfloat16" and device.type == "cpu" and not math.isfinite(norm):
             loss, _ = self._gradients(batch, device, "float32")
         state.scaler.step(state.optimiser)
         state.scaler.update()

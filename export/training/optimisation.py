@@ -50,6 +50,11 @@ def learning_rate(step: int, total: int, options: TrainingOptions) -> float:
     return options.learning_rate * warm * (0.01 + 0.99 * decay)
 
 
+def precision_of(step: int, total: int, options: TrainingOptions) -> str:
+    """Return what ``step`` computes in: a key of ``AUTOCAST_TYPES``."""
+    return "float32" if step >= (1 - options.float32_share) * total else options.precision
+
+
 def loss_of(restored: Tensor, noisy: Tensor, truth: Tensor, options: TrainingOptions) -> Tensor:
     """Return the loss of a batch (N, 1, Z, Y, X), in float32 whatever the network computed in.
 

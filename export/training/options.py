@@ -121,6 +121,11 @@ class TrainingOptions(_Section):
     )
     percentiles: tuple[float, float] = (2.0, 99.9)
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    float32_share: _Share = Field(
+        0.0,
+        description="share of the steps, the last ones, that compute in float32 whatever "
+        "precision says: bfloat16 has three digits, too few for bright stacks",
+    )
     device: Literal["auto", "cpu", "cuda"] = "auto"
     checkpoint_every: int = Field(250, gt=0, description="steps between validations")
     validation_patches: int = Field(

@@ -73,7 +73,7 @@ class LiveRestore:
 
     def __init__(self, config: str | Path | None = None, *, finish_s: float | None = 600.0) -> None:
         from live_restore.inference.model import find_model
-        from live_restore.settings import load_settings
+        from live_restore.settings_file import load_settings
 
         self._config = None if config is None else Path(config).absolute()
         # To complain now rather than in a child, hours later.

@@ -19,14 +19,16 @@ from live_restore.errors import (
 from live_restore.inference.intensity import IntensityScale, scale_from_percentiles
 from live_restore.inference.model import Model
 from live_restore.inference.reference_tiling import blend_tiles
+from live_restore.inference.remainder import GivenBack, give_back
 from live_restore.inference.tile_size import largest_tile_voxels
 from live_restore.inference.tiling import plan_tiles, run_tiled
-from live_restore.settings import InferenceSettings
+from live_restore.settings import CameraSettings, InferenceSettings
 from live_restore.stack import Units, Volume, result_dtype
 
 # Brighter spots (network units) are rare in training data: in a simulated stack with spots
 # at 8, the bundled model gave back four fifths of their light.
 _BRIGHTEST_KNOWN = 4.0
+_SHARE_WORTH_A_DOUBT = 0.01
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class Restored:
         What a careful person would want to know.
     tiles_reduced
         Why tiles are smaller than they should be; empty when they are not.
+    given_back
+        What the network took away beyond the camera's noise; ``None`` where that was not asked.
     """
 
     volume: Volume
@@ -59,6 +63,7 @@ class Restored:
     seconds: dict[str, float]
     warnings: tuple[str, ...] = ()
     tiles_reduced: str = ""
+    given_back: GivenBack | None = None
 
 
 class CancelledError(Exception):
@@ -76,6 +81,10 @@ class Restorer:
         ``"camera"``: results in the raw stack's grey values and dtype; ``"camera-float"``: in
         float32, not rounded; ``"network"``: float32 as the network gives them, 0 and 1 at the
         percentiles, as the published code has them.
+    camera
+        What made the stacks, where it is known: what the network takes away is then compared with
+        its noise. Not with ``"network"`` units, and not of models that sharpen: they return what
+        no raw stack has.
 
     Raises
     ------
@@ -88,9 +97,11 @@ class Restorer:
         model: Model,
         settings: InferenceSettings,
         units: Units = "camera",
+        camera: CameraSettings | None = None,
     ) -> None:
         self.model = model
         self._units = units
+        self._camera = camera if model.card.truth_psf_width == 1 else None
         self._block = settings.block_zyx or model.card.trained_patch_zyx
         if settings.tiling == "reference" and self._block is None:
             raise SettingsError(
@@ -138,10 +149,15 @@ class Restorer:
             network, tile, count = self._tiled(channels, scale, cancelled)
         network = network.reshape(stack.shape)
         ran = time.perf_counter()
+        to_camera = None if self._units == "network" else scale
+        given_back = None
+        if self._camera is not None:
+            scale.restore(network)
+            to_camera = None
+            given_back = _give_back(channels, network.reshape(channels.shape), self._camera)
+            warnings += _warn_of_lost_structure(given_back)
         volume, clipped = finished_volume(
-            network,
-            None if self._units == "network" else scale,
-            result_dtype(stack.dtype, self._units),
+            network, to_camera, result_dtype(stack.dtype, self._units)
         )
         finished = time.perf_counter()
         return Restored(
@@ -157,6 +173,7 @@ class Restorer:
             },
             warnings=warnings,
             tiles_reduced=self._stepped_down,
+            given_back=given_back,
         )
 
     def _scale(self, stack: Volume) -> tuple[IntensityScale, tuple[str, ...]]:
@@ -250,6 +267,27 @@ class Restorer:
         return restored
 
 
+def _give_back(
+    channels: Volume, restored: NDArray[np.float32], camera: CameraSettings
+) -> GivenBack:
+    """Give back to each channel of (C, Z, Y, X); return the means."""
+    each = [give_back(*pair, camera) for pair in zip(channels, restored, strict=True)]
+    return GivenBack(
+        sum(one.share for one in each) / len(each), sum(one.weight for one in each) / len(each)
+    )
+
+
+def _warn_of_lost_structure(given_back: GivenBack) -> tuple[str, ...]:
+    if given_back.share < _SHARE_WORTH_A_DOUBT:
+        return ()
+    check = "; if every stack says so, check [camera]" if given_back.share > 0.5 else ""
+    return (
+        f"in {100 * given_back.share:.0f} % of it the network took away more than the camera's "
+        f"noise: there, {100 * given_back.weight / given_back.share:.0f} % of that was given back"
+        f"{check}",
+    )
+
+
 def finished_volume(
     network: NDArray[np.float32], scale: IntensityScale | None, dtype: np.dtype[np.generic]
 ) -> tuple[Volume, int]:
@@ -263,7 +301,7 @@ def finished_volume(
     network
         (..., Z, Y, X), network units.
     scale
-        To camera units; ``None``: network units stay.
+        To camera units; ``None``: it is in its units already.
     dtype
         Of the result.
 

@@ -64,7 +64,9 @@ class Shelf:
                     reduced=inference.reduced,
                     gpu_memory_gb=inference.gpu_memory_gb,
                 )
-                loaded[rule.model] = Restorer(model, settings.inference, settings.output.units)
+                loaded[rule.model] = Restorer(
+                    model, inference, settings.output.units, settings.camera
+                )
             rules.append((rule, loaded[rule.model]))
         described = [
             (rule.channels, None if restorer is None else restorer.model.digest)

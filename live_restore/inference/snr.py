@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from live_restore.inference.finest_detail import finest_detail
+
 _Floats = NDArray[np.float32]
 
 # Blocks keep the time of a large stack to that of 1.6 million voxels: about 0.05 s on one core.
@@ -54,11 +56,10 @@ def estimate_snr(stack: NDArray[np.generic]) -> SignalToNoise | None:
 
     Bright and dark places are found by the mean of their 26 neighbours (8 in a single plane), and
     measured by the voxel in the middle: its noise had no say in the choice, so that the brightest
-    places are not merely those with the most noise. The noise is the 3 x 3 difference operator of
-    Immerkaer (Computer Vision and Image Understanding 64, 300 (1996)), which lets through the
-    finest diagonal detail of a plane only, where optics pass next to nothing. Its variance is
-    fitted by a line over brightness, the photon transfer curve (Janesick, *Photon Transfer*, SPIE
-    2007), so that the few brightest places do not decide it alone.
+    places are not merely those with the most noise. The noise is the finest diagonal detail of a
+    plane (:func:`finest_detail`), where optics pass next to nothing. Its variance is fitted by a
+    line over brightness, the photon transfer curve (Janesick, *Photon Transfer*, SPIE 2007), so
+    that the few brightest places do not decide it alone.
 
     Parameters
     ----------
@@ -137,10 +138,7 @@ def _from_zero(sample: NDArray[np.generic]) -> tuple[_Floats, float, float]:
 def _places(v: _Floats) -> tuple[_Floats, _Floats, _Floats, NDArray[np.bool_], bool]:
     """Return mean of the neighbours, voxel, its noise difference, and which places can be used."""
     middle = v[..., 1:-1, 1:-1]
-    rows = v[..., :-2, :] + v[..., 2:, :]
-    second = rows - 2 * v[..., 1:-1, :]
-    # / 6: of white noise the 3 x 3 operator (1 -2 1; -2 4 -2; 1 -2 1) has 36 times the variance.
-    difference = (second[..., :-2] + second[..., 2:] - 2 * second[..., 1:-1]) / 6
+    difference = np.asarray(finest_detail(v), np.float32)
     around = (_sum_around(v) - middle) / _neighbours(v)
     # All neighbours at the minimum: padding of registered or cropped stacks, not a dark sample.
     usable = around > 0

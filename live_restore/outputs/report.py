@@ -120,6 +120,8 @@ class Report:
         if restored.tiles_reduced:
             line["tiles"]["reduced_because"] = restored.tiles_reduced
         line["seconds"] = {k: round(v, 4) for k, v in restored.seconds.items()}
+        if restored.given_back is not None:
+            line["given_back"] = {k: round(v, 4) for k, v in asdict(restored.given_back).items()}
         line["after"] = image_statistics(restored.volume)
         for stage, seconds in restored.seconds.items():
             self._count(stage, seconds)

@@ -17,8 +17,9 @@ from training_files import tiny, write_pairs
 from export.network import RCAN, RCANConfig, begin_near_identity
 from export.training import loop
 from export.training.config import TrainConfig
+from export.training.data import validation_patches
 from export.training.loop import train
-from export.training.optimisation import follow, learning_rate, loss_of
+from export.training.optimisation import follow, learning_rate, loss_of, precision_of
 from export.training.options import TrainingOptions
 from export.training.progress import LiveDisplay, PlainDisplay, Record, display
 from export.training.run_state import RunState
@@ -248,6 +249,40 @@ def test_gradients_that_bfloat16_spoils_are_computed_again(
         patch.setattr(loop, "loss_of", spoiling)
         ours = run(spoiled, tmp_path / "spoiled")
     assert_same_weights(ours, run(trusted, tmp_path / "trusted"))
+
+
+def test_the_last_steps_may_be_exact_where_the_others_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def config(**options: Any) -> TrainConfig:
+        return tiny(tmp_path, training={"steps": 10, **options})
+
+    exact = run(config(), tmp_path / "exact")
+    reduced = {"precision": "bfloat16"}
+    assert_same_weights(run(config(**reduced, float32_share=1.0), tmp_path / "all"), exact)
+    half = run(config(**reduced, float32_share=0.5), tmp_path / "half")
+    for other in (exact, run(config(**reduced), tmp_path / "none")):
+        with pytest.raises(AssertionError):
+            assert_same_weights(half, other)
+    stopped_run(config(**reduced, float32_share=0.5), tmp_path / "stopped", 7, monkeypatch)
+    resumed = run(config(**reduced, float32_share=0.5), tmp_path / "stopped", resume=True)
+    assert_same_weights(resumed, half)
+
+
+def test_which_steps_are_exact() -> None:
+    options = TrainingOptions(precision="float16", float32_share=0.3)
+    kinds = [precision_of(step, 10, options) for step in range(10)]
+    assert kinds == ["float16"] * 7 + ["float32"] * 3
+
+
+def test_empty_stacks_are_trained_on_and_no_run_is_judged_by_them(tmp_path: Path) -> None:
+    config = tiny(tmp_path, training={"steps": 2}, simulation={"empty_share": 1.0})
+    data = config.gather(tmp_path)
+    trained = data.training.load(0).cut(config.training, 1.0, np.random.default_rng(0))
+    assert trained.truth.min() == trained.truth.max()
+    (judged,) = validation_patches(data.validation, config.training)
+    assert judged.truth.min() < judged.truth.max()
+    run(config, tmp_path / "run")
 
 
 def test_losses() -> None:

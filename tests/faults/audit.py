@@ -20,7 +20,7 @@ import tifffile
 from live_restore.inference.model import load_model
 from live_restore.inference.restorer import Restorer
 from live_restore.outputs.naming import TEMPORARY_SUFFIX
-from live_restore.settings import load_settings
+from live_restore.settings_file import load_settings
 from tests.faults.daemons import Place
 from tests.faults.player import RawStack
 

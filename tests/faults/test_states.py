@@ -30,7 +30,7 @@ from live_restore.journal import Journal, State
 from live_restore.outputs.naming import TEMPORARY_SUFFIX
 from live_restore.pipeline import Pipeline
 from live_restore.progress import Progress
-from live_restore.settings import load_settings
+from live_restore.settings_file import load_settings
 from live_restore.sources.folder import FolderSource
 from tests.support.fakes import fake_shelf
 

@@ -13,7 +13,7 @@ from live_restore.errors import (
 )
 from live_restore.inference.remembered import Remembered
 from live_restore.journal import Journal, State
-from live_restore.settings import load_settings
+from live_restore.settings_file import load_settings
 from tests.fuzz.seeds import _journal as write_journal
 
 

@@ -212,7 +212,7 @@ def _plan(plan: Any) -> None:
 def use_config(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> None:
     """Load the settings, and use the template."""
     from live_restore.outputs.naming import candidates, output_folder_name
-    from live_restore.settings import load_settings
+    from live_restore.settings_file import load_settings
 
     hurt.write(folder)
     try:

@@ -12,7 +12,7 @@ from live_restore.errors import InferenceError, StackRefusedError
 from live_restore.inference.intensity import IntensityScale
 from live_restore.inference.model import find_model, load_model
 from live_restore.inference.restorer import CancelledError, Restorer, to_dtype
-from live_restore.settings import load_settings
+from live_restore.settings_file import load_settings
 from tests.support.fakes import FakeSession, Floats, fake_restorer, halve
 
 

@@ -15,7 +15,7 @@ from live_restore.inference import shelf as shelf_module
 from live_restore.inference.model import Model, find_model
 from live_restore.inference.sessions import Device
 from live_restore.inference.shelf import Shelf
-from live_restore.settings import load_settings
+from live_restore.settings_file import load_settings
 from tests.support.fakes import FakeSession, a_dataset, fake_model
 
 

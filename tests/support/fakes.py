@@ -14,7 +14,8 @@ from live_restore.inference.model import Model
 from live_restore.inference.restorer import Restorer
 from live_restore.inference.sessions import Device
 from live_restore.inference.shelf import Shelf
-from live_restore.settings import ModelRule, Settings, load_settings
+from live_restore.settings import CameraSettings, ModelRule, Settings
+from live_restore.settings_file import load_settings
 from live_restore.stack import Dataset, Fingerprint, Units
 
 Floats = NDArray[np.float32]
@@ -50,11 +51,12 @@ def fake_restorer(
     function: Callable[[Floats], Floats] = halve,
     inference: dict[str, Any] | None = None,
     units: Units = "camera",
+    camera: CameraSettings | None = None,
     **card: Any,
 ) -> Restorer:
     """Return a restorer on a fake model."""
     settings = load_settings(None, {"inference": inference or {}})
-    return Restorer(fake_model(function, **card), settings.inference, units)
+    return Restorer(fake_model(function, **card), settings.inference, units, camera)
 
 
 def fake_shelf(

@@ -12,7 +12,7 @@ import tifffile
 from live_restore.formats.table import make_dataset_formats
 from live_restore.formats.tiff import TiffFormat
 from live_restore.journal import Entry, Journal, State
-from live_restore.settings import load_settings
+from live_restore.settings_file import load_settings
 from live_restore.sources.folder import FolderSource
 
 

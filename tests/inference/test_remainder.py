@@ -1,0 +1,165 @@
+"""What a network took away: noise stays away, structure comes back as far as that pays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from live_restore.inference.remainder import GivenBack, give_back
+from live_restore.metrics import psnr
+from live_restore.settings import CameraSettings
+from live_restore.simulation.camera import Camera
+from tests.support.fakes import Floats, fake_restorer
+
+CAMERA = Camera(offset_adu=100, gain_adu_per_e=2.0, read_noise_e=1.6)
+TOLD = CameraSettings(gain_adu_per_e=2.0, offset_adu=100, read_noise_e=1.6)
+SHAPE = (10, 70, 90)
+
+
+def smooth_light(shape: tuple[int, int, int] = SHAPE, seed: int = 1) -> np.ndarray:
+    """Return slowly varying light of 20 to 300 electrons."""
+    field = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal(shape), 6)
+    return 20 + 280 * (field - field.min()) / max(np.ptp(field), 1e-9)
+
+
+def exposed(light: np.ndarray, seed: int = 2) -> np.ndarray:
+    return CAMERA.expose(light, np.random.default_rng(seed))
+
+
+def textured(light: np.ndarray, strength: float = 0.15) -> np.ndarray:
+    """Return light with texture from voxel to voxel."""
+    return light * np.exp(strength * np.random.default_rng(3).standard_normal(light.shape))
+
+
+def given(raw: np.ndarray, restored: np.ndarray) -> tuple[Floats, GivenBack]:
+    result = np.array(restored, np.float32)
+    before = raw.copy()
+    said = give_back(raw, result, TOLD)
+    assert np.array_equal(raw, before)
+    return result, said
+
+
+def test_noise_alone_stays_away() -> None:
+    light = smooth_light()
+    truth = CAMERA.noiseless_adu(light)
+    result, said = given(exposed(light), truth)
+    assert said.share == 0
+    assert said.weight < 0.003
+    noise = CAMERA.gain_adu_per_e * np.sqrt(light + CAMERA.read_noise_e**2)
+    assert np.sqrt(np.mean(((result - truth) / noise) ** 2)) < 0.02
+
+
+def test_texture_that_was_taken_for_noise_comes_back() -> None:
+    light = smooth_light()
+    detailed = textured(light)
+    raw, truth, lost = (
+        exposed(detailed),
+        CAMERA.noiseless_adu(detailed),
+        CAMERA.noiseless_adu(light),
+    )
+    result, said = given(raw, lost)
+    assert said.share > 0.6
+    assert psnr(result, truth) > max(psnr(raw, truth), psnr(lost, truth)) + 1
+
+
+@pytest.mark.parametrize("passed", [0.0, 0.1, 0.3])
+def test_the_mixture_is_nearly_the_best_one(passed: float) -> None:
+    """Whatever share of noise and texture the network itself let through."""
+    light = np.full(SHAPE, 200.0)
+    detailed = textured(light)
+    raw, truth = exposed(detailed), CAMERA.noiseless_adu(detailed)
+    flat = CAMERA.noiseless_adu(light)
+    restored = flat + passed * (raw - flat)
+    best = max(psnr(restored + w * (raw - restored), truth) for w in np.linspace(0, 1, 101))
+    result, said = given(raw, restored)
+    assert psnr(result, truth) > best - 0.15
+    assert said.share > 0.9
+
+
+def test_structure_that_was_taken_away_whole_comes_back() -> None:
+    light = smooth_light()
+    spot = light.copy()
+    spot[3:7, 30:38, 40:48] += 400
+    raw, truth, lost = exposed(spot), CAMERA.noiseless_adu(spot), CAMERA.noiseless_adu(light)
+    result, _ = given(raw, lost)
+    inside = (slice(3, 7), slice(30, 38), slice(40, 48))
+    assert np.mean(np.abs(result - truth)[inside]) < 0.5 * np.mean(np.abs(lost - truth)[inside])
+    far = (slice(None), slice(0, 8), slice(None))
+    assert np.abs(result - lost)[far].max() < 10, "nothing elsewhere"
+
+
+def test_hot_pixels_are_no_structure() -> None:
+    light = smooth_light()
+    raw = exposed(light)
+    for y, x in ((5, 5), (40, 50), (41, 20)):
+        raw[:, y, x] = 4000
+    _, said = given(raw, CAMERA.noiseless_adu(light))
+    assert said.share == 0
+
+
+@pytest.mark.parametrize(
+    "shape", [(1, 1, 1), (1, 2, 300), (2, 3, 3), (1, 70, 90), (5, 17, 33), (9, 250, 2)]
+)
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_any_shape_and_type(shape: tuple[int, int, int], dtype: str) -> None:
+    raw = np.random.default_rng(4).integers(100, 250, shape).astype(dtype)
+    result, said = given(raw, np.full(shape, 100.0))
+    assert np.isfinite(result).all()
+    assert 0 <= said.weight <= 1
+    assert 0 <= said.share <= 1
+    between = np.minimum(raw, 100) - 1e-3, np.maximum(raw, 100) + 1e-3
+    assert ((result >= between[0]) & (result <= between[1])).all()
+
+
+def test_float_stacks_of_any_size_and_no_noise() -> None:
+    raw = np.zeros((2, 20, 20), np.float32)
+    raw[0, 3, 4] = 3e38
+    camera = CameraSettings(gain_adu_per_e=1, offset_adu=0, read_noise_e=0)
+    result = np.zeros_like(raw)
+    give_back(raw, result, camera)
+    assert np.isfinite(result).all()
+
+
+def flatten(tile: Floats) -> Floats:
+    return np.full_like(tile, tile.mean())
+
+
+def test_a_restorer_that_knows_the_camera_says_what_it_gave_back() -> None:
+    light = textured(np.full(SHAPE, 200.0))
+    raw = exposed(light)
+    plain = fake_restorer(flatten).restore(raw)
+    told = fake_restorer(flatten, camera=TOLD).restore(raw)
+    assert plain.given_back is None
+    assert told.given_back is not None
+    assert told.given_back.share > 0.9
+    assert told.volume.dtype == raw.dtype
+    truth = CAMERA.noiseless_adu(light)
+    assert psnr(told.volume, truth) > psnr(plain.volume, truth) + 1
+    (warning,) = told.warnings
+    assert warning.startswith("in 100 % of it the network took away more than the camera's noise")
+    assert "if every stack says so, check [camera]" in warning
+
+
+def test_channels_are_compared_each_for_itself() -> None:
+    light = smooth_light()
+    both = np.stack([exposed(light), exposed(textured(light, 0.3))])
+    truth = np.stack([CAMERA.noiseless_adu(light)] * 2)
+
+    def perfect(tile: Floats) -> Floats:
+        return tile + ((truth - both) / span)[np.newaxis].astype(np.float32)
+
+    span = np.float32(np.percentile(both, 99.9) - np.percentile(both, 2))
+    restored = fake_restorer(perfect, camera=TOLD, input_channels=2, output_channels=2).restore(
+        both
+    )
+    assert restored.given_back is not None
+    assert 0.3 < restored.given_back.share <= 0.5
+    assert np.abs(restored.volume[0] - truth[0]).max() < 8, "the first lost nothing"
+
+
+def test_sharpening_models_are_not_compared() -> None:
+    raw = exposed(textured(smooth_light()))
+    restored = fake_restorer(flatten, camera=TOLD, truth_psf_width=0.5).restore(raw)
+    assert restored.given_back is None
+    assert restored.warnings == ()
