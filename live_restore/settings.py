@@ -190,13 +190,14 @@ class InferenceSettings(_Section):
 class CameraSettings(_Section):
     """The camera, so that its noise is known and not only estimated; all three or none."""
 
-    gain_adu_per_e: _Positive = Field(
+    # The bounds lie far beyond any camera, and keep all that is computed finite.
+    gain_adu_per_e: Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)] = Field(
         description="grey values per photo-electron; the slope of a photon transfer curve"
     )
-    offset_adu: Annotated[float, Field(allow_inf_nan=False)] = Field(
+    offset_adu: Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)] = Field(
         description="grey value of darkness"
     )
-    read_noise_e: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+    read_noise_e: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = Field(
         description="standard deviation of the read noise (photo-electrons)"
     )
 
@@ -319,9 +320,8 @@ class Settings(BaseSettings):
             self.output.units == "network" or self.inference.tiling == "reference"
         ):
             raise ValueError(
-                "[camera] changes results, so that it cannot be used where the published numbers "
-                'are wanted: leave it out, or output.units = "network" and inference.tiling = '
-                '"reference"'
+                'output.units = "network" and inference.tiling = "reference" are for published '
+                "numbers, which [camera] would change: leave out the one or the other"
             )
         return self
 

@@ -145,18 +145,22 @@ def _blamed(place: list[str], variables: dict[str, tuple[str, ...]]) -> str:
         Settings()
     except ValidationError as error:
         if place in [[str(part) for part in each["loc"]] for each in error.errors()]:
-            return ", ".join(
-                name
-                for name, keys in variables.items()
-                if all(a == b for a, b in zip(keys, place, strict=False))
-            )
+            exact = [name for name, keys in variables.items() if _begins(keys, place)]
+            # Of a key that is missing, those beside which it belongs.
+            beside = [name for name, keys in variables.items() if keys[:-1] == (*place[:-1],)]
+            return ", ".join(exact or beside)
     return ""
+
+
+def _begins(keys: tuple[str, ...], place: list[str]) -> bool:
+    return all(a == b for a, b in zip(keys, place, strict=False))
 
 
 def _explain(
     error: ValidationError, file: Path | None, variables: dict[str, tuple[str, ...]]
 ) -> SettingsError:
-    first = error.errors()[0]
+    # A key that is misspelt is also missing.
+    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     place = [str(part) for part in first["loc"]]
     path = _blamed(place, variables) or file
     key = ".".join(place) or "settings"

@@ -68,7 +68,7 @@ def test_structure_taken_for_noise_is_given_back_and_told(tmp_path: Path) -> Non
     run_command(tmp_path, "restore", tmp_path / "fine.tif", "-o", plain)
     done = run_command(tmp_path, "restore", tmp_path / "fine.tif", "-o", told, "--config", config)
     assert done.returncode == 0, done.stderr
-    assert "took away more than the camera's noise" in done.stdout
+    assert "took away more than the noise of [camera]" in done.stdout
     (line,) = json.loads((told / "fine.json").read_text(encoding="utf-8"))["stacks"]
     assert line["given_back"]["share"] > 0.2
     assert any("given back" in doubt for doubt in line["doubts"])

@@ -275,14 +275,16 @@ def test_a_camera_changes_the_pixels_and_without_one_they_are_those_of_before() 
     ("flags", "said"),
     [
         ({"camera": {"gain_adu_per_e": 0.5, "offset_adu": 1}}, "camera.read_noise_e is missing"),
-        ({"camera": {**CAMERA, "gain_adu_per_e": 0}}, "greater than 0"),
+        ({"camera": {**CAMERA, "gain_adu_per_e": 0}}, "greater than or equal to"),
         ({"camera": {**CAMERA, "read_noise_e": float("nan")}}, "camera.read_noise_e"),
+        ({"camera": {**CAMERA, "gain_adu_per_e": 1e30}}, "1000000"),
         ({"camera": {**CAMERA, "gain": 1}}, "did you mean camera.gain_adu_per_e?"),
+        ({"camera": {"gain": 1, "offset_adu": 1}}, "did you mean camera.gain_adu_per_e?"),
         ({"camera": CAMERA, "output": {"units": "network"}}, 'output.units = "network"'),
         ({"camera": CAMERA, "inference": {"tiling": "reference"}}, 'tiling = "reference"'),
     ],
 )
-def test_half_a_camera_is_refused(flags: dict[str, Any], said: str) -> None:
+def test_a_camera_that_cannot_be_is_refused(flags: dict[str, Any], said: str) -> None:
     assert said in refusal(None, flags)
 
 
@@ -290,6 +292,14 @@ def test_a_camera_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for key, value in CAMERA.items():
         monkeypatch.setenv(f"LIVE_RESTORE_CAMERA__{key.upper()}", str(value))
     assert load_settings().camera == CameraSettings(**CAMERA)
+
+
+def test_half_a_camera_from_the_environment_is_blamed_on_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LIVE_RESTORE_CAMERA__OFFSET_ADU", "100")
+    said = refusal(None, {})
+    assert said.startswith("LIVE_RESTORE_CAMERA__OFFSET_ADU: camera.gain_adu_per_e is missing")
 
 
 def test_the_example_is_plain_toml() -> None:

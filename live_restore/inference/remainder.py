@@ -7,29 +7,40 @@ more than that.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from live_restore.inference.finest_detail import finest_detail
+from live_restore.inference.windows import Grid
 from live_restore.settings import CameraSettings
 from live_restore.stack import Volume
 
 _Floats = NDArray[np.float32]
+_Doubles = NDArray[np.float64]
 
-# Of a block's 1024 voxels the mean square of white noise is known to 4 %.
-_BLOCK_ZYX = (4, 16, 16)
 # Standard errors above noise alone from which on something goes back, and from which on all that
-# pays: of blocks that hold nothing but noise, one in forty gets a hundredth or so.
+# pays: of windows that hold nothing but noise, one in forty gets a hundredth or so.
 _SIGNIFICANT = (2.0, 4.0)
-# A square above that of 4 standard deviations counts as that, since hot pixels are no structure;
-# unless more of a block's voxels have such squares than it can have hot pixels.
+# Squares above that of 4 standard deviations count as that, since a flickering pixel or a cosmic
+# ray is no structure; unless more of a window's voxels have such squares than those can be.
 _MOST_SQUARE = 16.0
-_MOST_HOT = 0.02
-# Share of the raw stack in a block from which on it counts as given back.
+_MOST_FLICKER = 0.02
+# A pixel that stands out by so many standard deviations in the mean of all planes, and has no more
+# such neighbours than a defective row or column gives it, is the camera's.
+_DEFECT = 3.0
+_DEFECT_NEIGHBOURS = 2
+_FEWEST_PLANES_FOR_DEFECTS = 3
+# No more than this is needed of a square, and float32 keeps what else is in the sum.
+_LARGEST_SQUARE = 1e6
+# Details beyond so many standard deviations of noise are structure's.
+_NOISE_DETAIL = 3.0
+# Share of the raw stack in a window from which on it counts as given back, if so many windows have
+# it, which overlap: one alone may be chance.
 _WORTH_TELLING = 0.1
+_MORE_THAN_CHANCE = 4
 
 
 @dataclass(frozen=True)
@@ -39,9 +50,9 @@ class GivenBack:
     Parameters
     ----------
     share
-        Of the stack's blocks, those that got a tenth or more of it back, 0 to 1.
+        Of the stack, the places that got a tenth or more of it back, 0 to 1.
     weight
-        Mean over the stack of what went back, 0 (nothing) to 1 (the raw stack).
+        Mean over those places of what went back, 0 (nothing) to 1 (the raw stack).
     """
 
     share: float
@@ -52,90 +63,207 @@ def give_back(raw: Volume, restored: _Floats, camera: CameraSettings) -> GivenBa
     """Add to ``restored`` what a network took away beyond noise, as far as that pays.
 
     The best mixture ``restored + w * (raw - restored)`` has, by least squares, the weight
-    ``w = 1 - N (1 - a) / R`` in every block: ``R`` is the mean square of what was taken away, ``N``
-    the variance of the camera's noise, and ``a`` the share of the noise that the network let
-    through (the divergence in Stein's unbiased risk estimate, Annals of Statistics 9, 1135 (1981)),
-    taken from the finest detail of both stacks. Where ``R`` is not significantly more than ``N``,
-    nothing is changed. Noise is given back with the structure; nothing is invented.
+    ``w = 1 - N (1 - a) / R`` in every window: ``R`` is the mean square of what was taken away,
+    ``N`` the variance of the camera's noise, and ``a`` the share of the noise that the network let
+    through (the divergence in Stein's unbiased risk estimate, Annals of Statistics 9, 1135 (1981)).
+    That share is read from the finest detail of both stacks. Networks let more through of coarser
+    noise, so that rather too little is given back. Where ``R`` is not significantly more than
+    ``N``, nothing is changed. Noise is given back with the structure; nothing is invented.
+
+    Windows hold some 1024 voxels, 4 x 16 x 16 where there are as many planes, and overlap by half;
+    weights are interpolated between their centres.
 
     Parameters
     ----------
     raw
-        (Z, Y, X) in grey values of the camera (ADU), any real dtype.
+        (C, Z, Y, X) in grey values of the camera (ADU), any real dtype. Channels are compared each
+        for itself.
     restored
-        (Z, Y, X) float32 (ADU), not rounded; changed in place.
+        (C, Z, Y, X) float32 (ADU), not rounded; changed in place.
     camera
         Its noise: ``gain * (grey value - offset) + (gain * read noise)**2``.
     """
-    edges = [_edges(n, block) for n, block in zip(raw.shape, _BLOCK_ZYX, strict=True)]
     # Values that are not finite are refused by whoever finishes the result.
     with np.errstate(invalid="ignore", over="ignore"):
-        weights = np.stack(
-            [
-                _block_weights(raw[a:b], restored[a:b], camera, edges[1], edges[2])
-                for a, b in itertools.pairwise(edges[0])
-            ]
-        )
-    if weights.any():
-        along_z, along_y, along_x = (_between_centres(edge) for edge in edges)
-        for z, plane in enumerate(restored):
-            here = np.tensordot(along_z[z], weights, 1)
-            if here.any():
-                plane += (along_y @ here @ along_x.T) * (raw[z] - plane)
-    return GivenBack(float(np.mean(weights >= _WORTH_TELLING)), float(weights.mean()))
+        each = [_of_channel(*pair, camera) for pair in zip(raw, restored, strict=True)]
+    compared = sum(each, np.zeros(3))
+    changed, weights, windows = (float(value) for value in compared)
+    return GivenBack(changed / max(windows, 1), weights / max(changed, 1))
 
 
-def _edges(size: int, block: int) -> NDArray[np.intp]:
-    """Return where the blocks of an axis begin and end: as even as can be."""
-    return np.linspace(0, size, max(1, round(size / block)) + 1).astype(np.intp)
-
-
-def _block_weights(
-    raw: Volume,
-    restored: _Floats,
-    camera: CameraSettings,
-    edges_y: NDArray[np.intp],
-    edges_x: NDArray[np.intp],
-) -> _Floats:
-    """Return the weight of each block (Y, X) of a slab of planes."""
-
-    def sums(values: NDArray[np.generic]) -> NDArray[np.float64]:
-        planes = values.sum(axis=0, dtype=np.float64)
-        rows = np.add.reduceat(planes, edges_y[:-1], axis=0)
-        return np.asarray(np.add.reduceat(rows, edges_x[:-1], axis=1))
-
-    gain = np.float32(camera.gain_adu_per_e)
-    dark = (camera.gain_adu_per_e * camera.read_noise_e) ** 2
-    if raw.dtype.kind in "iu":
-        dark += 1 / 12  # of rounding
-    values = raw.astype(np.float32)
-    signal = np.maximum(restored - np.float32(camera.offset_adu), 0)
-    # A float32 stack may have no noise at all where it is dark.
-    precision = 1 / np.maximum(gain * signal + np.float32(dark), np.float32(1e-6))
-    taken = (values - restored) ** 2 * precision
-    voxels = len(raw) * np.outer(np.diff(edges_y), np.diff(edges_x))
-    ratio = sums(np.minimum(taken, _MOST_SQUARE)) / voxels
+def _of_channel(raw: Volume, restored: _Floats, camera: CameraSettings) -> _Doubles:
+    """Give back to (Z, Y, X); return the windows that got some, their weights, and all windows."""
+    grid = Grid.of(raw.shape)
+    noise = _Noise.of(camera, raw.dtype)
+    sums, voxels, defects = _cell_sums(raw, restored, noise, grid)
+    capped, whole, flicker, signal = (grid.windows(values) for values in sums)
+    counts = np.maximum(grid.windows(voxels), 1)
+    ratio = np.where(flicker > _MOST_FLICKER * counts, whole, capped) / counts
+    electrons = signal / counts / camera.gain_adu_per_e
+    # Of a Poisson variable and Gaussian noise.
+    excess_kurtosis = electrons / np.maximum(electrons + camera.read_noise_e**2, 1e-3) ** 2
+    error = np.sqrt((2 + excess_kurtosis) / counts)
     low, high = _SIGNIFICANT
-    sure = np.clip(((ratio - 1) / np.sqrt(2 / voxels) - low) / (high - low), 0, 1)
+    sure = np.nan_to_num(np.clip(((ratio - 1) / error - low) / (high - low), 0, 1))
     if not sure.any():
-        return np.zeros(ratio.shape, np.float32)
-    hot = sums(taken > _MOST_SQUARE) / voxels
-    ratio = np.where(hot > _MOST_HOT, sums(taken) / voxels, ratio)
-    passed = np.zeros_like(ratio)
-    if min(raw.shape[1:]) >= 3:
+        return np.array([0, 0, sure.size])
+    some, own, common = (
+        grid.windows(values) for values in _detail_sums(raw, restored, noise, grid, sure)
+    )
+    passed = np.clip(common / np.maximum(own, np.finfo(np.float64).tiny), 0, 1)
+    # Padding and saturated places have no noise, and tell nothing about it.
+    blank = (some == 0) & (sure > 0) & (min(raw.shape[1:]) > 2)
+    weights = np.where(blank, 0, sure * (1 - (1 - passed) / np.maximum(ratio, 1)))
+    _mix(raw, restored, weights.astype(np.float32), grid, defects)
+    told = weights[weights >= _WORTH_TELLING]
+    if told.size < min(_MORE_THAN_CHANCE, weights.size):
+        told = told[:0]
+    return np.array([told.size, told.sum(), weights.size - np.count_nonzero(blank)])
+
+
+@dataclass(frozen=True)
+class _Noise:
+    """The camera's noise (ADU)."""
+
+    gain: np.float32
+    offset: np.float32
+    dark_variance: np.float32
+
+    @classmethod
+    def of(cls, camera: CameraSettings, dtype: np.dtype[np.generic]) -> _Noise:
+        dark = (camera.gain_adu_per_e * camera.read_noise_e) ** 2
+        if dtype.kind in "iu":
+            dark += 1 / 12  # of rounding
+        # A float32 stack may have no noise at all where it is dark.
+        return cls(
+            np.float32(camera.gain_adu_per_e),
+            np.float32(camera.offset_adu),
+            np.float32(max(dark, 1e-6)),
+        )
+
+    def signal(self, restored: _Floats) -> _Floats:
+        return np.asarray(np.maximum(restored - self.offset, 0))
+
+    def deviation(self, signal: _Floats) -> _Floats:
+        """Return the standard deviation of the noise."""
+        return np.asarray(np.sqrt(self.gain * signal + self.dark_variance))
+
+
+class _Pixels(NamedTuple):
+    """Pixels of the camera."""
+
+    y: NDArray[np.intp]
+    x: NDArray[np.intp]
+
+
+def _cell_sums(
+    raw: Volume, restored: _Floats, noise: _Noise, grid: Grid
+) -> tuple[_Doubles, _Doubles, _Pixels]:
+    """Return sums over cells of the squares that were taken away, over the noise's variance.
+
+    Returns
+    -------
+    numpy.ndarray
+        (4, cells in Z, Y, X): squares up to ``_MOST_SQUARE``, whole squares, how many are above
+        that, and the signal (ADU).
+    numpy.ndarray
+        Voxels of each cell. Defective pixels are in none of these sums.
+    _Pixels
+        The defective ones.
+    """
+    sums = np.zeros((4, *grid.shape))
+    standing_out = np.zeros(raw.shape[1:], np.float32)
+    for piece in grid.pieces():
+        parts, taken = _compared(raw[piece.voxels], restored[piece.voxels], noise)
+        for into, values in zip(sums, parts, strict=True):
+            into[piece.cells] = piece.sums(values)
+        limit = np.float32(_DEFECT + 1)  # so that no single plane decides
+        standing_out[piece.voxels[1]] += np.clip(taken, -limit, limit).sum(axis=0)
+    voxels = grid.voxels()
+    defects = _defects(standing_out / np.float32(len(raw)))
+    if len(raw) < _FEWEST_PLANES_FOR_DEFECTS:
+        defects = _Pixels(defects.y[:0], defects.x[:0])
+    if len(defects.y):
+        cells = (
+            grid.cells_of(0)[:, np.newaxis],
+            grid.cells_of(1)[defects.y],
+            grid.cells_of(2)[defects.x],
+        )
+        where = (slice(None), defects.y, defects.x)
+        parts, _ = _compared(raw[where], restored[where], noise)
+        for out_of, values in zip(sums, parts, strict=True):
+            np.subtract.at(out_of, cells, values)
+        np.subtract.at(voxels, cells, 1)
+    return sums, voxels, defects
+
+
+def _compared(
+    raw: Volume, restored: _Floats, noise: _Noise
+) -> tuple[tuple[_Floats, _Floats, _Floats, _Floats], _Floats]:
+    """Return what is summed (see :func:`_cell_sums`), and what was taken away over its noise."""
+    signal = noise.signal(restored)
+    taken = (raw.astype(np.float32) - restored) / noise.deviation(signal)
+    squares = np.minimum(taken * taken, np.float32(_LARGEST_SQUARE))
+    capped = np.minimum(squares, np.float32(_MOST_SQUARE))
+    return (capped, squares, (squares > capped).astype(np.float32), signal), taken
+
+
+def _defects(standing_out: _Floats) -> _Pixels:
+    """Return single pixels, rows and columns that stand out in the mean of all planes."""
+    found = np.abs(standing_out) > _DEFECT
+    if not found.any():
+        return _Pixels(*np.nonzero(found))
+    padded = np.pad(found, 1).astype(np.uint8)
+    height, width = found.shape
+    around = sum(
+        padded[y : y + height, x : x + width] for y in range(3) for x in range(3)
+    ) - found.astype(np.uint8)
+    return _Pixels(*np.nonzero(found & (around <= _DEFECT_NEIGHBOURS)))
+
+
+def _detail_sums(
+    raw: Volume, restored: _Floats, noise: _Noise, grid: Grid, asked: _Doubles
+) -> _Doubles:
+    """Return sums over the cells of the windows that ``asked`` is above 0 for.
+
+    Returns
+    -------
+    numpy.ndarray
+        (3, cells in Z, Y, X), of the finest detail of the raw stack over its noise: voxels where
+        there is any; its square, where it may be noise; and there its product with the restored
+        stack's.
+    """
+    sums = np.zeros((3, *grid.shape))
+    if min(raw.shape[1:]) < 3:
+        return sums
+    for piece in grid.pieces():
+        if not asked[piece.windows].any():
+            continue
+        planes, rows = piece.voxels
+        # With a row on either side, where there is one.
+        wide = slice(max(rows.start - 1, 0), min(rows.stop + 1, raw.shape[1]))
+        values, result = raw[planes, wide].astype(np.float32), restored[planes, wide]
         before, after = np.zeros_like(values), np.zeros_like(values)
         before[:, 1:-1, 1:-1] = finest_detail(values)
-        after[:, 1:-1, 1:-1] = finest_detail(restored)
-        own = sums(before * before * precision)
-        passed = sums(before * after * precision) / np.maximum(own, np.finfo(np.float64).tiny)
-    best = 1 - (1 - np.clip(passed, 0, 1)) / np.maximum(ratio, 1)
-    return np.asarray(sure * best, np.float32)
+        after[:, 1:-1, 1:-1] = finest_detail(result)
+        inner = slice(rows.start - wide.start, rows.stop - wide.start)
+        deviation = noise.deviation(noise.signal(result[:, inner]))
+        before, after = before[:, inner] / deviation, after[:, inner] / deviation
+        sums[0][piece.cells] = piece.sums((before != 0).astype(np.float32))
+        before[np.abs(before) > _NOISE_DETAIL] = 0
+        sums[1][piece.cells] = piece.sums(before * before)
+        sums[2][piece.cells] = piece.sums(before * after)
+    return sums
 
 
-def _between_centres(edges: NDArray[np.intp]) -> _Floats:
-    """Return (voxels, blocks) that interpolate linearly between the centres of blocks."""
-    centres = (edges[:-1] + edges[1:] - 1) / 2
-    places = np.arange(edges[-1])
-    return np.stack([np.interp(places, centres, one) for one in np.eye(len(centres))], 1).astype(
-        np.float32
-    )
+def _mix(raw: Volume, restored: _Floats, weights: _Floats, grid: Grid, defects: _Pixels) -> None:
+    """Mix the raw stack into the restored one, in place, but for defective pixels."""
+    kept = restored[:, defects.y, defects.x]
+    for piece in grid.pieces():
+        if not weights[piece.windows].any():
+            continue
+        here = grid.between_centres(weights, piece)
+        part = restored[piece.voxels]
+        part *= 1 - here
+        part += here * raw[piece.voxels].astype(np.float32)
+    restored[:, defects.y, defects.x] = kept

@@ -83,13 +83,17 @@ class Restorer:
         percentiles, as the published code has them.
     camera
         What made the stacks, where it is known: what the network takes away is then compared with
-        its noise. Not with ``"network"`` units, and not of models that sharpen: they return what
-        no raw stack has.
+        its noise. Not of models that sharpen: they return what no raw stack has.
+
+    Attributes
+    ----------
+    camera
+        ``None`` where nothing is compared.
 
     Raises
     ------
     SettingsError
-        Reference tiling without a tile shape.
+        Reference tiling without a tile shape; a camera, and results in network units.
     """
 
     def __init__(
@@ -101,7 +105,13 @@ class Restorer:
     ) -> None:
         self.model = model
         self._units = units
-        self._camera = camera if model.card.truth_psf_width == 1 else None
+        if camera is not None and units == "network":
+            raise SettingsError(
+                "a camera's noise is in its grey values, and results in network units are not",
+                model.path,
+                'leave out the camera, or use units "camera" or "camera-float"',
+            )
+        self.camera = camera if model.card.truth_psf_width == 1 else None
         self._block = settings.block_zyx or model.card.trained_patch_zyx
         if settings.tiling == "reference" and self._block is None:
             raise SettingsError(
@@ -151,10 +161,10 @@ class Restorer:
         ran = time.perf_counter()
         to_camera = None if self._units == "network" else scale
         given_back = None
-        if self._camera is not None:
+        if self.camera is not None:
             scale.restore(network)
             to_camera = None
-            given_back = _give_back(channels, network.reshape(channels.shape), self._camera)
+            given_back = give_back(channels, network.reshape(channels.shape), self.camera)
             warnings += _warn_of_lost_structure(given_back)
         volume, clipped = finished_volume(
             network, to_camera, result_dtype(stack.dtype, self._units)
@@ -267,24 +277,13 @@ class Restorer:
         return restored
 
 
-def _give_back(
-    channels: Volume, restored: NDArray[np.float32], camera: CameraSettings
-) -> GivenBack:
-    """Give back to each channel of (C, Z, Y, X); return the means."""
-    each = [give_back(*pair, camera) for pair in zip(channels, restored, strict=True)]
-    return GivenBack(
-        sum(one.share for one in each) / len(each), sum(one.weight for one in each) / len(each)
-    )
-
-
 def _warn_of_lost_structure(given_back: GivenBack) -> tuple[str, ...]:
     if given_back.share < _SHARE_WORTH_A_DOUBT:
         return ()
-    check = "; if every stack says so, check [camera]" if given_back.share > 0.5 else ""
     return (
-        f"in {100 * given_back.share:.0f} % of it the network took away more than the camera's "
-        f"noise: there, {100 * given_back.weight / given_back.share:.0f} % of that was given back"
-        f"{check}",
+        f"in {100 * given_back.share:.0f} % of it the network took away more than the noise of "
+        f"[camera], and {100 * given_back.weight:.0f} % of that was given back (where every stack "
+        "says so, check [camera])",
     )
 
 
