@@ -192,13 +192,14 @@ class CameraSettings(_Section):
 
     # The bounds lie far beyond any camera, and keep all that is computed finite.
     gain_adu_per_e: Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)] = Field(
-        description="grey values per photo-electron; the slope of a photon transfer curve"
+        description="grey values per photo-electron (data sheets: mostly the reciprocal), or the "
+        "slope of a photon transfer curve"
     )
     offset_adu: Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)] = Field(
         description="grey value of darkness"
     )
     read_noise_e: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = Field(
-        description="standard deviation of the read noise (photo-electrons)"
+        description="read noise, the rms of all pixels (photo-electrons)"
     )
 
 

@@ -66,7 +66,7 @@ def load_settings(path: Path | None = None, flags: dict[str, Any] | None = None)
     try:
         return Settings(**values)
     except ValidationError as error:
-        raise _explain(error, path, variables) from None
+        raise _explain(error, path, variables, values) from None
     except UnparsableError as error:
         field = re.search(r'field "(\w+)"', str(error))
         raise SettingsError(
@@ -139,15 +139,19 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _blamed(place: list[str], variables: dict[str, tuple[str, ...]]) -> str:
+def _blamed(place: list[str], variables: dict[str, tuple[str, ...]], told: dict[str, Any]) -> str:
     """Return the environment variables that alone make the error at ``place``; mostly none."""
     try:
         Settings()
     except ValidationError as error:
         if place in [[str(part) for part in each["loc"]] for each in error.errors()]:
             exact = [name for name, keys in variables.items() if _begins(keys, place)]
-            # Of a key that is missing, those beside which it belongs.
-            beside = [name for name, keys in variables.items() if keys[:-1] == (*place[:-1],)]
+            # Of a key that is missing, those beside which it belongs; a file ends what it begins.
+            beside = [
+                name
+                for name, keys in variables.items()
+                if keys[:-1] == (*place[:-1],) and keys[0] not in told
+            ]
             return ", ".join(exact or beside)
     return ""
 
@@ -157,12 +161,15 @@ def _begins(keys: tuple[str, ...], place: list[str]) -> bool:
 
 
 def _explain(
-    error: ValidationError, file: Path | None, variables: dict[str, tuple[str, ...]]
+    error: ValidationError,
+    file: Path | None,
+    variables: dict[str, tuple[str, ...]],
+    told: dict[str, Any],
 ) -> SettingsError:
     # A key that is misspelt is also missing.
     first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     place = [str(part) for part in first["loc"]]
-    path = _blamed(place, variables) or file
+    path = _blamed(place, variables, told) or file
     key = ".".join(place) or "settings"
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(place[-1], _valid_names(place[:-1]), n=1, cutoff=0.0)

@@ -259,7 +259,7 @@ def test_the_pixel_digest_changes_with_what_changes_pixels_only() -> None:
         assert load_settings(None, telling).pixel_digest() != plain
 
 
-CAMERA = {"gain_adu_per_e": 0.46, "offset_adu": 100, "read_noise_e": 1.6}
+CAMERA = {"gain_adu_per_e": 2.17, "offset_adu": 100, "read_noise_e": 1.6}
 
 
 def test_a_camera_changes_the_pixels_and_without_one_they_are_those_of_before() -> None:
@@ -295,11 +295,14 @@ def test_a_camera_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_half_a_camera_from_the_environment_is_blamed_on_it(
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LIVE_RESTORE_CAMERA__OFFSET_ADU", "100")
     said = refusal(None, {})
     assert said.startswith("LIVE_RESTORE_CAMERA__OFFSET_ADU: camera.gain_adu_per_e is missing")
+    file = tmp_path / "config.toml"
+    file.write_text("[camera]\nread_noise_e = 1\n")
+    assert refusal(file, {}).startswith(f"{file}: camera.gain_adu_per_e is missing")
 
 
 def test_the_example_is_plain_toml() -> None:

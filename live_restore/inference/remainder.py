@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from live_restore.inference.finest_detail import finest_detail
 from live_restore.inference.windows import Grid
@@ -21,18 +22,22 @@ from live_restore.stack import Volume
 _Floats = NDArray[np.float32]
 _Doubles = NDArray[np.float64]
 
-# Standard errors above noise alone from which on something goes back, and from which on all that
-# pays: of windows that hold nothing but noise, one in forty gets a hundredth or so.
+# Standard errors above noise alone: from the first on something goes back, from the second on all
+# that pays. Of windows that hold nothing but noise, one in forty gets a hundredth or so.
 _SIGNIFICANT = (2.0, 4.0)
-# Squares above that of 4 standard deviations count as that, since a flickering pixel or a cosmic
-# ray is no structure; unless more of a window's voxels have such squares than those can be.
+# Squares above that of 4 standard deviations count as that, since flickering pixels and cosmic rays
+# are no structure; unless more of a window's voxels have such squares than these can be.
 _MOST_SQUARE = 16.0
 _MOST_FLICKER = 0.02
-# A pixel that stands out by so many standard deviations in the mean of all planes, and has no more
-# such neighbours than a defective row or column gives it, is the camera's.
+# Pixels that stand out by so many standard deviations in the mean of all planes may be defects of
+# the camera.
 _DEFECT = 3.0
-_DEFECT_NEIGHBOURS = 2
+# Of the finest line that optics make, eight neighbours together have 2.5 times as much as itself.
+_DEFECT_NEIGHBOURS = 1.5
+# What a network makes of a defect lies around it.
+_AROUND_DEFECT = np.ones((5, 5), bool)
 _FEWEST_PLANES_FOR_DEFECTS = 3
+_EIGHT_NEIGHBOURS = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], np.float32)
 # No more than this is needed of a square, and float32 keeps what else is in the sum.
 _LARGEST_SQUARE = 1e6
 # Details beyond so many standard deviations of noise are structure's.
@@ -85,16 +90,23 @@ def give_back(raw: Volume, restored: _Floats, camera: CameraSettings) -> GivenBa
     """
     # Values that are not finite are refused by whoever finishes the result.
     with np.errstate(invalid="ignore", over="ignore"):
-        each = [_of_channel(*pair, camera) for pair in zip(raw, restored, strict=True)]
-    compared = sum(each, np.zeros(3))
-    changed, weights, windows = (float(value) for value in compared)
-    return GivenBack(changed / max(windows, 1), weights / max(changed, 1))
+        each = [_give_back_channel(*pair, camera) for pair in zip(raw, restored, strict=True)]
+    told = np.concatenate([channel.told for channel in each])
+    compared = sum(channel.compared for channel in each)
+    return GivenBack(told.size / max(compared, 1), float(told.mean()) if told.size else 0.0)
 
 
-def _of_channel(raw: Volume, restored: _Floats, camera: CameraSettings) -> _Doubles:
-    """Give back to (Z, Y, X); return the windows that got some, their weights, and all windows."""
+class _ChannelGivenBack(NamedTuple):
+    """Weights of the windows that count as given back, and how many windows were compared."""
+
+    told: _Doubles
+    compared: int
+
+
+def _give_back_channel(raw: Volume, restored: _Floats, camera: CameraSettings) -> _ChannelGivenBack:
+    """Give back to (Z, Y, X)."""
     grid = Grid.of(raw.shape)
-    noise = _Noise.of(camera, raw.dtype)
+    noise = _Noise.of(camera, raw)
     sums, voxels, defects = _cell_sums(raw, restored, noise, grid)
     capped, whole, flicker, signal = (grid.windows(values) for values in sums)
     counts = np.maximum(grid.windows(voxels), 1)
@@ -106,7 +118,7 @@ def _of_channel(raw: Volume, restored: _Floats, camera: CameraSettings) -> _Doub
     low, high = _SIGNIFICANT
     sure = np.nan_to_num(np.clip(((ratio - 1) / error - low) / (high - low), 0, 1))
     if not sure.any():
-        return np.array([0, 0, sure.size])
+        return _ChannelGivenBack(np.zeros(0), sure.size)
     some, own, common = (
         grid.windows(values) for values in _detail_sums(raw, restored, noise, grid, sure)
     )
@@ -118,7 +130,7 @@ def _of_channel(raw: Volume, restored: _Floats, camera: CameraSettings) -> _Doub
     told = weights[weights >= _WORTH_TELLING]
     if told.size < min(_MORE_THAN_CHANCE, weights.size):
         told = told[:0]
-    return np.array([told.size, told.sum(), weights.size - np.count_nonzero(blank)])
+    return _ChannelGivenBack(told, int(weights.size - np.count_nonzero(blank)))
 
 
 @dataclass(frozen=True)
@@ -130,9 +142,10 @@ class _Noise:
     dark_variance: np.float32
 
     @classmethod
-    def of(cls, camera: CameraSettings, dtype: np.dtype[np.generic]) -> _Noise:
+    def of(cls, camera: CameraSettings, raw: Volume) -> _Noise:
         dark = (camera.gain_adu_per_e * camera.read_noise_e) ** 2
-        if dtype.kind in "iu":
+        # Counts may also come as float32.
+        if raw.dtype.kind in "iu" or np.array_equal(np.rint(raw[0]), raw[0]):
             dark += 1 / 12  # of rounding
         # A float32 stack may have no noise at all where it is dark.
         return cls(
@@ -167,7 +180,7 @@ def _cell_sums(
         (4, cells in Z, Y, X): squares up to ``_MOST_SQUARE``, whole squares, how many are above
         that, and the signal (ADU).
     numpy.ndarray
-        Voxels of each cell. Defective pixels are in none of these sums.
+        Voxels of each cell. Defective pixels and what lies around them are in none of these sums.
     _Pixels
         The defective ones.
     """
@@ -180,21 +193,17 @@ def _cell_sums(
         limit = np.float32(_DEFECT + 1)  # so that no single plane decides
         standing_out[piece.voxels[1]] += np.clip(taken, -limit, limit).sum(axis=0)
     voxels = grid.voxels()
-    defects = _defects(standing_out / np.float32(len(raw)))
-    if len(raw) < _FEWEST_PLANES_FOR_DEFECTS:
-        defects = _Pixels(defects.y[:0], defects.x[:0])
-    if len(defects.y):
-        cells = (
-            grid.cells_of(0)[:, np.newaxis],
-            grid.cells_of(1)[defects.y],
-            grid.cells_of(2)[defects.x],
-        )
-        where = (slice(None), defects.y, defects.x)
-        parts, _ = _compared(raw[where], restored[where], noise)
+    defects = np.zeros(raw.shape[1:], bool)
+    if len(raw) >= _FEWEST_PLANES_FOR_DEFECTS:
+        defects = _defects(standing_out / np.float32(len(raw)))
+    if defects.any():
+        y, x = np.nonzero(ndimage.binary_dilation(defects, _AROUND_DEFECT))
+        cells = grid.cells_of(0)[:, np.newaxis], grid.cells_of(1)[y], grid.cells_of(2)[x]
+        parts, _ = _compared(raw[:, y, x], restored[:, y, x], noise)
         for out_of, values in zip(sums, parts, strict=True):
             np.subtract.at(out_of, cells, values)
         np.subtract.at(voxels, cells, 1)
-    return sums, voxels, defects
+    return sums, voxels, _Pixels(*np.nonzero(defects))
 
 
 def _compared(
@@ -208,17 +217,31 @@ def _compared(
     return (capped, squares, (squares > capped).astype(np.float32), signal), taken
 
 
-def _defects(standing_out: _Floats) -> _Pixels:
-    """Return single pixels, rows and columns that stand out in the mean of all planes."""
-    found = np.abs(standing_out) > _DEFECT
-    if not found.any():
-        return _Pixels(*np.nonzero(found))
-    padded = np.pad(found, 1).astype(np.uint8)
-    height, width = found.shape
-    around = sum(
-        padded[y : y + height, x : x + width] for y in range(3) for x in range(3)
-    ) - found.astype(np.uint8)
-    return _Pixels(*np.nonzero(found & (around <= _DEFECT_NEIGHBOURS)))
+def _defects(standing_out: _Floats) -> NDArray[np.bool_]:
+    """Return where the camera is defective, given (Y, X) of the mean of all planes.
+
+    Defects are single pixels, whose neighbours together hardly stand out farther (a network smears
+    them, so that these tend to the other side), and rows and columns most of which stands out, with
+    none beside them. Optics make nothing of the kind.
+    """
+    far = np.abs(standing_out) > _DEFECT
+    if not far.any():
+        return far
+    around = ndimage.convolve(standing_out, _EIGHT_NEIGHBOURS, mode="constant")
+    rows, columns = far.mean(1) > 0.5, far.mean(0) > 0.5
+    return np.asarray(
+        far
+        & (
+            (around * np.sign(standing_out) < _DEFECT_NEIGHBOURS * np.abs(standing_out))
+            | _alone(rows)[:, np.newaxis]
+            | _alone(columns)[np.newaxis]
+        )
+    )
+
+
+def _alone(lines: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    beside = np.pad(lines, 1)
+    return np.asarray(lines & ~beside[:-2] & ~beside[2:])
 
 
 def _detail_sums(
