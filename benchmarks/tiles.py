@@ -29,7 +29,7 @@ from live_restore.inference.tiling import TilePlan, plan_tiles
 from live_restore.settings import InferenceSettings
 
 Floats = NDArray[np.float64]
-_AMPLIFIED = 500
+_AMPLIFIED = 100
 
 
 @dataclass(frozen=True)
