@@ -8,8 +8,8 @@ repeats itself too. A small tile of two to four periods per axis, computed on th
 tells every voxel of the large one, borders and corners included.
 
 What is lost: the means near a border differ, and the border is a larger part of the small tile.
-Measured with the bundled model, worst block, periods of 8 x 32 x 32: 0.03 % (relative rms); of
-8 x 16 x 16: 0.3 %.
+Measured with the bundled models, worst block (relative rms): `fast` 0.5 % for tiles of 16 x 160 x
+140 and 1.3 % for 32 x 512 x 512, `standard` 0.015 %.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _NOISE = 0.15
 # A block is judged by itself because faults were seen in parts of large tiles, where the mean over
 # millions of right voxels would hide them. Above what the method loses (see above) and what 24-bit
 # or 8-bit significands cost; far below what a wrong convolution does, which is of the order of 1.
-TOLERANCE_FP32 = 0.02
+TOLERANCE_FP32 = 0.03
 TOLERANCE_REDUCED = 0.05
 
 

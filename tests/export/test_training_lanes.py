@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,8 +135,18 @@ class Slow:
         time.sleep(1000 + number)
 
 
+@pytest.fixture
+def ctrl_c_counts() -> Iterator[None]:
+    """Shells start what shall run in the background with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no signal to a thread")
-def test_whoever_stops_does_not_wait_for_stacks_that_are_being_drawn(spawning: None) -> None:
+def test_whoever_stops_does_not_wait_for_stacks_that_are_being_drawn(
+    spawning: None, ctrl_c_counts: None
+) -> None:
     with lane_batches(Slow(), 4, OPTIONS, 5, range(9)) as stream:
         me = threading.main_thread().ident
         threading.Timer(4, signal.pthread_kill, (me, signal.SIGINT)).start()

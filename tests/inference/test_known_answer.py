@@ -38,8 +38,8 @@ def test_a_small_tile_tells_the_large_result(network: TrustedSession, shape: Sha
     assert np.prod(small) < np.prod(shape)
     found = network.run(known_tile(shape, CARD))
     answer = network.run(known_tile(small, CARD))
-    # A twentieth of the tolerance: what is left of it is for the device.
-    assert worst_error(found, answer, CARD) < TOLERANCE_FP32 / 20
+    # A quarter of the tolerance: what is left of it is for larger tiles, and for the device.
+    assert worst_error(found, answer, CARD) < TOLERANCE_FP32 / 4
 
 
 @pytest.mark.parametrize("where", [np.s_[..., :8, -32:, -32:], np.s_[..., 64:96, 64:96]])
