@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from live_restore.inference.finest_detail import finest_detail
 from live_restore.inference.windows import Grid
@@ -21,6 +20,7 @@ from live_restore.stack import Volume
 
 _Floats = NDArray[np.float32]
 _Doubles = NDArray[np.float64]
+_Mask = NDArray[np.bool_]
 
 # Standard errors above noise alone: from the first on something goes back, from the second on all
 # that pays. Of windows that hold nothing but noise, one in forty gets a hundredth or so.
@@ -162,16 +162,9 @@ class _Noise:
         return np.asarray(np.sqrt(self.gain * signal + self.dark_variance))
 
 
-class _Pixels(NamedTuple):
-    """Pixels of the camera."""
-
-    y: NDArray[np.intp]
-    x: NDArray[np.intp]
-
-
 def _cell_sums(
     raw: Volume, restored: _Floats, noise: _Noise, grid: Grid
-) -> tuple[_Doubles, _Doubles, _Pixels]:
+) -> tuple[_Doubles, _Doubles, _Mask]:
     """Return sums over cells of the squares that were taken away, over the noise's variance.
 
     Returns
@@ -181,8 +174,8 @@ def _cell_sums(
         that, and the signal (ADU).
     numpy.ndarray
         Voxels of each cell. Defective pixels and what lies around them are in none of these sums.
-    _Pixels
-        The defective ones.
+    numpy.ndarray
+        (Y, X) bool: the defective pixels.
     """
     sums = np.zeros((4, *grid.shape))
     standing_out = np.zeros(raw.shape[1:], np.float32)
@@ -195,15 +188,14 @@ def _cell_sums(
     voxels = grid.voxels()
     defects = np.zeros(raw.shape[1:], bool)
     if len(raw) >= _FEWEST_PLANES_FOR_DEFECTS:
-        defects = _defects(standing_out / np.float32(len(raw)))
-    if defects.any():
-        y, x = np.nonzero(ndimage.binary_dilation(defects, _AROUND_DEFECT))
+        defects, around = _defects(standing_out / np.float32(len(raw)))
+        y, x = np.nonzero(around)
         cells = grid.cells_of(0)[:, np.newaxis], grid.cells_of(1)[y], grid.cells_of(2)[x]
         parts, _ = _compared(raw[:, y, x], restored[:, y, x], noise)
         for out_of, values in zip(sums, parts, strict=True):
             np.subtract.at(out_of, cells, values)
         np.subtract.at(voxels, cells, 1)
-    return sums, voxels, _Pixels(*np.nonzero(defects))
+    return sums, voxels, defects
 
 
 def _compared(
@@ -217,8 +209,8 @@ def _compared(
     return (capped, squares, (squares > capped).astype(np.float32), signal), taken
 
 
-def _defects(standing_out: _Floats) -> NDArray[np.bool_]:
-    """Return where the camera is defective, given (Y, X) of the mean of all planes.
+def _defects(standing_out: _Floats) -> tuple[_Mask, _Mask]:
+    """Return where the camera is defective, and around, given (Y, X) of the mean of all planes.
 
     Defects are single pixels, whose neighbours together hardly stand out farther (a network smears
     them, so that these tend to the other side), and rows and columns most of which stands out, with
@@ -226,20 +218,18 @@ def _defects(standing_out: _Floats) -> NDArray[np.bool_]:
     """
     far = np.abs(standing_out) > _DEFECT
     if not far.any():
-        return far
-    around = ndimage.convolve(standing_out, _EIGHT_NEIGHBOURS, mode="constant")
+        return far, far
+    # Here, since programs that are told no camera need not wait for it when they start.
+    from scipy import ndimage
+
+    neighbours = ndimage.convolve(standing_out, _EIGHT_NEIGHBOURS, mode="constant")
+    single = neighbours * np.sign(standing_out) < _DEFECT_NEIGHBOURS * np.abs(standing_out)
     rows, columns = far.mean(1) > 0.5, far.mean(0) > 0.5
-    return np.asarray(
-        far
-        & (
-            (around * np.sign(standing_out) < _DEFECT_NEIGHBOURS * np.abs(standing_out))
-            | _alone(rows)[:, np.newaxis]
-            | _alone(columns)[np.newaxis]
-        )
-    )
+    defects = far & (single | _alone(rows)[:, np.newaxis] | _alone(columns))
+    return defects, ndimage.binary_dilation(defects, _AROUND_DEFECT)
 
 
-def _alone(lines: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _alone(lines: _Mask) -> _Mask:
     beside = np.pad(lines, 1)
     return np.asarray(lines & ~beside[:-2] & ~beside[2:])
 
@@ -279,9 +269,9 @@ def _detail_sums(
     return sums
 
 
-def _mix(raw: Volume, restored: _Floats, weights: _Floats, grid: Grid, defects: _Pixels) -> None:
+def _mix(raw: Volume, restored: _Floats, weights: _Floats, grid: Grid, defects: _Mask) -> None:
     """Mix the raw stack into the restored one, in place, but for defective pixels."""
-    kept = restored[:, defects.y, defects.x]
+    kept = restored[:, defects]
     for piece in grid.pieces():
         if not weights[piece.windows].any():
             continue
@@ -289,4 +279,4 @@ def _mix(raw: Volume, restored: _Floats, weights: _Floats, grid: Grid, defects: 
         part = restored[piece.voxels]
         part *= 1 - here
         part += here * raw[piece.voxels].astype(np.float32)
-    restored[:, defects.y, defects.x] = kept
+    restored[:, defects] = kept

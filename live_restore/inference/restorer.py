@@ -85,11 +85,6 @@ class Restorer:
         What made the stacks, where it is known: what the network takes away is then compared with
         its noise. Not of models that sharpen: they return what no raw stack has.
 
-    Attributes
-    ----------
-    camera
-        ``None`` where nothing is compared.
-
     Raises
     ------
     SettingsError
@@ -111,7 +106,7 @@ class Restorer:
                 model.path,
                 'leave out the camera, or use units "camera" or "camera-float"',
             )
-        self.camera = camera if model.card.truth_psf_width == 1 else None
+        self._camera = camera if model.card.truth_psf_width == 1 else None
         self._block = settings.block_zyx or model.card.trained_patch_zyx
         if settings.tiling == "reference" and self._block is None:
             raise SettingsError(
@@ -161,10 +156,10 @@ class Restorer:
         ran = time.perf_counter()
         to_camera = None if self._units == "network" else scale
         given_back = None
-        if self.camera is not None:
+        if self._camera is not None:
             scale.restore(network)
             to_camera = None
-            given_back = give_back(channels, network.reshape(channels.shape), self.camera)
+            given_back = give_back(channels, network.reshape(channels.shape), self._camera)
             warnings += _warn_of_lost_structure(given_back)
         volume, clipped = finished_volume(
             network, to_camera, result_dtype(stack.dtype, self._units)
