@@ -18,9 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from live_restore.demo.microscope import record
-from live_restore.demo.scene import LivingCell
-from live_restore.inference.hardware import available_cores, cpu_name
+from live_restore.simulation.microscope import record
+from live_restore.simulation.scene import LivingCell
+from live_restore.inference.device.hardware import available_cores, cpu_name
 
 
 def measure(stacks: int, interval_s: float) -> list[dict[str, float]]:
@@ -30,7 +30,7 @@ def measure(stacks: int, interval_s: float) -> list[dict[str, float]]:
         folder.mkdir()
         environment = {**os.environ, "LIVE_RESTORE_JOURNAL__FOLDER": str(Path(name) / "state")}
         daemon = subprocess.Popen(
-            [sys.executable, "-m", "live_restore.cli", "watch", str(folder), "--plain"],
+            [sys.executable, "-m", "live_restore.cli.main", "watch", str(folder), "--plain"],
             env=environment,
             stderr=subprocess.DEVNULL,
         )

@@ -21,8 +21,8 @@ import torch
 from gpu import FULL, TINY, Suite, torch_work  # beside this file
 from torch.profiler import ProfilerActivity, profile
 
-from export.network import RCAN, RCANConfig
-from export.onnx import export_network, make_card
+from live_restore_export.onnx.network import RCAN, RCANConfig
+from live_restore_export.onnx.export import export_network, make_card
 
 _SHOWN = 8
 _RUNS = 3

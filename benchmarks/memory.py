@@ -26,7 +26,7 @@ import numpy as np
 import psutil
 import tifffile
 
-from live_restore.inference.hardware import available_cores, cpu_name
+from live_restore.inference.device.hardware import available_cores, cpu_name
 
 _PLANES_YX = (16, 512, 512)
 _SMALLEST_ZYX, _LARGEST_ZYX = (4, 48, 48), (16, 192, 192)
@@ -84,8 +84,8 @@ def light_network(folder: Path) -> Path:
     """Write a very small network with random weights; return its file."""
     import torch
 
-    from export.network import RCAN, RCANConfig
-    from export.onnx import export_network, make_card
+    from live_restore_export.onnx.network import RCAN, RCANConfig
+    from live_restore_export.onnx.export import export_network, make_card
 
     torch.manual_seed(0)
     config = RCANConfig(groups=1, blocks=1, channels=8, reduction=2, lateral_shuffle=2)
@@ -102,7 +102,7 @@ def watched(fill: Callable[[Path], None], model: str) -> Seen:
         folder.mkdir()
         fill(folder)
         process = psutil.Popen(
-            [sys.executable, "-m", "live_restore.cli", "watch", str(folder), "--once"],
+            [sys.executable, "-m", "live_restore.cli.main", "watch", str(folder), "--once"],
             env={
                 **os.environ,
                 "LIVE_RESTORE_JOURNAL__FOLDER": f"{place}/state",

@@ -13,8 +13,8 @@ import time
 
 import numpy as np
 
-from live_restore.inference.hardware import cpu_name
-from live_restore.inference.intensity import percentiles
+from live_restore.inference.device.hardware import cpu_name
+from live_restore.inference.image.intensity import percentiles
 
 RANKS = (2.0, 99.9)
 

@@ -21,13 +21,13 @@ from pathlib import Path
 
 import numpy as np
 
-from live_restore.demo.microscope import record
-from live_restore.demo.scene import LivingCell
-from live_restore.inference.hardware import available_cores, cpu_name
-from live_restore.inference.model import find_model, load_model
+from live_restore.simulation.microscope import record
+from live_restore.simulation.scene import LivingCell
+from live_restore.inference.device.hardware import available_cores, cpu_name
+from live_restore.inference.load import find_model, load_model
 from live_restore.inference.restorer import Restorer
-from live_restore.inference.sessions import Shape5
-from live_restore.settings import InferenceSettings
+from live_restore.inference.backends.session import Shape5
+from live_restore.settings.model import InferenceSettings
 
 
 class Alone:
@@ -66,7 +66,7 @@ def watched(model_name: str, shape_zyx: tuple[int, int, int], stacks: int) -> tu
             f'[journal]\nfolder = "{(Path(name) / "state").as_posix()}"\n'
             f'[[models]]\nmodel = "{model_name}"\n'
         )
-        command = [sys.executable, "-m", "live_restore.cli", "watch", str(folder), "--once",
+        command = [sys.executable, "-m", "live_restore.cli.main", "watch", str(folder), "--once",
                    "--config", str(config)]  # fmt: skip
         started = time.perf_counter()
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL)

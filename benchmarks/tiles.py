@@ -21,12 +21,12 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from live_restore.inference.hardware import cpu_name
-from live_restore.inference.model import Model, find_model, load_model
+from live_restore.inference.device.hardware import cpu_name
+from live_restore.inference.load import Model, find_model, load_model
 from live_restore.inference.restorer import Restorer
-from live_restore.inference.tile_size import SMALLEST_VOXELS
-from live_restore.inference.tiling import TilePlan, plan_tiles
-from live_restore.settings import InferenceSettings
+from live_restore.inference.device.tile_size import SMALLEST_VOXELS
+from live_restore.inference.image.tiling import TilePlan, plan_tiles
+from live_restore.settings.model import InferenceSettings
 
 Floats = NDArray[np.float64]
 _AMPLIFIED = 100

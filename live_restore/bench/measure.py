@@ -18,20 +18,20 @@ import numpy as np
 import structlog
 
 from live_restore.bench.work import CHAIN, flop_per_voxel, matrix_product_model
-from live_restore.daemon import Daemon, open_daemon_journal
-from live_restore.demo.microscope import record
-from live_restore.demo.scene import LivingCell
+from live_restore.engine.daemon import Daemon, open_daemon_journal
+from live_restore.simulation.microscope import record
+from live_restore.simulation.scene import LivingCell
 from live_restore.errors import LiveRestoreError
-from live_restore.inference.backends.base import Backend, Limits, ModelSource
+from live_restore.inference.backends.backend import Backend, Limits, ModelSource
 from live_restore.inference.backends.table import make_backends
-from live_restore.inference.choice import small_shape
-from live_restore.inference.known_answer import known_tile
-from live_restore.inference.model import load_model
+from live_restore.inference.device.choice import small_shape
+from live_restore.inference.device.check import known_tile
+from live_restore.inference.load import load_model
 from live_restore.inference.restorer import Restorer
-from live_restore.inference.sessions import Session, Shape5
-from live_restore.inference.shelf import Shelf
-from live_restore.inference.tile_size import largest_tile_voxels
-from live_restore.settings import ModelRule, Settings
+from live_restore.inference.backends.session import Session, Shape5
+from live_restore.inference.model_set import Shelf
+from live_restore.inference.device.tile_size import largest_tile_voxels
+from live_restore.settings.model import ModelRule, Settings
 
 _ROUNDS = 3
 _LONGEST_S = 6.0

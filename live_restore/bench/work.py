@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from live_restore.inference.card import ModelCard
+from live_restore.inference.model.card import ModelCard
 
 _TAPS = 27  # 3 x 3 x 3
 _FLOAT = 1  # TensorProto.FLOAT

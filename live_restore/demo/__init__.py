@@ -1,0 +1,1 @@
+"""A simulated low-light time-lapse, restored while it arrives."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from live_restore import LiveRestore
 from live_restore.errors import LiveRestoreError
-from live_restore.outputs.naming import results_of_dataset
+from live_restore.files.naming import results_of_dataset
 
 POSITIONS, TIMES, CHANNELS, SLICES = 2, 3, ("DAPI", "FITC"), 9
 _SIDE_PIXELS = 256

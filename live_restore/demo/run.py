@@ -13,13 +13,13 @@ from pathlib import Path
 
 import tifffile
 
-from live_restore.daemon import Daemon, open_daemon_journal, stopping_on_signals
+from live_restore.engine.daemon import Daemon, open_daemon_journal, stopping_on_signals
 from live_restore.demo.picture import comparison_picture
-from live_restore.demo.scene import LivingCell
+from live_restore.simulation.scene import LivingCell
 from live_restore.errors import LiveRestoreError
-from live_restore.inference.shelf import Shelf
-from live_restore.metrics import best_gaussian, psnr
-from live_restore.settings import Settings
+from live_restore.inference.model_set import Shelf
+from live_restore.simulation.quality import best_gaussian, psnr
+from live_restore.settings.model import Settings
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def run_demo(
     raw_folder = folder / "acquisition"
     raw_folder.mkdir()
     microscope = subprocess.Popen(
-        [sys.executable, "-m", "live_restore.demo.microscope",
+        [sys.executable, "-m", "live_restore.simulation.microscope",
          str(raw_folder), str(times), str(plane_interval_s)]
     )  # fmt: skip
     started = time.monotonic()

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from live_restore.formats.dataset import Place, Plan, Planned, StackEvidence, Stage
+from live_restore.formats.acquisition_format import Place, Plan, Planned, StackEvidence, Stage
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,15 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from live_restore.errors import LiveRestoreError
-from live_restore.formats.base import Format
-from live_restore.formats.dataset import DatasetFormat
-from live_restore.formats.disk import names_in
-from live_restore.formats.mm_series import MmSeriesFormat
-from live_restore.formats.mm_stack import MmStackFormat
-from live_restore.formats.ndtiff import NdTiffFormat
-from live_restore.formats.ome_zarr import OmeZarrFormat
-from live_restore.formats.tiff import TiffFormat
-from live_restore.formats.tiff_layout import UndeclaredAxis
+from live_restore.formats.file_format import Format
+from live_restore.formats.acquisition_format import DatasetFormat
+from live_restore.files.raw_data import names_in
+from live_restore.formats.micromanager.separate_images import MmSeriesFormat
+from live_restore.formats.micromanager.image_stack_file import MmStackFormat
+from live_restore.formats.micromanager.ndtiff import NdTiffFormat
+from live_restore.formats.zarr.ome_zarr import OmeZarrFormat
+from live_restore.formats.tiff.tiff_format import TiffFormat
+from live_restore.formats.tiff.layout import UndeclaredAxis
 
 FORMATS: dict[str, Callable[[UndeclaredAxis], Format]] = {
     "tiff": lambda undeclared_axis: TiffFormat(undeclared_axis=undeclared_axis),

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from live_restore.errors import StackChangedError, UsageError
-from live_restore.formats.dataset import Plan
-from live_restore.formats.ndtiff_axes import AxisLabels
-from live_restore.formats.ome_zarr_meta import RunFacts
+from live_restore.formats.acquisition_format import Plan
+from live_restore.formats.axes import AxisLabels
+from live_restore.formats.zarr.metadata import RunFacts
 from live_restore.hooks.spool import Spool, fresh_folder, unsaved_folder
 from live_restore.stack import VoxelSize
-from live_restore.untrusted import positive
+from live_restore.files.values import positive
 
 HELD_BYTES = 2**30
 """Planes that wait for the disk take at most this much memory; further ones are left out."""

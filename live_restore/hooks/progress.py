@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from live_restore.errors import StackUnreadableError
-from live_restore.hooks.restoring import Outcome, Restorations
-from live_restore.outputs.naming import results_of_dataset
-from live_restore.run_plan import PlanReader
+from live_restore.hooks.child import Outcome, Restorations
+from live_restore.files.naming import results_of_dataset
+from live_restore.formats.script_plan import PlanReader
 
 
 def finish_with_progress(

@@ -33,10 +33,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from live_restore.errors import UsageError, one_line
 
 if TYPE_CHECKING:
-    from live_restore.formats.dataset import Place
+    from live_restore.formats.acquisition_format import Place
     from live_restore.hooks.mda import MdaFollower
-    from live_restore.hooks.restoring import Outcome, Restorations
-    from live_restore.run_plan import PlannedAxes
+    from live_restore.hooks.child import Outcome, Restorations
+    from live_restore.formats.script_plan import PlannedAxes
 
 Events = TypeVar("Events")
 
@@ -72,8 +72,8 @@ class LiveRestore:
     """
 
     def __init__(self, config: str | Path | None = None, *, finish_s: float | None = 600.0) -> None:
-        from live_restore.inference.model import find_model
-        from live_restore.settings_file import load_settings
+        from live_restore.inference.load import find_model
+        from live_restore.settings.load import load_settings
 
         self._config = None if config is None else Path(config).absolute()
         # To complain now rather than in a child, hours later.
@@ -260,7 +260,7 @@ class LiveRestore:
             self._problem = one_line(error)
 
     def _begin_dataset(self, dataset: object) -> None:
-        from live_restore.run_plan import remove_plan
+        from live_restore.formats.script_plan import remove_plan
 
         # Of two runs at once the images come in turns.
         if any(known() is dataset for known in self._begun):
@@ -290,7 +290,7 @@ class LiveRestore:
 
     def _write_plan(self, most_lines: int | None = None) -> None:
         """Write down what is new in the plan of the run."""
-        from live_restore.run_plan import extend_plan
+        from live_restore.formats.script_plan import extend_plan
 
         while self._plan is not None and self._planned is not None and most_lines != 0:
             # Kept until it is written: the disk may refuse, and be asked again.
@@ -307,8 +307,8 @@ class LiveRestore:
     # The block ------------------------------------------------------------------------------------
 
     def __enter__(self) -> LiveRestore:
-        from live_restore.hooks.restoring import Restorations, fresh_log
-        from live_restore.run_plan import PlannedAxes
+        from live_restore.hooks.child import Restorations, fresh_log
+        from live_restore.formats.script_plan import PlannedAxes
 
         if self._thread is not None:
             raise UsageError(

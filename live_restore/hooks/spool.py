@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from live_restore.errors import OutputError
-from live_restore.formats.dataset import Place, Plan
+from live_restore.formats.acquisition_format import Place, Plan
 from live_restore.formats.plan import Ledger, NoPlan
-from live_restore.outputs.publish import publishing
+from live_restore.files.publish import publishing
 from live_restore.stack import VoxelSize
 
 LIMIT_BYTES = 50 * 2**30

@@ -1,0 +1,1 @@
+"""Raw stack in, restored stack out: models, devices, and what lies between."""

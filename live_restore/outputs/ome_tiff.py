@@ -11,11 +11,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from live_restore import __version__
+from live_restore._version import __version__
 from live_restore.errors import OutputError
-from live_restore.outputs import disk
+from live_restore.files import disk
 from live_restore.stack import Dataset, StackKey, Volume
-from live_restore.untrusted_file import open_regular
+from live_restore.files.reading import open_regular
 
 SOFTWARE = "live-restore"
 """How the TIFF Software tag of every result begins; such files are never taken for input."""

@@ -24,12 +24,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from live_restore import __version__
+from live_restore._version import __version__
 from live_restore.errors import OutputError, StackRefusedError
-from live_restore.formats.dataset import DatasetInfo
-from live_restore.formats.dataset import Place as StackPlace
-from live_restore.outputs.naming import result_token, stack_report_path
-from live_restore.outputs.publish import (
+from live_restore.formats.acquisition_format import DatasetInfo
+from live_restore.formats.acquisition_format import Place as StackPlace
+from live_restore.files.naming import result_token, stack_report_path
+from live_restore.files.publish import (
     disk_errors,
     make_folder,
     publish_folder,
@@ -40,8 +40,8 @@ from live_restore.outputs.publish import (
 from live_restore.outputs.report import Report, StackOutcome
 from live_restore.outputs.result import Place, Published, report_name_is_ours
 from live_restore.stack import Dataset, Units, Volume, result_dtype
-from live_restore.untrusted import NotJsonError, json_object
-from live_restore.untrusted_file import read_regular
+from live_restore.files.values import NotJsonError, json_object
+from live_restore.files.reading import read_regular
 
 _ATTRIBUTE = "live-restore"
 _HEADER_BYTES = 16 * 2**20

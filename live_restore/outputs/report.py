@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from live_restore import __version__
-from live_restore.inference.envelope import unknown_voxel, voxel_doubt
-from live_restore.inference.intensity import Histogram, percentiles
-from live_restore.inference.model import Model
+from live_restore._version import __version__
+from live_restore.inference.model.envelope import unknown_voxel, voxel_doubt
+from live_restore.inference.image.intensity import Histogram, percentiles
+from live_restore.inference.load import Model
 from live_restore.inference.restorer import Restored
-from live_restore.inference.snr import SignalToNoise, estimate_snr
+from live_restore.trust.snr import SignalToNoise, estimate_snr
 from live_restore.stack import Dataset, StackKey, Units, Volume
 
 REPORT_FORMAT = "live-restore-report/1"

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from live_restore.errors import OutputError, StackRefusedError, one_line
-from live_restore.outputs.naming import candidates, report_path
+from live_restore.files.naming import candidates, report_path
 from live_restore.outputs.ome_tiff import OmeTiffWriter, read_token, writing_ome_tiff
-from live_restore.outputs.publish import publish_text, publishing, remove_for_good
+from live_restore.files.publish import publish_text, publishing, remove_for_good
 from live_restore.outputs.report import REPORT_FORMAT, Report, StackOutcome, told_doubt
 from live_restore.stack import Dataset, Units, result_dtype
-from live_restore.untrusted import NotJsonError, json_object
-from live_restore.untrusted_file import open_regular, read_regular
+from live_restore.files.values import NotJsonError, json_object
+from live_restore.files.reading import open_regular, read_regular
 
 _LONGEST_DOUBT = 1000
 _LONGEST_NAME = 255

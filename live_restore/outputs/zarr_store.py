@@ -8,8 +8,8 @@ from zarr.core.buffer import Buffer
 from zarr.storage import LocalStore
 
 from live_restore.errors import OutputError
-from live_restore.outputs import disk
-from live_restore.outputs.publish import publishing
+from live_restore.files import disk
+from live_restore.files.publish import publishing
 
 
 class PublishingStore(LocalStore):

@@ -1,0 +1,1 @@
+"""Who says which stacks are complete: a watched folder and the acquisitions in it."""

@@ -24,16 +24,16 @@ from live_restore.errors import (
     StackRefusedError,
     StackUnreadableError,
 )
-from live_restore.formats.base import Arriving, Complete, Format
-from live_restore.formats.dataset import DatasetFormat
-from live_restore.formats.disk import names_in
+from live_restore.formats.file_format import Arriving, Complete, Format
+from live_restore.formats.acquisition_format import DatasetFormat
+from live_restore.files.raw_data import names_in
 from live_restore.formats.table import format_for
-from live_restore.journal import Journal, State
-from live_restore.settings import Settings
-from live_restore.sources.datasets import Datasets
-from live_restore.sources.notes import Note, Notes
-from live_restore.sources.settling import Verdict, decide, quiet_needed_s
-from live_restore.sources.walk import Seen, Walk
+from live_restore.journal.journal import Journal, State
+from live_restore.settings.model import Settings
+from live_restore.sources.acquisitions import Datasets
+from live_restore.sources.pending import Note, Notes
+from live_restore.sources.completeness import Verdict, decide, quiet_needed_s
+from live_restore.sources.tree import Seen, Walk
 from live_restore.stack import Fingerprint
 
 log = structlog.get_logger()

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from export.cli import main
-from export.network import RCAN, RCANConfig
+from live_restore_export.cli.main import main
+from live_restore_export.onnx.network import RCAN, RCANConfig
 
 
 @pytest.fixture(autouse=True)

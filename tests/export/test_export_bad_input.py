@@ -17,7 +17,7 @@ import torch
 from keras_files import KerasRCAN
 from port_graphs import PORT_GRAPHS, Sizes
 
-from export.network import RCAN, RCANConfig
+from live_restore_export.onnx.network import RCAN, RCANConfig
 
 
 def _torch_state(**changes: Any) -> dict[str, Any]:
@@ -436,7 +436,7 @@ def test_a_changed_weight_is_noticed(tmp_path: Path, command: Callable[..., Any]
     assert "other weights than its card describes" in done.err
     card = next(p for p in model.metadata_props if p.key == "live_restore_card")
     facts = json.loads(card.value)
-    from export.onnx import weights_digest
+    from live_restore_export.onnx.export import weights_digest
 
     facts["weights_sha256"] = weights_digest(model)
     card.value = json.dumps(facts)

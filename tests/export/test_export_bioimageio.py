@@ -14,12 +14,12 @@ import onnx
 import pytest
 import yaml
 
-from export.bioimageio import package
-from export.network import RCAN
-from export.onnx import export_network, make_card, read_card
-from export.verify import cpu_session, run_session
+from live_restore_export.onnx.zoo_package import package
+from live_restore_export.onnx.network import RCAN
+from live_restore_export.onnx.export import export_network, make_card, read_card
+from live_restore_export.onnx.verify import cpu_session, run_session
 from live_restore.errors import ModelError, UsageError
-from live_restore.inference.bioimageio_package import is_package, read_package
+from live_restore.inference.model.zoo_package import is_package, read_package
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from export.network import RCAN
-from export.onnx import embed_card, export_network, make_card, read_card
+from live_restore_export.onnx.network import RCAN
+from live_restore_export.onnx.export import embed_card, export_network, make_card, read_card
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_an_interruption_leaves_nothing(
         raise KeyboardInterrupt
 
     before = sorted(checkpoint.parent.iterdir())
-    monkeypatch.setattr("live_restore.outputs.disk.Disk.replace", interrupt)
+    monkeypatch.setattr("live_restore.files.disk.Disk.replace", interrupt)
     done = command("onnx", checkpoint, "-o", checkpoint.parent / "net.onnx")
     assert done.code == 130
     assert sorted(checkpoint.parent.iterdir()) == before
@@ -96,7 +96,7 @@ def test_a_refused_disk_is_told_with_advice_for_this_command(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("live_restore.outputs.disk.Disk.replace", full)
+    monkeypatch.setattr("live_restore.files.disk.Disk.replace", full)
     done = command("onnx", checkpoint, "-o", checkpoint.parent / "net.onnx")
     assert done.code == 1
     assert "No space left on device); choose another place with -o" in done.err

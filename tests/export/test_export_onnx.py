@@ -15,11 +15,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.evaluate import evaluate
-from export.graph import build_model, folded_head, network_of, unfolded_head
-from export.network import RCAN, RCANConfig
-from export.onnx import embed_card, export_network, make_card, read_card, weights_digest
-from export.verify import compare, cpu_session, run_session
+from live_restore_export.quality.evaluate import evaluate
+from live_restore_export.onnx.graph import build_model, folded_head, network_of, unfolded_head
+from live_restore_export.onnx.network import RCAN, RCANConfig
+from live_restore_export.onnx.export import embed_card, export_network, make_card, read_card, weights_digest
+from live_restore_export.onnx.verify import compare, cpu_session, run_session
 from live_restore.errors import ModelError, OutputError
 
 
@@ -117,7 +117,7 @@ def test_a_model_of_others_is_refused(make_network: Callable[..., RCAN]) -> None
 
 
 def test_an_unwritable_place_leaves_nothing(tmp_path: Path) -> None:
-    from export.onnx import write_atomically
+    from live_restore_export.onnx.export import write_atomically
 
     (tmp_path / "taken.onnx").mkdir()
     with pytest.raises(OutputError):
@@ -142,7 +142,7 @@ def test_help_is_quick_and_has_examples() -> None:
         ["degrade"],
         ["bioimageio"],
     ):
-        code = f"import sys; from export.cli import main; main({[*arguments, '--help']!r})"
+        code = f"import sys; from live_restore_export.cli.main import main; main({[*arguments, '--help']!r})"
         started = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=False
@@ -151,7 +151,7 @@ def test_help_is_quick_and_has_examples() -> None:
         assert not arguments or "examples:" in done.stdout
         assert time.monotonic() - started < 5
     probe = (
-        "import sys, export.cli; print(sorted({'torch', 'onnx', 'onnxruntime'} & set(sys.modules)))"
+        "import sys, live_restore_export.cli.main; print(sorted({'torch', 'onnx', 'onnxruntime'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -13,20 +13,20 @@ import pytest
 import torch
 from onnx import TensorProto
 
-from export.evaluate import evaluate
-from export.graph import INPUT, OUTPUT, build_model
-from export.network import RCAN
-from export.onnx import embed_card, make_card, read_card
-from export.precision import (
+from live_restore_export.quality.evaluate import evaluate
+from live_restore_export.onnx.graph import INPUT, OUTPUT, build_model
+from live_restore_export.onnx.network import RCAN
+from live_restore_export.onnx.export import embed_card, make_card, read_card
+from live_restore_export.onnx.precision import (
     ERROR_BOUNDS,
     convert,
     measure,
     precision_errors,
     reduce_precision,
 )
-from export.verify import cpu_session, run_session
+from live_restore_export.onnx.verify import cpu_session, run_session
 from live_restore.errors import ModelError
-from live_restore.inference.reduced import recorded_error, reduced_obstacle
+from live_restore.inference.device.precision import recorded_error, reduced_obstacle
 
 REDUCED = ("fp16", "bf16", "mixed")
 

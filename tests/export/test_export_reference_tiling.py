@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from live_restore.inference.reference_tiling import (
+from live_restore.inference.image.reference_tiling import (
     apply_reference,
     blend_tiles,
     ramp,

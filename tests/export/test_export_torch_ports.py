@@ -12,9 +12,9 @@ import pytest
 import torch
 from port_graphs import PORT_GRAPHS, Sizes
 
-from export.checkpoints import ArchitectureFlags, load_checkpoint
-from export.graph import build_model
-from export.verify import cpu_session, run_session
+from live_restore_export.checkpoints import ArchitectureFlags, load_checkpoint
+from live_restore_export.onnx.graph import build_model
+from live_restore_export.onnx.verify import cpu_session, run_session
 from live_restore.errors import CheckpointError
 
 SIZES = [

@@ -18,14 +18,14 @@ import pytest
 import torch
 from training_files import clean_stack, write_config, write_pairs, write_stack
 
-from export.onnx import read_card
-from export.training import commands
-from export.verify import Comparison
-from live_restore.inference.model import load_model
+from live_restore_export.onnx.export import read_card
+from live_restore_export.training import commands
+from live_restore_export.onnx.verify import Comparison
+from live_restore.inference.load import load_model
 from live_restore.inference.restorer import Restorer
-from live_restore.settings import InferenceSettings
+from live_restore.settings.model import InferenceSettings
 
-CLI = [sys.executable, "-c", "import sys; from export.cli import main; sys.exit(main())"]
+CLI = [sys.executable, "-c", "import sys; from live_restore_export.cli.main import main; sys.exit(main())"]
 PAIRS: dict[str, Any] = {"source": "pairs", "raw": "raw", "gt": "gt"}
 
 
@@ -94,7 +94,7 @@ def test_on_clean_stacks(tmp_path: Path, command: Callable[..., Any]) -> None:
 def test_a_failed_verification_is_exit_code_1_and_no_model(
     tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from export import commands as workshop
+    from live_restore_export.cli import commands as workshop
 
     wrong = [Comparison("noise", (1, 1, 4, 16, 16), 0.5, 0.1, 1e-4)]
     monkeypatch.setattr(workshop, "compare_with_network", lambda *_: wrong)

@@ -15,13 +15,13 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from export.image_quality import lateral_resolution_um, ssim
-from export.limits.measure import Extent, Measured, Quality, measure_limits
-from export.limits.sweeps import SWEEPS, Condition, Sample, Scenes, _further_blur
-from export.limits.verdict import envelope_of, longest_run, points
-from export.simulate import SimulationConfig
-from live_restore.inference.card import ModelCard
-from live_restore.inference.model import bundled_models, load_model
+from live_restore_export.quality.image_quality import lateral_resolution_um, ssim
+from live_restore_export.limits.measure import Extent, Measured, Quality, measure_limits
+from live_restore_export.limits.sweeps import SWEEPS, Condition, Sample, Scenes, _further_blur
+from live_restore_export.limits.verdict import envelope_of, longest_run, points
+from live_restore_export.simulator.simulate import SimulationConfig
+from live_restore.inference.model.card import ModelCard
+from live_restore.inference.load import bundled_models, load_model
 from tests.support.models import write_model
 
 TINY = Extent((8, 32, 32), 1, quick=True)
@@ -155,9 +155,9 @@ def test_a_network_that_does_nothing_helps_nowhere(tmp_path: Path) -> None:
 def test_the_command_writes_table_figure_and_card(
     tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("export.limits.measure.QUICK", TINY)
+    monkeypatch.setattr("live_restore_export.limits.measure.QUICK", TINY)
     full = replace(TINY, stacks=5)  # --stacks takes one of them; how far it helps is not asked
-    monkeypatch.setattr("export.limits.measure.FULL", full)
+    monkeypatch.setattr("live_restore_export.limits.measure.FULL", full)
     model = tmp_path / "fast.onnx"
     shutil.copyfile(bundled_models()["fast"], model)
     done = command("limits", model, "--record", "--json", "--stacks", 1)

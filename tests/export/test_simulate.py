@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from export.optics import Optics
-from export.simulate import SimulationConfig, expected_electrons, random_camera, simulate_scene
-from export.structures import STRUCTURES
+from live_restore_export.simulator.optics import Optics
+from live_restore_export.simulator.simulate import SimulationConfig, expected_electrons, random_camera, simulate_scene
+from live_restore_export.simulator.structures import STRUCTURES
 from live_restore.simulation.camera import Camera
 from live_restore.simulation.emitters import rasterise
 

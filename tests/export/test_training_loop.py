@@ -14,21 +14,21 @@ from PIL import Image
 from rich.console import Console
 from training_files import tiny, write_pairs
 
-from export.network import RCAN, RCANConfig, begin_near_identity
-from export.training import loop
-from export.training.config import TrainConfig
-from export.training.data import validation_patches
-from export.training.loop import train
-from export.training.optimisation import follow, learning_rate, loss_of, precision_of
-from export.training.options import TrainingOptions
-from export.training.progress import LiveDisplay, PlainDisplay, Record, display
-from export.training.run_state import RunState
-from export.training.validation import score, ssim
+from live_restore_export.onnx.network import RCAN, RCANConfig, begin_near_identity
+from live_restore_export.training import loop
+from live_restore_export.training.config import TrainConfig
+from live_restore_export.training.data import validation_patches
+from live_restore_export.training.loop import train
+from live_restore_export.training.optimisation import follow, learning_rate, loss_of, precision_of
+from live_restore_export.training.options import TrainingOptions
+from live_restore_export.training.progress import LiveDisplay, PlainDisplay, Record, display
+from live_restore_export.training.run_state import RunState
+from live_restore_export.training.validation import score, ssim
 from live_restore.errors import DeviceError, TrainingError, UsageError
 
 CONFIGS = [
     path
-    for path in sorted((Path(__file__).parents[2] / "export" / "configs").glob("*.toml"))
+    for path in sorted((Path(__file__).parents[2] / "export" / "live_restore_export" / "configs").glob("*.toml"))
     if not path.name.endswith(".card.toml")
 ]
 

@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from training_files import clean_stack
 
-from export.simulate import SimulationConfig
-from export.training import subjects
-from export.training.options import TrainingOptions
-from export.training.patches import Patch, augmented, foreground_places, place_window
-from export.training.sources import SimulatedSource
-from export.training.subjects import Scene, fitted_truth_scale
-from export.training.twin import signal_of
+from live_restore_export.simulator.simulate import SimulationConfig
+from live_restore_export.training import subjects
+from live_restore_export.training.options import TrainingOptions
+from live_restore_export.training.patches import Patch, augmented, foreground_places, place_window
+from live_restore_export.training.sources import SimulatedSource
+from live_restore_export.training.subjects import Scene, fitted_truth_scale
+from live_restore_export.training.twin import signal_of
 from live_restore.errors import StackRefusedError
-from live_restore.inference.intensity import scale_from_percentiles
+from live_restore.inference.image.intensity import scale_from_percentiles
 
 OPTIONS = TrainingOptions(patch_zyx=(4, 16, 16))
 PATCH = (3, 5, 5)

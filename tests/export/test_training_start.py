@@ -10,12 +10,12 @@ import pytest
 import torch
 from training_files import tiny
 
-from export.network import RCAN
-from export.onnx import load_model
-from export.training.start import architecture_for, find_start
-from export.verify import compare_with_network
+from live_restore_export.onnx.network import RCAN
+from live_restore_export.onnx.export import load_model
+from live_restore_export.training.start import architecture_for, find_start
+from live_restore_export.onnx.verify import compare_with_network
 from live_restore.errors import ModelError, SettingsError
-from live_restore.inference.model import bundled_models
+from live_restore.inference.load import bundled_models
 
 
 @pytest.mark.parametrize("name", ["bundled", *bundled_models()])

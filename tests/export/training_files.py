@@ -10,7 +10,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from export.training.config import TrainConfig
+from live_restore_export.training.config import TrainConfig
 
 SHAPE = (6, 24, 24)
 

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from live_restore.inference.model import load_model
+from live_restore.inference.load import load_model
 from live_restore.inference.restorer import Restorer
-from live_restore.outputs.naming import TEMPORARY_SUFFIX
-from live_restore.settings_file import load_settings
+from live_restore.files.naming import TEMPORARY_SUFFIX
+from live_restore.settings.load import load_settings
 from tests.faults.daemons import Place
 from tests.faults.player import RawStack
 

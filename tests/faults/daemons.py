@@ -106,7 +106,7 @@ def exec_daemon(place: Place, *flags: str) -> DaemonProcess:
     """Start a daemon as people do, without any fault inside."""
     with place.log.open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "live_restore.cli", *place.arguments, *flags],
+            [sys.executable, "-m", "live_restore.cli.main", *place.arguments, *flags],
             env=environment(place.state), stdout=log, stderr=log,
         )  # fmt: skip
     return DaemonProcess(process.pid, process.poll)
@@ -176,10 +176,10 @@ def _serve() -> None:
     import tifffile  # noqa: F401
     import watchdog.observers  # noqa: F401
 
-    import live_restore.cli
-    import live_restore.commands
-    import live_restore.daemon
-    import live_restore.dashboard  # noqa: F401
+    import live_restore.cli.main
+    import live_restore.cli.commands
+    import live_restore.engine.daemon
+    import live_restore.cli.display  # noqa: F401
     import tests.faults.injection  # noqa: F401
 
     for line in sys.stdin:
@@ -198,7 +198,7 @@ def _serve() -> None:
 
 def _become(order: dict[str, Any]) -> int:
     """Be a daemon; return the exit code."""
-    from live_restore.cli import main
+    from live_restore.cli.main import main
     from tests.faults.injection import Faults, install
 
     os.environ.update(order["environment"])

@@ -6,7 +6,7 @@ rule is
     {"at": STEP, "do": "kill" or an errno, "name": GLOB, "after": N, "planes": Z, "over": VOXELS}
 
 and holds, after ``N`` matching steps in this process, for every further one until the file is
-changed. The steps of writing are those of the seam, ``live_restore.outputs.disk.Disk``, and
+changed. The steps of writing are those of the seam, ``live_restore.files.disk.Disk``, and
 ``write``; beside them ``read-open``, ``read`` and ``list`` of raw data, and ``run`` of the network,
 where ``do`` may be a text: the message of ONNX Runtime's own exception.
 """
@@ -24,7 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from live_restore.outputs import disk
+from live_restore.files import disk
 
 STEPS = ("open", "write", "sync", "remove", "replace", "sync_folder")
 Rule = dict[str, Any]
@@ -126,8 +126,8 @@ def install(faults: Faults, root: Path) -> None:
 
 
 def _into_reading(faults: Faults, root: Path) -> None:
-    from live_restore.formats import disk as reading
-    from live_restore.formats import tiff
+    from live_restore.files import raw_data as reading
+    from live_restore.formats.tiff import tiff_format as tiff
 
     listed, opened = os.scandir, tiff.open_regular
 

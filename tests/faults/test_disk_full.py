@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from live_restore.errors import DiskFullError, OutputError
-from live_restore.progress import Progress
-from live_restore.room import Room
+from live_restore.engine.progress import Progress
+from live_restore.engine.disk_space import Room
 from tests.faults.audit import Audit, journal_rows, states
 from tests.faults.daemons import Nursery, Place
 from tests.faults.player import RawStack, raw_stacks

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from live_restore.inference.restorer import Restored
-from live_restore.outputs import disk, publish
+from live_restore.files import disk, publish
 from live_restore.outputs.report import StackOutcome
 from live_restore.outputs.result import choose_result, publish_result
 from live_restore.stack import StackKey

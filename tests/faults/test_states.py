@@ -25,12 +25,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, rule
 
 from live_restore.formats.table import make_dataset_formats, make_formats
-from live_restore.job import FileJob
-from live_restore.journal import Journal, State
-from live_restore.outputs.naming import TEMPORARY_SUFFIX
-from live_restore.pipeline import Pipeline
-from live_restore.progress import Progress
-from live_restore.settings_file import load_settings
+from live_restore.engine.file_job import FileJob
+from live_restore.journal.journal import Journal, State
+from live_restore.files.naming import TEMPORARY_SUFFIX
+from live_restore.engine.pipeline import Pipeline
+from live_restore.engine.progress import Progress
+from live_restore.settings.load import load_settings
 from live_restore.sources.folder import FolderSource
 from tests.support.fakes import fake_shelf
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from live_restore.errors import StackChangedError, StackUnreadableError
-from live_restore.formats.ndtiff import NdTiffFormat
+from live_restore.formats.micromanager.ndtiff import NdTiffFormat
 from live_restore.formats.plan import IntendedPlan
 from live_restore.stack import StackKey, VoxelSize
 from tests.support.mm_files import NdTiff

@@ -19,8 +19,8 @@ import pytest
 from numpy.typing import NDArray
 
 from live_restore.errors import StackChangedError, StackIncompleteError, StackUnreadableError
-from live_restore.formats.ome_zarr import OmeZarrFormat
-from live_restore.formats.useq_frames import frame_order
+from live_restore.formats.zarr.ome_zarr import OmeZarrFormat
+from live_restore.formats.zarr.useq_frames import frame_order
 from live_restore.stack import StackKey, VoxelSize
 
 SHAPE = (2, 2, 3, 5, 6)

@@ -7,8 +7,8 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from live_restore.formats.dataset import Stage
-from live_restore.formats.mm_meta import parse_summary
+from live_restore.formats.acquisition_format import Stage
+from live_restore.formats.micromanager.metadata import parse_summary
 from live_restore.formats.plan import (
     ChannelPlan,
     IntendedPlan,

@@ -20,9 +20,9 @@ from live_restore.errors import (
     StackRefusedError,
     StackUnreadableError,
 )
-from live_restore.formats.base import Arriving, Complete
+from live_restore.formats.file_format import Arriving, Complete
 from live_restore.formats.table import format_for, make_formats
-from live_restore.formats.tiff import TiffFormat
+from live_restore.formats.tiff.tiff_format import TiffFormat
 from live_restore.stack import Fingerprint, VoxelSize
 from tests.support.tiffs import BY_NAME, CASES, Case, pixels, written
 
@@ -233,7 +233,7 @@ def test_what_may_pass_is_no_damage(
         with pytest.raises(StackBusyError, match=said), TIFF.open(dataset):
             pass
     with monkeypatch.context() as patch:
-        patch.setattr("live_restore.formats.tiff.read_plane", refuse)
+        patch.setattr("live_restore.formats.tiff.tiff_format.read_plane", refuse)
         with pytest.raises(StackBusyError, match=said), TIFF.open(dataset) as reader:
             reader.read(dataset.keys()[0])
     assert complete(path).dataset == dataset

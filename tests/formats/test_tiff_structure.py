@@ -18,10 +18,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from live_restore.errors import LiveRestoreError, StackUnreadableError
-from live_restore.formats.base import Arriving, Complete
-from live_restore.formats.tiff import TiffFormat
-from live_restore.formats.tiff_page import Structure
-from live_restore.formats.tiff_structure import walk
+from live_restore.formats.file_format import Arriving, Complete
+from live_restore.formats.tiff.tiff_format import TiffFormat
+from live_restore.formats.tiff.page import Structure
+from live_restore.formats.tiff.structure import walk
 from tests.support.tiffs import BY_NAME, CASES, pixels, written
 
 PATH = Path("x.tif")

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from live_restore.formats.dataset import DatasetState, Follower, Place
+from live_restore.formats.acquisition_format import DatasetState, Follower, Place
 from live_restore.stack import StackKey, VoxelSize
 from tests.support.processes import PATIENCE_S
 from tests.support.traces import TRACES, WITHOUT_PLAN, Recording, recording

@@ -252,7 +252,7 @@ def _config(folder: Path) -> None:
 
 
 def _journal(folder: Path) -> None:
-    from live_restore.journal import Journal, State
+    from live_restore.journal.journal import Journal, State
     from live_restore.stack import Fingerprint
 
     with Journal(folder / "a.sqlite", folder, recipe="r") as journal:
@@ -272,7 +272,7 @@ def _journal(folder: Path) -> None:
 def _torch(folder: Path) -> None:
     import torch
 
-    from export.network import RCAN, RCANConfig
+    from live_restore_export.onnx.network import RCAN, RCANConfig
 
     network = RCAN(RCANConfig(groups=1, blocks=1, channels=2, reduction=1))
     torch.save(

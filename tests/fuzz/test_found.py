@@ -23,17 +23,17 @@ from live_restore.errors import (
     StackRefusedError,
     StackUnreadableError,
 )
-from live_restore.formats import tiff_ome
-from live_restore.formats.base import Arriving, Complete
-from live_restore.formats.dataset import Place, Planned
-from live_restore.formats.mm_meta import parse_summary
-from live_restore.formats.mm_stack import MmStackFormat
-from live_restore.formats.ome_zarr import OmeZarrFormat
+from live_restore.formats.tiff import ome_xml as tiff_ome
+from live_restore.formats.file_format import Arriving, Complete
+from live_restore.formats.acquisition_format import Place, Planned
+from live_restore.formats.micromanager.metadata import parse_summary
+from live_restore.formats.micromanager.image_stack_file import MmStackFormat
+from live_restore.formats.zarr.ome_zarr import OmeZarrFormat
 from live_restore.formats.plan import IntendedPlan, Ledger
-from live_restore.formats.tiff import TiffFormat
-from live_restore.formats.useq_frames import frame_order
+from live_restore.formats.tiff.tiff_format import TiffFormat
+from live_restore.formats.zarr.useq_frames import frame_order
 from live_restore.stack import StackKey
-from live_restore.untrusted import NotJsonError, json_object
+from live_restore.files.values import NotJsonError, json_object
 from tests.fuzz.mutate_tiff import set_entry, survey
 from tests.support.bounds import bounded
 from tests.support.mm_files import StackFile

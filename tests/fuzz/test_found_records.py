@@ -11,9 +11,9 @@ from live_restore.errors import (
     LiveRestoreError,
     SettingsError,
 )
-from live_restore.inference.remembered import Remembered
-from live_restore.journal import Journal, State
-from live_restore.settings_file import load_settings
+from live_restore.inference.device.cache import Remembered
+from live_restore.journal.journal import Journal, State
+from live_restore.settings.load import load_settings
 from tests.fuzz.seeds import _journal as write_journal
 
 

@@ -38,8 +38,8 @@ def _shelf() -> Any:
 
 def _publish(path: Path, datasets: str = "ome-tiff") -> None:
     """Restore what is at ``path`` with a network that does nothing, as the command does."""
-    from live_restore.one_shot import OneShot
-    from live_restore.settings import Settings
+    from live_restore.engine.one_shot import OneShot
+    from live_restore.settings.model import Settings
 
     settings = Settings()
     update = {
@@ -58,8 +58,8 @@ def _publish(path: Path, datasets: str = "ome-tiff") -> None:
 
 def use_tiff(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> None:
     """Inspect and read every file; sometimes restore it."""
-    from live_restore.formats.base import Complete
-    from live_restore.formats.tiff import TiffFormat
+    from live_restore.formats.file_format import Complete
+    from live_restore.formats.tiff.tiff_format import TiffFormat
 
     hurt.write(folder)
     for name in hurt.files:
@@ -82,7 +82,7 @@ def use_tiff(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> No
 
 def use_dataset(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> None:
     """Follow a run that grows and is then damaged, read what is complete, sometimes restore it."""
-    from live_restore.following import Following
+    from live_restore.formats.following import Following
     from live_restore.formats.table import claimed_by, make_dataset_formats
 
     run = folder / "run_1"
@@ -131,12 +131,12 @@ def use_dataset(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) ->
 
 def use_model(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> None:
     """Load a model and use what its card says."""
-    from live_restore.inference.envelope import unknown_voxel, voxel_doubt
-    from live_restore.inference.known_answer import known_tile, trusted_shape
-    from live_restore.inference.model import find_model, load_model
+    from live_restore.inference.model.envelope import unknown_voxel, voxel_doubt
+    from live_restore.inference.device.check import known_tile, trusted_shape
+    from live_restore.inference.load import find_model, load_model
     from live_restore.inference.restorer import Restorer
-    from live_restore.inference.tile_size import largest_tile_voxels
-    from live_restore.settings import InferenceSettings
+    from live_restore.inference.device.tile_size import largest_tile_voxels
+    from live_restore.settings.model import InferenceSettings
     from live_restore.stack import VoxelSize
 
     hurt.write(folder)
@@ -162,9 +162,9 @@ def use_model(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> N
 
 def use_records(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> None:
     """Read back what this program is supposed to have written."""
-    from live_restore.formats.dataset import Place as StackPlace
-    from live_restore.inference.remembered import Remembered
-    from live_restore.outputs.naming import report_path
+    from live_restore.formats.acquisition_format import Place as StackPlace
+    from live_restore.inference.device.cache import Remembered
+    from live_restore.files.naming import report_path
     from live_restore.outputs.ome_tiff import read_token
     from live_restore.outputs.ome_zarr import choose_in_ome_zarr, is_own_ome_zarr
     from live_restore.outputs.result import (
@@ -174,7 +174,7 @@ def use_records(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) ->
         published_doubt,
         restored_pixels,
     )
-    from live_restore.run_plan import PlanReader
+    from live_restore.formats.script_plan import PlanReader
     from tests.support.fakes import a_dataset
 
     hurt.write(folder)
@@ -211,8 +211,8 @@ def _plan(plan: Any) -> None:
 
 def use_config(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> None:
     """Load the settings, and use the template."""
-    from live_restore.outputs.naming import candidates, output_folder_name
-    from live_restore.settings_file import load_settings
+    from live_restore.files.naming import candidates, output_folder_name
+    from live_restore.settings.load import load_settings
 
     hurt.write(folder)
     try:
@@ -226,7 +226,7 @@ def use_config(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> 
 
 def use_journal(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> None:
     """Open the journal and go on with it."""
-    from live_restore.journal import Journal, State
+    from live_restore.journal.journal import Journal, State
 
     hurt.write(folder)
     try:
@@ -246,8 +246,8 @@ def use_journal(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) ->
 
 def use_checkpoint(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> None:
     """Read trained weights."""
-    from export.checkpoints.base import NOTHING_SAID
-    from export.checkpoints.find import load_checkpoint
+    from live_restore_export.checkpoints.base import NOTHING_SAID
+    from live_restore_export.checkpoints.find import load_checkpoint
 
     hurt.write(folder)
     for name in hurt.files:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from live_restore.following import Following
-from live_restore.formats.dataset import DatasetState
+from live_restore.formats.following import Following
+from live_restore.formats.acquisition_format import DatasetState
 from live_restore.formats.table import dataset_format_for, make_dataset_formats
 
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import tifffile
 
-from live_restore.formats.dataset import Place
+from live_restore.formats.acquisition_format import Place
 from tests.hooks.runs import finished_state
 from tests.support.acquisition import SLICES
 from tests.support.java_engine import engine as java_engine

@@ -15,9 +15,9 @@ import pytest
 
 from live_restore import LiveRestore
 from live_restore.errors import ModelError, OutputError, SettingsError, UsageError
-from live_restore.hooks import restoring, session
-from live_restore.hooks.restoring import fresh_log, restoring_command
-from live_restore.run_plan import PlanReader, ScriptPlan
+from live_restore.hooks import child as restoring, session
+from live_restore.hooks.child import fresh_log, restoring_command
+from live_restore.formats.script_plan import PlanReader, ScriptPlan
 
 PATIENCE_S = 30.0
 
@@ -161,7 +161,7 @@ def test_a_plan_that_cannot_be_written_is_said_and_stacks_are_restored(
 def test_a_disk_that_refuses_for_a_moment_costs_no_plan(
     tmp_path: Path, started: list[tuple[str, bool]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from live_restore import run_plan
+    from live_restore.formats import script_plan as run_plan
 
     right, refused = run_plan.extend_plan, threading.Event()
 

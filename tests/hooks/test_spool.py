@@ -9,7 +9,7 @@ import pytest
 import tifffile
 
 from live_restore.errors import OutputError
-from live_restore.formats.dataset import Place
+from live_restore.formats.acquisition_format import Place
 from live_restore.formats.plan import ChannelPlan, SettingsPlan
 from live_restore.hooks.spool import Spool
 

@@ -19,7 +19,7 @@ from tests.support.micromanager import Microscope, Store, serving
 from tests.support.models import write_model
 from tests.support.processes import PATIENCE_S, environment, stop, wait_for
 from tests.support.traces import Recording, recording
-from tests.test_watch_datasets import assert_restored, reports, volumes
+from tests.engine.test_watch_acquisitions import assert_restored, reports, volumes
 
 pytest.importorskip("pycromanager", reason="pip install 'live-restore[micromanager]'")
 
@@ -96,7 +96,7 @@ def daemon(tmp_path: Path, port: int, truth: Recording) -> Iterator[Daemon]:
     config.write_text('[[models]]\nmodel = "identity.onnx"\n')
     command = ["watch", "--micromanager", str(port), "--config", str(config)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "live_restore.cli", *command],
+        [sys.executable, "-m", "live_restore.cli.main", *command],
         env=environment(tmp_path / "state") | {"XDG_DATA_HOME": str(tmp_path / "user")},
         stderr=subprocess.PIPE,
         text=True,
@@ -200,7 +200,7 @@ def test_micro_manager_hangs_for_a_while(tmp_path: Path, shared_data: Path) -> N
 
 def test_it_says_that_nobody_is_there_and_stops_when_asked(tmp_path: Path) -> None:
     done = subprocess.Popen(
-        [sys.executable, "-m", "live_restore.cli", "watch", "--micromanager", "1"],
+        [sys.executable, "-m", "live_restore.cli.main", "watch", "--micromanager", "1"],
         env=environment(tmp_path / "state"),
         stderr=subprocess.PIPE,
         text=True,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from live_restore.inference.card import ModelCard
-from live_restore.inference.envelope import Envelope, SweepLimit, unknown_voxel, voxel_doubt
+from live_restore.inference.model.card import ModelCard
+from live_restore.inference.model.envelope import Envelope, SweepLimit, unknown_voxel, voxel_doubt
 from live_restore.stack import VoxelSize
 
 LIMITS = {

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from live_restore.inference import intensity
-from live_restore.inference.intensity import (
+from live_restore.inference.image import intensity
+from live_restore.inference.image.intensity import (
     Histogram,
     IntensityScale,
     percentiles,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from live_restore.inference import intensity, order_statistics
-from live_restore.inference.intensity import percentiles
-from live_restore.inference.order_statistics import neighbours
+from live_restore.inference.image import intensity, order_statistics
+from live_restore.inference.image.intensity import percentiles
+from live_restore.inference.image.order_statistics import neighbours
 
 RANKS = (0.0, 2.0, 33.3, 99.9, 100.0)
 SIZE = 1_500_000

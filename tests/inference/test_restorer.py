@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from live_restore.errors import InferenceError, StackRefusedError
-from live_restore.inference.intensity import IntensityScale
-from live_restore.inference.model import find_model, load_model
+from live_restore.inference.image.intensity import IntensityScale
+from live_restore.inference.load import find_model, load_model
 from live_restore.inference.restorer import CancelledError, Restorer, to_dtype
-from live_restore.settings_file import load_settings
+from live_restore.settings.load import load_settings
 from tests.support.fakes import FakeSession, Floats, fake_restorer, halve
 
 

@@ -13,13 +13,13 @@ import pytest
 
 from live_restore.errors import DeviceError, InferenceError
 from live_restore.inference.backends import onnx_cuda
-from live_restore.inference.backends.base import Limits, ModelSource
+from live_restore.inference.backends.backend import Limits, ModelSource
 from live_restore.inference.backends.onnx_cpu import TrustedSession
 from live_restore.inference.backends.onnx_cuda import cuda_obstacle
 from live_restore.inference.backends.openvino import OpenVINO
-from live_restore.inference.hardware import available_cores, cpu_name
-from live_restore.inference.model import find_model, load_model
-from live_restore.inference.sessions import Device
+from live_restore.inference.device.hardware import available_cores, cpu_name
+from live_restore.inference.load import find_model, load_model
+from live_restore.inference.backends.session import Device
 from tests.support.models import write_model
 
 FAST = find_model("fast")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from live_restore.inference import tile_size
-from live_restore.inference.model import Model, bundled_models, find_model, load_model
+from live_restore.inference.device import tile_size
+from live_restore.inference.load import Model, bundled_models, find_model, load_model
 from live_restore.inference.restorer import Restored, Restorer
-from live_restore.settings import InferenceSettings
+from live_restore.settings.model import InferenceSettings
 
 LEAST_PSNR_DB = 45.0
 

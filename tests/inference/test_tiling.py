@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from live_restore.inference.tiling import Shape, _axis_weights, plan_tiles, run_tiled
+from live_restore.inference.image.tiling import Shape, _axis_weights, plan_tiles, run_tiled
 
 
 def triple(low: int, high: int) -> st.SearchStrategy[Shape]:

@@ -8,7 +8,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from live_restore.inference.windows import Grid
+from live_restore.inference.image.windows import Grid
 
 SHAPES = [
     (1, 1, 1),

@@ -14,7 +14,7 @@ import pytest
 import tifffile
 
 from live_restore.errors import OutputError
-from live_restore.formats.tiff import TiffFormat
+from live_restore.formats.tiff.tiff_format import TiffFormat
 from live_restore.outputs import ome_tiff
 from live_restore.outputs.ome_tiff import OmeTiffWriter, read_token, writing_ome_tiff
 from live_restore.stack import Dataset, VoxelSize

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from live_restore.errors import OutputError, StackRefusedError
-from live_restore.formats.dataset import DatasetInfo, Place
-from live_restore.outputs import disk
+from live_restore.formats.acquisition_format import DatasetInfo, Place
+from live_restore.files import disk
 from live_restore.outputs.ome_zarr import (
     choose_in_ome_zarr,
     is_own_ome_zarr,

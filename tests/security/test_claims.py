@@ -13,10 +13,10 @@ import pytest
 import tifffile
 
 from live_restore.errors import LiveRestoreError, StackUnreadableError
-from live_restore.formats.base import Arriving, Complete
-from live_restore.formats.ndtiff import NdTiffFormat
-from live_restore.formats.ome_zarr import OmeZarrFormat
-from live_restore.formats.tiff import TiffFormat
+from live_restore.formats.file_format import Arriving, Complete
+from live_restore.formats.micromanager.ndtiff import NdTiffFormat
+from live_restore.formats.zarr.ome_zarr import OmeZarrFormat
+from live_restore.formats.tiff.tiff_format import TiffFormat
 from tests.fuzz.mutate_tiff import replace_block, set_entry, survey
 from tests.fuzz.mutate_xml import DOCTYPES
 from tests.fuzz.seeds import OME, image

@@ -11,8 +11,8 @@ import pytest
 
 from live_restore.errors import ModelError
 from live_restore.inference.backends import onnx
-from live_restore.inference.model import bundled_models, find_model, load_model
-from live_restore.inference.onnx_content import HostileModelError, require_self_contained
+from live_restore.inference.load import bundled_models, find_model, load_model
+from live_restore.inference.model.onnx_content import HostileModelError, require_self_contained
 from tests.fuzz.seeds import CARD
 from tests.support.protobuf import doubling, external, message, model, node, tensor
 

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from live_restore.errors import LiveRestoreError
-from live_restore.formats.dataset import Place
-from live_restore.hooks.window import usable_path
-from live_restore.inference.card import ModelCard
-from live_restore.one_shot import OneResult, OneShot
-from live_restore.outputs.naming import bare_name, candidates
-from live_restore.settings import Settings
+from live_restore.formats.acquisition_format import Place
+from live_restore.hooks.micromanager_window import usable_path
+from live_restore.inference.model.card import ModelCard
+from live_restore.engine.one_shot import OneResult, OneShot
+from live_restore.files.naming import bare_name, candidates
+from live_restore.settings.model import Settings
 from tests.fuzz.mutate import TEXTS
 from tests.support.fakes import fake_shelf
 from tests.support.mm_files import NdTiff, StackFile

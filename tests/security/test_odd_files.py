@@ -24,18 +24,18 @@ from live_restore.errors import (
     StackError,
     StackUnreadableError,
 )
-from live_restore.formats.dataset import Place as StackPlace
+from live_restore.formats.acquisition_format import Place as StackPlace
 from live_restore.formats.table import make_formats
-from live_restore.inference.bioimageio_package import read_package
-from live_restore.inference.model import load_model
-from live_restore.inference.remembered import Remembered
+from live_restore.inference.model.zoo_package import read_package
+from live_restore.inference.load import load_model
+from live_restore.inference.device.cache import Remembered
 from live_restore.outputs.ome_tiff import read_token
 from live_restore.outputs.ome_zarr import is_own_ome_zarr
 from live_restore.outputs.result import choose_result, report_name_is_ours, restored_pixels
-from live_restore.run_plan import PlanReader, extend_plan, plan_path
-from live_restore.settings import Settings
-from live_restore.sources.walk import Walk
-from live_restore.untrusted_file import open_regular, read_regular
+from live_restore.formats.script_plan import PlanReader, extend_plan, plan_path
+from live_restore.settings.model import Settings
+from live_restore.sources.tree import Walk
+from live_restore.files.reading import open_regular, read_regular
 from tests.fuzz.mutators import ODD
 from tests.fuzz.seeds import RDF
 from tests.fuzz.tree import Tree

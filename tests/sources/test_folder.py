@@ -14,9 +14,9 @@ import pytest
 import tifffile
 
 from live_restore.errors import JournalError, LiveRestoreError, StackBusyError
-from live_restore.formats.base import Arriving, Complete
-from live_restore.formats.tiff import TiffFormat
-from live_restore.journal import State
+from live_restore.formats.file_format import Arriving, Complete
+from live_restore.formats.tiff.tiff_format import TiffFormat
+from live_restore.journal.journal import State
 from live_restore.sources.events import watch_events
 from tests.support.processes import wait_for
 from tests.support.watched import Scene, stack

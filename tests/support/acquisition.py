@@ -157,7 +157,7 @@ ENGINES = {
 def main(folder: Path, engine: str, kind: str, times: int) -> None:
     """Record, with a restorer of that kind."""
     from live_restore import LiveRestore
-    from live_restore.hooks import restoring
+    from live_restore.hooks import child as restoring
 
     if kind in FAULTS:
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from live_restore.inference.card import ModelCard
-from live_restore.inference.model import Model
+from live_restore.inference.model.card import ModelCard
+from live_restore.inference.load import Model
 from live_restore.inference.restorer import Restorer
-from live_restore.inference.sessions import Device
-from live_restore.inference.shelf import Shelf
-from live_restore.settings import CameraSettings, ModelRule, Settings
-from live_restore.settings_file import load_settings
+from live_restore.inference.backends.session import Device
+from live_restore.inference.model_set import Shelf
+from live_restore.settings.model import CameraSettings, ModelRule, Settings
+from live_restore.settings.load import load_settings
 from live_restore.stack import Dataset, Fingerprint, Units
 
 Floats = NDArray[np.float32]

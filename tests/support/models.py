@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from live_restore.inference.card import CARD_KEY
+from live_restore.inference.model.card import CARD_KEY
 
 CARD: dict[str, Any] = {"name": "tiny", "shape_multiple_zyx": [1, 2, 2]}
 FIVE = ("n", 1, "z", "y", "x")

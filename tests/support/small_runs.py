@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from live_restore.formats.dataset import DatasetFormat
-from live_restore.formats.mm_series import MmSeriesFormat
-from live_restore.formats.mm_stack import MmStackFormat
-from live_restore.formats.ndtiff import NdTiffFormat
-from live_restore.formats.ome_zarr import OmeZarrFormat
+from live_restore.formats.acquisition_format import DatasetFormat
+from live_restore.formats.micromanager.separate_images import MmSeriesFormat
+from live_restore.formats.micromanager.image_stack_file import MmStackFormat
+from live_restore.formats.micromanager.ndtiff import NdTiffFormat
+from live_restore.formats.zarr.ome_zarr import OmeZarrFormat
 from tests.support.mm_files import NdTiff, StackFile
 
 SUMMARY: dict[str, Any] = {

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from live_restore.formats.dataset import Follower, Place
+from live_restore.formats.acquisition_format import Follower, Place
 from live_restore.formats.table import dataset_format_for, make_dataset_formats
 
 TRACES = (

@@ -10,9 +10,9 @@ import numpy as np
 import tifffile
 
 from live_restore.formats.table import make_dataset_formats
-from live_restore.formats.tiff import TiffFormat
-from live_restore.journal import Entry, Journal, State
-from live_restore.settings_file import load_settings
+from live_restore.formats.tiff.tiff_format import TiffFormat
+from live_restore.journal.journal import Entry, Journal, State
+from live_restore.settings.load import load_settings
 from live_restore.sources.folder import FolderSource
 
 

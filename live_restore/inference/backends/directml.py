@@ -6,9 +6,9 @@ Not yet run. Needs ``onnxruntime-directml`` in place of ``onnxruntime-gpu``.
 from __future__ import annotations
 
 from live_restore.errors import DeviceError
-from live_restore.inference.backends.base import Limits, ModelSource
+from live_restore.inference.backends.backend import Limits, ModelSource
 from live_restore.inference.backends.onnx import CPU, OnnxSession, create, runtime_version
-from live_restore.inference.sessions import Device, Shape5
+from live_restore.inference.backends.session import Device, Shape5
 
 _PROVIDER = "DmlExecutionProvider"
 

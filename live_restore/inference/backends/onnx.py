@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from live_restore.errors import ModelError
-from live_restore.inference.backends.base import Limits, ModelSource, tile_failure
-from live_restore.inference.hardware import available_cores
-from live_restore.inference.sessions import Device, Floats
+from live_restore.inference.backends.backend import Limits, ModelSource, tile_failure
+from live_restore.inference.device.hardware import available_cores
+from live_restore.inference.backends.session import Device, Floats
 
 CPU = "CPUExecutionProvider"
 

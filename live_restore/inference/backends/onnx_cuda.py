@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from live_restore.errors import DeviceError
-from live_restore.inference.backends.base import Limits, ModelSource, tile_failure
+from live_restore.inference.backends.backend import Limits, ModelSource, tile_failure
 from live_restore.inference.backends.onnx import (
     CPU,
     create,
@@ -24,8 +24,8 @@ from live_restore.inference.backends.onnx import (
     runtime_version,
     signature,
 )
-from live_restore.inference.hardware import nvidia_gpu
-from live_restore.inference.sessions import Device, Floats, Shape5
+from live_restore.inference.device.hardware import nvidia_gpu
+from live_restore.inference.backends.session import Device, Floats, Shape5
 
 _PROVIDER = "CUDAExecutionProvider"
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from live_restore.errors import ModelError
-from live_restore.inference.backends.base import Limits, ModelSource, tile_failure
-from live_restore.inference.hardware import available_cores, available_memory_bytes
-from live_restore.inference.sessions import Device, Floats, Shape5
+from live_restore.inference.backends.backend import Limits, ModelSource, tile_failure
+from live_restore.inference.device.hardware import available_cores, available_memory_bytes
+from live_restore.inference.backends.session import Device, Floats, Shape5
 
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 _NOT_INSTALLED = "OpenVINO is not installed; pip install 'live-restore[openvino]'"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from live_restore.inference.backends.base import Backend
+from live_restore.inference.backends.backend import Backend
 from live_restore.inference.backends.directml import DirectML
 from live_restore.inference.backends.onnx_cpu import OnnxCpu
 from live_restore.inference.backends.onnx_cuda import OnnxCuda

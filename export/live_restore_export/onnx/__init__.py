@@ -1,0 +1,1 @@
+"""The network as a graph: PyTorch's, ONNX's, and whether they agree."""

@@ -1,0 +1,1 @@
+"""How good is a model? Gain over raw, by stack and light."""

@@ -1,0 +1,1 @@
+"""Simulated stacks: structures, optics, exposures."""

@@ -1,0 +1,195 @@
+"""Stacks in a person's folders: which there are, which belong together, and whether they will do.
+
+Files are read by the daemon's own reader: what it restores, and nothing else, can be learnt from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from live_restore.errors import (
+    StackIncompleteError,
+    StackRefusedError,
+    UsageError,
+)
+from live_restore.formats.file_format import Arriving
+from live_restore.formats.table import format_for, make_formats
+from live_restore.inference.image.intensity import percentiles
+from live_restore.files.naming import bare_name
+from live_restore.stack import Dataset, StackKey, Volume
+
+# Of an unsaturated stack few voxels share its very largest value; a plateau of 1 % is the end of
+# the camera's range (12-bit cameras end at 4095), a clipped export or a mask.
+_LARGEST_PLATEAU = 0.01
+
+
+@dataclass(frozen=True)
+class StackRef:
+    """One stack of one file, not yet read."""
+
+    dataset: Dataset
+    key: StackKey
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.dataset.path
+
+    @property
+    def shape_zyx(self) -> tuple[int, int, int]:
+        """Shape of the stack."""
+        return self.dataset.shape_zyx
+
+    @property
+    def label(self) -> str:
+        """The file's name, and which of its stacks this is where it has several."""
+        return self.path.name if self.dataset.stack_count == 1 else str(self.key)
+
+
+@dataclass(frozen=True)
+class PairRef:
+    """A noisy stack and its ground truth, not yet read."""
+
+    raw: StackRef
+    truth: StackRef
+
+
+def datasets_in(folder: Path) -> list[Dataset]:
+    """Return what the TIFF files of ``folder`` hold, sorted by name without endings.
+
+    Raises
+    ------
+    UsageError
+        Not a folder, or one without TIFF files.
+    StackError
+        A file that is damaged, incomplete, not a stack of grey values, or a result of
+        live-restore: what a network made is no truth for another.
+    """
+    formats = make_formats()
+    try:
+        names = [p for p in folder.iterdir() if not p.name.startswith(".") and not p.is_dir()]
+    except OSError as error:
+        raise UsageError(
+            f"is not a folder that can be read ({error.strerror or error})", folder,
+            "check the path; relative ones count from the configuration's folder",
+        ) from error  # fmt: skip
+    files = [p for p in names if format_for(p, formats) is not None]
+    if not files:
+        raise UsageError("holds no TIFF stacks", folder, "put .tif files there")
+    return [dataset_of(path) for path in sorted(files, key=lambda p: (bare_name(p), p.name))]
+
+
+def dataset_of(path: Path) -> Dataset:
+    """Return what a TIFF file holds; raises ``StackError`` as :func:`datasets_in` does."""
+    chosen = format_for(path, make_formats())
+    if chosen is None:
+        raise StackRefusedError("is not a TIFF file", path, "save the stack as TIFF")
+    found = chosen.inspect(path)
+    if found is None:
+        raise StackRefusedError(
+            "is a result of live-restore itself", path, "leave it out: it is not a measurement"
+        )
+    if isinstance(found, Arriving):
+        raise StackIncompleteError(found.reason, path, "leave it out, or save it again")
+    return found.dataset
+
+
+def stacks_of(datasets: list[Dataset], channel: int | None = None) -> list[StackRef]:
+    """Return the stacks of some files, of one channel or of all.
+
+    Raises
+    ------
+    UsageError
+        A file without that channel.
+    """
+    for dataset in datasets:
+        if channel is not None and channel >= dataset.channels:
+            raise UsageError(
+                f"has no channel {channel}, only {dataset.channels} (counted from 0)",
+                dataset.path,
+                "correct data.channel",
+            )
+    return [
+        StackRef(dataset, key)
+        for dataset in datasets
+        for key in dataset.keys()  # noqa: SIM118 - a method of Dataset, not a dict
+        if channel is None or key.channel == channel
+    ]
+
+
+def pairs_in(raw: Path, gt: Path, channel: int | None = None) -> list[PairRef]:
+    """Match the stacks of two folders: the first file to the first by sorted name, and so on.
+
+    Raises
+    ------
+    UsageError
+        Another number of files, stacks or voxels on one side.
+    StackError
+        As :func:`datasets_in`.
+    """
+    noisy, truths = datasets_in(raw), datasets_in(gt)
+    if len(noisy) != len(truths):
+        raise UsageError(
+            f"holds {len(noisy)} files, but {gt} holds {len(truths)}",
+            raw,
+            "give every raw file one ground truth; they are matched by sorted name",
+        )
+    for ours, theirs in zip(noisy, truths, strict=True):
+        counts = [(d.positions, d.times, d.channels) for d in (ours, theirs)]
+        if ours.shape_zyx != theirs.shape_zyx or counts[0] != counts[1]:
+            raise UsageError(
+                f"holds {_extent(ours)}, but {theirs.path}, its ground truth by sorted name, "
+                f"holds {_extent(theirs)}",
+                ours.path,
+                "leave both out, or check the order of the names",
+            )
+    return [
+        PairRef(a, b)
+        for a, b in zip(stacks_of(noisy, channel), stacks_of(truths, channel), strict=True)
+    ]
+
+
+def _extent(dataset: Dataset) -> str:
+    shape = " x ".join(map(str, dataset.shape_zyx))
+    return shape if dataset.stack_count == 1 else f"{dataset.stack_count} stacks of {shape}"
+
+
+def read_stack(ref: StackRef, ranks: tuple[float, float]) -> Volume:
+    """Return the voxels (Z, Y, X), native dtype, of a stack that something can be learnt from.
+
+    Raises
+    ------
+    StackRefusedError
+        NaN or infinite values, no contrast between the percentiles ``ranks``, or saturated.
+    StackError
+        Damaged, or changed since it was listed.
+    """
+    chosen = format_for(ref.path, make_formats())
+    assert chosen is not None, "it was listed by this format"
+    with chosen.open(ref.dataset) as reader:
+        volume = reader.read(ref.key)
+    largest = volume.max()
+    low, high = percentiles(volume, ranks)
+    if volume.min() == largest:
+        raise StackRefusedError(
+            f"{ref.label} is constant: every voxel is {largest:g}", ref.path, "leave it out"
+        )
+    plateau = float(np.count_nonzero(volume == largest)) / volume.size
+    if plateau > _LARGEST_PLATEAU:
+        raise StackRefusedError(
+            f"{ref.label} is saturated: {plateau:.1%} of its voxels have its largest value, "
+            f"{largest:g}",
+            ref.path,
+            "leave it out, or record it with less light",
+        )
+    if low >= high:
+        raise StackRefusedError(
+            f"{ref.label} has no contrast: its percentiles {ranks[0]:g} and {ranks[1]:g} are both "
+            f"{low:g}",
+            ref.path,
+            "leave it out, or set training.percentiles",
+        )
+    return volume

@@ -1,0 +1,1 @@
+"""The way of a stack: from the journal through reading, restoring and publishing back to it."""

@@ -1,0 +1,127 @@
+"""A file's stacks, restored as they are read: each alone, or the channels of one model together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from live_restore.errors import StackRefusedError
+from live_restore.inference.restorer import Restored
+from live_restore.inference.model_set import Shelf
+from live_restore.engine.file_job import RawStack
+from live_restore.outputs.report import StackOutcome
+from live_restore.stack import Dataset
+
+
+class Turns:
+    """Takes raw stacks in any order and says which can be restored now.
+
+    Most models take one channel: every stack is restored in its turn. A model of C channels takes
+    the C channels that the settings give it of the same position and time point, in the file's
+    order; their stacks wait for each other.
+
+    Parameters
+    ----------
+    dataset, shelf
+        The file, and the models for its channels.
+    cancelled
+        Asked before every tile.
+
+    Raises
+    ------
+    StackRefusedError
+        A model takes more or fewer channels than the settings give it of this file.
+    """
+
+    def __init__(
+        self, dataset: Dataset, shelf: Shelf, cancelled: Callable[[], bool] = lambda: False
+    ) -> None:
+        self._dataset = dataset
+        self._shelf = shelf
+        self._cancelled = cancelled
+        self._waiting: dict[tuple[int, int, int], list[RawStack]] = {}
+        self._restorers = [shelf.restorer_for(dataset, c) for c in range(dataset.channels)]
+        for restorer in self._restorers:
+            if restorer is None:
+                continue
+            takes, given = restorer.model.card.input_channels, self._restorers.count(restorer)
+            if takes not in (1, given):
+                raise StackRefusedError(
+                    f'has {given} channel(s) for the model "{restorer.model.card.name}", '
+                    f"which takes {takes} together",
+                    dataset.path,
+                    "name its channels in [[models]]",
+                )
+
+    def gather(self, raw: RawStack) -> Turn | None:
+        """Take one raw stack and return what can be restored now."""
+        restorer = self._restorers[raw.key.channel]
+        if restorer is None:
+            return Turn(self._dataset, [raw], self._cancelled)
+        place = (raw.key.position, raw.key.time, id(restorer))
+        together = [*self._waiting.pop(place, []), raw]
+        if len(together) < restorer.model.card.input_channels:
+            self._waiting[place] = together
+            return None
+        together.sort(key=lambda stack: stack.key)
+        return Turn(self._dataset, together, self._cancelled)
+
+    def feed(self, raw: RawStack) -> list[StackOutcome]:
+        """Take one raw stack, restore what is ready now, and return it; raises as ``Turn``."""
+        turn = self.gather(raw)
+        return [] if turn is None else turn.restore(self._shelf)
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Stacks that are restored together: one, or the channels of one model."""
+
+    dataset: Dataset
+    stacks: list[RawStack]
+    cancelled: Callable[[], bool]
+
+    def restore(self, shelf: Shelf) -> list[StackOutcome]:
+        """Restore them with the models of ``shelf``, whichever device those are on.
+
+        In a file of several stacks, a constant one (a shutter that stayed shut) must not cost the
+        others their result: it is copied, and the report says so.
+
+        Raises
+        ------
+        StackRefusedError
+            All that the file holds is constant.
+        InferenceError
+            The model failed.
+        """
+        stacks, channel = self.stacks, self.stacks[0].key.channel
+        restorer = shelf.restorer_for(self.dataset, channel)
+        if restorer is None:
+            return _left(stacks, f'no model for channel "{self.dataset.channel_name(channel)}"')
+        alone = len(stacks) == 1
+        volume = stacks[0].volume if alone else np.stack([s.volume for s in stacks])
+        try:
+            restored = restorer.restore(volume, self.cancelled)
+        except StackRefusedError as error:
+            if self.dataset.stack_count == len(stacks):
+                raise
+            return _left(stacks, error.what)
+        shares = [restored] if alone else [_share(restored, n) for n in range(len(stacks))]
+        return [
+            StackOutcome(s.key, s.volume, share, restorer.model, "", s.read_s)
+            for s, share in zip(stacks, shares, strict=True)
+        ]
+
+
+def _left(stacks: list[RawStack], reason: str) -> list[StackOutcome]:
+    """Return stacks as they are, and why."""
+    return [StackOutcome(s.key, s.volume, None, None, reason, s.read_s) for s in stacks]
+
+
+def _share(joint: Restored, number: int) -> Restored:
+    """Return one channel of a joint result; what counts for all of them is told with the first."""
+    volume = np.ascontiguousarray(joint.volume[number])
+    if number == 0:
+        return replace(joint, volume=volume)
+    return replace(joint, volume=volume, clipped_voxels=0, seconds={}, warnings=())

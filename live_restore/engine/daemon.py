@@ -1,0 +1,275 @@
+"""The daemon: wires sources, journal and pipeline together, and its life cycle.
+
+::
+
+    starting ──> watching ──(stop asked)──> stopping ──> stopped
+                    └──(--once: all that is complete is restored)──┘
+"""
+
+from __future__ import annotations
+
+import signal
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import structlog
+
+from live_restore.errors import JournalError, LiveRestoreError, UsageError
+from live_restore.formats.table import make_dataset_formats, make_formats
+from live_restore.inference.model_set import Shelf
+from live_restore.journal.journal import Journal, State, journal_path
+from live_restore.engine.backoff import Patience
+from live_restore.engine.pipeline import Pipeline
+from live_restore.engine.progress import Progress
+from live_restore.settings.model import Settings
+from live_restore.sources.source import Source
+from live_restore.sources.events import watch_events
+from live_restore.sources.folder import FolderSource
+
+log = structlog.get_logger()
+
+# Events come in bursts; one look answers a whole burst.
+_BURST_S = 0.02
+_LOOK_S = 0.5
+
+STOPPING = "stopping: the stack in hand is finished or given back; Ctrl-C again ends at once"
+
+
+@dataclass(frozen=True)
+class Status:
+    """What the display shows, beside the progress of the pipeline."""
+
+    root: Path
+    devices: tuple[str, ...]
+    models: tuple[str, ...]
+    counts: dict[State, int]
+    doubtful: int = 0
+
+
+def watched_folder(path: Path) -> Path:
+    """Return the absolute folder to watch; raises ``UsageError`` if it is none."""
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+        resolved = path.resolve()
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError("does not exist", path, "create it first, or check the path") from None
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UsageError(f"cannot be watched ({reason})", path, "check the path") from None
+    if not is_folder:
+        raise UsageError(
+            "is a file", path, "give its folder to watch, or use live-restore restore for one file"
+        )
+    return resolved
+
+
+class Daemon:
+    """Watches one folder.
+
+    Parameters
+    ----------
+    root
+        From :func:`watched_folder`.
+    settings
+        All settings.
+    shelf
+        The warm models.
+    journal
+        Open for writing, made with the shelf's recipe.
+    """
+
+    def __init__(self, root: Path, settings: Settings, shelf: Shelf, journal: Journal) -> None:
+        self._settings = settings
+        self._root = root
+        self._shelf = shelf
+        self._journal = journal
+        self.progress = Progress()
+        self._stop = False
+        self._look_refused = False
+        self._counts, self._doubtful = journal.counts(), journal.doubtful()
+        self._formats = make_formats(undeclared_axis=settings.files.undeclared_axis)
+        self._dataset_formats = make_dataset_formats()
+        self._source: Source = FolderSource(
+            root,
+            self._formats,
+            self._dataset_formats,
+            journal,
+            settings,
+            self._on_bad,
+            self.progress.warn,
+            self._stop_asked,
+        )
+
+    def _on_bad(self, source: Path, state: State) -> None:
+        count = self.progress.failed if state is State.FAILED else self.progress.refused
+        count(source)
+
+    def stop(self) -> None:
+        """Ask the daemon to stop; callable from a signal handler or any thread."""
+        # Nothing but this flag: a handler must not wait for a lock that its own thread holds. All
+        # that takes long looks at it several times per second.
+        self._stop = True
+
+    def _stop_asked(self) -> bool:
+        return self._stop
+
+    def status(self) -> Status:
+        """Return what the display shows."""
+        with suppress(JournalError):  # the last numbers are better than none
+            self._counts, self._doubtful = self._journal.counts(), self._journal.doubtful()
+        models = self._shelf.models
+        return Status(
+            self._root,
+            tuple(dict.fromkeys(device.hardware for device in self._shelf.devices)),
+            tuple(f"{m.card.name} {m.card.version}" for m in models),
+            self._counts,
+            self._doubtful,
+        )
+
+    def summary(self) -> str:
+        """Return one line about a run that has ended: what it did, and what it left as it is."""
+        done = self.progress.snapshot()
+        status = self.status()
+        counts = status.counts
+        doubtful = f"; {status.doubtful} restored but doubtful" if status.doubtful else ""
+        return (
+            f"{done.files_restored} restored, {done.files_failed} failed, "
+            f"{done.files_refused} refused in this run; {counts[State.INCOMPLETE]} incomplete, "
+            f"{counts[State.ARRIVING]} still arriving, {counts[State.WAITING]} waiting{doubtful}"
+        )
+
+    def run(self, *, once: bool = False, tick: Callable[[], None] = lambda: None) -> int:
+        """Watch until stopped (or, with ``once``, until all that is complete is restored).
+
+        Parameters
+        ----------
+        once
+            Do what there is to do, then return.
+        tick
+            Called a few times per second, for a display.
+
+        Returns
+        -------
+        int
+            Files that failed in this run.
+
+        Raises
+        ------
+        LiveRestoreError
+            Something that no stage expected ended the pipeline.
+        """
+        for device in self._shelf.devices:
+            if device.warning:
+                self.progress.warn(device.warning)
+                log.warning(device.warning, device=device.hardware)
+        for entry in self._journal.recover(self._settings.journal.max_attempts):
+            log.error("set aside", stack_key=str(entry.source), reason=entry.reason)
+            self.progress.warn(f"{entry.source}: {entry.reason}")
+        pipeline = Pipeline(
+            self._root,
+            self._journal,
+            self._formats,
+            self._dataset_formats,
+            self._shelf,
+            self._settings,
+            self.progress,
+            self._source.reconsider,
+            retry=not once,
+            stop_asked=self._stop_asked,
+        )
+        with self._events(once):
+            pipeline.start()
+            try:
+                while not self._stop and pipeline.crash is None:
+                    next_look_s = self._look(once, pipeline.patience)
+                    pipeline.notify()
+                    tick()
+                    if once and not self._source.undecided() and pipeline.idle():
+                        break
+                    self._source.wait(min(next_look_s, _LOOK_S))
+                    time.sleep(_BURST_S)
+            finally:
+                if self._stop:
+                    self.progress.stopping()
+                    log.info(STOPPING)
+                pipeline.stop(tick)
+                tick()
+        if isinstance(pipeline.crash, LiveRestoreError):
+            raise pipeline.crash
+        if pipeline.crash is not None:
+            raise LiveRestoreError(
+                f"stopped by an internal error ({pipeline.crash})",
+                None,
+                "please report it with the log file; nothing is lost, start it again",
+            ) from pipeline.crash
+        return self.progress.snapshot().files_failed
+
+    def _look(self, once: bool, patience: Patience) -> float:
+        """Poll the source; return when to do so again (s from now)."""
+        try:
+            next_look_s = self._source.poll(hurry=once)
+        except JournalError as error:
+            if once:
+                raise
+            self._look_refused = True
+            wait_s = patience.refused(error)
+            until = time.monotonic() + wait_s
+            while time.monotonic() < until and not self._stop:
+                time.sleep(min(_LOOK_S, wait_s))
+            return 0.0
+        if self._look_refused:  # what it could not record then is recorded now
+            self._look_refused = False
+            patience.accepted()
+        return next_look_s
+
+    @contextmanager
+    def _events(self, once: bool) -> Iterator[None]:
+        """Let the file system wake the source while the block runs."""
+        stop: Callable[[], None] = lambda: None  # noqa: E731
+        if self._settings.watch.use_events and not once:
+            try:
+                stop = watch_events(self._root, self._settings.watch.recursive, self._source.hint)
+            except LiveRestoreError as error:
+                self.progress.warn(error.reason)
+                log.warning(error.reason)
+        try:
+            yield
+        finally:
+            stop()
+
+
+@contextmanager
+def stopping_on_signals(daemon: Daemon) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM stop the daemon cleanly; a second one ends it at once."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        del frame
+        daemon.stop()
+        signal.signal(number, signal.SIG_DFL)
+
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGBREAK"):  # Ctrl-Break, and the closing of the window, on Windows
+        numbers.append(signal.SIGBREAK)
+    before = [(number, signal.signal(number, ask)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+
+
+def open_daemon_journal(root: Path, settings: Settings, recipe: str) -> Journal:
+    """Open the journal of ``root`` for writing; raises ``FolderBusyError``."""
+    folder = settings.journal.folder
+    journal = Journal(journal_path(root, folder), root, recipe=recipe)
+    try:
+        journal.claim_folder(root, folder, recursive=settings.watch.recursive)
+    except BaseException:
+        journal.close()
+        raise
+    return journal

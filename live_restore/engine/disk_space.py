@@ -1,0 +1,129 @@
+"""Room on the disks that results go to: a full one is left alone for growing waits.
+
+A result must never take the last space of the disk that an acquisition writes to, so nothing is
+begun where less than ``output.min_free_gb`` is free. What waits keeps its turn in the journal; the
+disk is looked at again after 0.5 s, 1 s ... at most 10 s; it is said once per half minute.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from live_restore.errors import DiskFullError, OutputError
+from live_restore.engine.backoff import Patience
+from live_restore.engine.progress import Progress
+
+# Of a folder that could not be looked at.
+_UNKNOWN = -1
+
+
+@dataclass
+class _Pause:
+    """A disk that had no room."""
+
+    patience: Patience
+    until: float = -math.inf
+
+
+class Room:
+    """Knows which disks are full; safe to use from any thread.
+
+    Parameters
+    ----------
+    progress
+        Told what a person should know.
+    min_free_gb
+        Space to leave on every disk (GB); 0: what there is may be used up.
+    free_bytes
+        Returns what is free where a folder lies (bytes).
+    clock
+        The time (monotonic s).
+    """
+
+    def __init__(
+        self,
+        progress: Progress,
+        min_free_gb: float,
+        free_bytes: Callable[[Path], int] = lambda folder: shutil.disk_usage(folder).free,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._progress = progress
+        self._min_bytes = int(min_free_gb * 1e9)
+        self._free_bytes = free_bytes
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._disks: dict[Path, int] = {}
+        self._pauses: dict[int, _Pause] = {}
+
+    def require(self, folder: Path, result_bytes: int = 0) -> None:
+        """Make sure that a result may be begun in ``folder``, which need not exist yet.
+
+        Raises
+        ------
+        DiskFullError
+            Too little is free already; that disk rests for a while.
+        OutputError
+            Too little would be left after a result of this size; smaller ones may fit.
+        """
+        try:
+            there = _existing(folder)
+            disk = there.stat().st_dev
+            free = self._free_bytes(there)
+        except OSError:
+            return  # whoever writes there will say so
+        with self._lock:
+            self._disks[folder] = disk
+        if free < self._min_bytes:
+            error = DiskFullError(
+                f"the disk has {free / 1e9:.1f} GB free, and {self._min_bytes / 1e9:g} GB are left "
+                "for others",
+                folder,
+                "free some space on that disk, or set output.min_free_gb",
+            )
+            self.refused(folder, error)
+            raise error
+        if self._min_bytes and free < self._min_bytes + result_bytes:
+            raise OutputError(
+                f"needs {result_bytes / 1e9:.1f} GB, and would leave less than "
+                f"{self._min_bytes / 1e9:g} GB of {free / 1e9:.1f} GB",
+                folder,
+                "free some space on that disk, or set output.min_free_gb",
+            )
+
+    def refused(self, folder: Path, error: DiskFullError) -> None:
+        """Let the disk of ``folder`` rest, longer than the last time."""
+        with self._lock:
+            disk = self._disks.setdefault(folder, _UNKNOWN)
+            pause = self._pauses.setdefault(
+                disk, _Pause(Patience(self._progress, self._clock, what="the disk of results"))
+            )
+            if pause.until <= self._clock():  # else several in hand were refused together
+                pause.until = self._clock() + pause.patience.refused(error)
+
+    def accepted(self, folder: Path) -> None:
+        """A result has really been written to ``folder``."""
+        with self._lock:
+            pause = self._pauses.get(self._disks.get(folder, _UNKNOWN))
+            if pause is not None:
+                # Kept, so that a disk that is full now and then is not told of each time.
+                pause.until = -math.inf
+                pause.patience.accepted()
+
+    def is_resting(self, folder: Path) -> bool:
+        """Return whether the disk of ``folder`` rests just now; looks at no disk."""
+        with self._lock:
+            pause = self._pauses.get(self._disks.get(folder, _UNKNOWN))
+            return pause is not None and self._clock() < pause.until
+
+
+def _existing(folder: Path) -> Path:
+    """Return the folder, or the nearest one above it that exists."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder

@@ -1,0 +1,185 @@
+"""``live-restore restore``: from names to results, here and now, without a journal."""
+
+from __future__ import annotations
+
+import signal
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from live_restore.engine.stack_job import FinishedDataset
+from live_restore.errors import (
+    LiveRestoreError,
+    StackError,
+    StackRefusedError,
+    StackUnreadableError,
+)
+from live_restore.formats.table import make_dataset_formats, make_formats
+from live_restore.inference.model_set import Shelf
+from live_restore.engine.file_job import FileJob, Job
+from live_restore.files.publish import remove_leftovers
+from live_restore.outputs.report import StackOutcome
+from live_restore.settings.model import Settings
+from live_restore.engine.channel_groups import Turns
+
+
+@dataclass(frozen=True)
+class OneResult:
+    """The result of one file or stack; ``already_there``: nothing had to be done.
+
+    ``notes`` say what could not be compared, most likely the same of every file.
+    """
+
+    source: Path
+    image: Path
+    report: Path
+    warnings: tuple[str, ...] = ()
+    already_there: bool = False
+    notes: tuple[str, ...] = ()
+
+
+Attempt = OneResult | LiveRestoreError
+
+
+class OneShot:
+    """Restores the files and dataset folders that a person names.
+
+    Parameters
+    ----------
+    shelf, settings
+        As for the daemon.
+    """
+
+    def __init__(self, shelf: Shelf, settings: Settings) -> None:
+        self._shelf = shelf
+        self._settings = settings
+        self._formats = make_formats(undeclared_axis=settings.files.undeclared_axis)
+        self._cleaned_folders: set[Path] = set()
+
+    def restore_all(self, path: Path, output: Path | None = None) -> Iterator[Attempt]:
+        """Restore the file, or every stack of the dataset folder, at ``path`` (absolute).
+
+        Parameters
+        ----------
+        path
+            What the person named.
+        output
+            Where a dataset's folder of results goes, if not beside it.
+
+        Yields
+        ------
+        OneResult or LiveRestoreError
+            What became of the file, or of one stack after the other.
+        """
+        try:
+            if not _is_folder(path):
+                yield self.restore(path)
+                return
+            dataset = FinishedDataset(path, make_dataset_formats())
+        except LiveRestoreError as error:
+            yield error
+            return
+        for place in dataset.stacks():
+            try:
+                yield self._finish(path, dataset.job(place, self._settings.files, output))
+            except StackError as error:
+                where = path / place.label if error.path is None else error.path
+                yield type(error)(error.what, where, error.remedy)
+            except LiveRestoreError as error:
+                yield error
+
+    def restore(self, path: Path) -> OneResult:
+        """Restore the file at ``path`` (absolute).
+
+        Raises
+        ------
+        StackError
+            There is nothing there to restore, or not yet.
+        InferenceError
+            The model failed on it.
+        OutputError
+            The disk refused.
+        """
+        if _is_folder(path):
+            raise StackRefusedError(
+                "is a folder", path, "for all that is in it use: live-restore watch FOLDER --once"
+            )
+        return self._finish(path, FileJob.open(path, self._formats, self._settings.files))
+
+    def _finish(self, path: Path, job: Job) -> OneResult:
+        plan = job.plan(self._shelf, self._settings)
+        image = plan.place.image
+        if plan.current:
+            doubts = (plan.doubt,) if plan.doubt else ()
+            return OneResult(path, image, plan.place.report, doubts, already_there=True)
+        if isinstance(job, FileJob) and not job.certain:
+            time.sleep(self._settings.watch.settle_s)
+            job.check_unchanged()
+        if image.parent not in self._cleaned_folders:
+            self._cleaned_folders.add(image.parent)
+            remove_leftovers(image.parent)
+        published = job.publish(plan, self._outcomes(job), self._shelf, self._settings)
+        return OneResult(
+            path, published.image, published.report, published.warnings, notes=published.notes
+        )
+
+    def _outcomes(self, job: Job) -> Iterator[StackOutcome]:
+        turns = Turns(job.dataset, self._shelf)
+        for raw in job.read():
+            yield from turns.feed(raw)
+
+
+def absolute(named: Path) -> Path:
+    """Return the file that a name leads to.
+
+    Raises
+    ------
+    StackUnreadableError
+        A link that leads to itself.
+    """
+    try:
+        return named.resolve()
+    except (OSError, RuntimeError) as error:
+        raise StackUnreadableError(
+            "is a link that leads to no file", named, "check where it points"
+        ) from error
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StackUnreadableError("does not exist", path, "check the name") from error
+    except OSError as error:
+        raise StackUnreadableError(
+            f"cannot be looked at ({error.strerror or error})", path, "check the name and the disk"
+        ) from error
+    return stat.S_ISDIR(mode)
+
+
+@contextmanager
+def ending_on_signals() -> Iterator[None]:
+    """Let SIGTERM (and Ctrl-Break) end the program as Ctrl-C does: nothing half-written stays.
+
+    A second one ends it at once.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        del frame
+        signal.signal(number, signal.SIG_DFL)
+        # What a shell says of a program that this signal ended; Ctrl-Break is the person's own.
+        raise SystemExit(143 if number == signal.SIGTERM else 130)
+
+    numbers = [signal.SIGTERM]
+    if hasattr(signal, "SIGBREAK"):
+        numbers.append(signal.SIGBREAK)
+    before = [(number, signal.signal(number, end)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)

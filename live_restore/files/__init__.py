@@ -1,0 +1,1 @@
+"""Disks and names: reading what others wrote, publishing what we write."""

@@ -1,0 +1,164 @@
+"""What NDTiff's axes and image metadata mean. Pure.
+
+Axes are free: a name, and a number or a label. Time, channel, z and position have their place;
+whatever else there is (row, column, view ...) makes more positions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from live_restore.formats.acquisition_format import Place
+from live_restore.formats.micromanager.metadata import exposure_ms, pixel_size_um, z_um
+from live_restore.files.values import integer, text
+
+MAX_LABELS = 1_000_000
+MAX_AXES = 16
+_NO_CHANNEL = "Default"
+"""What the engine calls the channel of a run without channels."""
+
+
+class AxisError(Exception):
+    """Axes that no image can have."""
+
+
+Label = int | str
+
+
+class _Labels:
+    """Labels of one axis, numbered in the order in which they appear."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[tuple[Label, ...], int] = {}
+        self.plain = False
+
+    def index(self, key: tuple[Label, ...]) -> int:
+        """Return a label's index; a lone number is its own."""
+        if len(key) == 1 and isinstance(key[0], int):
+            if self.numbers:
+                raise AxisError("an axis has numbers and labels")
+            self.plain = True
+            return key[0]
+        if self.plain:
+            raise AxisError("an axis has numbers and labels")
+        if key not in self.numbers and len(self.numbers) >= MAX_LABELS:
+            raise AxisError("an axis has too many labels")
+        return self.numbers.setdefault(key, len(self.numbers))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(" ".join(str(part) for part in key) for key in self.numbers)
+
+
+class AxisLabels:
+    """Turns the axes of an image into indices."""
+
+    def __init__(self) -> None:
+        self._channels, self._times, self._positions = _Labels(), _Labels(), _Labels()
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Labels of the channels, empty where they are numbers."""
+        return self._channels.names
+
+    @property
+    def position_names(self) -> tuple[str, ...]:
+        """Labels of the positions, empty where they are numbers."""
+        return self._positions.names
+
+    def place(self, axes: Mapping[str, Any]) -> tuple[Place, int]:
+        """Return the stack and the z index of an image.
+
+        Raises
+        ------
+        AxisError
+            These axes cannot be.
+
+        Examples
+        --------
+        >>> labels = AxisLabels()
+        >>> labels.place({"channel": "DAPI", "z": 3, "time": 1})
+        (Place(position=0, time=1, channel=0), 3)
+        >>> labels.place({"channel": "FITC", "position": 2})
+        (Place(position=2, time=0, channel=1), 0)
+        """
+        if len(axes) > MAX_AXES:
+            raise AxisError(f"an image has {len(axes)} axes")
+        z = axes.get("z", 0)
+        if isinstance(z, bool) or not isinstance(z, int) or abs(z) >= 2**31:
+            raise AxisError(f"an image has z = {str(z)[:40]}")
+        others = sorted(name for name in axes if name not in ("z", "time", "channel", "position"))
+        position: tuple[Label, ...] = (_label(axes.get("position", 0)),)
+        for name in others:
+            position += (text(name, 40), _label(axes[name]))
+        place = Place(
+            self._positions.index(position),
+            self._times.index((_label(axes.get("time", 0)),)),
+            self._channels.index((_label(axes.get("channel", 0)),)),
+        )
+        return place, z
+
+
+def _label(value: object) -> Label:
+    if isinstance(value, str):
+        return value[:200]
+    found = integer(value)
+    if found is None:
+        raise AxisError(f"an axis is at {str(value)[:40]}")
+    return found
+
+
+class ImageFacts:
+    """What only the images' own metadata tell: pixel size, z step, exposures, channel names."""
+
+    def __init__(self) -> None:
+        self.image: Mapping[str, Any] = {}
+        self.z_step_um: float | None = None
+        self._exposures: dict[int, float | None] = {}
+        self._channels: dict[int, str] = {}
+        self._stack: Place | None = None
+        self._heights: dict[int, float] = {}
+
+    @property
+    def exposures(self) -> tuple[float | None, ...]:
+        """Exposure (ms) by channel index, empty where no image tells."""
+        if not any(self._exposures.values()):
+            return ()
+        return tuple(self._exposures.get(c) for c in range(max(self._exposures) + 1))
+
+    @property
+    def channel_names(self) -> tuple[str, ...]:
+        """Names by channel index, empty where no image tells: before version 3.2 axes had none."""
+        if not self._channels:
+            return ()
+        return tuple(self._channels.get(c, str(c)) for c in range(max(self._channels) + 1))
+
+    def wants(self, place: Place) -> bool:
+        """Return whether an image's metadata could add anything."""
+        return (
+            self._stack is None
+            or (self.z_step_um is None and place == self._stack and len(self._heights) < 4)
+            or (place.channel not in self._exposures and place.channel < 4096)
+        )
+
+    def learn(self, place: Place, z: int, metadata: Mapping[str, Any]) -> None:
+        """Take what one image tells; z step by the distance of two neighbours."""
+        if not self.wants(place):
+            return
+        if place.channel < 4096:
+            self._exposures.setdefault(place.channel, exposure_ms(metadata))
+            name = text(metadata.get("Channel"))
+            if name and name != _NO_CHANNEL:
+                self._channels.setdefault(place.channel, name)
+        if self._stack is None:
+            self._stack = place
+            self.image = {"PixelSizeUm": pixel_size_um(metadata)}
+        height = z_um(metadata)
+        if place != self._stack or height is None:
+            return
+        for neighbour in (z - 1, z + 1):
+            step = abs(height - self._heights.get(neighbour, height))
+            if step:
+                self.z_step_um = step
+        self._heights[z] = height

@@ -1,0 +1,63 @@
+"""A data set folder that is being followed, safe to use from several threads."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from live_restore.errors import StackChangedError
+from live_restore.formats.acquisition_format import DatasetFormat, DatasetState
+from live_restore.formats.script_plan import PlanReader
+from live_restore.stack import StackKey, Volume
+
+
+class Following:
+    """A data set folder and its follower, one call at a time.
+
+    Parameters
+    ----------
+    folder
+        The folder (absolute).
+    dataset_format
+        Whose data set it is.
+    """
+
+    def __init__(self, folder: Path, dataset_format: DatasetFormat) -> None:
+        self.folder = folder
+        self._follower = dataset_format.follow(folder)
+        # What the script that records it said it would record, where one did.
+        self._plan = PlanReader(folder)
+        self._identity: tuple[int, int] | None = None
+        self._lock = threading.Lock()
+
+    def poll(self, *, over: bool = False) -> DatasetState:
+        """Return what is there now; see ``Follower.poll``.
+
+        Raises
+        ------
+        StackChangedError
+            The folder vanished, or is another one by now.
+        StackBusyError, StackUnreadableError
+            As ``Follower.poll``.
+        """
+        with self._lock:
+            self._require_the_same()
+            return self._follower.poll(over=over, plan=self._plan.read())
+
+    def read(self, key: StackKey) -> Volume:
+        """Return a stack as of the last poll, (Z, Y, X); see ``Follower.read``."""
+        with self._lock:
+            return self._follower.read(key)
+
+    def _require_the_same(self) -> None:
+        # A follower remembers where planes lie: in a new run of the same name others lie there.
+        try:
+            status = self.folder.stat()
+        except OSError as error:
+            raise StackChangedError(
+                f"cannot be looked at ({error.strerror})", self.folder, "put it back"
+            ) from error
+        identity = (status.st_dev, status.st_ino)
+        if self._identity not in (None, identity):
+            raise StackChangedError("is another folder by now", self.folder)
+        self._identity = identity

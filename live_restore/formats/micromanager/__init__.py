@@ -1,0 +1,1 @@
+"""What Micro-Manager and pycromanager write: image stack files, separate images, NDTiff."""

@@ -1,0 +1,229 @@
+"""What a follower has found so far, shared by the formats: planes, verdicts, and reading them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import BinaryIO
+
+import numpy as np
+
+from live_restore.errors import (
+    StackChangedError,
+    StackIncompleteError,
+    StackUnreadableError,
+    one_line,
+)
+from live_restore.formats.acquisition_format import DatasetInfo, DatasetState, Place, Plan, StackEvidence
+from live_restore.files.raw_data import is_blank, new_volume, opened, read_at
+from live_restore.formats.micromanager.metadata import Summary
+from live_restore.formats.micromanager.plane import OverlapError, Plane
+from live_restore.formats.plan import Ledger
+from live_restore.stack import StackKey, Volume, VoxelSize
+
+MAX_PROBLEMS = 20
+MAX_PROBLEM = 500
+"""Characters of one."""
+
+MAX_CHANNEL, MAX_POSITION, MAX_TIME, MAX_Z = 4095, 999_999, 9_999_999, 999_999
+"""Highest indices; tables are as long as the highest of them."""
+
+
+def place_of(key: StackKey) -> Place:
+    """Return a stack key without its acquisition."""
+    return Place(key.position, key.time, key.channel)
+
+
+def require_whole(key: StackKey, evidence: StackEvidence | None, folder: Path) -> tuple[int, ...]:
+    """Return the z indices to read, ascending.
+
+    Raises
+    ------
+    StackIncompleteError
+        There is none, one between others is missing, or one holds nothing but zeros.
+    """
+    place = f"position {key.position}, time {key.time}, channel {key.channel}"
+    if evidence is None or not evidence.present:
+        raise StackIncompleteError(f"no plane of {place} is there", folder, "wait until it arrives")
+    if evidence.blank:
+        raise StackIncompleteError(
+            f"{len(evidence.blank)} planes of {place} hold nothing but zeros",
+            folder,
+            "record it again",
+        )
+    present = evidence.present
+    if present[-1] - present[0] + 1 != len(present):
+        raise StackIncompleteError(
+            f"planes of {place} are missing between others ({len(present)} are there)",
+            folder,
+            "record it again",
+        )
+    return present
+
+
+def require_pixels(key: StackKey, volume: Volume, folder: Path) -> None:
+    """Refuse a stack of which a plane was read as nothing but zeros, whatever was seen before.
+
+    Raises
+    ------
+    StackIncompleteError
+        There is such a plane.
+    """
+    blank = sum(not plane.any() for plane in volume)
+    if blank:
+        raise StackIncompleteError(
+            f"{blank} planes of {key} hold nothing but zeros", folder, "record it again"
+        )
+
+
+class Problems:
+    """One line each, without repetition, and not without end."""
+
+    def __init__(self) -> None:
+        self._lines: dict[str, None] = {}
+
+    def add(self, what: object) -> None:
+        """Take down a problem."""
+        if len(self._lines) < MAX_PROBLEMS:
+            self._lines[one_line(what)[:MAX_PROBLEM]] = None
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The problems, oldest first."""
+        return tuple(self._lines)
+
+
+class FoundPlanes:
+    """Planes of one dataset folder whose pixels lie uncompressed in files.
+
+    Parameters
+    ----------
+    folder
+        The dataset.
+    format_name
+        For the information on it.
+    """
+
+    def __init__(self, folder: Path, format_name: str) -> None:
+        self.folder = folder
+        self.problems = Problems()
+        self._ledger = Ledger()
+        self._planes: dict[Place, dict[int, Plane]] = {}
+        self._first: Plane | None = None
+        self._verdicts: Mapping[Place, StackEvidence] = {}
+        self._claimed: dict[Path, int] = {}
+        self._info = DatasetInfo(folder.name, format_name)
+
+    @property
+    def any(self) -> bool:
+        """Whether there is a plane."""
+        return self._first is not None
+
+    def add(self, place: Place, z: int, plane: Plane, stream: BinaryIO, beside: int = 0) -> None:
+        """Take a plane that is whole on disk.
+
+        Parameters
+        ----------
+        stream
+            Its open file.
+        beside
+            Bytes that the file holds for it besides its pixels.
+
+        Raises
+        ------
+        OverlapError
+            The planes of its file are larger together than the file: an index that names the same
+            bytes again and again would make stacks without end.
+        """
+        highest = max(
+            place.channel - MAX_CHANNEL, place.position - MAX_POSITION, place.time - MAX_TIME
+        )
+        if highest > 0 or abs(z) > MAX_Z:
+            self.problems.add(f"a plane at {place.label}, z {z}, is left out: no run has so many")
+            return
+        claimed = self._claimed.get(plane.path, 0) + plane.stored_bytes + beside
+        if claimed > os.fstat(stream.fileno()).st_size:
+            raise OverlapError("its planes overlap")
+        self._claimed[plane.path] = claimed
+        if self._first is None:
+            self._first = plane
+        if (plane.height, plane.width, plane.dtype) != (
+            self._first.height,
+            self._first.width,
+            self._first.dtype,
+        ):
+            self.problems.add(
+                f"{plane.path.name}: a plane of {plane.width} x {plane.height} pixels, "
+                f"{plane.dtype}, among others of {self._first.width} x {self._first.height}, "
+                f"{self._first.dtype}, is left out"
+            )
+            return
+        blank = is_blank(stream, plane.at, plane.stored_bytes)
+        self._planes.setdefault(place, {})[z] = plane
+        self._ledger.add(place, z, blank=blank)
+
+    def describe(
+        self,
+        summary: Summary,
+        voxel: VoxelSize,
+        *,
+        channel_names: tuple[str, ...] = (),
+        position_names: tuple[str, ...] = (),
+        exposure_ms: tuple[float | None, ...] = (),
+    ) -> None:
+        """Say what is known about the dataset; names given here win over the summary's."""
+        first = self._first
+        self._info = replace(
+            self._info,
+            dtype=first.dtype if first else None,
+            shape_yx=(first.height, first.width) if first else None,
+            channel_names=channel_names or summary.channel_names,
+            position_names=position_names or summary.position_names,
+            voxel=voxel,
+            time_increment_s=summary.interval_s,
+            exposure_ms=exposure_ms or summary.exposure_ms,
+            stacks_planned=summary.plan.stacks(),
+        )
+
+    def state(self, plan: Plan, over: bool, ended: bool | None, why: str) -> DatasetState:
+        """Return what a poll returns."""
+        self._verdicts = self._ledger.verdicts(plan, over or ended is True)
+        stacks = {StackKey(self.folder.name, *p): e for p, e in self._verdicts.items()}
+        return DatasetState(self._info, MappingProxyType(stacks), ended, why, self.problems.lines)
+
+    def read(self, key: StackKey) -> Volume:
+        """Return a stack's planes, (Z, Y, X); see ``Follower.read``."""
+        place = place_of(key)
+        indices = require_whole(key, self._verdicts.get(place), self.folder)
+        planes = [self._planes[place][z] for z in indices]
+        first = planes[0]
+        # A damaged index may name the same bytes many times.
+        files = {plane.path for plane in planes}
+        if sum(plane.stored_bytes for plane in planes) > sum(map(_size, files)):
+            raise StackUnreadableError("its planes overlap", first.path, "copy the data set again")
+        shape = (len(planes), first.height, first.width)
+        volume = new_volume(shape, first.dtype, first.path)
+        number = 0
+        while number < len(planes):
+            path = planes[number].path
+            with opened(path) as (stream, _):
+                while number < len(planes) and planes[number].path == path:
+                    plane = planes[number]
+                    data = read_at(stream, plane.at, plane.stored_bytes)
+                    if len(data) < plane.stored_bytes:
+                        raise StackChangedError(
+                            "got shorter since its planes were found", path, "look at the folder"
+                        )
+                    pixels = np.frombuffer(data, plane.dtype.newbyteorder(plane.order))
+                    volume[number] = pixels.reshape(plane.height, plane.width)
+                    number += 1
+        require_pixels(key, volume, self.folder)
+        return volume
+
+
+def _size(path: Path) -> int:
+    with opened(path) as (_, size):
+        return size

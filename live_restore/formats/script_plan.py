@@ -1,0 +1,240 @@
+"""What a script said it would record, kept beside the results of its run.
+
+pycromanager writes nowhere how many planes a stack is to have. A script knows it from its events;
+written down here, it reaches every process that restores the run, now or next week. The file only
+grows, by a line for a few stacks: whoever writes it shares an interpreter with the acquisition, and
+may never keep that to itself for longer than a moment.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from live_restore.errors import OutputError, StackUnreadableError
+from live_restore.formats.acquisition_format import Place, Planned
+from live_restore.formats.axes import AxisLabels
+from live_restore.files import disk
+from live_restore.files.naming import results_of_dataset
+from live_restore.files.publish import disk_errors
+from live_restore.stack import Fingerprint
+from live_restore.files.reading import append_regular, read_regular
+
+STACKS_PER_LINE = 200
+"""One line is written in about a millisecond, and no other thread may get its turn meanwhile."""
+
+_NAME = ".live-restore-plan.jsonl"
+_MAX_BYTES = 16 * 2**20
+"""A stack takes about 12 bytes: more than a million of them."""
+_MAX_LINES = 500_000
+
+_Index = Annotated[int, Field(ge=0, lt=2**31)]
+_Z = Annotated[int, Field(gt=-(2**31), lt=2**31)]
+
+
+class _Line(BaseModel):
+    """A line of the file: positions, times and channels of stacks, and the z that they share."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    z: list[_Z]
+    stacks: list[list[_Index]]
+
+
+@dataclass(frozen=True)
+class ScriptPlan:
+    """The planes of each stack, as the events of a script named them.
+
+    Parameters
+    ----------
+    z_of
+        z indices of each stack, ascending.
+    """
+
+    z_of: Mapping[Place, tuple[int, ...]] = field(default_factory=dict)
+
+    def planes(self, place: Place) -> Planned | None:
+        """Return the planes of a stack, ``None`` where the script has not said."""
+        z = self.z_of.get(place)
+        if z is None:
+            return None
+        # A single plane may lie anywhere, and z may be counted from a middle plane.
+        return Planned(len(z), anywhere=len(z) == 1 or z != tuple(range(len(z))))
+
+    def stacks(self) -> int | None:
+        """Return how many stacks the script has named so far."""
+        return len(self.z_of)
+
+    def volumes(self) -> int:
+        """Return how many of them have more than one plane."""
+        return sum(len(z) > 1 for z in self.z_of.values())
+
+
+class PlannedAxes:
+    """Collects the axes of events, from any thread.
+
+    Channels, times and positions are numbered in the order of the events, as the reader of the
+    files numbers them in the order of the images: the engine keeps that order.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._labels = AxisLabels()
+        self._z_of: dict[Place, set[int]] = {}
+        self._loose: set[Place] = set()
+        # Settled and not yet taken; a dict, for its order.
+        self._new: dict[Place, None] = {}
+
+    def add(self, axes: Mapping[str, object], *, loose: bool) -> Place:
+        """Take one planned plane.
+
+        ``loose``: further planes of its stack may be named later; until :meth:`settle` the plan
+        keeps silent about it, as a plan that names too few planes would cut a stack short.
+
+        Raises
+        ------
+        live_restore.formats.axes.AxisError
+            Axes that no image can have.
+        """
+        plain = {k: v if isinstance(v, str) else int(v) for k, v in axes.items()}  # type: ignore[call-overload]
+        with self._lock:
+            place, z = self._labels.place(plain)
+            self._z_of.setdefault(place, set()).add(z)
+            if loose:
+                self._loose.add(place)
+                self._new.pop(place, None)
+            elif place not in self._loose:
+                self._new[place] = None
+        return place
+
+    def settle(self, places: Iterable[Place]) -> None:
+        """Say that these stacks have been named with all their planes."""
+        for place in places:
+            with self._lock:
+                if place in self._loose:
+                    self._loose.discard(place)
+                    self._new[place] = None
+
+    def take(self, most: int = STACKS_PER_LINE) -> dict[Place, tuple[int, ...]]:
+        """Return stacks that have been settled since the last call, in the order of the events.
+
+        A stack that has got further planes since it was taken is given again.
+        """
+        with self._lock:
+            places = list(islice(self._new, most))
+            for place in places:
+                del self._new[place]
+            return {place: tuple(sorted(self._z_of[place])) for place in places}
+
+
+def plan_path(dataset: Path) -> Path:
+    """Return where the plan of a data set folder lies: with its results, never inside it."""
+    return results_of_dataset(dataset) / _NAME
+
+
+def extend_plan(dataset: Path, z_of: Mapping[Place, tuple[int, ...]]) -> None:
+    """Write down the planes of further stacks of a data set folder; what is said last holds.
+
+    Raises
+    ------
+    OutputError
+        The disk refused.
+    """
+    by_z: dict[tuple[int, ...], list[list[int]]] = {}
+    for place, z in z_of.items():
+        by_z.setdefault(z, []).append(list(place))
+    lines = [_Line(z=list(z), stacks=stacks) for z, stacks in by_z.items()]
+    text = "".join(f"{line.model_dump_json()}\n" for line in lines)
+    path = plan_path(dataset)
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with append_regular(path) as stream:
+            at = stream.seek(0, os.SEEK_END)
+            try:
+                if stream.write(text.encode()) < len(text):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                stream.truncate(at)  # no further line may follow half a one
+                raise
+        disk.current.sync(path)
+
+
+def remove_plan(dataset: Path) -> None:
+    """Remove the plan of a data set folder: of an earlier run of that name, or no longer true.
+
+    Raises
+    ------
+    OutputError
+        The disk refused.
+    """
+    try:
+        plan_path(dataset).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot be removed ({error.strerror})", plan_path(dataset), "remove it by hand"
+        ) from error
+
+
+class PlanReader:
+    """The plan that a script left for a data set folder, as far as it is written.
+
+    Parameters
+    ----------
+    dataset
+        The folder.
+    """
+
+    def __init__(self, dataset: Path) -> None:
+        self._path = plan_path(dataset)
+        self._fingerprint: Fingerprint | None = None
+        self._plan: ScriptPlan | None = None
+
+    def read(self) -> ScriptPlan | None:
+        """Return the plan as it is now, ``None`` where there is none.
+
+        Raises
+        ------
+        StackUnreadableError
+            There is one, and it is damaged.
+        """
+        try:
+            status = self._path.stat()
+            fingerprint = Fingerprint(status.st_size, status.st_mtime_ns)
+            if fingerprint != self._fingerprint:
+                self._plan = _parse(self._path)
+                self._fingerprint = fingerprint
+        except FileNotFoundError:
+            self._fingerprint = self._plan = None
+        except OSError as error:
+            raise StackUnreadableError(
+                f"cannot be read ({error.strerror or error})", self._path, "check the disk"
+            ) from error
+        return self._plan
+
+
+def _parse(path: Path) -> ScriptPlan:
+    text = read_regular(path, _MAX_BYTES)
+    # What follows the last line break is being written, or was when the script died; after a power
+    # failure it may be zeros.
+    lines = text.partition(b"\0")[0].split(b"\n", _MAX_LINES)[:-1]
+    if len(lines) == _MAX_LINES:
+        raise StackUnreadableError("is no plan of a run", path, "delete it, and try again")
+    z_of: dict[Place, tuple[int, ...]] = {}
+    for line in lines:
+        try:
+            said = _Line.model_validate_json(line)
+            z = tuple(said.z)
+            z_of.update((Place(*stack), z) for stack in said.stacks)
+        except (ValidationError, TypeError) as error:
+            raise StackUnreadableError(
+                "is no plan of a run", path, "delete it, and try again"
+            ) from error
+    return ScriptPlan(z_of)

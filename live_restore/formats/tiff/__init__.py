@@ -1,0 +1,1 @@
+"""TIFF files: ImageJ's, OME-TIFF, tifffile's, plain ones."""

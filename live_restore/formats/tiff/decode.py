@@ -1,0 +1,131 @@
+"""Turns one plane's strips or tiles into pixels.
+
+Sizes come from the structure that was checked against the file's real size, never from the
+compressed bytes: decoders write into buffers of a known size and stop there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import BinaryIO
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+
+from live_restore.formats.tiff.page import UNCOMPRESSED, ByteOrder, Page
+
+NO_PREDICTOR, HORIZONTAL, FLOATING_POINT = 1, 2, 3
+
+COMPRESSIONS = {
+    UNCOMPRESSED: "none",
+    5: "LZW",
+    8: "deflate",
+    32946: "deflate",
+    32773: "PackBits",
+    34925: "LZMA",
+    34926: "zstd",
+    50000: "zstd",
+}
+"""What is decoded, by the value of tag 259."""
+
+_DECODERS: dict[str, Callable[..., bytes | bytearray]] = {
+    "LZW": imagecodecs.lzw_decode,
+    "deflate": imagecodecs.zlib_decode,
+    "PackBits": imagecodecs.packbits_decode,
+    "LZMA": imagecodecs.lzma_decode,
+    "zstd": imagecodecs.zstd_decode,
+}
+
+
+_SEGMENT_SLACK = 65536
+
+
+class DecodeError(Exception):
+    """A plane's stored bytes are damaged; the message says how."""
+
+
+def dtype_name(page: Page) -> str:
+    """Return the name of a page's sample type, such as ``"uint16"``; "12-bit" where odd."""
+    kind = {1: "uint", 2: "int", 3: "float", 5: "complex int", 6: "complex"}
+    if page.bits not in (8, 16, 32, 64, 128):
+        return f"{page.bits}-bit"
+    return f"{kind.get(page.sample_format, 'unknown ')}{page.bits}"
+
+
+def read_plane(
+    stream: BinaryIO, page: Page, byte_order: ByteOrder, dtype: np.dtype[np.generic]
+) -> NDArray[np.generic]:
+    """Return one plane (Y, X), native byte order.
+
+    Parameters
+    ----------
+    stream
+        The open file.
+    page
+        A page of one sample per pixel whose bits are those of ``dtype``.
+    byte_order
+        "<" or ">".
+    dtype
+        Native type of the result.
+
+    Raises
+    ------
+    DecodeError
+        Its bytes are damaged or are gone.
+    """
+    plane = np.empty((page.height, page.width), dtype)
+    rows, columns = page.segment_height, page.segment_width
+    across = -(-page.width // columns)
+    for number, (offset, count) in enumerate(zip(page.offsets, page.counts, strict=True)):
+        top, left = number // across * rows, number % across * columns
+        # Strips end with the plane; tiles are always whole and hang over its edges.
+        height = rows if page.tiled else min(rows, page.height - top)
+        stream.seek(offset)
+        needed = height * columns * dtype.itemsize
+        if page.compression == UNCOMPRESSED:
+            count = min(count, needed)
+        else:
+            # LZW's worst is half as much again; what a hole in the file claims beyond is nothing.
+            count = min(count, 2 * max(needed, rows * columns * dtype.itemsize) + _SEGMENT_SLACK)
+        stored = stream.read(count)
+        if len(stored) < count:
+            raise DecodeError(f"{count - len(stored)} of its bytes are gone")
+        pixels = _segment(page, stored, (height, columns), byte_order, dtype)
+        part = plane[top : top + height, left : left + columns]
+        part[...] = pixels[: part.shape[0], : part.shape[1]]
+    return plane
+
+
+def _segment(
+    page: Page,
+    stored: bytes,
+    shape: tuple[int, int],
+    byte_order: ByteOrder,
+    dtype: np.dtype[np.generic],
+) -> NDArray[np.generic]:
+    """Decode one strip or tile (Y, X)."""
+    needed = shape[0] * shape[1] * dtype.itemsize
+    raw: bytes | bytearray = stored
+    try:
+        if page.compression != UNCOMPRESSED:
+            decode = _DECODERS[COMPRESSIONS[page.compression]]
+            if page.fill_order == 2:
+                stored = bytes(imagecodecs.bitorder_decode(stored))
+            # Some writers pad the last strip to full height.
+            room = page.segment_height * shape[1] * dtype.itemsize
+            raw = decode(stored, out=bytearray(room))
+        if len(raw) < needed:
+            raise DecodeError(f"{len(raw)} bytes decoded where {needed} belong")
+        if page.predictor == FLOATING_POINT:
+            # Its bytes are shuffled most significant first, whatever the file's byte order.
+            values = np.frombuffer(raw, dtype.newbyteorder(">"), shape[0] * shape[1])
+            return np.asarray(imagecodecs.floatpred_decode(values.reshape(shape), axis=-1), dtype)
+        values = np.frombuffer(raw, dtype.newbyteorder(byte_order), shape[0] * shape[1])
+        pixels = values.reshape(shape).astype(dtype, copy=False)
+        if page.predictor == HORIZONTAL:
+            words = pixels.view(f"u{dtype.itemsize}")
+            pixels = np.cumsum(words, axis=1, dtype=words.dtype).view(dtype)
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise DecodeError(str(error) or type(error).__name__) from error
+    return pixels

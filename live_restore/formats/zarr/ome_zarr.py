@@ -1,0 +1,381 @@
+"""OME-Zarr 0.4 and 0.5: as pymmcore-plus writes it, live, and finished data sets of any program.
+
+pymmcore-plus writes each plane as one chunk, under a temporary name that is then replaced: a chunk
+that exists is whole. Where one chunk holds several planes it may be written several times, so there
+only quiet tells, and the evidence says so.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from live_restore.errors import (
+    StackBusyError,
+    StackChangedError,
+    StackUnreadableError,
+)
+from live_restore.formats.acquisition_format import DatasetInfo, DatasetState, Place, Plan, StackEvidence
+from live_restore.files.raw_data import names_in, new_volume, opened, read_at
+from live_restore.formats.planes import Problems, place_of, require_pixels, require_whole
+from live_restore.formats.zarr.metadata import (
+    Image,
+    OmeZarrError,
+    RunFacts,
+    parse_image,
+    series,
+    with_order,
+)
+from live_restore.formats.plan import IntendedPlan, Ledger, SettingsPlan
+from live_restore.formats.zarr.arrays import Array, ZarrError, parse_v2, parse_v3
+from live_restore.formats.zarr.chunks import flat_chunks, nested_chunks
+from live_restore.stack import Fingerprint, StackKey, Volume
+from live_restore.files.values import (
+    BEARABLE_BYTES,
+    NotJsonError,
+    bearable_bytes,
+    json_object,
+)
+
+MAX_METADATA = 32 * 2**20
+"""Bytes of one group's metadata; pymmcore-plus adds about 150 bytes for each plane."""
+MAX_POSITIONS = 10_000
+"""Images of one data set that are followed."""
+
+
+class _Image:
+    """One position: its array, and which of its chunks are there."""
+
+    def __init__(self, folder: Path, position: int, name: str) -> None:
+        self.folder, self.position, self.name = folder, position, name
+        self.fingerprint: tuple[Fingerprint | None, ...] = ()
+        self.image: Image | None = None
+        self.array: Array | None = None
+        self.array_folder = folder
+        self.facts = RunFacts()
+        self.ledger = Ledger()
+        self.tiles: dict[tuple[int, ...], int] = {}
+        self.done: set[tuple[int, ...]] = set()
+        self.planes = 0
+
+
+class OmeZarrFormat:
+    """Folders with ``zarr.json`` or ``.zattrs`` whose attributes are OME's."""
+
+    name = "ome-zarr"
+
+    def claims(self, folder: Path, names: Collection[str]) -> bool:  # noqa: ARG002
+        """Return whether there are such files."""
+        return "zarr.json" in names or ".zattrs" in names or ".zgroup" in names
+
+    def follow(self, folder: Path) -> OmeZarrFollower:
+        """Return a follower."""
+        return OmeZarrFollower(folder)
+
+
+class OmeZarrFollower:
+    """Follows one OME-Zarr data set."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._problems = Problems()
+        self._images: dict[str, _Image] = {}
+        self._verdicts: dict[Place, StackEvidence] = {}
+        self._unusable: set[str] = set()
+
+    def poll(self, *, over: bool = False, plan: Plan | None = None) -> DatasetState:
+        """Return what is there now."""
+        for position, path in enumerate(self._paths()[:MAX_POSITIONS]):
+            if path in self._unusable:
+                continue
+            try:
+                if path not in self._images:
+                    self._images[path] = _Image(_inside(self._folder, path), position, path)
+                self._look(self._images[path])
+            except (StackChangedError, StackBusyError):
+                continue  # not made yet, gone, or locked for a moment
+            except (OmeZarrError, ZarrError, StackUnreadableError) as error:
+                what = error.what if isinstance(error, StackUnreadableError) else error
+                self._problems.add(f"{path or self._folder.name}: {what}")
+                self._unusable.add(path)
+                self._images.pop(path, None)
+        images = [image for image in self._images.values() if image.array is not None]
+        ended, why = self._ended(images)
+        stacks: dict[StackKey, StackEvidence] = {}
+        for image in images:
+            assert image.image is not None
+            assert image.array is not None
+            verdicts = image.ledger.verdicts(plan or self._plan(image), over or ended is True)
+            shared = image.image.planes_share_chunks(image.array.chunks)
+            for place, evidence in verdicts.items():
+                if shared:
+                    evidence = replace(evidence, may_change=True)
+                self._verdicts[place] = evidence
+                stacks[StackKey(self._folder.name, *place)] = evidence
+        return DatasetState(
+            self._info(images), MappingProxyType(stacks), ended, why, self._problems.lines
+        )
+
+    def read(self, key: StackKey) -> Volume:
+        """Return a stack, (Z, Y, X)."""
+        place = place_of(key)
+        indices = require_whole(key, self._verdicts.get(place), self._folder)
+        image, array, axes = self._holding(key)
+        height, width = array.shape[-2:]
+        shape, dtype = (len(indices), height, width), array.dtype.newbyteorder("=")
+        needed = math.prod(shape) * dtype.itemsize
+        if needed > BEARABLE_BYTES and needed > bearable_bytes(self._stored(image, place, indices)):
+            raise StackUnreadableError(
+                f"its chunks are too small for a stack of {' x '.join(map(str, shape))} voxels",
+                image.array_folder,
+                "copy the data set again",
+            )
+        volume = new_volume(shape, dtype, image.array_folder)
+        for index in axes.chunks_of(array, place, indices):
+            try:
+                part = array.decode(self._chunk(image, array, index))
+            except ZarrError as error:
+                raise StackUnreadableError(
+                    str(error), image.array_folder / array.key(index), "copy the data set again"
+                ) from error
+            axes.place_chunk(volume, part, array, index, place, indices)
+        require_pixels(key, volume, self._folder)
+        return volume
+
+    def _stored(self, image: _Image, place: Place, indices: tuple[int, ...]) -> int:
+        """Return how many bytes the chunks of a stack have on disk."""
+        assert image.image is not None
+        assert image.array is not None
+        stored = 0
+        for index in image.image.chunks_of(image.array, place, indices):
+            with opened(image.array_folder / image.array.key(index)) as (_, size):
+                stored += size
+        return stored
+
+    def _holding(self, key: StackKey) -> tuple[_Image, Array, Image]:
+        """Return the image that holds a stack."""
+        for image in self._images.values():
+            if image.array is not None and image.image is not None:
+                in_a_row = image.image.order is not None
+                if in_a_row or image.position == key.position:
+                    return image, image.array, image.image
+        raise StackChangedError(f"{key} cannot be used any more", self._folder, "look at it")
+
+    # Metadata -------------------------------------------------------------------------------------
+
+    def _paths(self) -> list[str]:
+        """Return the images of the data set, relative to its folder; "" is the folder itself."""
+        attributes = _attributes(self._folder)
+        if attributes is None:
+            return []
+        if "plate" in attributes:
+            raise StackUnreadableError(
+                "an OME-Zarr plate (HCS), which is not read", self._folder,
+                "give live-restore the images of its wells, one by one",
+            )  # fmt: skip
+        if "multiscales" in attributes:
+            return [""]
+        if "bioformats2raw.layout" not in attributes:
+            return []
+        try:
+            inner = _attributes(_inside(self._folder, "OME")) or {}
+        except OmeZarrError as error:
+            raise StackUnreadableError(str(error), self._folder, "copy it again") from error
+        listed = series(inner)
+        if listed:
+            return listed
+        numbers = [name for name in names_in(self._folder)[1] if re.fullmatch(r"\d{1,6}", name)]
+        return sorted(numbers, key=int)
+
+    def _look(self, image: _Image) -> None:
+        """Read what changed in one image's metadata, and find its new chunks."""
+        fingerprint = (_fingerprint(image.folder), _fingerprint(image.array_folder))
+        if image.array is None or fingerprint != image.fingerprint:
+            attributes = _attributes(image.folder)
+            if attributes is None or "multiscales" not in attributes:
+                return
+            image.image = parse_image(attributes)
+            image.array_folder = _inside(image.folder, image.image.path)
+            array = _array(image.array_folder)
+            if array is None:
+                return
+            image.image.check(array)
+            image.facts.read(attributes)
+            array = self._in_order(image, array)
+            if image.array is not None and array.grid != image.array.grid:
+                # It grew: branches that were complete may not be any more.
+                image.done.clear()
+                image.tiles.clear()
+                image.planes = 0
+            image.array, image.fingerprint = array, fingerprint
+        assert image.array is not None
+        self._find_chunks(image, image.array)
+
+    def _in_order(self, image: _Image, array: Array) -> Array:
+        """Return the array; where its frames lie in one row, as long as the run will make it."""
+        assert image.image is not None
+        order = image.facts.order
+        if order is None or image.image.axes != ("t", "y", "x") or len(order.frames) < 2:
+            return array
+        if array.shape[0] > len(order.frames):
+            self._problems.add(
+                f"{array.shape[0]} frames, where the sequence tells of {len(order.frames)}"
+            )
+            return array
+        image.image = with_order(image.image, order)
+        # The writer tells the length only at the end.
+        return replace(array, shape=(len(order.frames), *array.shape[1:]))
+
+    def _plan(self, image: _Image) -> Plan:
+        assert image.image is not None
+        assert image.array is not None
+        if image.image.order is not None:
+            return image.image.order.plan
+        sizes = image.image.sizes(image.array.shape)
+        if len(image.facts.channels) == sizes["c"]:
+            return SettingsPlan(sizes["z"], image.facts.channels, sizes["t"])
+        return IntendedPlan(sizes["z"], sizes["t"] * sizes["c"])
+
+    def _info(self, images: list[_Image]) -> DatasetInfo:
+        info = DatasetInfo(self._folder.name, OmeZarrFormat.name)
+        if not images:
+            return info
+        first = images[0]
+        assert first.image is not None
+        assert first.array is not None
+        stacks = sum(self._plan(image).stacks() or 0 for image in images)
+        height, width = first.array.shape[-2:]
+        return replace(
+            info,
+            dtype=first.array.dtype.newbyteorder("="),
+            shape_yx=(height, width),
+            channel_names=first.image.channel_names or first.facts.channel_names,
+            position_names=self._position_names(images),
+            voxel=first.image.voxel,
+            time_increment_s=first.image.interval_s,
+            exposure_ms=first.facts.exposure_ms,
+            stacks_planned=stacks or None,
+        )
+
+    def _position_names(self, images: list[_Image]) -> tuple[str, ...]:
+        """Return the names in the sequence, else the images' own, else their paths."""
+        planned = images[0].facts.position_names
+        if images[0].image is not None and images[0].image.order is not None:
+            return planned if any(planned) else ()
+        if len(planned) == len(self._images) and any(planned):
+            return planned
+        named = {i.position: (i.image.name if i.image else "") or i.name for i in images}
+        return tuple(named.get(number, "") for number in range(max(named) + 1))
+
+    def _ended(self, images: list[_Image]) -> tuple[bool | None, str]:
+        """ome-writers adds a record of every frame when it closes."""
+        counts = [image.facts.frames for image in images]
+        if not images or not any(image.facts.writer for image in images):
+            return None, "this format has no end marker"
+        if all(n and n >= i.planes > 0 for n, i in zip(counts, images, strict=True)):
+            return True, "the writer has listed every frame, which it does at the end"
+        return False, "the writer has not listed its frames yet"
+
+    # Chunks ---------------------------------------------------------------------------------------
+
+    def _find_chunks(self, image: _Image, array: Array) -> None:
+        base = image.array_folder
+        if array.separator == "/":
+            new = nested_chunks(
+                base / array.prefix if array.prefix else base, (), array, image.done
+            )
+        else:
+            new = flat_chunks(base, array, image.done)
+        assert image.image is not None
+        for index in new:
+            prefix, needed = index[:-2], array.grid[-2] * array.grid[-1]
+            parts = image.tiles.get(prefix, 0) + 1
+            image.tiles[prefix] = parts
+            if parts == needed:
+                del image.tiles[prefix]
+                for place, z in image.image.covered(array, prefix):
+                    image.planes += 1
+                    if image.image.order is None:
+                        place = place._replace(position=image.position)
+                    image.ledger.add(place, z)
+
+    def _chunk(self, image: _Image, array: Array, index: tuple[int, ...]) -> bytes:
+        path = image.array_folder / array.key(index)
+        with opened(path) as (stream, size):
+            limit = array.chunk_bytes + array.chunk_bytes // 4 + 65536
+            if size > limit:
+                raise StackUnreadableError("larger than a chunk can be", path, "copy it again")
+            return read_at(stream, 0, size)
+
+
+def _inside(folder: Path, path: str) -> Path:
+    """Return a path below ``folder``; what leads outside is refused.
+
+    Raises
+    ------
+    OmeZarrError
+        The metadata name a path that they must not.
+    """
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError as error:
+        raise OmeZarrError(f"names a path that cannot be: {path[:80]!r}") from error
+    parts = path.split("/") if path else []
+    if any(part in ("", ".", "..") or re.search(r"[\\:\0]", part) for part in parts):
+        raise OmeZarrError(f"names a path outside of the data set: {path[:80]!r}")
+    for part in parts:
+        folder = folder / part
+        try:
+            link = folder.is_symlink()
+        except OSError as error:
+            raise OmeZarrError(f"names a path that cannot be: {path[:80]!r}") from error
+        if link:
+            raise OmeZarrError(f"a link, which is not followed: {path[:80]!r}")
+    return folder
+
+
+def _load(path: Path) -> dict[str, Any] | None:
+    """Return a JSON file, ``None`` where it is not there or torn."""
+    try:
+        with opened(path) as (stream, size):
+            if size > MAX_METADATA:
+                raise StackUnreadableError(f"metadata of {size} bytes", path, "leave it out")
+            return json_object(read_at(stream, 0, size))
+    except (StackChangedError, NotJsonError):
+        return None
+
+
+def _attributes(folder: Path) -> Mapping[str, Any] | None:
+    """Return a group's OME attributes (0.5: ``ome`` in zarr.json; 0.4: ``.zattrs``)."""
+    group = _load(folder / "zarr.json")
+    if group is not None:
+        attributes = group.get("attributes")
+        if not isinstance(attributes, dict):
+            return {}
+        inner = attributes.get("ome")
+        return {**attributes, **inner} if isinstance(inner, dict) else attributes
+    return _load(folder / ".zattrs")
+
+
+def _array(folder: Path) -> Array | None:
+    raw = _load(folder / "zarr.json")
+    if raw is not None:
+        return parse_v3(raw) if raw.get("node_type") == "array" else None
+    raw = _load(folder / ".zarray")
+    return parse_v2(raw) if raw is not None else None
+
+
+def _fingerprint(folder: Path) -> Fingerprint | None:
+    for name in ("zarr.json", ".zattrs"):
+        try:
+            status = os.stat(folder / name)  # noqa: PTH116 - one call, no Path.stat per part
+        except OSError:
+            continue
+        return Fingerprint(status.st_size ^ status.st_ino, status.st_mtime_ns)
+    return None

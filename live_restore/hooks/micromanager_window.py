@@ -1,0 +1,276 @@
+"""Restores the runs that a person starts in Micro-Manager's window.
+
+Two kinds of child processes, one of each at most: a bridge that looks into Micro-Manager, killed
+when it falls silent and started again; and what restores. Nothing that Micro-Manager does, or fails
+to do, can hold this process up.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from live_restore.hooks.child import PYTHON, Outcome, Restorations, fresh_log
+from live_restore.hooks.spool import unsaved_folder
+
+# Measured: another client's blocking call held an answer up for 2.65 s.
+SILENCE_S = 15.0
+_LOOK_S = 0.1
+_RETRY_S = (1.0, 2.0, 5.0, 10.0)
+_KILLED_S = 2.0
+_LONGEST_LINE = 2**16
+_LONGEST_PATH = 4096
+
+
+def bridge_command(port: int, folder: Path) -> list[str]:
+    """Return the command that looks into Micro-Manager; see ``bridge.py``."""
+    return [*PYTHON, "live_restore.hooks.micromanager_bridge", str(port), str(folder)]
+
+
+def usable_path(named: str) -> Path | None:
+    """Return the path that a server named, ``None`` where it cannot be that of a run.
+
+    Whatever answers on the port is believed to be Micro-Manager: it may name any folder that the
+    person may read. Only what would be another path for a child process, or none, is left out.
+
+    Examples
+    --------
+    >>> usable_path("run_1"), usable_path("-o"), usable_path("/data/a\\0b")
+    (None, None, None)
+    """
+    path = Path(named)
+    if not path.is_absolute() or not named.isprintable() or len(named) > _LONGEST_PATH:
+        return None
+    return path
+
+
+class _Bridge:
+    """The child process and what it has said."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,  # the client's own chatter; what matters is a line on stdout
+            start_new_session=True,
+        )
+        self.lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self.heard_at = time.monotonic()
+        self._reader = threading.Thread(target=self._read, name="bridge reader", daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        while line := self._process.stdout.readline(_LONGEST_LINE):
+            self.heard_at = time.monotonic()
+            if line.endswith(b"\n"):  # else it was killed in the middle of a word
+                self.lines.put(line)
+            elif len(line) == _LONGEST_LINE:
+                self._process.kill()  # nothing that it has to say is so long
+
+    @property
+    def ended(self) -> bool:
+        """Whether the process is gone and everything that it said has been read."""
+        return self._process.poll() is not None and not self._reader.is_alive()
+
+    def kill(self) -> None:
+        """End it; it holds nothing that is not on disk."""
+        self._process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_KILLED_S)
+        self._reader.join(_KILLED_S)
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+
+
+class WindowWatch:
+    """Watches one Micro-Manager.
+
+    Parameters
+    ----------
+    port
+        Of its server (Tools > Options > Run server on port).
+    restorations
+        Get the runs that are found.
+    folder
+        Where planes of runs that are not saved go.
+    say
+        Tells the person one line.
+    silence_s
+        A bridge that is silent for so long is taken as hung (s).
+    command
+        See :func:`bridge_command`.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        restorations: Restorations,
+        folder: Path,
+        say: Callable[[str], None],
+        *,
+        silence_s: float = SILENCE_S,
+        command: Callable[[int, Path], Sequence[str]] = bridge_command,
+    ) -> None:
+        self._port = port
+        self._restorations = restorations
+        self._folder = folder
+        self._say_line = say
+        self._silence_s = silence_s
+        self._command = command
+        self._bridge: _Bridge | None = None
+        self._start_at = 0.0
+        self._failures = 0
+        self._said = ""
+        self._told: set[Path] = set()
+        self._running: set[Path] = set()
+        self._cut: set[Path] = set()
+        self._stop = threading.Event()
+
+    def stop(self) -> None:
+        """Ask :meth:`run` to return; from any thread or signal handler."""
+        self._stop.set()
+
+    def run(self) -> None:
+        """Watch until :meth:`stop`; what is unfinished then is left for ``watch``."""
+        try:
+            while not self._stop.wait(_LOOK_S):
+                self.step()
+        finally:
+            if self._bridge is not None:
+                self._bridge.kill()
+                self._bridge = None
+            self._restorations.abandon()
+
+    def step(self) -> None:
+        """Do what is due; returns at once."""
+        now = time.monotonic()
+        bridge = self._bridge
+        if bridge is None:
+            if now >= self._start_at:
+                self._start()
+        else:
+            ended = bridge.ended
+            while not bridge.lines.empty():
+                line = _understood(bridge.lines.get())
+                if line is not None:
+                    self._hear(line)
+            if ended:
+                self._let_go("")
+            elif now - bridge.heard_at > self._silence_s:
+                self._let_go("Micro-Manager does not answer")
+        self._restorations.step()
+        for outcome in self._restorations.outcomes():
+            self._tell_outcome(outcome)
+
+    def _start(self) -> None:
+        try:
+            self._bridge = _Bridge(self._command(self._port, self._folder))
+        except OSError as error:
+            self._let_go(f"no process can be started ({error.strerror or error})")
+
+    def _hear(self, line: dict[str, str]) -> None:
+        if line["say"] in ("run", "ended"):
+            path = usable_path(line["path"])
+            if path is None:
+                said = f"a run at {line['path'][:100]!r}, which is no absolute path, is left alone"
+                self._say(said)
+            elif line["say"] == "run":
+                self._running.add(path)
+                self._told.discard(path)
+                self._restorations.begin(path)
+                self._say(f"{path}: a run has begun")
+            else:
+                self._running.discard(path)
+                self._restorations.end(path)
+        elif line["say"] == "connected":
+            self._failures = 0
+            self._say(f"connected with Micro-Manager on port {self._port}")
+            self._look_again()
+        elif line["say"] == "told":
+            self._say(line["what"])
+        elif line["say"] == "lost":
+            self._say(
+                f"no connection with Micro-Manager on port {self._port} ({line['why']}); trying "
+                "again: start it, and tick Tools > Options > Run server on port"
+            )
+
+    def _let_go(self, why: str) -> None:
+        """End the bridge, and restore what is there of a run whose end nobody will tell."""
+        if self._bridge is not None:
+            self._bridge.kill()
+            self._bridge = None
+        if why:
+            self._say(f"{why}; trying again")
+        self._restorations.end()
+        self._cut |= self._running
+        self._running.clear()
+        wait_s = _RETRY_S[min(self._failures, len(_RETRY_S) - 1)]
+        self._failures += 1
+        self._start_at = time.monotonic() + wait_s
+
+    def _look_again(self) -> None:
+        """Look again into runs that may have gone on while nobody was looking."""
+        for path in self._cut:
+            self._restorations.begin(path)
+            self._restorations.end(path)
+        self._cut.clear()
+
+    def _tell_outcome(self, outcome: Outcome) -> None:
+        if outcome.done and outcome.path not in self._told:
+            self._told.add(outcome.path)
+            self._say(f"{outcome.path}: {outcome.why or 'restored'}")
+
+    def _say(self, what: str) -> None:
+        """Say a line, but not the same one over and over."""
+        if what != self._said:
+            self._said = what
+            self._say_line(what)
+
+
+def _understood(line: bytes) -> dict[str, str] | None:
+    """Return what the bridge said, ``None`` for what a library of its process printed."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return None
+    return said if isinstance(said, dict) and "say" in said else None
+
+
+def watch_micromanager(port: int, options: Sequence[str]) -> int:
+    """Run ``live-restore watch --micromanager`` until Ctrl-C; return the exit code.
+
+    Parameters
+    ----------
+    port
+        Of Micro-Manager's server.
+    options
+        Of the command line, for what restores, such as ``--config FILE``.
+    """
+
+    def say(what: str) -> None:
+        print(f"live-restore: {what}", file=sys.stderr, flush=True)
+
+    restorations = Restorations(options, fresh_log())
+    watch = WindowWatch(port, restorations, unsaved_folder(), say)
+    say(f"waiting for runs of Micro-Manager on port {port}; Ctrl-C ends it")
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if sys.platform == "win32":
+        numbers.append(signal.SIGBREAK)  # the closing of the window, too
+    before = [(number, signal.signal(number, lambda *_: watch.stop())) for number in numbers]
+    try:
+        watch.run()
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+    return 0

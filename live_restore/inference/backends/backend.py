@@ -1,0 +1,110 @@
+"""What a backend is: a runtime on a kind of device, which opens sessions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from live_restore.errors import DeviceMemoryError, RuntimeFailureError
+from live_restore.inference.backends.session import Session, Shape5
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """An ONNX model as bytes; ``digest`` is their SHA-256 (hex), ``path`` is for messages."""
+
+    path: Path
+    content: bytes
+    digest: str
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a session may take of the computer.
+
+    Parameters
+    ----------
+    threads
+        CPU threads; 0: one per core that this process may use.
+    gpu_memory_gb
+        GPU memory (GB); ``None``: what is free.
+    build
+        Whether an engine that takes minutes to build may be built now.
+    """
+
+    threads: int = 0
+    gpu_memory_gb: float | None = None
+    build: bool = False
+
+
+class Backend(Protocol):
+    """A runtime on a kind of device.
+
+    Opening is lazy: nothing heavy is imported before one of the methods is called.
+    """
+
+    name: str
+    """As in ``inference.device``."""
+    on_cpu: bool
+
+    def obstacle(self) -> str:
+        """Return why it cannot even be tried here and how to mend that, or "" where it can."""
+        ...
+
+    def precisions(self) -> tuple[str, ...]:
+        """Return what this device computes float32 models in, "fp32" first; without obstacle."""
+        ...
+
+    def version(self) -> str:
+        """Return the runtime and its version; another one is measured anew."""
+        ...
+
+    def open(
+        self, source: ModelSource, shape: Shape5, precision: str, index: int, limits: Limits
+    ) -> Session:
+        """Return a session for tiles of one shape on device number ``index``.
+
+        Raises
+        ------
+        ModelError
+            The runtime cannot load the model.
+        DeviceError
+            The device does not work, or another one would be used in silence.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A backend in one of its precisions on one of its devices: what there is to choose from."""
+
+    backend: Backend
+    precision: str = "fp32"
+    index: int = 0
+
+    @property
+    def device(self) -> str:
+        """What ``inference.device`` would have to say."""
+        return f"{self.backend.name}:{self.index}" if self.index else self.backend.name
+
+    def __str__(self) -> str:
+        return f"{self.device} {self.precision}"
+
+
+# Words by which the runtimes tell that memory ran out; none of them has an exception of its own.
+_MEMORY_WORDS = ("out of memory", "alloc", "not enough memory", "cuda_error_out_of_memory")
+
+
+def tile_failure(shape: tuple[int, ...], error: BaseException) -> RuntimeFailureError:
+    """Return the error to raise for a runtime's own, told in one line."""
+    told = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+    ran_out = isinstance(error, MemoryError) or any(
+        word in str(error).lower() for word in _MEMORY_WORDS
+    )
+    kind = DeviceMemoryError if ran_out else RuntimeFailureError
+    return kind(
+        f"the model failed on a tile of {shape} ({told})",
+        None,
+        "set a smaller inference.max_tile_mvoxel if memory ran out",
+    )

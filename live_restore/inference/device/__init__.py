@@ -1,0 +1,1 @@
+"""Which device runs a model: measured, checked, remembered."""

@@ -1,0 +1,118 @@
+"""Which model restores which channel, and the recipe that all of them together are."""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+from dataclasses import dataclass, replace
+
+from live_restore.inference.load import Model, find_model, load_model
+from live_restore.inference.restorer import Restorer
+from live_restore.inference.backends.session import Device
+from live_restore.settings.model import ModelRule, Settings
+from live_restore.stack import Dataset
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """The warm models of one configuration.
+
+    Parameters
+    ----------
+    rules
+        Settings and, per rule, its restorer (``None``: the rule says skip). In order; the first
+        rule that matches a channel decides.
+    recipe
+        Digest (hex) of everything that can change a restored voxel: models, rules, settings.
+    beside
+        The same models, warm on further devices.
+    """
+
+    rules: tuple[tuple[ModelRule, Restorer | None], ...]
+    recipe: str
+    beside: tuple[Shelf, ...] = ()
+
+    @classmethod
+    def load(cls, settings: Settings) -> Shelf:
+        """Load every model that the settings name, on every device that they name.
+
+        Raises
+        ------
+        ModelError
+            A model cannot be loaded.
+        DeviceError
+            A device cannot be used.
+        """
+        first, *others = (cls._on(device, settings) for device in settings.inference.devices)
+        return replace(first, beside=tuple(others))
+
+    @classmethod
+    def _on(cls, device: str, settings: Settings) -> Shelf:
+        loaded: dict[str, Restorer] = {}
+        rules: list[tuple[ModelRule, Restorer | None]] = []
+        for rule in settings.models:
+            if rule.skip:
+                rules.append((rule, None))
+                continue
+            if rule.model not in loaded:
+                inference = settings.inference
+                model = load_model(
+                    find_model(rule.model),
+                    device,
+                    inference.threads,
+                    reduced=inference.reduced,
+                    gpu_memory_gb=inference.gpu_memory_gb,
+                )
+                loaded[rule.model] = Restorer(
+                    model, inference, settings.output.units, settings.camera
+                )
+            rules.append((rule, loaded[rule.model]))
+        described = [
+            (rule.channels, None if restorer is None else restorer.model.digest)
+            for rule, restorer in rules
+        ]
+        text = json.dumps([described, settings.pixel_digest()])
+        return cls(tuple(rules), hashlib.sha256(text.encode()).hexdigest())
+
+    def restorer_for(self, dataset: Dataset, channel: int) -> Restorer | None:
+        """Return what restores a channel, or ``None`` when it stays as it is."""
+        name = dataset.channel_name(channel)
+        for rule, restorer in self.rules:
+            number = dataset.first_channel + channel
+            if any(_matches(pattern, name, number) for pattern in rule.channels):
+                return restorer
+        return None
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        """The models on the first device, each once."""
+        unique = {r.model.digest: r.model for _, r in self.rules if r is not None}
+        return tuple(unique.values())
+
+    @property
+    def devices(self) -> tuple[Device, ...]:
+        """The devices that the models run on, each once."""
+        shelves = (self, *self.beside)
+        found = [model.session.device for shelf in shelves for model in shelf.models]
+        return tuple({(device.name, device.hardware): device for device in found}.values())
+
+    @property
+    def workers(self) -> tuple[Shelf, ...]:
+        """A shelf for every stack that can be restored at the same time.
+
+        Two share a GPU: while it computes one stack, the processor scales the next and finishes the
+        one before.
+        """
+        return tuple(
+            shelf
+            for shelf in (self, *self.beside)
+            for _ in range(2 if any(m.session.device.on_gpu for m in shelf.models) else 1)
+        )
+
+
+def _matches(pattern: str, name: str, channel: int) -> bool:
+    """Return whether a rule's pattern means a channel, by number, name or wildcards."""
+    wanted, name = pattern.casefold(), name.casefold()
+    # Names may hold what wildcards are made of: "GFP [488]".
+    return pattern == str(channel) or wanted == name or fnmatch.fnmatchcase(name, wanted)

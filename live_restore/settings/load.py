@@ -1,0 +1,196 @@
+"""Reading settings: config.toml, flags and the environment become one typed tree.
+
+Order of authority: environment over flags over file over defaults. What is wrong is said with the
+file or variable it stands in, and the nearest valid name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_settings import SettingsError as UnparsableError
+
+from live_restore.errors import SettingsError
+from live_restore.settings.model import VARIABLE_PREFIX, ModelRule, Settings
+
+_MAX_FILE_BYTES = 2**18
+_NO_SETTINGS = ("LIVE_RESTORE_SHARED",)
+"""Variables of ours that are none: where the tests find real stacks."""
+
+
+def load_settings(path: Path | None = None, flags: dict[str, Any] | None = None) -> Settings:
+    """Read settings from a TOML file (optional), flags and the environment.
+
+    Parameters
+    ----------
+    path
+        The config.toml; models named by a relative path are looked for beside it.
+    flags
+        Nested values that override the file, such as ``{"inference": {"device": "cpu"}}``.
+
+    Raises
+    ------
+    SettingsError
+        The file cannot be read, a key is unknown (the nearest valid name is said), or a value has
+        the wrong type.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = _toml(path)
+        except OSError as error:
+            raise SettingsError(
+                f"cannot be read ({error.strerror})", path, "check the path given to --config"
+            ) from None
+        except (ValueError, RecursionError) as error:
+            raise SettingsError(f"is not valid TOML: {error}", path, "mend that line") from None
+        for rule in values.get("models", []) if isinstance(values.get("models"), list) else []:
+            model = rule.get("model") if isinstance(rule, dict) else None
+            if isinstance(model, str) and _looks_like_path(model):
+                rule["model"] = str(path.resolve().parent / model)
+        journal = values.get("journal")
+        if isinstance(journal, dict):
+            folder = journal.get("folder")
+            # Not where the program happens to be started, or a folder would get two journals.
+            if isinstance(folder, str) and not folder.startswith("~"):
+                journal["folder"] = str(path.resolve().parent / folder)
+    values = _merge(values, flags or {})
+    variables = _variables()
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise _explain(error, path, variables, values) from None
+    except UnparsableError as error:
+        field = re.search(r'field "(\w+)"', str(error))
+        raise SettingsError(
+            f"the environment variable {VARIABLE_PREFIX}{field[1].upper() if field else '...'} "
+            "is not valid JSON",
+            None,
+            "write its value as JSON, or unset it",
+        ) from None
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    """Return what a TOML file says; a pipe will do, too: ``--config <(...)``.
+
+    Raises
+    ------
+    OSError
+        It cannot be read, or is far larger than any settings.
+    ValueError, RecursionError
+        It is not TOML.
+    """
+    with path.open("rb") as file:
+        text = file.read(_MAX_FILE_BYTES + 1)
+    if len(text) > _MAX_FILE_BYTES:
+        raise OSError(errno.EFBIG, f"larger than {_MAX_FILE_BYTES:,} bytes", str(path))
+    return tomllib.loads(text.decode().replace("\r\n", "\n"))
+
+
+def _variables() -> dict[str, tuple[str, ...]]:
+    """Return the environment variables that are settings, and the place of each in the tree.
+
+    Raises
+    ------
+    SettingsError
+        One of our variables is of no section.
+    """
+    found = {}
+    for name in os.environ:
+        if not name.upper().startswith(VARIABLE_PREFIX) or name in _NO_SETTINGS:
+            continue
+        section, *keys = name[len(VARIABLE_PREFIX) :].lower().split("__")
+        if section not in Settings.model_fields:
+            raise SettingsError(
+                "is not a setting", name, f"did you mean {_nearest_variable(section, keys)}?"
+            )
+        found[name] = (section, *keys)
+    return found
+
+
+def _nearest_variable(section: str, keys: list[str]) -> str:
+    meant = next((s for s in Settings.model_fields if section.startswith(f"{s}_")), None)
+    if meant is not None:  # one underscore where two belong
+        keys = [section.removeprefix(f"{meant}_").lstrip("_"), *keys]
+    else:
+        meant = difflib.get_close_matches(section, list(Settings.model_fields), n=1, cutoff=0.0)[0]
+    return VARIABLE_PREFIX + "__".join([meant, *keys]).upper()
+
+
+def _looks_like_path(model: str) -> bool:
+    return model.endswith((".onnx", ".zip")) or "/" in model or "\\" in model
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        current = merged.get(key)
+        if isinstance(value, dict) and isinstance(current, dict):
+            merged[key] = _merge(current, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _blamed(place: list[str], variables: dict[str, tuple[str, ...]], told: dict[str, Any]) -> str:
+    """Return the environment variables that alone make the error at ``place``; mostly none."""
+    try:
+        Settings()
+    except ValidationError as error:
+        if place in [[str(part) for part in each["loc"]] for each in error.errors()]:
+            exact = [name for name, keys in variables.items() if _begins(keys, place)]
+            # Of a key that is missing, those beside which it belongs; a file ends what it begins.
+            beside = [
+                name
+                for name, keys in variables.items()
+                if keys[:-1] == (*place[:-1],) and keys[0] not in told
+            ]
+            return ", ".join(exact or beside)
+    return ""
+
+
+def _begins(keys: tuple[str, ...], place: list[str]) -> bool:
+    return all(a == b for a, b in zip(keys, place, strict=False))
+
+
+def _explain(
+    error: ValidationError,
+    file: Path | None,
+    variables: dict[str, tuple[str, ...]],
+    told: dict[str, Any],
+) -> SettingsError:
+    # A key that is misspelt is also missing.
+    first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+    place = [str(part) for part in first["loc"]]
+    path = _blamed(place, variables, told) or file
+    key = ".".join(place) or "settings"
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(place[-1], _valid_names(place[:-1]), n=1, cutoff=0.0)
+        remedy = f"did you mean {'.'.join([*place[:-1], near[0]])}?" if near else "remove it"
+        return SettingsError(f"{key} is not a setting", path, remedy)
+    if first["type"] == "missing":
+        return SettingsError(f"{key} is missing", path, "add it")
+    message = first["msg"].removeprefix("Value error, ")
+    given = f" (given: {first['input']!r})" if not isinstance(first["input"], dict) else ""
+    return SettingsError(f"{key}: {message}{given}", path, "mend this value")
+
+
+def _valid_names(place: list[str]) -> list[str]:
+    """Return the keys that are valid at ``place``."""
+    model: type[BaseModel] = Settings
+    for part in place:
+        if part == "models":
+            model = ModelRule
+        elif part in model.model_fields:
+            annotation = model.model_fields[part].annotation
+            for kind in (annotation, *get_args(annotation)):  # "CameraSettings | None", too
+                if isinstance(kind, type) and issubclass(kind, BaseModel):
+                    model = kind
+    return list(model.model_fields)

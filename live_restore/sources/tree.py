@@ -1,0 +1,171 @@
+"""Walking a watched folder: which files count as input, and what cannot be looked into."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from live_restore.formats.file_format import Format
+from live_restore.formats.table import format_for
+from live_restore.files.naming import TEMPORARY_SUFFIX, output_folder_name
+from live_restore.outputs.ome_tiff import read_token
+from live_restore.settings.model import Settings
+from live_restore.stack import Fingerprint
+
+log = structlog.get_logger()
+
+# In a folder of the name that results have, this many files are looked at, once.
+_CHECKED_RESULTS = 16
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A file as it was found at one moment (monotonic s)."""
+
+    path: Path
+    fingerprint: Fingerprint
+    at: float
+
+
+class Walk:
+    """Lists a tree again and again, and remembers what it has said about it.
+
+    Symbolic links, hidden names, and folders of the name that results have are passed by.
+
+    Parameters
+    ----------
+    root
+        The watched folder (absolute).
+    formats
+        Formats to look for.
+    settings
+        Sections ``watch`` and ``output`` are used.
+    warn
+        Called with what a person should know at once.
+    stopping
+        Whether to leave off where it is; asked before every file.
+    is_dataset
+        Whether a folder with these entries is a data set: then it is not looked into.
+    clock
+        The time (monotonic s).
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        formats: Sequence[Format],
+        settings: Settings,
+        warn: Callable[[str], None],
+        stopping: Callable[[], bool],
+        is_dataset: Callable[[Path, Collection[str]], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._root = root
+        self._formats = formats
+        self._settings = settings
+        self._warn = warn
+        self._stopping = stopping
+        self._is_dataset = is_dataset
+        self._clock = clock
+        self._output_folder = output_folder_name(settings.output.template)
+        self.unreadable: set[Path] = set()
+        self._unreadable_now: set[Path] = set()
+        self._checked_results: set[Path] = set()
+
+    def begin(self) -> None:
+        """Say that the whole tree is walked now."""
+        self._unreadable_now = set()
+
+    def forget_vanished(self) -> None:
+        """Say that the whole tree has been walked: what was not met is not there any more."""
+        self.unreadable &= self._unreadable_now
+        self._checked_results = {f for f in self._checked_results if f.exists()}
+
+    def files(self, top: Path) -> Iterator[Seen]:
+        """Yield every input file under ``top`` as it is found; ends early at a stop."""
+        folders = [top]
+        while folders:
+            folder = folders.pop()
+            try:
+                with os.scandir(folder) as listing:
+                    entries = list(listing)
+            except OSError as error:
+                self._say_unreadable(folder, error)
+                continue
+            self.unreadable.discard(folder)
+            if self._is_dataset(folder, [entry.name for entry in entries]):
+                continue
+            for entry in entries:
+                if self._stopping():
+                    return
+                path = folder / entry.name
+                try:
+                    if entry.is_dir(follow_symlinks=False):
+                        if not self._settings.watch.recursive:
+                            continue
+                        if self.is_input_folder(path):
+                            folders.append(path)
+                        elif path.name == self._output_folder:
+                            self._check_results(path)
+                    elif entry.is_file(follow_symlinks=False) and self.is_input_name(path):
+                        yield self.seen(path, entry.stat(follow_symlinks=False))
+                except FileNotFoundError:
+                    continue  # vanished since the folder was listed: not there any more
+                except OSError as error:  # a folder that may be listed but not entered
+                    self._say_unreadable(path, error)
+
+    def _check_results(self, folder: Path) -> None:
+        """Warn once if raw files lie where only results are expected."""
+        if folder in self._checked_results:
+            return
+        checked = 0
+        try:
+            with os.scandir(folder) as listing:
+                for entry in listing:
+                    path = folder / entry.name
+                    if not (entry.is_file(follow_symlinks=False) and self.is_input_name(path)):
+                        continue
+                    checked += 1
+                    if read_token(path) is None:
+                        said = (
+                            f"{folder.relative_to(self._root)} is where results go, so files in it "
+                            f"({entry.name}) are not restored; move raw data elsewhere or set "
+                            "output.template"
+                        )
+                        self._warn(said)
+                        log.warning(said, folder=str(folder))
+                        break
+                    if checked == _CHECKED_RESULTS:
+                        break
+        except OSError:
+            return
+        if checked:  # an empty one may still be filled
+            self._checked_results.add(folder)
+
+    def seen(self, path: Path, status: os.stat_result) -> Seen:
+        """Return a file as it is at this moment."""
+        return Seen(path, Fingerprint(status.st_size, status.st_mtime_ns), self._clock())
+
+    def _say_unreadable(self, path: Path, error: OSError) -> None:
+        self._unreadable_now.add(path)
+        if path not in self.unreadable:
+            self.unreadable.add(path)
+            log.warning("cannot be looked into; it is tried at every scan",
+                        folder=str(path), reason=error.strerror or str(error))  # fmt: skip
+
+    def is_input_folder(self, folder: Path) -> bool:
+        """Return whether raw files in a folder of this name count."""
+        return not folder.name.startswith(".") and folder.name != self._output_folder
+
+    def is_input_name(self, path: Path) -> bool:
+        """Return whether a file of this name may be a raw file."""
+        return (
+            not path.name.startswith(".")
+            and not path.name.endswith(TEMPORARY_SUFFIX)
+            and format_for(path, self._formats) is not None
+        )

@@ -1,0 +1,1 @@
+"""What a stack's numbers mean: signal-to-noise, statistics, doubts."""

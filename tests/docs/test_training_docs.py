@@ -1,0 +1,49 @@
+"""What docs/training.md shows is what there is."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+from live_restore_export.cli.main import build_parser
+from live_restore_export.training.config import TrainConfig
+from live_restore_export.training.options import PairedData, TrainingOptions
+from live_restore.settings.model import Settings
+
+TEXT = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+
+
+def test_its_configurations_are_valid() -> None:
+    blocks = [tomllib.loads(block) for block in re.findall(r"```toml\n(.+?)```", TEXT, re.DOTALL)]
+    runs = [block for block in blocks if "models" not in block]
+    assert [TrainConfig.model_validate(run).data.source for run in runs] == ["pairs", "clean"]
+    (daemon,) = [block for block in blocks if "models" in block]
+    assert Settings.model_validate(daemon).models[0].model == "runs/actin/model.onnx"
+
+
+def test_its_commands_parse() -> None:
+    commands = re.findall(r"^live-restore-export (.+)$", TEXT, re.MULTILINE)
+    assert len(commands) == 3
+    for command in commands:
+        build_parser().parse_args(command.split())
+
+
+def test_every_setting_is_listed() -> None:
+    listed = set(re.findall(r"`([a-z0-9_]+)`", TEXT))
+    wanted = TrainingOptions.model_fields.keys() | PairedData.model_fields.keys()
+    assert wanted - {"source", "raw", "gt"} <= listed
+
+
+def test_the_listed_defaults_are_the_defaults() -> None:
+    table = dict(re.findall(r"^\| (`.+?) \| (.+?) \|", TEXT, re.MULTILINE))
+    for keys, values in table.items():
+        names = re.findall(r"`([a-z0-9_]+)`", keys)
+        said = re.findall(r"\[.+?\]|[^,\s][^,]*", values)
+        for name, text in zip(names, said, strict=True):
+            default = TrainingOptions.model_fields[name].default
+            if default is None:
+                assert text.strip() in ("none", "one per core")
+            else:
+                value = tomllib.loads(f"v = {text.strip()}")["v"]
+                assert value == (list(default) if isinstance(default, tuple) else default), name

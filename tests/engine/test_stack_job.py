@@ -1,0 +1,300 @@
+"""Stacks of data sets, one by one: finished (and aborted) folders, and what a source has found."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from live_restore.engine.stack_job import FinishedDataset, StackJobs
+from live_restore.errors import (
+    LiveRestoreError,
+    StackBusyError,
+    StackChangedError,
+    StackIncompleteError,
+    StackRefusedError,
+    StackUnreadableError,
+)
+from live_restore.formats.following import Following
+from live_restore.formats.acquisition_format import Place
+from live_restore.formats.table import make_dataset_formats
+from live_restore.inference.model_set import Shelf
+from live_restore.engine.one_shot import OneResult, OneShot
+from live_restore.settings.model import FilesSettings
+from live_restore.settings.load import load_settings
+from live_restore.stack import Fingerprint
+from live_restore.engine.channel_groups import Turns
+from tests.formats.test_ome_zarr import TRUTH, multiscales, v3_array, v3_group, write_chunks
+from tests.support.fakes import fake_shelf
+from tests.support.processes import run_command
+from tests.support.traces import Recording, recording
+
+# Recording, stacks that can be restored, and why the others cannot.
+RECORDINGS = {
+    "multipage_full": (12, None),
+    "singleplane_full": (12, None),
+    "ndtiff_full": (12, None),
+    "pycromanager_ndtiff": (8, None),
+    "pymmcore_zarr": (8, None),
+    "multipage_noz": (4, StackRefusedError),
+    "singleplane_abort": (4, StackIncompleteError),
+}
+STACK_BYTES = 5 * 48 * 64 * 2
+FIRST = Place(0, 0, 0)
+
+
+@pytest.fixture(scope="module")
+def shelf() -> Shelf:
+    return Shelf.load(load_settings())
+
+
+@pytest.fixture
+def run(tmp_path: Path, shared_data: Path) -> tuple[Path, Recording]:
+    """A finished run of 12 stacks of 5 planes."""
+    truth = recording(shared_data, "multipage_full")
+    truth.trace.replay(tmp_path)
+    return tmp_path / truth.folder_name, truth
+
+
+def place_of(result: OneResult) -> Place:
+    place = Place.from_label(result.report.stem)
+    assert place is not None
+    return place
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_every_whole_stack_of_a_recorded_run_is_restored(
+    tmp_path: Path, shared_data: Path, shelf: Shelf, name: str
+) -> None:
+    truth = recording(shared_data, name)
+    truth.trace.replay(tmp_path)
+    restorable, why_not = RECORDINGS[name]
+    folder = tmp_path / truth.folder_name
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    attempts = list(OneShot(shelf, load_settings()).restore_all(folder))
+    assert {type(a) for a in attempts if isinstance(a, LiveRestoreError)} == (
+        {why_not} if why_not else set()
+    )
+    done = [attempt for attempt in attempts if isinstance(attempt, OneResult)]
+    for result in done:
+        place = place_of(result)
+        raw = truth.stacks[place].pixels
+        assert raw is not None
+        restored = tifffile.imread(result.image)
+        assert (restored.shape, restored.dtype) == (raw.shape, raw.dtype)
+        assert float(restored.mean()) == pytest.approx(float(raw.mean()), rel=0.05)
+        report = json.loads(result.report.read_text())
+        assert report["stacks"][0]["before"]["mean"] == pytest.approx(float(raw.mean()))
+        assert f"time {place.time}," in report["source"]["notes"][0]
+    assert len({place_of(result) for result in done}) == restorable
+    assert {p: p.read_bytes() for p in before} == before
+    assert len(list((tmp_path / f"{folder.name}_restored").glob("*.ome.tif"))) == restorable
+
+
+def test_a_second_time_everything_is_there(run: tuple[Path, Recording]) -> None:
+    one_shot = OneShot(fake_shelf(), load_settings())
+    for expected in (False, True):
+        results = list(one_shot.restore_all(run[0]))
+        assert [r.already_there for r in results if isinstance(r, OneResult)] == [expected] * 12
+
+
+def test_a_folder_that_is_no_dataset(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("hello")
+    with pytest.raises(StackRefusedError, match="watch FOLDER"):
+        FinishedDataset(tmp_path, make_dataset_formats())
+
+
+def test_the_command_takes_a_dataset_folder(tmp_path: Path, shared_data: Path) -> None:
+    truth = recording(shared_data, "multipage_noz")
+    truth.trace.replay(tmp_path)
+    done = run_command(
+        tmp_path / "state", "restore", tmp_path / truth.folder_name, "-o", tmp_path / "out",
+        "--json",
+    )  # fmt: skip
+    said = json.loads(done.stdout)
+    assert done.returncode == 1  # the channel without a z-stack is told, line by line
+    assert [("result" in line) for line in said].count(True) == 4
+    assert all("is a single plane" in line["error"] for line in said if "error" in line)
+    assert len(list((tmp_path / "out" / f"{truth.folder_name}_restored").glob("*.ome.tif"))) == 4
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("channel", [0, 1])
+def test_a_constant_stack_is_refused_in_every_channel(
+    run: tuple[Path, Recording], monkeypatch: pytest.MonkeyPatch, channel: int
+) -> None:
+    read = Following.read
+
+    def flat(self: Following, key: Any) -> Any:
+        volume = read(self, key)
+        return np.full_like(volume, 7) if key.channel == channel else volume
+
+    monkeypatch.setattr(Following, "read", flat)
+    attempts = list(OneShot(fake_shelf(), load_settings()).restore_all(run[0]))
+    refused = [a for a in attempts if isinstance(a, StackRefusedError)]
+    assert all("constant" in error.what for error in refused)
+    assert {Place.from_label(Path(str(e.path)).name) for e in refused} == {
+        place for place in run[1].stacks if place.channel == channel
+    }
+    assert Counter(type(a) for a in attempts) == {OneResult: 6, StackRefusedError: 6}
+
+
+def test_channels_are_matched_by_their_number_in_the_run(run: tuple[Path, Recording]) -> None:
+    attempts = list(OneShot(fake_shelf(skip=("1",)), load_settings()).restore_all(run[0]))
+    refused = [a for a in attempts if isinstance(a, StackRefusedError)]
+    assert len(refused) == 6
+    assert all("(FITC)" in error.what for error in refused)
+
+
+def test_a_partial_stack_is_restored_where_the_settings_say_so(
+    tmp_path: Path, shared_data: Path
+) -> None:
+    truth = recording(shared_data, "multipage_abort")
+    truth.trace.replay(tmp_path)
+    (place,) = [p for p, s in truth.stacks.items() if s.state == "partial"]
+    planes = len(truth.stacks[place].plane_steps)
+    settings = load_settings(None, {"files": {"partial_stacks": "restore"}})
+    attempts = OneShot(fake_shelf(), settings).restore_all(tmp_path / truth.folder_name)
+    (result,) = [a for a in attempts if isinstance(a, OneResult) and place_of(a) == place]
+    assert tifffile.imread(result.image).shape == (planes, 48, 64)
+    assert result.warnings == (f"partial: {planes} of 15 planes were recorded",)
+
+
+# What a source has found ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def jobs() -> StackJobs:
+    return StackJobs(make_dataset_formats())
+
+
+def test_a_stack_is_opened_as_it_was_found(run: tuple[Path, Recording], jobs: StackJobs) -> None:
+    folder, truth = run
+    fingerprint = Fingerprint(STACK_BYTES, 17)
+    job = jobs.open(folder, FIRST, fingerprint)
+    (raw,) = job.read()
+    np.testing.assert_array_equal(raw.volume, truth.stacks[FIRST].pixels)
+    assert job.dataset.fingerprint == fingerprint
+    assert job.dataset.channel_names == ("DAPI",)
+
+
+@pytest.mark.parametrize(
+    ("planes", "error"), [(4, StackChangedError), (6, StackBusyError)], ids=["grown", "not yet"]
+)
+def test_a_stack_that_looks_different_is_not_opened(
+    run: tuple[Path, Recording], jobs: StackJobs, planes: int, error: type[LiveRestoreError]
+) -> None:
+    with pytest.raises(error):
+        jobs.open(run[0], FIRST, Fingerprint(planes * STACK_BYTES // 5, 17))
+
+
+def test_a_run_on_a_share_that_goes_is_waited_for(
+    run: tuple[Path, Recording], jobs: StackJobs
+) -> None:
+    """It must not count as failed: nobody would look at it again when the share comes back."""
+    folder, _ = run
+    found = Fingerprint(STACK_BYTES, 10**18)
+    jobs.open(folder, FIRST, found)
+    away = folder.rename(folder.with_name("away"))
+    for _ in range(2):
+        with pytest.raises(StackBusyError):
+            jobs.open(folder, FIRST, found)
+    away.rename(folder)
+    assert jobs.open(folder, FIRST, found).dataset.shape_zyx[0] == 5
+
+
+def test_another_run_under_the_name_is_read_anew(
+    run: tuple[Path, Recording], jobs: StackJobs, tmp_path: Path
+) -> None:
+    folder, truth = run
+    jobs.open(folder, FIRST, Fingerprint(STACK_BYTES, 17))
+    folder.rename(tmp_path / "elsewhere")
+    truth.trace.replay(
+        tmp_path, until=truth.stacks[FIRST].step
+    )  # planes that the old run had are not there yet
+    last = Place(1, 2, 1)
+    with pytest.raises(StackBusyError):
+        jobs.open(folder, last, Fingerprint(STACK_BYTES, 18))
+    shutil.rmtree(folder)
+    with pytest.raises(StackBusyError):
+        jobs.open(folder, last, Fingerprint(STACK_BYTES, 18))
+    truth.trace.replay(tmp_path)
+    (raw,) = jobs.open(folder, last, Fingerprint(STACK_BYTES, 18)).read()
+    np.testing.assert_array_equal(raw.volume, truth.stacks[last].pixels)
+
+
+@pytest.mark.parametrize("datasets", ["ome-tiff", "ome-zarr"])
+def test_a_result_of_the_same_pixels_is_known_whenever_they_were_found(
+    tmp_path: Path, jobs: StackJobs, datasets: str, zarr: Any
+) -> None:
+    folder = tmp_path / "run.ome.zarr"
+    chunk = shared_chunks(folder)
+    shelf, settings = fake_shelf(), load_settings(None, {"output": {"datasets": datasets}})
+    job = jobs.open(folder, FIRST, Fingerprint(180, 17))
+    job.publish(job.plan(shelf, settings), outcomes(job, shelf, lambda: None), shelf, settings)
+    assert jobs.open(folder, FIRST, Fingerprint(180, 18)).plan(shelf, settings).current
+    chunk.write_bytes(chunk.read_bytes()[::-1])
+    assert not jobs.open(folder, FIRST, Fingerprint(180, 18)).plan(shelf, settings).current
+
+
+def shared_chunks(folder: Path, image: Any = TRUTH) -> Path:
+    """Write an OME-Zarr whose chunks are whole stacks; return the chunk of the first."""
+    chunks = (1, 1, 3, 5, 6)
+    v3_group(folder, multiscales=multiscales())
+    v3_array(folder / "0", chunks)
+    write_chunks(folder / "0", chunks, image=image)
+    return folder / "0" / "c" / "0" / "0" / "0" / "0" / "0"
+
+
+def outcomes(job: Any, shelf: Shelf, between: Any) -> Iterator[Any]:
+    turns = Turns(job.dataset, shelf)
+    for raw in job.read():
+        between()
+        yield from turns.feed(raw)
+
+
+@pytest.mark.parametrize("change", [True, False], ids=["changed", "as it was"])
+def test_a_chunk_that_is_written_again_meanwhile_gives_no_result(
+    tmp_path: Path, jobs: StackJobs, change: bool
+) -> None:
+    folder = tmp_path / "run.ome.zarr"
+    chunk = shared_chunks(folder)
+    shelf, settings = fake_shelf(), load_settings()
+    job = jobs.open(folder, FIRST, Fingerprint(3 * 5 * 6 * 2, 17))
+    plan = job.plan(shelf, settings)
+
+    def between() -> None:
+        if change:
+            chunk.write_bytes(chunk.read_bytes()[::-1])
+
+    try:
+        job.publish(plan, outcomes(job, shelf, between), shelf, settings)
+    except StackChangedError:
+        assert change
+    assert plan.place.image.exists() is not change
+
+
+def test_zeros_that_the_evidence_could_not_see_are_no_data(tmp_path: Path, jobs: StackJobs) -> None:
+    folder, image = tmp_path / "run.ome.zarr", TRUTH.copy()
+    image[0, 0, 1] = 0
+    shared_chunks(folder, image)
+    job = jobs.open(folder, FIRST, Fingerprint(3 * 5 * 6 * 2, 17))
+    with pytest.raises(StackUnreadableError, match="zeros"):
+        list(job.read())
+
+
+def test_a_stack_with_a_gap_is_never_restored(tmp_path: Path) -> None:
+    folder = tmp_path / "run.ome.zarr"
+    v3_group(folder, multiscales=multiscales())
+    v3_array(folder / "0", (1, 1, 1, 5, 6))
+    write_chunks(folder / "0", (1, 1, 1, 5, 6), skip=((0, 0, 1, 0, 0),))
+    dataset = FinishedDataset(folder, make_dataset_formats())
+    with pytest.raises(StackIncompleteError):
+        dataset.job(FIRST, FilesSettings(partial_stacks="restore"))

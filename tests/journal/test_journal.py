@@ -1,0 +1,570 @@
+"""The journal: every state and order, two processes, and processes that are really killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from live_restore.errors import FolderBusyError, JournalError, LiveRestoreError
+from live_restore.formats.acquisition_format import Place
+from live_restore.journal.journal import Entry, Journal, State, journal_path
+from live_restore.journal.database import lock_is_held
+from live_restore.stack import Fingerprint
+
+A, B, C = Path("a.tif"), Path("sub/b.tif"), Path("c.tif")
+OLD, NEW = Fingerprint(10, 1), Fingerprint(20, 2)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "state" / "journal.sqlite"
+
+
+@pytest.fixture
+def journal(file: Path, tmp_path: Path) -> Iterator[Journal]:
+    with Journal(file, tmp_path, recipe="one") as journal:
+        yield journal
+
+
+def only(journal: Journal) -> Entry:
+    (entry,) = journal.entries()
+    return entry
+
+
+def claimed(journal: Journal, source: Path = A, fingerprint: Fingerprint = OLD) -> Entry:
+    journal.note(source, fingerprint, State.WAITING, stacks=1)
+    entry = journal.claim(30)
+    assert entry is not None
+    return entry
+
+
+def test_from_arriving_to_done(journal: Journal) -> None:
+    journal.note(A, OLD, State.ARRIVING, "2 of 3 planes")
+    assert (only(journal).state, only(journal).reason) == (State.ARRIVING, "2 of 3 planes")
+    assert journal.claim(30) is None
+    journal.note(A, NEW, State.WAITING, stacks=4)
+    entry = journal.claim(30)
+    assert entry is not None
+    assert (entry.source, entry.state, entry.attempts, entry.stacks) == (A, State.RUNNING, 1, 4)
+    assert journal.counts()[State.RUNNING] == 1
+    journal.finish(entry, State.DONE, result="restored/a.ome.tif")
+    done = only(journal)
+    assert (done.state, done.result, done.fingerprint) == (State.DONE, "restored/a.ome.tif", NEW)
+    assert done.finished_at is not None
+    assert done.finished_at >= done.seen_at
+    assert journal.claim(30) is None
+    assert not journal.waits()
+
+
+@pytest.mark.parametrize("state", [State.ARRIVING, State.INCOMPLETE, State.FAILED, State.REFUSED])
+def test_what_a_source_says_is_kept(journal: Journal, state: State) -> None:
+    journal.note(A, OLD, state, "because")
+    assert (only(journal).state, only(journal).reason) == (state, "because")
+    assert journal.counts() == {s: int(s is state) for s in State}
+
+
+@pytest.mark.parametrize("state", [State.RUNNING, State.DONE])
+def test_a_source_cannot_say_what_only_a_worker_knows(journal: Journal, state: State) -> None:
+    with pytest.raises(ValueError, match="cannot say"):
+        journal.note(A, OLD, state)
+
+
+@pytest.mark.parametrize("state", [State.WAITING, State.ARRIVING, State.RUNNING, State.INCOMPLETE])
+def test_a_claim_ends_with_a_verdict(journal: Journal, state: State) -> None:
+    with pytest.raises(ValueError, match="cannot end"):
+        journal.finish(claimed(journal), state)
+
+
+def test_claims_are_in_order_of_completion(journal: Journal) -> None:
+    journal.note(A, OLD, State.ARRIVING)
+    for source in (B, A, C):
+        journal.note(source, OLD, State.WAITING)
+    assert journal.waits(frozenset({A, B}))
+    assert not journal.waits(frozenset({A, B, C}))
+    order = []
+    while entry := journal.claim(30):
+        order.append(entry.source)
+    assert order == [B, A, C]
+
+
+def test_the_newest_may_come_first(journal: Journal) -> None:
+    for name in ("a.tif", "b.tif", "c.tif"):
+        journal.note(Path(name), OLD, State.WAITING)
+    claims = [journal.claim(30, newest_first=True) for _ in range(4)]
+    assert [c and c.source.name for c in claims] == ["c.tif", "b.tif", "a.tif", None]
+
+
+def test_the_stacks_of_a_data_set_are_told_by_their_places(journal: Journal) -> None:
+    inside = [Path("run_1/p000_t0000_c00"), Path("run_1/p002_t0013_c01")]
+    beside = [
+        "run_1/p.tif",
+        "run_1/q",
+        "run_1/p000_t0000_c00/p000_t0000_c00",
+        "run_10/p000_t0000_c00",
+    ]
+    for source in (*inside, *map(Path, beside), Path("p000_t0007_c00")):
+        journal.note(source, OLD, State.WAITING)
+    found = journal.stacks_in(Path("run_1"))
+    assert {place: entry.source for place, entry in found.items()} == {
+        Place(0, 0, 0): inside[0],
+        Place(2, 13, 1): inside[1],
+    }
+    assert set(journal.stacks_in(Path())) == {Place(0, 7, 0)}
+
+
+def test_a_stack_whose_result_was_deleted_is_made_again(journal: Journal, tmp_path: Path) -> None:
+    entry = claimed(journal, Path("run_1/p000_t0000_c00"))
+    journal.finish(entry, State.DONE, result=str(tmp_path / "deleted.ome.tif"))
+    assert journal.redo_missing(tmp_path) == 0  # the data set is not there either
+    (tmp_path / "run_1").mkdir()
+    assert journal.redo_missing(tmp_path) == 1
+
+
+def test_a_waiting_file_that_is_named_again_keeps_its_turn(journal: Journal) -> None:
+    journal.note(A, OLD, State.WAITING)
+    journal.note(B, OLD, State.WAITING)
+    journal.note(A, OLD, State.WAITING, stacks=2)
+    assert [e.source for e in journal.entries()] == [A, B]
+    journal.note(A, NEW, State.WAITING)
+    assert [e.source for e in journal.entries()] == [B, A]
+
+
+def test_excluded_sources_are_left_for_later(journal: Journal) -> None:
+    journal.note(A, OLD, State.WAITING)
+    journal.note(B, OLD, State.WAITING)
+    entry = journal.claim(30, frozenset({A}))
+    assert entry is not None
+    assert entry.source == B
+    assert journal.claim(30, frozenset({A})) is None
+
+
+def test_given_back_it_keeps_turn_and_account(journal: Journal) -> None:
+    entry = claimed(journal, A)
+    journal.note(B, OLD, State.WAITING)
+    journal.give_back(entry, "no space")
+    assert [(e.source, e.attempts) for e in journal.entries()] == [(A, 0), (B, 0)]
+    assert journal.entries()[0].reason == "no space"
+    entry = journal.claim(30)
+    assert entry is not None
+    assert entry.source == A
+    journal.give_back(entry, counts=True)
+    assert journal.entries()[0].attempts == 1
+
+
+def test_a_verdict_about_a_replaced_file_is_ignored(journal: Journal) -> None:
+    entry = claimed(journal)
+    journal.note(A, NEW, State.ARRIVING, "being written")
+    journal.finish(entry, State.DONE, result="old")
+    assert (only(journal).state, only(journal).result) == (State.ARRIVING, "")
+    journal.note(A, NEW, State.WAITING)
+    journal.finish(entry, State.FAILED, reason="old")
+    journal.give_back(entry)
+    assert (only(journal).state, only(journal).fingerprint) == (State.WAITING, NEW)
+
+
+def test_a_verdict_about_the_old_file_does_not_end_the_claim_on_the_new(journal: Journal) -> None:
+    old = claimed(journal)
+    new = claimed(journal, A, NEW)
+    journal.finish(old, State.DONE)
+    assert only(journal).state is State.RUNNING
+    journal.finish(new, State.DONE)
+    assert only(journal).state is State.DONE
+
+
+def test_a_claim_ends_once(journal: Journal) -> None:
+    entry = claimed(journal)
+    journal.finish(entry, State.DONE, result="there")
+    journal.give_back(entry, "too late")
+    journal.finish(entry, State.FAILED, reason="too late")
+    assert (only(journal).state, only(journal).result) == (State.DONE, "there")
+
+
+def test_naming_a_file_again_does_not_break_the_claim_on_it(journal: Journal) -> None:
+    entry = claimed(journal)
+    journal.note(A, OLD, State.WAITING)
+    assert only(journal).state is State.RUNNING
+    journal.finish(entry, State.DONE)
+    assert only(journal).state is State.DONE
+
+
+def test_a_changed_file_starts_anew(journal: Journal) -> None:
+    journal.finish(claimed(journal), State.DONE, result="x")
+    journal.note(A, NEW, State.WAITING)
+    entry = only(journal)
+    assert (entry.attempts, entry.finished_at, entry.result) == (0, None, "")
+
+
+def test_a_lost_file_is_new_when_it_comes_back(journal: Journal) -> None:
+    journal.lose(claimed(journal), "vanished")
+    assert (only(journal).state, only(journal).reason) == (State.FAILED, "vanished")
+    assert only(journal).fingerprint not in (OLD, NEW)
+
+
+def test_forget_drops_only_what_was_not_worked_on(journal: Journal) -> None:
+    journal.finish(claimed(journal, A), State.DONE)
+    journal.note(B, OLD, State.ARRIVING)
+    claimed(journal, C)
+    for source in (A, B, C):
+        journal.forget(source)
+    assert {e.source for e in journal.entries()} == {A, C}
+
+
+def test_retry_failed_gives_a_clean_account(journal: Journal) -> None:
+    journal.finish(claimed(journal, A), State.FAILED, reason="bad")
+    journal.finish(claimed(journal, B), State.REFUSED, reason="2-D")
+    assert journal.retry_failed() == 1
+    entry = journal.claim(30)
+    assert entry is not None
+    assert (entry.source, entry.attempts, entry.reason) == (A, 1, "")
+    assert journal.claim(30) is None
+
+
+def test_another_recipe_is_new_work(file: Path, tmp_path: Path) -> None:
+    with Journal(file, tmp_path, recipe="one") as journal:
+        journal.finish(claimed(journal), State.DONE)
+    with Journal(file, tmp_path, recipe="two") as journal:
+        assert journal.entries() == []
+        assert claimed(journal).source == A
+    with Journal(file, tmp_path, recipe="one") as journal:
+        assert only(journal).state is State.DONE
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are always text there")
+def test_names_need_not_be_text(journal: Journal, tmp_path: Path) -> None:
+    source = Path(os.fsdecode(b"caf\xe9 \xff\n.tif"))
+    entry = claimed(journal, source)
+    assert entry.source == source
+    result = tmp_path / "restored" / source
+    journal.finish(entry, State.DONE, reason=f"odd: {source}", result=str(result))
+    assert only(journal).result == str(result)
+    assert only(journal).reason.isprintable()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are always text there")
+def test_a_root_need_not_be_text(file: Path, tmp_path: Path) -> None:
+    root = tmp_path / os.fsdecode(b"\xff")
+    with Journal(file, root, recipe="one") as journal:
+        assert journal.entries() == []
+    assert journal_path(root, tmp_path).suffix == ".sqlite"
+
+
+def test_each_folder_has_its_own_journal_outside_it(tmp_path: Path, state_folder: Path) -> None:
+    one, two = journal_path(tmp_path / "1"), journal_path(tmp_path / "2")
+    assert one != two
+    assert state_folder in one.parents
+    assert journal_path(tmp_path / "x" / ".." / "1") == one
+
+
+# Other processes ------------------------------------------------------------------------------
+
+_OTHER = """
+import sys
+from pathlib import Path
+from live_restore.journal.journal import Journal, State
+from live_restore.stack import Fingerprint
+journal = Journal(Path(sys.argv[1]), Path(sys.argv[2]), recipe="one")
+for name in sys.argv[3:]:
+    journal.note(Path(name), Fingerprint(10, 1), State.WAITING)
+while journal.claim(30):
+    pass
+print("holding", flush=True)
+sys.stdin.read()
+"""
+
+
+class Holder:
+    """Another process that holds the folder and has claimed ``sources``."""
+
+    def __init__(self, file: Path, root: Path, *sources: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", _OTHER, str(file), str(root), *sources],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == b"holding\n"
+
+    def __enter__(self) -> Holder:
+        return self
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+        self.process.communicate()
+
+
+def test_one_process_per_folder(file: Path, tmp_path: Path) -> None:
+    with Holder(file, tmp_path, "a.tif"):
+        with pytest.raises(FolderBusyError, match="already watched") as caught:
+            Journal(file, tmp_path, recipe="one")
+        assert caught.value.exit_code == 2
+        with Journal(file, tmp_path, read_only=True) as onlooker:
+            assert only(onlooker).state is State.RUNNING
+
+
+def test_a_killed_process_leaves_the_folder_and_its_work(file: Path, tmp_path: Path) -> None:
+    with Holder(file, tmp_path, "a.tif", "c.tif") as holder:
+        holder.kill()
+        assert holder.process.returncode == -signal.SIGKILL
+    with Journal(file, tmp_path, read_only=True) as onlooker:
+        assert onlooker.counts()[State.RUNNING] == 2
+    with Journal(file, tmp_path, recipe="one") as journal:
+        assert journal.claim(30) is None
+        assert journal.recover(max_attempts=3) == []
+        assert journal.counts()[State.WAITING] == 2
+        entry = journal.claim(30)
+        assert entry is not None
+        assert (entry.source, entry.attempts) == (A, 2)
+
+
+def test_what_kills_again_and_again_is_set_aside_once(file: Path, tmp_path: Path) -> None:
+    for attempt in range(3):
+        with Holder(file, tmp_path, *(["a.tif"] if attempt == 0 else [])) as holder:
+            holder.kill()
+        with Journal(file, tmp_path, recipe="one") as journal:
+            aside = journal.recover(max_attempts=3)
+            assert [e.source for e in aside] == ([A] if attempt == 2 else [])
+    with Journal(file, tmp_path, recipe="one") as journal:
+        assert only(journal).state is State.FAILED
+        assert "the program died 3 times" in only(journal).reason
+        assert journal.recover(max_attempts=3) == []
+        assert journal.claim(30) is None
+
+
+def test_what_was_in_hand_when_the_program_died_is_claimed_alone(journal: Journal) -> None:
+    claimed(journal, A)
+    claimed(journal, B)
+    journal.note(C, OLD, State.WAITING)
+    journal.recover(max_attempts=3)
+    assert journal.claim(30, alone=False) is None
+    entry = journal.claim(30, alone=True)
+    assert entry is not None
+    journal.finish(entry, State.DONE)
+    assert journal.claim(30, frozenset({B}), alone=False) is not None
+
+
+@pytest.mark.parametrize("other", ["..", "run", "run/deep"])
+def test_a_folder_above_or_inside_a_watched_one_is_busy(tmp_path: Path, other: str) -> None:
+    root, state = tmp_path / "data", tmp_path / "state"
+    (root / "run" / "deep").mkdir(parents=True)
+    watched = (root / other).resolve()
+    with Holder(journal_path(watched, state), watched) as holder:
+        with Journal(journal_path(root, state), root, recipe="one") as journal:
+            with pytest.raises(FolderBusyError, match=str(watched)):
+                journal.claim_folder(root, state, recursive=True)
+            if other != "..":
+                journal.claim_folder(root, state, recursive=False)
+        holder.kill()
+        with Journal(journal_path(root, state), root, recipe="one") as journal:
+            journal.claim_folder(root, state, recursive=True)
+
+
+def test_neighbours_are_not_in_the_way(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data 2").mkdir()
+    with Holder(journal_path(tmp_path / "data 2", state), tmp_path / "data 2"):
+        path = journal_path(tmp_path / "data", state)
+        with Journal(path, tmp_path / "data", recipe="one") as journal:
+            journal.claim_folder(tmp_path / "data", state, recursive=True)
+            assert lock_is_held(path)
+        assert not lock_is_held(path)
+
+
+def lease(file: Path) -> float:
+    with sqlite3.connect(file) as db:
+        (until,) = db.execute("SELECT lease_until FROM entry").fetchone()
+    db.close()
+    return float(until)
+
+
+def test_a_heartbeat_extends_the_lease(journal: Journal, file: Path) -> None:
+    entry = claimed(journal)
+    first = lease(file)
+    journal.renew(1000)
+    assert lease(file) > first + 900
+    journal.finish(entry, State.DONE)
+    with pytest.raises(TypeError):
+        lease(file)
+
+
+# Trouble --------------------------------------------------------------------------------------
+
+
+def test_threads_never_claim_the_same(journal: Journal) -> None:
+    for number in range(40):
+        journal.note(Path(f"{number}.tif"), OLD, State.WAITING)
+    taken: list[Path] = []
+
+    def work() -> None:
+        while entry := journal.claim(30):
+            taken.append(entry.source)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == sorted(Path(f"{n}.tif") for n in range(40))
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_file_that_is_no_journal(tmp_path: Path, read_only: bool) -> None:
+    file = tmp_path / "journal.sqlite"
+    file.write_bytes(b"this is no database" * 100)
+    for _ in range(2):  # the second time shows that the lock was let go
+        with pytest.raises(LiveRestoreError, match="journal cannot be opened"):
+            Journal(file, tmp_path, recipe="one", read_only=read_only)
+
+
+def test_an_empty_or_absent_file_is_no_journal_to_look_at(tmp_path: Path) -> None:
+    for name in ("absent.sqlite", "empty.sqlite"):
+        if name.startswith("empty"):
+            (tmp_path / name).touch()
+        with pytest.raises(LiveRestoreError, match="journal cannot be opened"):
+            Journal(tmp_path / name, tmp_path, read_only=True)
+
+
+def test_a_folder_that_cannot_be_one(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(LiveRestoreError, match="folder cannot be used"):
+        Journal(tmp_path / "file" / "journal.sqlite", tmp_path)
+
+
+def test_a_full_disk_is_said_and_survived(journal: Journal) -> None:
+    journal.note(A, OLD, State.WAITING)
+    db = journal._file._db
+    (pages,) = db.execute("PRAGMA page_count").fetchone()
+    db.execute(f"PRAGMA max_page_count = {pages}")
+
+    def fill() -> None:
+        for number in range(1000):
+            journal.note(Path("x" * 200 + f"{number}.tif"), OLD, State.WAITING)
+
+    with pytest.raises(LiveRestoreError, match=r"cannot be written .*full.*free some space"):
+        fill()
+    db.execute("PRAGMA max_page_count = 1000000")
+    assert journal.claim(30) is not None
+    journal.note(B, OLD, State.WAITING)
+
+
+def test_a_batch_is_recorded_whole_or_not_at_all(journal: Journal) -> None:
+    def half_way() -> None:
+        with journal.batch():
+            journal.note(A, OLD, State.WAITING)
+            journal.note(B, OLD, State.WAITING)
+            raise KeyError("half-way")
+
+    with pytest.raises(KeyError):
+        half_way()
+    assert journal.entries() == []
+    with journal.batch():
+        journal.note(B, OLD, State.WAITING)
+        journal.note(A, OLD, State.WAITING)
+    assert [e.source for e in journal.entries()] == [B, A]
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_journal_of_a_newer_version_is_refused_by_name(
+    file: Path, tmp_path: Path, read_only: bool
+) -> None:
+    Journal(file, tmp_path, recipe="one").close()
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("UPDATE fact SET value = '2' WHERE name = 'schema'")
+        db.commit()
+    for _ in range(2):  # the second time shows that the lock was let go
+        with pytest.raises(LiveRestoreError, match=r"newer live-restore \(schema 2.*knows 1"):
+            Journal(file, tmp_path, recipe="one", read_only=read_only)
+
+
+def test_a_state_of_a_newer_version_is_an_error_in_one_line(journal: Journal) -> None:
+    journal.note(A, OLD, State.WAITING)
+    journal._file._db.execute("UPDATE entry SET state = 'paused'")
+    for ask in (journal.entries, journal.counts, lambda: journal.entry(A)):
+        with pytest.raises(LiveRestoreError, match=r"state that this version does not \(paused\)"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy", "passes"),
+    [
+        (sqlite3.SQLITE_FULL, "free some space", True),
+        (sqlite3.SQLITE_READONLY, "permission", True),
+        (sqlite3.SQLITE_IOERR, "check that disk", True),
+        (sqlite3.SQLITE_BUSY, "has it open", True),
+        (sqlite3.SQLITE_CORRUPT, "move the file away", False),
+        (sqlite3.SQLITE_NOTADB, "move the file away", False),
+    ],
+)
+def test_each_refusal_says_its_own_remedy(
+    journal: Journal, code: int, remedy: str, passes: bool
+) -> None:
+    error = sqlite3.OperationalError("no")
+    error.sqlite_errorcode = code
+    for work in (journal._file.transaction, journal._file.reading):
+        with pytest.raises(LiveRestoreError, match=remedy) as caught, work():
+            raise error
+        assert isinstance(caught.value, JournalError) == passes
+        assert ("free some space" in str(caught.value)) == (code == sqlite3.SQLITE_FULL)
+
+
+def test_thousands_of_files_are_recorded_and_asked_for_cheaply(journal: Journal) -> None:
+    """By the plans of the queries, which do not depend on the machine."""
+    with journal._file.reading() as db:
+        for query, index in (
+            ("SELECT COALESCE(MAX(turn), 0) + 1 FROM entry", "entry_by_turn"),
+            (
+                "SELECT source FROM entry WHERE recipe = 'one' AND state = 'waiting' LIMIT 1",
+                "entry_by_state",
+            ),
+        ):
+            plan = " ".join(row[3] for row in db.execute(f"EXPLAIN QUERY PLAN {query}"))
+            assert index in plan, plan
+
+
+def test_a_lost_result_is_told_and_made_again(journal: Journal, tmp_path: Path) -> None:
+    for source in (A, B, C):
+        (tmp_path / source).parent.mkdir(exist_ok=True)
+        (tmp_path / source).touch()
+        journal.finish(claimed(journal, source), State.DONE, result=str(tmp_path / f"{source}.r"))
+        (tmp_path / f"{source}.r").touch()
+    assert not any(e.lost_its_result(tmp_path) for e in journal.entries())
+    (tmp_path / f"{A}.r").unlink()
+    (tmp_path / f"{B}.r").unlink()
+    (tmp_path / B).unlink()  # nothing to restore it from
+    assert [e.source for e in journal.entries() if e.lost_its_result(tmp_path)] == [A]
+    assert journal.redo_missing(tmp_path) == 1
+    entry = journal.claim(30)
+    assert entry is not None
+    assert (entry.source, entry.attempts) == (A, 1)
+    assert journal.claim(30) is None
+
+
+def test_all_or_nothing(journal: Journal) -> None:
+    def half_way() -> None:
+        with journal._file.transaction() as db:
+            db.execute("INSERT INTO fact VALUES ('half', 'way')")
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        half_way()
+    with journal._file.reading() as db:
+        assert db.execute("SELECT * FROM fact WHERE name = 'half'").fetchall() == []
+
+
+def test_it_is_durable(journal: Journal) -> None:
+    with journal._file.reading() as db:
+        assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+        assert db.execute("PRAGMA synchronous").fetchone()[0] == 2

@@ -1,0 +1,391 @@
+"""Data sets under a watched folder, with recorded runs and a clock that only the test moves."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from live_restore.formats.acquisition_format import Place
+from live_restore.journal.journal import State
+from live_restore.sources.watched_acquisition import END_HELD_S
+from live_restore.stack import Fingerprint
+from tests.formats.test_ome_zarr import multiscales, v3_array, v3_group, write_chunks
+from tests.support.mm_files import NdTiff
+from tests.support.traces import Recording, recording
+from tests.support.watched import Scene, stack
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    root = tmp_path / "watched"
+    root.mkdir()
+    made = Scene(root, tmp_path / "state" / "j.sqlite")
+    yield made
+    made.journal.close()
+
+
+RUN = "run_1"
+
+
+def states(scene: Scene, folder: str) -> dict[Place, State]:
+    """Return the state of every stack of a data set in the journal."""
+    return {p: e.state for p, e in scene.journal.stacks_in(Path(folder)).items()}
+
+
+def counts(scene: Scene, folder: str) -> Counter[str]:
+    return Counter(state.value for state in states(scene, folder).values())
+
+
+def restore_all(scene: Scene) -> None:
+    """Claim and finish all that waits, as the pipeline does."""
+    while (entry := scene.journal.claim(30)) is not None:
+        scene.journal.finish(entry, State.DONE, result=str(scene.root))
+
+
+def replay(truth: Recording, root: Path, until: int | None = None) -> None:
+    truth.trace.replay(root, until=until)
+
+
+def run_without_plan(folder: Path) -> NdTiff:
+    """Begin a script's run: nothing in it says how many planes were planned."""
+    run = NdTiff(folder, axes_in_metadata=True)
+    for time_point in range(2):
+        for z in range(3):
+            run.plane(10 + z, time=time_point, z=z)
+    return run
+
+
+@pytest.mark.parametrize("name", ["multipage_abort", "singleplane_full", "pymmcore_zarr"])
+def test_a_stack_waits_as_soon_as_it_is_complete(
+    scene: Scene, shared_data: Path, name: str
+) -> None:
+    truth = recording(shared_data, name)
+    for step in truth.replay(scene.root, truth.interesting_steps(seed=4, count=4)):
+        scene.poll(0.3, times=2)
+        told = states(scene, truth.folder_name)
+        waiting = {place for place, state in told.items() if state is State.WAITING}
+        assert waiting == truth.complete_at(step), step
+        assert set(told.values()) <= {State.WAITING, State.ARRIVING}
+    scene.poll(END_HELD_S, times=2)
+    told = states(scene, truth.folder_name)
+    partial = {place for place, state in told.items() if state is State.INCOMPLETE}
+    assert partial == {p for p, s in truth.stacks.items() if s.state == "partial"}
+    assert State.ARRIVING not in told.values()
+    assert not scene.source.undecided()
+
+
+def test_a_run_whose_writer_died_ends_as_incomplete(scene: Scene, shared_data: Path) -> None:
+    truth = recording(shared_data, "multipage_abort")
+    first = min(s.step for s in truth.stacks.values() if s.step is not None)
+    replay(truth, scene.root, until=first + 6)
+    scene.poll()
+    scene.poll(0.3)
+    scene.poll(59)
+    assert counts(scene, truth.folder_name) == {"waiting": 1, "arriving": 1}
+    scene.poll(3)
+    assert counts(scene, truth.folder_name) == {"waiting": 1, "incomplete": 1}
+    (entry,) = [e for e in scene.journal.entries() if e.state is State.INCOMPLETE]
+    assert "of 15 planes; the run is over, not restored" in entry.reason
+    scene.restart()
+    scene.poll(0.3, times=3)
+    assert counts(scene, truth.folder_name) == {"waiting": 1, "incomplete": 1}
+
+
+def test_who_waits_no_longer_decides_after_a_short_quiet(scene: Scene, shared_data: Path) -> None:
+    truth = recording(shared_data, "multipage_abort")
+    first = min(s.step for s in truth.stacks.values() if s.step is not None)
+    replay(truth, scene.root, until=first + 6)
+    scene.source.poll(hurry=True)
+    assert scene.source.undecided()
+    for _ in range(8):
+        scene.now += 0.3
+        scene.source.poll(hurry=True)
+    assert counts(scene, truth.folder_name) == {"waiting": 1, "incomplete": 1}
+    assert not scene.source.undecided()
+
+
+def test_partial_stacks_are_restored_where_the_settings_say_so(
+    tmp_path: Path, shared_data: Path
+) -> None:
+    truth = recording(shared_data, "singleplane_abort")
+    root = tmp_path / "data"
+    replay(truth, root)
+    scene = Scene(root, tmp_path / "j.sqlite", {"files": {"partial_stacks": "restore"}})
+    scene.poll(0.3, times=3)
+    assert State.INCOMPLETE not in states(scene, truth.folder_name).values()
+    scene.poll(END_HELD_S, times=2)
+    assert set(states(scene, truth.folder_name).values()) == {State.WAITING}
+    (entry,) = [e for e in scene.journal.entries() if e.reason]
+    assert entry.reason.startswith("partial: ")
+    scene.journal.close()
+
+
+def test_a_restart_finds_all_as_it_was(scene: Scene, shared_data: Path) -> None:
+    truth = recording(shared_data, "ndtiff_noz")
+    replay(truth, scene.root)
+    scene.poll(0.3, times=2)
+    scene.poll(END_HELD_S, times=2)
+    restore_all(scene)
+    before = scene.journal.entries()
+    assert counts(scene, truth.folder_name) == {"done": 4, "refused": 4}
+    scene.restart()
+    scene.poll(0.3, times=2)
+    scene.poll(END_HELD_S, times=2)
+    assert scene.journal.entries() == before
+
+
+@pytest.mark.parametrize("watched", [True, False], ids=["watched", "while nobody watches"])
+def test_a_run_that_is_recorded_anew_under_its_name_is_new(
+    scene: Scene, shared_data: Path, watched: bool
+) -> None:
+    truth = recording(shared_data, "multipage_full")
+    replay(truth, scene.root)
+    scene.poll(0.3, times=2)
+    scene.poll(END_HELD_S)
+    restore_all(scene)
+    assert counts(scene, truth.folder_name) == {"done": 12}
+    shutil.rmtree(scene.root / truth.folder_name)
+    if watched:
+        scene.poll(30)
+    time.sleep(0.02)  # written after the old results, by the clock of the files
+    replay(truth, scene.root)
+    if not watched:
+        scene.restart()
+    scene.poll(2.5)
+    scene.poll(0.3, times=2)
+    assert counts(scene, truth.folder_name) == {"waiting": 12}
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_run_newer_than_its_results_is_known_by_its_pixels(
+    scene: Scene, shared_data: Path, same: bool
+) -> None:
+    """One large file that is still being written is newer than every result made from it."""
+    truth = recording(shared_data, "multipage_full")
+    replay(truth, scene.root)
+    scene.poll(0.3, times=2)
+    results = scene.root / f"{truth.folder_name}_restored"
+    results.mkdir()
+    while (entry := scene.journal.claim(30)) is not None:
+        scene.journal.finish(
+            entry, State.DONE, result=str(results / f"{entry.source.name}.ome.tif")
+        )
+    checksum = zlib.crc32(truth.stacks[Place(0, 0, 0)].pixels.tobytes())
+    report = {"stacks": [{"raw_crc32": checksum if same else checksum ^ 1}]}
+    (results / "p000_t0000_c00.json").write_text(json.dumps(report))
+    later_ns = time.time_ns() + 10**9
+    for path in (scene.root / truth.folder_name).iterdir():
+        os.utime(path, ns=(later_ns, later_ns))
+    scene.restart()
+    scene.poll(0.3, times=3)
+    assert counts(scene, truth.folder_name) == ({"done": 12} if same else {"waiting": 12})
+
+
+def test_a_run_that_goes_on_after_all_is_followed(scene: Scene, shared_data: Path) -> None:
+    truth = recording(shared_data, "multipage_full")
+    steps = sorted(s for stack in truth.stacks.values() for s in stack.plane_steps.values())
+    for step in truth.replay(scene.root, [steps[7], len(truth)]):
+        scene.poll(0.3, times=3)
+        if step == steps[7]:
+            scene.poll(61)
+            assert counts(scene, truth.folder_name) == {"waiting": 1, "incomplete": 1}
+            scene.poll(20)
+    scene.poll(20)
+    assert counts(scene, truth.folder_name) == {"waiting": 12}
+
+
+def test_without_a_plan_a_pause_completes_what_is_as_large_as_the_rest(scene: Scene) -> None:
+    run = run_without_plan(scene.root / RUN)
+    scene.poll(0.3, times=3)
+    assert states(scene, RUN) == {Place(0, 0, 0): State.WAITING, Place(0, 1, 0): State.ARRIVING}
+    scene.poll(2.5)
+    assert set(states(scene, RUN).values()) == {State.WAITING}
+    run.plane(20, time=2, z=0)
+    scene.poll(2.5, times=3)
+    assert states(scene, RUN)[Place(0, 2, 0)] is State.ARRIVING
+    run.plane(21, time=2, z=1)
+    run.finish()
+    scene.poll(0.3)
+    scene.poll(END_HELD_S, times=2)
+    assert states(scene, RUN)[Place(0, 2, 0)] is State.INCOMPLETE
+
+
+def test_z_as_the_outer_loop_is_not_taken_for_single_planes(scene: Scene) -> None:
+    run = NdTiff(scene.root / RUN, axes_in_metadata=True)
+    for z in range(3):
+        for time_point in range(2):
+            run.plane(10 + z, time=time_point, z=z)
+        scene.poll(2.5, times=2)
+        assert set(states(scene, RUN).values()) == {State.ARRIVING}
+
+
+def test_chunks_of_several_planes_are_waited_for(scene: Scene) -> None:
+    folder, chunks = scene.root / "run.ome.zarr", (1, 1, 3, 5, 6)
+    v3_group(folder, multiscales=multiscales())
+    v3_array(folder / "0", chunks)
+    write_chunks(folder / "0", chunks)
+    scene.poll(0.3, times=3)
+    assert set(states(scene, folder.name).values()) == {State.ARRIVING}
+    chunk = folder / "0" / "c" / "1" / "1" / "0" / "0" / "0"
+    for _ in range(3):  # written again, as by who adds plane after plane to a chunk
+        scene.poll(1.5)
+        os.utime(chunk, ns=(time.time_ns(), time.time_ns()))
+        assert set(states(scene, folder.name).values()) == {State.ARRIVING}
+    scene.poll(1.5, times=3)
+    assert set(states(scene, folder.name).values()) == {State.WAITING}
+
+
+def test_no_file_of_a_data_set_is_taken_for_a_run_of_its_own(
+    scene: Scene, shared_data: Path
+) -> None:
+    truth = recording(shared_data, "singleplane_full")
+    folder = scene.root / truth.folder_name
+    for _ in truth.replay(scene.root, list(range(0, len(truth) + 1, 3))):
+        for path in folder.rglob("*.tif"):
+            scene.source.hint(path)
+        scene.poll(0.4)
+    scene.poll(END_HELD_S, times=2)
+    assert {e.source.parent.as_posix() for e in scene.journal.entries()} == {truth.folder_name}
+    assert all(e.place is not None for e in scene.journal.entries())
+
+
+def test_an_event_of_a_file_does_not_hide_its_data_set(scene: Scene, shared_data: Path) -> None:
+    truth = recording(shared_data, "multipage_full")
+    scene.poll()
+    replay(truth, scene.root)
+    for path in (scene.root / truth.folder_name).glob("*.tif"):
+        scene.source.hint(path)
+    scene.poll(0.3, times=4)  # the next scan comes later
+    assert counts(scene, truth.folder_name) == {"waiting": 12}
+    assert len(scene.journal.entries()) == 12
+
+
+def test_files_found_before_their_data_set_was_recognised_are_forgotten(
+    scene: Scene, shared_data: Path
+) -> None:
+    truth = recording(shared_data, "singleplane_full")
+    replay(truth, scene.root)
+    (folder,) = {p.parent for p in scene.root.rglob("metadata.txt") if "Pos0" in str(p)}
+    texts = {p: p.read_bytes() for p in scene.root.rglob("metadata.txt")}
+    for path in texts:
+        path.unlink()
+    scene.settle()
+    scene.settle()
+    assert State.REFUSED in scene.states().values()  # single planes
+    for path, text in texts.items():
+        path.write_bytes(text)
+    scene.poll(2.5, times=3)
+    assert all(e.place is not None for e in scene.journal.entries())
+    assert folder.parent.name == truth.folder_name
+
+
+def test_results_are_no_input_whatever_lies_among_them(scene: Scene, shared_data: Path) -> None:
+    truth = recording(shared_data, "multipage_full")
+    replay(truth, scene.root)
+    results = scene.root / f"{truth.folder_name}_restored"
+    stack(results / "p000_t0000_c00.ome.tif")
+    scene.source.hint(results / "p000_t0000_c00.ome.tif")
+    scene.settle()
+    scene.source.hint(results / "p000_t0000_c00.ome.tif")
+    scene.settle()
+    assert {e.source.parent.as_posix() for e in scene.journal.entries()} == {truth.folder_name}
+    stack(scene.root / "cells_restored" / "a.tif")  # no data set beside it: somebody's own folder
+    scene.poll(2.5)
+    scene.settle()
+    assert scene.states()["cells_restored/a.tif"] is State.WAITING
+
+
+def test_a_stack_that_could_not_be_read_is_not_tried_for_ever(
+    scene: Scene, shared_data: Path
+) -> None:
+    truth = recording(shared_data, "multipage_full")
+    replay(truth, scene.root)
+    scene.poll(0.3, times=3)
+    entry = scene.journal.claim(30)
+    assert entry is not None
+    scene.journal.lose(entry, "it looks different from there")
+    scene.source.reconsider(entry.source)
+    scene.poll(2.5, times=4)
+    assert counts(scene, truth.folder_name) == {"waiting": 11, "failed": 1}
+    scene.restart()
+    scene.poll(0.3, times=3)
+    assert counts(scene, truth.folder_name) == {"waiting": 12}
+
+
+def test_an_event_wakes_the_data_set_it_is_in(scene: Scene, shared_data: Path) -> None:
+    truth = recording(shared_data, "multipage_full")
+    last = max(s.step for s in truth.stacks.values() if s.step is not None)
+    for step in truth.replay(scene.root, [last - 1, last]):
+        if step == last:
+            scene.source.hint(scene.root / truth.folder_name / "anything.tif")
+            scene.poll(0.11)
+            break
+        scene.poll(0.3, times=2)
+        scene.poll(30)
+        scene.poll(0.0)
+    assert counts(scene, truth.folder_name) == {"waiting": 12}
+
+
+def test_what_is_not_one_data_set_is_said_once(scene: Scene) -> None:
+    v3_group(scene.root / "plate.zarr", plate={"wells": []})
+    scene.poll(0.3, times=3)
+    (entry,) = scene.journal.entries()
+    assert (entry.source, entry.state) == (Path("plate.zarr"), State.REFUSED)
+    assert "plate" in entry.reason
+    scene.poll(2.5, times=3)
+    assert scene.bad == [(Path("plate.zarr"), State.REFUSED)]
+    assert not scene.source.undecided()
+
+
+def test_an_empty_run_is_shown(scene: Scene) -> None:
+    NdTiff(scene.root / RUN).finish()
+    scene.poll(0.3, times=2)
+    scene.poll(61)
+    scene.poll(2.5)
+    (entry,) = scene.journal.entries()
+    assert (entry.source, entry.state) == (Path(RUN), State.REFUSED)
+    assert "holds no planes" in entry.reason
+
+
+def test_a_data_set_stays_one_when_a_picture_is_put_into_it(
+    scene: Scene, shared_data: Path
+) -> None:
+    truth = recording(shared_data, "multipage_full")
+    replay(truth, scene.root)
+    scene.poll(0.3, times=3)
+    tifffile.imwrite(scene.root / truth.folder_name / "note.tif", np.ones((8, 8), np.uint8))
+    scene.poll(2.5, times=3)
+    assert {e.source.parent.as_posix() for e in scene.journal.entries()} == {truth.folder_name}
+    assert counts(scene, truth.folder_name) == {"waiting": 12}
+
+
+def test_a_data_set_that_is_taken_away_waits_no_more(scene: Scene, shared_data: Path) -> None:
+    truth = recording(shared_data, "multipage_noz")
+    replay(truth, scene.root)
+    scene.poll(0.3, times=2)
+    scene.poll(END_HELD_S, times=2)
+    assert scene.journal.claim(30) is not None
+    shutil.rmtree(scene.root / truth.folder_name)
+    scene.poll(30)
+    assert counts(scene, truth.folder_name) == {"running": 1}
+
+
+def test_the_fingerprint_is_the_planes_and_when_they_came(scene: Scene, shared_data: Path) -> None:
+    truth = recording(shared_data, "multipage_full")
+    began = time.time_ns()
+    replay(truth, scene.root)
+    scene.poll(0.3, times=2)
+    for entry in scene.journal.entries():
+        assert entry.fingerprint == Fingerprint(5 * 48 * 64 * 2, entry.fingerprint.mtime_ns)
+        assert began - 10**9 < entry.fingerprint.mtime_ns <= time.time_ns()
+        assert entry.stacks == 1
