@@ -17,15 +17,15 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from numpy.typing import NDArray
-
 from live_restore_export.quality.gain import TEST_CAMERA
 from live_restore_export.simulator.simulate import SimulationConfig, simulate_scene
+from numpy.typing import NDArray
+
 from live_restore.inference.image.finest_detail import finest_detail
 from live_restore.inference.load import find_model, load_model
 from live_restore.inference.restorer import Restorer
-from live_restore.trust.snr import estimate_snr
 from live_restore.settings.model import InferenceSettings
+from live_restore.trust.snr import estimate_snr
 
 SHAPE_ZYX = (24, 160, 160)
 LEVELS_E = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)

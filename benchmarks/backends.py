@@ -17,19 +17,18 @@ import time
 from pathlib import Path
 
 from live_restore.inference.backends.backend import Limits, ModelSource
-from live_restore.inference.backends.table import make_backends
-from live_restore.inference.device.hardware import available_cores, cpu_name
-from live_restore.inference.device.check import known_tile, relative_rms
-from live_restore.inference.load import load_model, model_bytes
 from live_restore.inference.backends.session import Floats, Session, Shape5
+from live_restore.inference.backends.table import make_backends
+from live_restore.inference.device.check import known_tile, relative_rms
+from live_restore.inference.device.hardware import available_cores, cpu_name
+from live_restore.inference.load import load_model, model_bytes
 
 
 def random_network(folder: Path) -> Path:
     """Write C 32, G 2, B 3 with random weights; return its file."""
     import torch
-
-    from live_restore_export.onnx.network import RCAN, RCANConfig
     from live_restore_export.onnx.export import export_network, make_card
+    from live_restore_export.onnx.network import RCAN, RCANConfig
 
     torch.manual_seed(0)
     config = RCANConfig(groups=2, blocks=3)

@@ -18,9 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
+from live_restore.inference.device.hardware import available_cores, cpu_name
 from live_restore.simulation.microscope import record
 from live_restore.simulation.scene import LivingCell
-from live_restore.inference.device.hardware import available_cores, cpu_name
 
 
 def measure(stacks: int, interval_s: float) -> list[dict[str, float]]:

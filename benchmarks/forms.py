@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from live_restore.inference.backends.backend import Limits, ModelSource
-from live_restore.inference.backends.table import make_backends
-from live_restore.inference.device.hardware import available_cores, cpu_name
-from live_restore.inference.device.check import relative_rms
 from live_restore.inference.backends.session import Session, Shape5
+from live_restore.inference.backends.table import make_backends
+from live_restore.inference.device.check import relative_rms
+from live_restore.inference.device.hardware import available_cores, cpu_name
 
 _LAYERS = 4
 FORMS = ("3-D", "stacked", "summed")

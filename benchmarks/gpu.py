@@ -26,17 +26,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from live_restore_export.onnx.export import export_network, make_card
+from live_restore_export.onnx.network import RCAN, RCANConfig
+from live_restore_export.onnx.precision import convert
 from torch import Tensor
 
-from live_restore_export.onnx.network import RCAN, RCANConfig
-from live_restore_export.onnx.export import export_network, make_card
-from live_restore_export.onnx.precision import convert
 from live_restore.bench.work import flop_per_voxel
 from live_restore.errors import LiveRestoreError
 from live_restore.inference.backends.backend import Limits, ModelSource
+from live_restore.inference.backends.session import Shape5
 from live_restore.inference.backends.table import make_backends
 from live_restore.inference.device.hardware import cpu_name
-from live_restore.inference.backends.session import Shape5
 
 Work = Callable[[], object]
 

@@ -21,13 +21,13 @@ from pathlib import Path
 
 import numpy as np
 
-from live_restore.simulation.microscope import record
-from live_restore.simulation.scene import LivingCell
+from live_restore.inference.backends.session import Shape5
 from live_restore.inference.device.hardware import available_cores, cpu_name
 from live_restore.inference.load import find_model, load_model
 from live_restore.inference.restorer import Restorer
-from live_restore.inference.backends.session import Shape5
 from live_restore.settings.model import InferenceSettings
+from live_restore.simulation.microscope import record
+from live_restore.simulation.scene import LivingCell
 
 
 class Alone:

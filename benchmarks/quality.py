@@ -21,16 +21,20 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from numpy.typing import NDArray
-
 from live_restore_export.quality.gain import PEAKS_E
 from live_restore_export.quality.gain import TEST_CAMERA as CAMERA
-from live_restore_export.simulator.simulate import SimulationConfig, expected_electrons, simulate_scene
+from live_restore_export.simulator.simulate import (
+    SimulationConfig,
+    expected_electrons,
+    simulate_scene,
+)
+from numpy.typing import NDArray
+
+from live_restore.files.publish import publishing
 from live_restore.inference.load import find_model, load_model
 from live_restore.inference.restorer import Restorer
-from live_restore.simulation.quality import best_gaussian, psnr
-from live_restore.files.publish import publishing
 from live_restore.settings.model import CameraSettings, InferenceSettings
+from live_restore.simulation.quality import best_gaussian, psnr
 
 BACKGROUND_FRACTION = 0.1
 # More kinds of structure at once than in training, and seeds far from its own.

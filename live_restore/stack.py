@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+_LABEL = re.compile(r"p([0-9]{3,9})_t([0-9]{4,9})_c([0-9]{2,9})", re.ASCII)
 
 Volume = NDArray[np.generic]
 """One stack's pixels, (Z, Y, X), in grey values (ADU)."""
@@ -33,17 +36,62 @@ class Fingerprint(NamedTuple):
     mtime_ns: int
 
 
-@dataclass(frozen=True, order=True)
-class StackKey:
-    """What makes a stack that stack: acquisition, position, time and channel (indices from 0)."""
+class StackIndex(NamedTuple):
+    """Which stack of an acquisition: numbers of its position, time point and channel, from 0."""
 
-    acquisition: str
     position: int = 0
     time: int = 0
     channel: int = 0
 
+    @property
+    def label(self) -> str:
+        """Name of the stack among results and in messages: numbers, no names from files.
+
+        >>> StackIndex(0, 12, 1).label
+        'p000_t0012_c01'
+        """
+        return f"p{self.position:03d}_t{self.time:04d}_c{self.channel:02d}"
+
+    @classmethod
+    def from_label(cls, label: str) -> StackIndex | None:
+        """Return the index that a label stands for, ``None`` if it is no label.
+
+        >>> StackIndex.from_label("p000_t0012_c01")
+        StackIndex(position=0, time=12, channel=1)
+        """
+        match = _LABEL.fullmatch(label)
+        return cls(*map(int, match.groups())) if match else None
+
+
+@dataclass(frozen=True)
+class StackKey:
+    """What makes a stack that stack: the key in journal, logs, reports and on every display.
+
+    Parameters
+    ----------
+    acquisition
+        The file or the folder that holds it, relative to the watched folder.
+    index
+        Which stack of an acquisition folder; ``None``: all that the file holds, as one unit of
+        work.
+    """
+
+    acquisition: Path
+    index: StackIndex | None = None
+
+    @property
+    def path(self) -> Path:
+        """The acquisition, and below it the stack's label: one name for logs and displays.
+
+        >>> StackKey(Path("day/run_1"), StackIndex(0, 4, 1)).path.as_posix()
+        'day/run_1/p000_t0004_c01'
+        >>> StackKey(Path("day/cell.tif")).path.as_posix()
+        'day/cell.tif'
+        """
+        return self.acquisition if self.index is None else self.acquisition / self.index.label
+
     def __str__(self) -> str:
-        return f"{self.acquisition} p{self.position} t{self.time} c{self.channel}"
+        return str(self.path)
 
 
 @dataclass(frozen=True)
@@ -56,7 +104,7 @@ class VoxelSize:
 
 
 @dataclass(frozen=True)
-class Dataset:
+class FileStacks:
     """The stacks of one file (or one dataset folder), all of the same shape and type.
 
     Parameters
@@ -118,10 +166,10 @@ class Dataset:
         """Bytes of all its voxels, uncompressed."""
         return self.stack_count * self.stack_voxels * self.dtype.itemsize
 
-    def keys(self) -> list[StackKey]:
-        """Return every stack's key, channel fastest, then time, then position."""
+    def indices(self) -> list[StackIndex]:
+        """Return every stack's index, channel fastest, then time, then position."""
         return [
-            StackKey(self.path.name, position, time, channel)
+            StackIndex(position, time, channel)
             for position in range(self.positions)
             for time in range(self.times)
             for channel in range(self.channels)

@@ -19,19 +19,19 @@ import structlog
 
 from live_restore.bench.work import CHAIN, flop_per_voxel, matrix_product_model
 from live_restore.engine.daemon import Daemon, open_daemon_journal
-from live_restore.simulation.microscope import record
-from live_restore.simulation.scene import LivingCell
 from live_restore.errors import LiveRestoreError
 from live_restore.inference.backends.backend import Backend, Limits, ModelSource
-from live_restore.inference.backends.table import make_backends
-from live_restore.inference.device.choice import small_shape
-from live_restore.inference.device.check import known_tile
-from live_restore.inference.load import load_model
-from live_restore.inference.restorer import Restorer
 from live_restore.inference.backends.session import Session, Shape5
-from live_restore.inference.model_set import Shelf
+from live_restore.inference.backends.table import make_backends
+from live_restore.inference.device.check import known_tile
+from live_restore.inference.device.choice import small_shape
 from live_restore.inference.device.tile_size import largest_tile_voxels
+from live_restore.inference.load import load_model
+from live_restore.inference.model_set import ModelSet
+from live_restore.inference.restorer import Restorer
 from live_restore.settings.model import ModelRule, Settings
+from live_restore.simulation.microscope import record
+from live_restore.simulation.scene import LivingCell
 
 _ROUNDS = 3
 _LONGEST_S = 6.0
@@ -143,7 +143,7 @@ def measure_here(bench: Bench, device: str, precision: str) -> Rates:
     normalised = np.random.default_rng(0).random(tile, np.float32)
     network_s = _best(lambda: model.session.run(normalised))
     restorer_s = _best(lambda: restorer.restore(stacks))
-    pipeline_s, busy = _pipeline(Shelf(((ModelRule(), restorer),), "bench"), bench)
+    pipeline_s, busy = _pipeline(ModelSet(((ModelRule(), restorer),), "bench"), bench)
     network = float(np.prod(tile_zyx)) / network_s
     flop = flop_per_voxel(model.card)
     ceiling = _ceiling(backend, precision, limits)
@@ -175,7 +175,7 @@ def _best(work: Callable[[], object]) -> float:
     return best
 
 
-def _pipeline(shelf: Shelf, bench: Bench) -> tuple[float, float]:
+def _pipeline(model_set: ModelSet, bench: Bench) -> tuple[float, float]:
     """Let the real engine restore real files; return seconds per stack and the busy share."""
     with tempfile.TemporaryDirectory(prefix="live-restore-bench-") as name:
         folder = Path(name) / "data"
@@ -188,8 +188,8 @@ def _pipeline(shelf: Shelf, bench: Bench) -> tuple[float, float]:
             }
         )
         root = folder.resolve()
-        with open_daemon_journal(root, settings, shelf.recipe) as journal:
-            daemon = Daemon(root, settings, shelf, journal)
+        with open_daemon_journal(root, settings, model_set.recipe) as journal:
+            daemon = Daemon(root, settings, model_set, journal)
             started = time.perf_counter()
             failed = daemon.run(once=True)
             seconds = time.perf_counter() - started

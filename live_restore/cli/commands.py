@@ -28,9 +28,9 @@ _LOST_RESULT = "its result is missing; restore again with live-restore watch --r
 def demo(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     """Run ``live-restore demo``."""
     from live_restore.cli.display import live_display, wants_display
-    from live_restore.demo.run import fresh_folder, run_demo
-    from live_restore.inference.model_set import Shelf
     from live_restore.cli.logs import configure_logging
+    from live_restore.demo.run import fresh_folder, run_demo
+    from live_restore.inference.model_set import ModelSet
 
     if arguments.micromanager:
         from live_restore.demo.micromanager import TIMES, run_micromanager_demo
@@ -48,10 +48,10 @@ def demo(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     )
     display = wants_display()
     configure_logging(settings.log, folder / "live-restore.log", terminal=not display)
-    shelf = Shelf.load(settings)
+    model_set = ModelSet.load(settings)
     result = run_demo(
         folder,
-        shelf,
+        model_set,
         settings,
         times=8 if arguments.times is None else arguments.times,
         plane_interval_s=0.1,
@@ -107,17 +107,17 @@ def watch(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
         named = zip(("--config", "--device", "--model"), given, strict=True)
         options = [str(part) for name, value in named if value for part in (name, value)]
         return watch_micromanager(arguments.micromanager, options)
+    from live_restore.cli.display import live_display, wants_display
+    from live_restore.cli.logs import configure_logging
     from live_restore.engine.daemon import (
         Daemon,
         open_daemon_journal,
         stopping_on_signals,
         watched_folder,
     )
-    from live_restore.cli.display import live_display, wants_display
-    from live_restore.inference.model_set import Shelf
-    from live_restore.journal.journal import journal_path
-    from live_restore.cli.logs import configure_logging
     from live_restore.engine.priority import give_way
+    from live_restore.inference.model_set import ModelSet
+    from live_restore.journal.journal import journal_path
 
     root = watched_folder(arguments.folder)
     settings = load_settings(arguments.config, flags)
@@ -128,15 +128,15 @@ def watch(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
             "is inside the watched folder", journal_file.parent,
             "set journal.folder to a place on a local disk outside it",
         )  # fmt: skip
-    shelf = Shelf.load(settings)
+    model_set = ModelSet.load(settings)
     display = wants_display() and not arguments.plain and not arguments.once
-    with open_daemon_journal(root, settings, shelf.recipe) as journal:
+    with open_daemon_journal(root, settings, model_set.recipe) as journal:
         configure_logging(settings.log, journal_file.with_suffix(".log"), terminal=not display)
         if arguments.retry_failed:
             journal.retry_failed()
         if arguments.redo_missing:
             journal.redo_missing(root)
-        daemon = Daemon(root, settings, shelf, journal)
+        daemon = Daemon(root, settings, model_set, journal)
         with ExitStack() as stack:
             stack.enter_context(stopping_on_signals(daemon))
             tick: Callable[[], None] = lambda: None  # noqa: E731
@@ -150,21 +150,21 @@ def watch(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
 
 def restore(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     """Run ``live-restore restore``."""
-    from live_restore.inference.model_set import Shelf
     from live_restore.engine.one_shot import OneShot, absolute, ending_on_signals
-    from live_restore.files.naming import template_in
     from live_restore.engine.priority import give_way
+    from live_restore.files.naming import template_in
+    from live_restore.inference.model_set import ModelSet
 
     output = None if arguments.output is None else absolute(arguments.output)
     if output is not None:
         flags = {**flags, "output": {"template": template_in(output)}}
     settings = load_settings(arguments.config, flags)
     give_way(settings.process)
-    shelf = Shelf.load(settings)
-    for model in shelf.models:
+    model_set = ModelSet.load(settings)
+    for model in model_set.models:
         if model.session.device.warning:
             print(f"live-restore: {model.session.device.warning}", file=sys.stderr)
-    one_shot = OneShot(shelf, settings)
+    one_shot = OneShot(model_set, settings)
     results: list[dict[str, Any]] = []
     notes: dict[str, None] = {}
     failed = 0
@@ -220,8 +220,8 @@ def _attempts(one_shot: OneShot, named: Path, output: Path | None) -> Iterator[A
 def status(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     """Run ``live-restore status``."""
     from live_restore.engine.daemon import watched_folder
-    from live_restore.journal.journal import Journal, State, journal_path
     from live_restore.journal.database import lock_is_held
+    from live_restore.journal.journal import Journal, State, journal_path
 
     root = watched_folder(arguments.folder)
     settings = load_settings(arguments.config, flags)

@@ -27,7 +27,7 @@ def bench(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     """Run ``live-restore bench``."""
     from live_restore.bench.measure import Bench, measure
     from live_restore.inference.backends.table import make_backends
-    from live_restore.inference.device.choice import Wish, candidates
+    from live_restore.inference.device.choice import DeviceRequest, candidates
     from live_restore.inference.device.hardware import available_cores, cpu_name
     from live_restore.inference.load import find_model, load_model
 
@@ -40,7 +40,7 @@ def bench(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     variants: list[Variant] = []
     obstacles: dict[str, str] = {}
     for device in settings.inference.devices:
-        found = candidates(Wish(device, reduced), card, make_backends())
+        found = candidates(DeviceRequest(device, reduced), card, make_backends())
         variants += found.variants
         obstacles |= found.obstacles
     rows = []
@@ -145,8 +145,8 @@ def prepare(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
 
     from live_restore.inference.backends.backend import Limits, ModelSource
     from live_restore.inference.backends.table import make_backends, parse_device
-    from live_restore.inference.device.choice import small_shape
     from live_restore.inference.device.check import known_tile
+    from live_restore.inference.device.choice import small_shape
     from live_restore.inference.load import find_model, load_model, model_bytes
 
     settings = load_settings(arguments.config, flags)

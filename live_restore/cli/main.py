@@ -216,7 +216,7 @@ def _flags(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a parsed command and return its exit code; raises ``LiveRestoreError``."""
-    from live_restore.cli.main import commands, machine_commands
+    from live_restore.cli import commands, machine_commands
 
     handler = {
         "demo": commands.demo,

@@ -7,7 +7,7 @@ from typing import Any
 
 from live_restore import LiveRestore
 from live_restore.errors import LiveRestoreError
-from live_restore.files.naming import results_of_dataset
+from live_restore.files.naming import results_of_acquisition
 
 POSITIONS, TIMES, CHANNELS, SLICES = 2, 3, ("DAPI", "FITC"), 9
 _SIDE_PIXELS = 256
@@ -56,7 +56,7 @@ def run_micromanager_demo(folder: Path, times: int = TIMES) -> Path:
     ):
         acquisition.acquire(live.expect(events))
     (outcome,) = live.outcomes
-    results = results_of_dataset(outcome.path)
+    results = results_of_acquisition(outcome.path)
     there = len(list(results.glob("*.ome.tif")))
     planned = POSITIONS * times * len(CHANNELS)
     if there != planned:

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import tifffile
 
-from live_restore.engine.daemon import Daemon, open_daemon_journal, stopping_on_signals
 from live_restore.demo.picture import comparison_picture
-from live_restore.simulation.scene import LivingCell
+from live_restore.engine.daemon import Daemon, open_daemon_journal, stopping_on_signals
 from live_restore.errors import LiveRestoreError
-from live_restore.inference.model_set import Shelf
-from live_restore.simulation.quality import best_gaussian, psnr
+from live_restore.inference.model_set import ModelSet
 from live_restore.settings.model import Settings
+from live_restore.simulation.quality import best_gaussian, psnr
+from live_restore.simulation.scene import LivingCell
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def fresh_folder(parent: Path) -> Path:
 
 def run_demo(
     folder: Path,
-    shelf: Shelf,
+    model_set: ModelSet,
     settings: Settings,
     *,
     times: int,
@@ -93,8 +93,8 @@ def run_demo(
     )  # fmt: skip
     started = time.monotonic()
     try:
-        with open_daemon_journal(raw_folder, settings, shelf.recipe) as journal:
-            daemon = Daemon(raw_folder, settings, shelf, journal)
+        with open_daemon_journal(raw_folder, settings, model_set.recipe) as journal:
+            daemon = Daemon(raw_folder, settings, model_set, journal)
             with stopping_on_signals(daemon), display(daemon) as refresh:
 
                 def tick() -> None:
@@ -121,18 +121,18 @@ def run_demo(
             folder,
             "; ".join(snapshot.warnings) or "it was stopped; run live-restore demo again",
         )
-    return _measure(folder, raw_folder, shelf, times, seconds, snapshot.delay_s or 0.0)
+    return _measure(folder, raw_folder, model_set, times, seconds, snapshot.delay_s or 0.0)
 
 
 def _measure(
-    folder: Path, raw_folder: Path, shelf: Shelf, times: int, seconds: float, delay_s: float
+    folder: Path, raw_folder: Path, model_set: ModelSet, times: int, seconds: float, delay_s: float
 ) -> DemoResult:
     last = times - 1
     truth = LivingCell().truth_adu(last)
     raw = tifffile.imread(raw_folder / f"cell_t{last:03d}.ome.tif")
     restored = tifffile.imread(raw_folder / "restored" / f"cell_t{last:03d}.ome.tif")
     gaussian, sigma = best_gaussian(raw, truth)
-    model = shelf.models[0]
+    model = model_set.models[0]
     result = DemoResult(
         stacks=times,
         psnr_raw_db=psnr(raw, truth),

@@ -15,15 +15,15 @@ from typing import Literal
 
 import numpy as np
 
-from live_restore.simulation.scene import LivingCell
 from live_restore.errors import LiveRestoreError
 from live_restore.inference.backends.table import make_backends
+from live_restore.inference.device.cache import DeviceCache, state_folder
 from live_restore.inference.device.hardware import available_cores, available_memory_bytes, cpu_name
-from live_restore.inference.device.cache import Remembered, state_folder
+from live_restore.inference.model_set import ModelSet
 from live_restore.inference.restorer import Restorer
-from live_restore.inference.model_set import Shelf
 from live_restore.journal.journal import Journal
 from live_restore.settings.model import Settings
+from live_restore.simulation.scene import LivingCell
 
 Verdict = Literal["good", "note", "bad"]
 _PACKAGES = ("numpy", "tifffile", "imagecodecs", "pydantic", "watchdog")
@@ -123,8 +123,8 @@ def _backends() -> Iterator[Finding]:
 
 def _models(settings: Settings) -> Iterator[Finding]:
     try:
-        shelf = Shelf.load(settings)
-        for _, restorer in (rule for each in (shelf, *shelf.beside) for rule in each.rules):
+        model_set = ModelSet.load(settings)
+        for _, restorer in (rule for each in (model_set, *model_set.beside) for rule in each.rules):
             if restorer is not None:
                 yield _model(restorer)
     except LiveRestoreError as error:
@@ -156,8 +156,8 @@ def _journal(settings: Settings) -> Finding:
                 journal.counts()
 
     remedy = "set journal.folder to a folder on a local disk that you may write to"
-    remembered = len(Remembered().entries())
-    found = f"{folder}; {remembered} measured choices of a device in {Remembered().path.name}"
+    device_cache = len(DeviceCache().entries())
+    found = f"{folder}; {device_cache} measured choices of a device in {DeviceCache().path.name}"
     return _tried("journal", found, remedy, try_it)
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import structlog
 
-from live_restore.errors import LiveRestoreError
 from live_restore.engine.progress import Progress
+from live_restore.errors import LiveRestoreError
 
 log = structlog.get_logger()
 
@@ -18,7 +18,7 @@ _LONGEST_WAIT_S = 10.0
 _SAY_EVERY_S = 30.0
 
 
-class Patience:
+class Backoff:
     """Counts refusals and successes of one caller or of several; safe to use from any thread.
 
     Parameters

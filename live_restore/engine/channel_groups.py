@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from live_restore.errors import StackRefusedError
-from live_restore.inference.restorer import Restored
-from live_restore.inference.model_set import Shelf
 from live_restore.engine.file_job import RawStack
+from live_restore.errors import StackRefusedError
+from live_restore.inference.model_set import ModelSet
+from live_restore.inference.restorer import Restored
 from live_restore.outputs.report import StackOutcome
-from live_restore.stack import Dataset
+from live_restore.stack import FileStacks
 
 
-class Turns:
+class ChannelGroups:
     """Takes raw stacks in any order and says which can be restored now.
 
     Most models take one channel: every stack is restored in its turn. A model of C channels takes
@@ -36,13 +36,18 @@ class Turns:
     """
 
     def __init__(
-        self, dataset: Dataset, shelf: Shelf, cancelled: Callable[[], bool] = lambda: False
+        self,
+        file_stacks: FileStacks,
+        model_set: ModelSet,
+        cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._dataset = dataset
-        self._shelf = shelf
+        self._file_stacks = file_stacks
+        self._model_set = model_set
         self._cancelled = cancelled
         self._waiting: dict[tuple[int, int, int], list[RawStack]] = {}
-        self._restorers = [shelf.restorer_for(dataset, c) for c in range(dataset.channels)]
+        self._restorers = [
+            model_set.restorer_for(file_stacks, c) for c in range(file_stacks.channels)
+        ]
         for restorer in self._restorers:
             if restorer is None:
                 continue
@@ -51,39 +56,39 @@ class Turns:
                 raise StackRefusedError(
                     f'has {given} channel(s) for the model "{restorer.model.card.name}", '
                     f"which takes {takes} together",
-                    dataset.path,
+                    file_stacks.path,
                     "name its channels in [[models]]",
                 )
 
-    def gather(self, raw: RawStack) -> Turn | None:
+    def gather(self, raw: RawStack) -> ChannelGroup | None:
         """Take one raw stack and return what can be restored now."""
-        restorer = self._restorers[raw.key.channel]
+        restorer = self._restorers[raw.index.channel]
         if restorer is None:
-            return Turn(self._dataset, [raw], self._cancelled)
-        place = (raw.key.position, raw.key.time, id(restorer))
-        together = [*self._waiting.pop(place, []), raw]
+            return ChannelGroup(self._file_stacks, [raw], self._cancelled)
+        which = (raw.index.position, raw.index.time, id(restorer))
+        together = [*self._waiting.pop(which, []), raw]
         if len(together) < restorer.model.card.input_channels:
-            self._waiting[place] = together
+            self._waiting[which] = together
             return None
-        together.sort(key=lambda stack: stack.key)
-        return Turn(self._dataset, together, self._cancelled)
+        together.sort(key=lambda stack: stack.index)
+        return ChannelGroup(self._file_stacks, together, self._cancelled)
 
     def feed(self, raw: RawStack) -> list[StackOutcome]:
-        """Take one raw stack, restore what is ready now, and return it; raises as ``Turn``."""
-        turn = self.gather(raw)
-        return [] if turn is None else turn.restore(self._shelf)
+        """Take one raw stack; restore what is ready now and return it. Raises as ``ChannelGroup``."""
+        group = self.gather(raw)
+        return [] if group is None else group.restore(self._model_set)
 
 
 @dataclass(frozen=True)
-class Turn:
+class ChannelGroup:
     """Stacks that are restored together: one, or the channels of one model."""
 
-    dataset: Dataset
+    file_stacks: FileStacks
     stacks: list[RawStack]
     cancelled: Callable[[], bool]
 
-    def restore(self, shelf: Shelf) -> list[StackOutcome]:
-        """Restore them with the models of ``shelf``, whichever device those are on.
+    def restore(self, model_set: ModelSet) -> list[StackOutcome]:
+        """Restore them with the models of ``model_set``, whichever device those are on.
 
         In a file of several stacks, a constant one (a shutter that stayed shut) must not cost the
         others their result: it is copied, and the report says so.
@@ -95,28 +100,28 @@ class Turn:
         InferenceError
             The model failed.
         """
-        stacks, channel = self.stacks, self.stacks[0].key.channel
-        restorer = shelf.restorer_for(self.dataset, channel)
+        stacks, channel = self.stacks, self.stacks[0].index.channel
+        restorer = model_set.restorer_for(self.file_stacks, channel)
         if restorer is None:
-            return _left(stacks, f'no model for channel "{self.dataset.channel_name(channel)}"')
+            return _left(stacks, f'no model for channel "{self.file_stacks.channel_name(channel)}"')
         alone = len(stacks) == 1
         volume = stacks[0].volume if alone else np.stack([s.volume for s in stacks])
         try:
             restored = restorer.restore(volume, self.cancelled)
         except StackRefusedError as error:
-            if self.dataset.stack_count == len(stacks):
+            if self.file_stacks.stack_count == len(stacks):
                 raise
             return _left(stacks, error.what)
         shares = [restored] if alone else [_share(restored, n) for n in range(len(stacks))]
         return [
-            StackOutcome(s.key, s.volume, share, restorer.model, "", s.read_s)
+            StackOutcome(s.index, s.volume, share, restorer.model, "", s.read_s)
             for s, share in zip(stacks, shares, strict=True)
         ]
 
 
 def _left(stacks: list[RawStack], reason: str) -> list[StackOutcome]:
     """Return stacks as they are, and why."""
-    return [StackOutcome(s.key, s.volume, None, None, reason, s.read_s) for s in stacks]
+    return [StackOutcome(s.index, s.volume, None, None, reason, s.read_s) for s in stacks]
 
 
 def _share(joint: Restored, number: int) -> Restored:

@@ -19,17 +19,17 @@ from types import FrameType
 
 import structlog
 
-from live_restore.errors import JournalError, LiveRestoreError, UsageError
-from live_restore.formats.table import make_dataset_formats, make_formats
-from live_restore.inference.model_set import Shelf
-from live_restore.journal.journal import Journal, State, journal_path
-from live_restore.engine.backoff import Patience
+from live_restore.engine.backoff import Backoff
 from live_restore.engine.pipeline import Pipeline
 from live_restore.engine.progress import Progress
+from live_restore.errors import JournalError, LiveRestoreError, UsageError
+from live_restore.formats.table import make_acquisition_formats, make_formats
+from live_restore.inference.model_set import ModelSet
+from live_restore.journal.journal import Journal, State, journal_path
 from live_restore.settings.model import Settings
-from live_restore.sources.source import Source
 from live_restore.sources.events import watch_events
 from live_restore.sources.folder import FolderSource
+from live_restore.sources.source import Source
 
 log = structlog.get_logger()
 
@@ -83,21 +83,23 @@ class Daemon:
         Open for writing, made with the shelf's recipe.
     """
 
-    def __init__(self, root: Path, settings: Settings, shelf: Shelf, journal: Journal) -> None:
+    def __init__(
+        self, root: Path, settings: Settings, model_set: ModelSet, journal: Journal
+    ) -> None:
         self._settings = settings
         self._root = root
-        self._shelf = shelf
+        self._model_set = model_set
         self._journal = journal
         self.progress = Progress()
         self._stop = False
         self._look_refused = False
         self._counts, self._doubtful = journal.counts(), journal.doubtful()
         self._formats = make_formats(undeclared_axis=settings.files.undeclared_axis)
-        self._dataset_formats = make_dataset_formats()
+        self._acquisition_formats = make_acquisition_formats()
         self._source: Source = FolderSource(
             root,
             self._formats,
-            self._dataset_formats,
+            self._acquisition_formats,
             journal,
             settings,
             self._on_bad,
@@ -122,10 +124,10 @@ class Daemon:
         """Return what the display shows."""
         with suppress(JournalError):  # the last numbers are better than none
             self._counts, self._doubtful = self._journal.counts(), self._journal.doubtful()
-        models = self._shelf.models
+        models = self._model_set.models
         return Status(
             self._root,
-            tuple(dict.fromkeys(device.hardware for device in self._shelf.devices)),
+            tuple(dict.fromkeys(device.hardware for device in self._model_set.devices)),
             tuple(f"{m.card.name} {m.card.version}" for m in models),
             self._counts,
             self._doubtful,
@@ -163,7 +165,7 @@ class Daemon:
         LiveRestoreError
             Something that no stage expected ended the pipeline.
         """
-        for device in self._shelf.devices:
+        for device in self._model_set.devices:
             if device.warning:
                 self.progress.warn(device.warning)
                 log.warning(device.warning, device=device.hardware)
@@ -174,8 +176,8 @@ class Daemon:
             self._root,
             self._journal,
             self._formats,
-            self._dataset_formats,
-            self._shelf,
+            self._acquisition_formats,
+            self._model_set,
             self._settings,
             self.progress,
             self._source.reconsider,
@@ -186,7 +188,7 @@ class Daemon:
             pipeline.start()
             try:
                 while not self._stop and pipeline.crash is None:
-                    next_look_s = self._look(once, pipeline.patience)
+                    next_look_s = self._look(once, pipeline.backoff)
                     pipeline.notify()
                     tick()
                     if once and not self._source.undecided() and pipeline.idle():
@@ -209,7 +211,7 @@ class Daemon:
             ) from pipeline.crash
         return self.progress.snapshot().files_failed
 
-    def _look(self, once: bool, patience: Patience) -> float:
+    def _look(self, once: bool, backoff: Backoff) -> float:
         """Poll the source; return when to do so again (s from now)."""
         try:
             next_look_s = self._source.poll(hurry=once)
@@ -217,14 +219,14 @@ class Daemon:
             if once:
                 raise
             self._look_refused = True
-            wait_s = patience.refused(error)
+            wait_s = backoff.refused(error)
             until = time.monotonic() + wait_s
             while time.monotonic() < until and not self._stop:
                 time.sleep(min(_LOOK_S, wait_s))
             return 0.0
         if self._look_refused:  # what it could not record then is recorded now
             self._look_refused = False
-            patience.accepted()
+            backoff.accepted()
         return next_look_s
 
     @contextmanager
@@ -268,7 +270,7 @@ def open_daemon_journal(root: Path, settings: Settings, recipe: str) -> Journal:
     folder = settings.journal.folder
     journal = Journal(journal_path(root, folder), root, recipe=recipe)
     try:
-        journal.claim_folder(root, folder, recursive=settings.watch.recursive)
+        journal.reserve_folder(root, folder, recursive=settings.watch.recursive)
     except BaseException:
         journal.close()
         raise

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from live_restore.errors import DiskFullError, OutputError
-from live_restore.engine.backoff import Patience
+from live_restore.engine.backoff import Backoff
 from live_restore.engine.progress import Progress
+from live_restore.errors import DiskFullError, OutputError
 
 # Of a folder that could not be looked at.
 _UNKNOWN = -1
@@ -27,11 +27,11 @@ _UNKNOWN = -1
 class _Pause:
     """A disk that had no room."""
 
-    patience: Patience
+    backoff: Backoff
     until: float = -math.inf
 
 
-class Room:
+class DiskSpace:
     """Knows which disks are full; safe to use from any thread.
 
     Parameters
@@ -101,10 +101,10 @@ class Room:
         with self._lock:
             disk = self._disks.setdefault(folder, _UNKNOWN)
             pause = self._pauses.setdefault(
-                disk, _Pause(Patience(self._progress, self._clock, what="the disk of results"))
+                disk, _Pause(Backoff(self._progress, self._clock, what="the disk of results"))
             )
             if pause.until <= self._clock():  # else several in hand were refused together
-                pause.until = self._clock() + pause.patience.refused(error)
+                pause.until = self._clock() + pause.backoff.refused(error)
 
     def accepted(self, folder: Path) -> None:
         """A result has really been written to ``folder``."""
@@ -113,7 +113,7 @@ class Room:
             if pause is not None:
                 # Kept, so that a disk that is full now and then is not told of each time.
                 pause.until = -math.inf
-                pause.patience.accepted()
+                pause.backoff.accepted()
 
     def is_resting(self, folder: Path) -> bool:
         """Return whether the disk of ``folder`` rests just now; looks at no disk."""

@@ -19,11 +19,11 @@ from live_restore.errors import (
 )
 from live_restore.formats.file_format import Arriving, Complete, Format
 from live_restore.formats.table import format_for
-from live_restore.inference.model_set import Shelf
+from live_restore.inference.model_set import ModelSet
 from live_restore.outputs.report import StackOutcome
 from live_restore.outputs.result import (
-    Place,
     Published,
+    ResultPath,
     choose_result,
     is_current,
     publish_result,
@@ -31,27 +31,27 @@ from live_restore.outputs.result import (
 )
 from live_restore.settings.model import FilesSettings, Settings
 from live_restore.sources.completeness import blank_reason
-from live_restore.stack import Dataset, StackKey, Volume
+from live_restore.stack import FileStacks, StackIndex, Volume
 
 
 @dataclass(frozen=True)
 class RawStack:
     """A stack as read, (Z, Y, X), and how long that took (s)."""
 
-    key: StackKey
+    index: StackIndex
     volume: Volume
     read_s: float
 
 
 @dataclass(frozen=True)
-class Plan:
+class ResultPlan:
     """Where a job's result goes, named after which model.
 
     ``current``: it is already there, and ``doubt`` is what its report says against it.
     """
 
     model_name: str
-    place: Place
+    result_path: ResultPath
     current: bool
     doubt: str = ""
 
@@ -60,11 +60,11 @@ class Job(Protocol):
     """Something complete that gives one result."""
 
     @property
-    def dataset(self) -> Dataset:
+    def file_stacks(self) -> FileStacks:
         """What is to be restored."""
         ...
 
-    def plan(self, shelf: Shelf, settings: Settings) -> Plan:
+    def plan(self, model_set: ModelSet, settings: Settings) -> ResultPlan:
         """Say where the result goes, before any work is done on it.
 
         Raises
@@ -81,7 +81,11 @@ class Job(Protocol):
         ...
 
     def publish(
-        self, plan: Plan, outcomes: Iterable[StackOutcome], shelf: Shelf, settings: Settings
+        self,
+        plan: ResultPlan,
+        outcomes: Iterable[StackOutcome],
+        model_set: ModelSet,
+        settings: Settings,
     ) -> Published:
         """Write and publish the outcomes as they come, unless the raw data have changed meanwhile.
 
@@ -136,7 +140,7 @@ class FileJob:
     not say how many planes it will have, or ends in zeros. ``home`` is its folder.
     """
 
-    dataset: Dataset
+    file_stacks: FileStacks
     format: Format
     home: Home
     certain: bool = True
@@ -167,15 +171,15 @@ class FileJob:
             )
         if evidence.blank_planes and files.blank_planes == "incomplete":
             raise StackIncompleteError(blank_reason(evidence), path)
-        return cls(evidence.dataset, chosen, home, evidence.declared and not evidence.zero_tail)
+        return cls(evidence.file_stacks, chosen, home, evidence.declared and not evidence.zero_tail)
 
     def read(self) -> Iterator[RawStack]:
         """Yield every stack; raises ``StackError``."""
-        with self.format.open(self.dataset) as reader:
-            for key in self.dataset.keys():  # noqa: SIM118 - a method of Dataset, not a dict
+        with self.format.open(self.file_stacks) as reader:
+            for index in self.file_stacks.indices():
                 began = time.perf_counter()
-                volume = reader.read(key)
-                yield RawStack(key, volume, time.perf_counter() - began)
+                volume = reader.read(index)
+                yield RawStack(index, volume, time.perf_counter() - began)
 
     def check_unchanged(self) -> tuple[str, ...]:
         """Compare the file with the one that was inspected; return what the report must warn of.
@@ -190,7 +194,7 @@ class FileJob:
         StackBusyError
             It cannot be looked at just now, or its whole folder is gone.
         """
-        path = self.dataset.path
+        path = self.file_stacks.path
         try:
             status = path.stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -201,42 +205,50 @@ class FileJob:
                 f"cannot be looked at ({error.strerror or error})", path,
                 "check the disk or the network",
             ) from error  # fmt: skip
-        if (status.st_size, status.st_mtime_ns) != tuple(self.dataset.fingerprint):
+        if (status.st_size, status.st_mtime_ns) != tuple(self.file_stacks.fingerprint):
             raise StackChangedError(
                 "changed while it was being restored", path, "let it be written to its end first"
             )
         return ()
 
-    def plan(self, shelf: Shelf, settings: Settings) -> Plan:
+    def plan(self, model_set: ModelSet, settings: Settings) -> ResultPlan:
         """Say where the result goes; see :class:`Job`."""
-        model_name = require_a_model(self.dataset, shelf)
+        model_name = require_a_model(self.file_stacks, model_set)
         template = settings.output.template
-        place = choose_result(self.dataset.path, template, model_name, shelf.recipe)
-        current = is_current(place, self.dataset)
-        return Plan(model_name, place, current, published_doubt(place) if current else "")
+        result_path = choose_result(self.file_stacks.path, template, model_name, model_set.recipe)
+        current = is_current(result_path, self.file_stacks)
+        return ResultPlan(
+            model_name, result_path, current, published_doubt(result_path) if current else ""
+        )
 
     def publish(
-        self, plan: Plan, outcomes: Iterable[StackOutcome], shelf: Shelf, settings: Settings
+        self,
+        plan: ResultPlan,
+        outcomes: Iterable[StackOutcome],
+        model_set: ModelSet,
+        settings: Settings,
     ) -> Published:
         """Write and publish the outcomes; see :class:`Job`."""
         self.check_unchanged()  # where its folder is gone, that must not be made anew
-        place = plan.place
-        if not place.taken and place.image.exists():
+        result_path = plan.result_path
+        if not result_path.taken and result_path.image.exists():
             # Since it was chosen, ``a.tif`` was given the name that ``a.ome.tif`` had found free.
             template = settings.output.template
-            place = choose_result(self.dataset.path, template, plan.model_name, shelf.recipe)
+            result_path = choose_result(
+                self.file_stacks.path, template, plan.model_name, model_set.recipe
+            )
         return publish_result(
-            self.dataset,
+            self.file_stacks,
             outcomes,
-            place=place,
-            recipe=shelf.recipe,
+            result_path=result_path,
+            recipe=model_set.recipe,
             settings_digest=settings.pixel_digest(),
             units=settings.output.units,
             verify=self.check_unchanged,
         )
 
 
-def require_a_model(dataset: Dataset, shelf: Shelf) -> str:
+def require_a_model(file_stacks: FileStacks, model_set: ModelSet) -> str:
     """Return the name of the first model used; refuse a file of which no channel has one.
 
     Raises
@@ -244,11 +256,11 @@ def require_a_model(dataset: Dataset, shelf: Shelf) -> str:
     StackRefusedError
         Every channel is skipped.
     """
-    for channel in range(dataset.channels):
-        restorer = shelf.restorer_for(dataset, channel)
+    for channel in range(file_stacks.channels):
+        restorer = model_set.restorer_for(file_stacks, channel)
         if restorer is not None:
             return restorer.model.card.name
-    names = ", ".join(dataset.channel_name(c) for c in range(dataset.channels))
+    names = ", ".join(file_stacks.channel_name(c) for c in range(file_stacks.channels))
     raise StackRefusedError(
-        f"no model for any of its channels ({names})", dataset.path, "add one to [[models]]"
+        f"no model for any of its channels ({names})", file_stacks.path, "add one to [[models]]"
     )

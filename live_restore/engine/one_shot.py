@@ -11,20 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from live_restore.engine.stack_job import FinishedDataset
+from live_restore.engine.channel_groups import ChannelGroups
+from live_restore.engine.file_job import FileJob, Job
+from live_restore.engine.stack_job import FinishedAcquisition
 from live_restore.errors import (
     LiveRestoreError,
     StackError,
     StackRefusedError,
     StackUnreadableError,
 )
-from live_restore.formats.table import make_dataset_formats, make_formats
-from live_restore.inference.model_set import Shelf
-from live_restore.engine.file_job import FileJob, Job
 from live_restore.files.publish import remove_leftovers
+from live_restore.formats.table import make_acquisition_formats, make_formats
+from live_restore.inference.model_set import ModelSet
 from live_restore.outputs.report import StackOutcome
 from live_restore.settings.model import Settings
-from live_restore.engine.channel_groups import Turns
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class OneShot:
         As for the daemon.
     """
 
-    def __init__(self, shelf: Shelf, settings: Settings) -> None:
-        self._shelf = shelf
+    def __init__(self, model_set: ModelSet, settings: Settings) -> None:
+        self._model_set = model_set
         self._settings = settings
         self._formats = make_formats(undeclared_axis=settings.files.undeclared_axis)
         self._cleaned_folders: set[Path] = set()
@@ -79,15 +79,15 @@ class OneShot:
             if not _is_folder(path):
                 yield self.restore(path)
                 return
-            dataset = FinishedDataset(path, make_dataset_formats())
+            file_stacks = FinishedAcquisition(path, make_acquisition_formats())
         except LiveRestoreError as error:
             yield error
             return
-        for place in dataset.stacks():
+        for result_path in file_stacks.stacks():
             try:
-                yield self._finish(path, dataset.job(place, self._settings.files, output))
+                yield self._finish(path, file_stacks.job(result_path, self._settings.files, output))
             except StackError as error:
-                where = path / place.label if error.path is None else error.path
+                where = path / result_path.label if error.path is None else error.path
                 yield type(error)(error.what, where, error.remedy)
             except LiveRestoreError as error:
                 yield error
@@ -111,26 +111,26 @@ class OneShot:
         return self._finish(path, FileJob.open(path, self._formats, self._settings.files))
 
     def _finish(self, path: Path, job: Job) -> OneResult:
-        plan = job.plan(self._shelf, self._settings)
-        image = plan.place.image
+        plan = job.plan(self._model_set, self._settings)
+        image = plan.result_path.image
         if plan.current:
             doubts = (plan.doubt,) if plan.doubt else ()
-            return OneResult(path, image, plan.place.report, doubts, already_there=True)
+            return OneResult(path, image, plan.result_path.report, doubts, already_there=True)
         if isinstance(job, FileJob) and not job.certain:
             time.sleep(self._settings.watch.settle_s)
             job.check_unchanged()
         if image.parent not in self._cleaned_folders:
             self._cleaned_folders.add(image.parent)
             remove_leftovers(image.parent)
-        published = job.publish(plan, self._outcomes(job), self._shelf, self._settings)
+        published = job.publish(plan, self._outcomes(job), self._model_set, self._settings)
         return OneResult(
             path, published.image, published.report, published.warnings, notes=published.notes
         )
 
     def _outcomes(self, job: Job) -> Iterator[StackOutcome]:
-        turns = Turns(job.dataset, self._shelf)
+        channel_groups = ChannelGroups(job.file_stacks, self._model_set)
         for raw in job.read():
-            yield from turns.feed(raw)
+            yield from channel_groups.feed(raw)
 
 
 def absolute(named: Path) -> Path:

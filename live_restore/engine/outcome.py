@@ -9,6 +9,10 @@ from pathlib import Path
 
 import structlog
 
+from live_restore.engine.backoff import Backoff
+from live_restore.engine.disk_space import DiskSpace
+from live_restore.engine.file_job import ResultPlan
+from live_restore.engine.progress import Progress
 from live_restore.errors import (
     DiskFullError,
     JournalError,
@@ -21,13 +25,9 @@ from live_restore.errors import (
     StackRefusedError,
 )
 from live_restore.inference.restorer import CancelledError
-from live_restore.engine.file_job import Plan
 from live_restore.journal.journal import Entry, Journal, State
 from live_restore.outputs.result import Published
-from live_restore.engine.backoff import Patience
-from live_restore.engine.progress import Progress
-from live_restore.engine.disk_space import Room
-from live_restore.stack import Dataset
+from live_restore.stack import FileStacks
 
 log = structlog.get_logger()
 
@@ -94,7 +94,7 @@ class NotNow:
         return source in self.put_off or (isinstance(source, Path) and self.without_room(source))
 
 
-class Verdicts:
+class OutcomeRecorder:
     """Ends claims.
 
     Parameters
@@ -124,15 +124,15 @@ class Verdicts:
         progress: Progress,
         deferrals: Deferrals,
         reconsider: Callable[[Path], None],
-        patience: Patience,
-        room: Room,
+        backoff: Backoff,
+        disk_space: DiskSpace,
         folder_of: Callable[[Path], Path],
         max_attempts: int,
         stopping: Callable[[], bool],
         said: Iterable[str] = (),
     ) -> None:
-        self._patience = patience
-        self._room = room
+        self._backoff = backoff
+        self._disk_space = disk_space
         self._folder_of = folder_of
         self._max_attempts = max_attempts
         self._stopping = stopping
@@ -142,24 +142,24 @@ class Verdicts:
         self._reconsider = reconsider
         self._said = set(said)
 
-    def already_restored(self, entry: Entry, plan: Plan) -> None:
+    def already_restored(self, entry: Entry, plan: ResultPlan) -> None:
         """The result was there before; nothing had to be done."""
-        image = plan.place.image
+        image = plan.result_path.image
         self._finish(entry, image, plan.doubt)
         self._deferrals.remove(entry.source)
         self._progress.already_restored(entry.source)
         log.info("already restored", stack_key=str(entry.source), result=str(image))
 
-    def good(self, entry: Entry, dataset: Dataset, published: Published) -> None:
+    def good(self, entry: Entry, file_stacks: FileStacks, published: Published) -> None:
         """The result is safely on disk."""
         self._finish(entry, published.image, published.doubt)
         self._deferrals.remove(entry.source)
-        self._room.accepted(self._folder_of(entry.source))
+        self._disk_space.accepted(self._folder_of(entry.source))
         network_s = published.seconds.get("network", 0.0)
         self._progress.restored(
             entry.source,
-            dataset.stack_count,
-            dataset.stack_count * dataset.stack_voxels,
+            file_stacks.stack_count,
+            file_stacks.stack_count * file_stacks.stack_voxels,
             network_s,
             published.delay_s if self._arrived_now(entry) else None,
         )
@@ -173,7 +173,7 @@ class Verdicts:
             "restored",
             stack_key=str(entry.source),
             result=str(published.image),
-            stacks=dataset.stack_count,
+            stacks=file_stacks.stack_count,
             delay_s=round(published.delay_s, 2),
             network_s=round(network_s, 2),
             warnings=len(published.warnings),
@@ -195,7 +195,7 @@ class Verdicts:
         if isinstance(error, DiskFullError) and self._deferrals.retry:
             # Said by the room, once for all that wait for it. Put off so that a smaller one, which
             # may fit, is tried before it.
-            self._room.refused(self._folder_of(entry.source), error)
+            self._disk_space.refused(self._folder_of(entry.source), error)
             self._deferrals.add(entry.source, _LONGEST_WAIT_FOR_ROOM_S)
             self._record(lambda: self._journal.give_back(entry, reason))
             return
@@ -238,14 +238,14 @@ class Verdicts:
             except JournalError as error:
                 if not self._deferrals.retry:
                     raise
-                again_at = time.monotonic() + self._patience.refused(error)
+                again_at = time.monotonic() + self._backoff.refused(error)
                 while time.monotonic() < again_at and not self._stopping():
                     time.sleep(_STOP_LOOK_S)
                 if self._stopping():
                     log.error("not recorded; the next start finds out", reason=str(error))
                     return
             else:
-                self._patience.accepted()
+                self._backoff.accepted()
                 return
 
     def _put_off(self, entry: Entry, reason: str, *, counts: bool = False) -> None:

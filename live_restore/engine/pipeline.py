@@ -26,24 +26,24 @@ from pathlib import Path
 
 import structlog
 
+from live_restore.engine.backoff import Backoff
+from live_restore.engine.channel_groups import ChannelGroup, ChannelGroups
+from live_restore.engine.disk_space import DiskSpace
+from live_restore.engine.file_job import FileJob, Job, RawStack, ResultPlan
+from live_restore.engine.outcome import Deferrals, NotNow, OutcomeRecorder
+from live_restore.engine.progress import Progress
 from live_restore.engine.stack_job import StackJobs
 from live_restore.errors import JournalError, LiveRestoreError, StackChangedError
-from live_restore.formats.file_format import Format
-from live_restore.formats.acquisition_format import DatasetFormat
-from live_restore.formats.acquisition_format import Place as StackPlace
-from live_restore.inference.restorer import CancelledError
-from live_restore.inference.model_set import Shelf
-from live_restore.engine.file_job import FileJob, Job, Plan, RawStack
-from live_restore.journal.journal import Entry, Journal
 from live_restore.files.naming import results_folder
 from live_restore.files.publish import remove_leftovers
+from live_restore.formats.acquisition_format import AcquisitionFormat
+from live_restore.formats.file_format import Format
+from live_restore.inference.model_set import ModelSet
+from live_restore.inference.restorer import CancelledError
+from live_restore.journal.journal import Entry, Journal
 from live_restore.outputs.report import StackOutcome
-from live_restore.engine.backoff import Patience
-from live_restore.engine.progress import Progress
-from live_restore.engine.disk_space import Room
 from live_restore.settings.model import Settings
-from live_restore.engine.channel_groups import Turn, Turns
-from live_restore.engine.outcome import Deferrals, NotNow, Verdicts
+from live_restore.stack import StackIndex
 
 log = structlog.get_logger()
 
@@ -58,8 +58,8 @@ class _Work:
 
     entry: Entry
     job: Job | None = None
-    plan: Plan | None = None
-    turns: Turns | None = None
+    plan: ResultPlan | None = None
+    channel_groups: ChannelGroups | None = None
     error: BaseException | None = None
     last: _Promise | None = None
 
@@ -102,8 +102,8 @@ class Pipeline:
         root: Path,
         journal: Journal,
         formats: Sequence[Format],
-        dataset_formats: Sequence[DatasetFormat],
-        shelf: Shelf,
+        acquisition_formats: Sequence[AcquisitionFormat],
+        model_set: ModelSet,
         settings: Settings,
         progress: Progress,
         reconsider: Callable[[Path], None],
@@ -114,37 +114,37 @@ class Pipeline:
         self._root = root
         self._journal = journal
         self._formats = formats
-        self._stack_jobs = StackJobs(dataset_formats)
-        self._shelf = shelf
+        self._stack_jobs = StackJobs(acquisition_formats)
+        self._model_set = model_set
         self._settings = settings
         self._progress = progress
         self._stopping = threading.Event()
         self._stop_asked = stop_asked
-        self.patience = Patience(progress)
+        self.backoff = Backoff(progress)
         self._work_there = threading.Event()
         # The newest is only the newest if nothing is claimed ahead of it.
         self._newest_first = settings.watch.newest_first
-        self._free_workers = threading.Semaphore(len(shelf.workers))
+        self._free_workers = threading.Semaphore(len(model_set.workers))
         self._in_hand = 0
         self._hand = threading.Condition()
         self._deferrals = Deferrals(settings.journal.retry_s, retry=retry)
-        self._room = Room(progress, settings.output.min_free_gb)
-        self._verdicts = Verdicts(
+        self._disk_space = DiskSpace(progress, settings.output.min_free_gb)
+        self._verdicts = OutcomeRecorder(
             journal,
             progress,
             self._deferrals,
             reconsider,
-            self.patience,
-            self._room,
+            self.backoff,
+            self._disk_space,
             self._results_folder,
             settings.journal.max_attempts,
             self._is_stopping,
-            said=[model.session.device.warning for model in shelf.models],
+            said=[model.session.device.warning for model in model_set.models],
         )
         self._cleaned_folders: set[Path] = set()
         self._raw: _Queue = queue.Queue(maxsize=1)
         # Beside the stack that the writer waits for and the one in the restorer thread's hand.
-        self._restored: _Queue = queue.Queue(maxsize=max(1, len(shelf.workers) - 1))
+        self._restored: _Queue = queue.Queue(maxsize=max(1, len(model_set.workers) - 1))
         self.crash: BaseException | None = None
         self._threads = [
             threading.Thread(target=self._guard, args=(stage,), name=name, daemon=True)
@@ -206,7 +206,7 @@ class Pipeline:
             except LiveRestoreError as error:
                 # A claim that looks hung for a while does no harm; whoever writes verdicts finds
                 # out whether the journal is broken for good.
-                self.patience.refused(error)
+                self.backoff.refused(error)
 
     def _read_all(self) -> None:
         try:
@@ -214,7 +214,7 @@ class Pipeline:
                 self._work_there.clear()
                 if self._newest_first and not self._free_workers.acquire(timeout=_TICK_S):
                     continue
-                entry = self._claim()
+                entry = self._lease()
                 if entry is None:
                     if self._newest_first:
                         self._free_workers.release()
@@ -226,25 +226,25 @@ class Pipeline:
         finally:
             self._put(self._raw, None)
 
-    def _claim(self) -> Entry | None:
+    def _lease(self) -> Entry | None:
         # Counted before it is claimed, so that idle() never misses what is between the two.
         with self._hand:
             alone = self._in_hand == 0
             self._in_hand += 1
         entry = None
         try:
-            entry = self._journal.claim(
+            entry = self._journal.lease(
                 self._settings.journal.lease_s,
                 NotNow(self._deferrals.not_yet(), self._without_room),
                 alone=alone,
                 newest_first=self._newest_first,
             )
             if entry is not None:  # else nothing was written
-                self.patience.accepted()
+                self.backoff.accepted()
         except JournalError as error:
             if not self._deferrals.retry:
                 raise
-            self._stopping.wait(min(self.patience.refused(error), _LONGEST_PAUSE_S))
+            self._stopping.wait(min(self.backoff.refused(error), _LONGEST_PAUSE_S))
         finally:
             if entry is None:
                 self._let_go()
@@ -265,33 +265,33 @@ class Pipeline:
     def _read_one(self, work: _Work) -> None:
         try:
             folder = self._results_folder(work.entry.source)
-            self._room.require(folder)
+            self._disk_space.require(folder)
             job = self._open(work.entry)
             # A name that cannot be had is better known before the work than after it; and a
             # result that is already there (the journal was lost) needs no work at all.
-            work.plan = job.plan(self._shelf, self._settings)
+            work.plan = job.plan(self._model_set, self._settings)
             work.job = job
             if not work.plan.current:
-                self._room.require(folder, job.dataset.voxel_bytes)
+                self._disk_space.require(folder, job.file_stacks.voxel_bytes)
                 self._read_stacks(work, job)
         except Exception as error:  # noqa: BLE001 - worker boundary: the writer ends the claim
             work.error = work.error or error
         self._put(self._raw, _Item(work, None))
 
     def _results_folder(self, source: Path) -> Path:
-        is_stack = StackPlace.from_label(source.name) is not None
+        is_stack = StackIndex.from_label(source.name) is not None
         template = self._settings.output.template
-        return results_folder(self._root / source, template, of_dataset=is_stack)
+        return results_folder(self._root / source, template, of_acquisition=is_stack)
 
     def _without_room(self, source: Path) -> bool:
-        return self._room.is_resting(self._results_folder(source))
+        return self._disk_space.is_resting(self._results_folder(source))
 
     def _open(self, entry: Entry) -> Job:
         path = self._root / entry.source
-        if entry.place is not None:
-            return self._stack_jobs.open(path.parent, entry.place, entry.fingerprint)
+        if entry.stack_index is not None:
+            return self._stack_jobs.open(path.parent, entry.stack_index, entry.fingerprint)
         job = FileJob.open(path, self._formats, self._settings.files)
-        if job.dataset.fingerprint != entry.fingerprint:
+        if job.file_stacks.fingerprint != entry.fingerprint:
             raise StackChangedError("changed after it was found complete", path)
         return job
 
@@ -304,8 +304,8 @@ class Pipeline:
             self._put(self._raw, _Item(work, raw))
 
     def _restore_all(self) -> None:
-        free: queue.SimpleQueue[Shelf] = queue.SimpleQueue()
-        for worker in self._shelf.workers:
+        free: queue.SimpleQueue[ModelSet] = queue.SimpleQueue()
+        for worker in self._model_set.workers:
             free.put(worker)
         try:
             with ThreadPoolExecutor(free.qsize(), thread_name_prefix="worker") as pool:
@@ -314,9 +314,9 @@ class Pipeline:
                     if not isinstance(item.payload, RawStack):
                         self._put(self._restored, item)
                         self._make_way_after(work)
-                    elif (turn := self._gather(work, item.payload)) is not None:
-                        shelf = free.get()
-                        work.last = pool.submit(self._restore_one, work, turn, shelf, free)
+                    elif (group := self._gather(work, item.payload)) is not None:
+                        model_set = free.get()
+                        work.last = pool.submit(self._restore_one, work, group, model_set, free)
                         self._put(self._restored, _Item(work, work.last))
         finally:
             self._put(self._restored, None)
@@ -330,30 +330,36 @@ class Pipeline:
         else:
             work.last.add_done_callback(lambda _: self._free_workers.release())
 
-    def _gather(self, work: _Work, raw: RawStack) -> Turn | None:
+    def _gather(self, work: _Work, raw: RawStack) -> ChannelGroup | None:
         if work.error is not None or work.job is None:
             return None
         try:
-            if work.turns is None:
-                work.turns = Turns(work.job.dataset, self._shelf, self._is_stopping)
-            return work.turns.gather(raw)
+            if work.channel_groups is None:
+                work.channel_groups = ChannelGroups(
+                    work.job.file_stacks, self._model_set, self._is_stopping
+                )
+            return work.channel_groups.gather(raw)
         except Exception as error:  # noqa: BLE001 - worker boundary: the writer ends the claim
             work.error = work.error or error
             return None
 
     def _restore_one(
-        self, work: _Work, turn: Turn, shelf: Shelf, free: queue.SimpleQueue[Shelf]
+        self,
+        work: _Work,
+        group: ChannelGroup,
+        model_set: ModelSet,
+        free: queue.SimpleQueue[ModelSet],
     ) -> list[StackOutcome]:
         try:
             if work.error is not None:
                 return []
             self._progress.working_on(str(work.entry.source))
-            return turn.restore(shelf)
+            return group.restore(model_set)
         except Exception as error:  # noqa: BLE001 - worker boundary: the writer ends the claim
             work.error = work.error or error
             return []
         finally:
-            free.put(shelf)
+            free.put(model_set)
 
     def _write_all(self) -> None:
         items = self._take(self._restored)
@@ -393,24 +399,24 @@ class Pipeline:
             assert work.job is not None
             assert work.plan is not None
             self._clean_output_folder(work.plan)
-            published = work.job.publish(work.plan, outcomes(), self._shelf, self._settings)
+            published = work.job.publish(work.plan, outcomes(), self._model_set, self._settings)
         except Exception as error:  # noqa: BLE001 - worker boundary: becomes the entry's verdict
             work.error = work.error or error
             if work.plan is not None:  # a disk that went away keeps what it could not remove
-                self._cleaned_folders.discard(work.plan.place.image.parent)
+                self._cleaned_folders.discard(work.plan.result_path.image.parent)
         while not ended:  # the disk refused in mid-file: let the rest of it pass by
             following = next(items, None)
             ended = following is None or following.payload is None
         if published is not None:
             assert work.job is not None
-            self._verdicts.good(work.entry, work.job.dataset, published)
+            self._verdicts.good(work.entry, work.job.file_stacks, published)
         else:
             assert work.error is not None
             self._verdicts.bad(work.entry, work.error)
 
-    def _clean_output_folder(self, plan: Plan) -> None:
+    def _clean_output_folder(self, plan: ResultPlan) -> None:
         """Remove what a killed process left where results go, once per folder."""
-        folder = plan.place.image.parent
+        folder = plan.result_path.image.parent
         if folder not in self._cleaned_folders:
             self._cleaned_folders.add(folder)
             for leftover in remove_leftovers(folder):

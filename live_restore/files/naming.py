@@ -54,34 +54,34 @@ def candidates(
     yield Path(template.format(folder=source.parent, name=own)), token
 
 
-def results_of_dataset(folder: Path) -> Path:
+def results_of_acquisition(folder: Path) -> Path:
     """Return where the results of a data set folder go: beside it, never inside.
 
     Examples
     --------
-    >>> results_of_dataset(Path("data/run_1")).as_posix()
+    >>> results_of_acquisition(Path("data/run_1")).as_posix()
     'data/run_1_restored'
     """
     return folder.with_name(f"{folder.name}{_RESULTS}")
 
 
-def results_folder(source: Path, template: str, *, of_dataset: bool) -> Path:
+def results_folder(source: Path, template: str, *, of_acquisition: bool) -> Path:
     """Return the folder for the result of a file, or of a stack of a data set.
 
     Examples
     --------
     >>> template = "{folder}/restored/{name}.ome.tif"
-    >>> results_folder(Path("day/a.tif"), template, of_dataset=False).as_posix()
+    >>> results_folder(Path("day/a.tif"), template, of_acquisition=False).as_posix()
     'day/restored'
-    >>> results_folder(Path("day/run_1/p000_t0000_c00"), template, of_dataset=True).as_posix()
+    >>> results_folder(Path("day/run_1/p000_t0000_c00"), template, of_acquisition=True).as_posix()
     'day/run_1_restored'
     """
-    if of_dataset:
-        return results_of_dataset(source.parent)
+    if of_acquisition:
+        return results_of_acquisition(source.parent)
     return Path(template.format(folder=source.parent, name=bare_name(source))).parent
 
 
-def dataset_of_results(folder: Path) -> Path | None:
+def acquisition_of_results(folder: Path) -> Path | None:
     """Return the data set whose results a folder of this name would hold, ``None`` for none."""
     name = folder.name.removesuffix(_RESULTS)
     return folder.with_name(name) if name and name != folder.name else None

@@ -20,8 +20,8 @@ from live_restore.errors import (
     StackRefusedError,
     StackUnreadableError,
 )
-from live_restore.stack import Volume
 from live_restore.files.reading import open_regular
+from live_restore.stack import Volume
 
 MAX_PLANE_JSON = 2 * 2**20
 """Bytes of one plane's metadata; Micro-Manager writes 6 to 40 kB."""

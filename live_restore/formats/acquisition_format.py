@@ -5,46 +5,16 @@ A new format is one file here and one line in ``live_restore/formats/table.py``.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from live_restore.stack import StackKey, Volume, VoxelSize
-
-_LABEL = re.compile(r"p([0-9]{3,9})_t([0-9]{4,9})_c([0-9]{2,9})", re.ASCII)
-
-
-class Place(NamedTuple):
-    """Which stack of an acquisition, by index."""
-
-    position: int
-    time: int
-    channel: int
-
-    @property
-    def label(self) -> str:
-        """Name of the stack in the journal and among results: indices, no names from files.
-
-        >>> Place(0, 12, 1).label
-        'p000_t0012_c01'
-        """
-        return f"p{self.position:03d}_t{self.time:04d}_c{self.channel:02d}"
-
-    @classmethod
-    def from_label(cls, label: str) -> Place | None:
-        """Return the place of a label, ``None`` if it is none.
-
-        >>> Place.from_label("p000_t0012_c01")
-        Place(position=0, time=12, channel=1)
-        """
-        match = _LABEL.fullmatch(label)
-        return cls(*map(int, match.groups())) if match else None
+from live_restore.stack import StackIndex, Volume, VoxelSize
 
 
 @dataclass(frozen=True)
@@ -65,10 +35,10 @@ class Planned:
         return None if self.anywhere else range(self.count)
 
 
-class Plan(Protocol):
+class AcquisitionPlan(Protocol):
     """What a run intended."""
 
-    def planes(self, place: Place) -> Planned | None:
+    def planes(self, stack_index: StackIndex) -> Planned | None:
         """Return the planes that a stack is to have, ``None`` where the plan does not tell."""
         ...
 
@@ -128,7 +98,7 @@ class StackEvidence:
 
 
 @dataclass(frozen=True)
-class DatasetInfo:
+class AcquisitionInfo:
     """What a dataset says about itself.
 
     Parameters
@@ -174,7 +144,7 @@ class DatasetInfo:
 
 
 @dataclass(frozen=True)
-class DatasetState:
+class AcquisitionState:
     """What is there now.
 
     Parameters
@@ -193,8 +163,8 @@ class DatasetState:
         Parts of the dataset that are damaged or of no use, one line each; the rest goes on.
     """
 
-    info: DatasetInfo
-    stacks: Mapping[StackKey, StackEvidence] = field(default_factory=lambda: MappingProxyType({}))
+    info: AcquisitionInfo
+    stacks: Mapping[StackIndex, StackEvidence] = field(default_factory=lambda: MappingProxyType({}))
     ended: bool | None = None
     ended_reason: str = ""
     problems: tuple[str, ...] = ()
@@ -207,7 +177,7 @@ class Follower(Protocol):
     truncates its files at the end, which Windows refuses for a mapped file.
     """
 
-    def poll(self, *, over: bool = False, plan: Plan | None = None) -> DatasetState:
+    def poll(self, *, over: bool = False, plan: AcquisitionPlan | None = None) -> AcquisitionState:
         """Return what is there now.
 
         Parameters
@@ -230,7 +200,7 @@ class Follower(Protocol):
         """
         ...
 
-    def read(self, key: StackKey) -> Volume:
+    def read(self, stack_index: StackIndex) -> Volume:
         """Return the planes that are present, ascending in z, (Z, Y, X), native byte order.
 
         Raises
@@ -243,12 +213,12 @@ class Follower(Protocol):
         ...
 
 
-class DatasetFormat(Protocol):
+class AcquisitionFormat(Protocol):
     """How the stacks of a dataset folder lie on disk."""
 
     name: str
 
-    def claims(self, folder: Path, names: Collection[str]) -> bool:
+    def recognises(self, folder: Path, names: Collection[str]) -> bool:
         """Return whether a folder with these entries is a dataset of this format.
 
         By names alone, except where two layouts share them; then a few kB are read. ``False``

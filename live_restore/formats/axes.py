@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from live_restore.formats.acquisition_format import Place
-from live_restore.formats.micromanager.metadata import exposure_ms, pixel_size_um, z_um
 from live_restore.files.values import integer, text
+from live_restore.formats.micromanager.metadata import exposure_ms, pixel_size_um, z_um
+from live_restore.stack import StackIndex
 
 MAX_LABELS = 1_000_000
 MAX_AXES = 16
@@ -67,7 +67,7 @@ class AxisLabels:
         """Labels of the positions, empty where they are numbers."""
         return self._positions.names
 
-    def place(self, axes: Mapping[str, Any]) -> tuple[Place, int]:
+    def stack_index(self, axes: Mapping[str, Any]) -> tuple[StackIndex, int]:
         """Return the stack and the z index of an image.
 
         Raises
@@ -78,9 +78,9 @@ class AxisLabels:
         Examples
         --------
         >>> labels = AxisLabels()
-        >>> labels.place({"channel": "DAPI", "z": 3, "time": 1})
+        >>> labels.stack_index({"channel": "DAPI", "z": 3, "time": 1})
         (Place(position=0, time=1, channel=0), 3)
-        >>> labels.place({"channel": "FITC", "position": 2})
+        >>> labels.stack_index({"channel": "FITC", "position": 2})
         (Place(position=2, time=0, channel=1), 0)
         """
         if len(axes) > MAX_AXES:
@@ -92,12 +92,12 @@ class AxisLabels:
         position: tuple[Label, ...] = (_label(axes.get("position", 0)),)
         for name in others:
             position += (text(name, 40), _label(axes[name]))
-        place = Place(
+        stack_index = StackIndex(
             self._positions.index(position),
             self._times.index((_label(axes.get("time", 0)),)),
             self._channels.index((_label(axes.get("channel", 0)),)),
         )
-        return place, z
+        return stack_index, z
 
 
 def _label(value: object) -> Label:
@@ -117,7 +117,7 @@ class ImageFacts:
         self.z_step_um: float | None = None
         self._exposures: dict[int, float | None] = {}
         self._channels: dict[int, str] = {}
-        self._stack: Place | None = None
+        self._stack: StackIndex | None = None
         self._heights: dict[int, float] = {}
 
     @property
@@ -134,28 +134,28 @@ class ImageFacts:
             return ()
         return tuple(self._channels.get(c, str(c)) for c in range(max(self._channels) + 1))
 
-    def wants(self, place: Place) -> bool:
+    def wants(self, stack_index: StackIndex) -> bool:
         """Return whether an image's metadata could add anything."""
         return (
             self._stack is None
-            or (self.z_step_um is None and place == self._stack and len(self._heights) < 4)
-            or (place.channel not in self._exposures and place.channel < 4096)
+            or (self.z_step_um is None and stack_index == self._stack and len(self._heights) < 4)
+            or (stack_index.channel not in self._exposures and stack_index.channel < 4096)
         )
 
-    def learn(self, place: Place, z: int, metadata: Mapping[str, Any]) -> None:
+    def learn(self, stack_index: StackIndex, z: int, metadata: Mapping[str, Any]) -> None:
         """Take what one image tells; z step by the distance of two neighbours."""
-        if not self.wants(place):
+        if not self.wants(stack_index):
             return
-        if place.channel < 4096:
-            self._exposures.setdefault(place.channel, exposure_ms(metadata))
+        if stack_index.channel < 4096:
+            self._exposures.setdefault(stack_index.channel, exposure_ms(metadata))
             name = text(metadata.get("Channel"))
             if name and name != _NO_CHANNEL:
-                self._channels.setdefault(place.channel, name)
+                self._channels.setdefault(stack_index.channel, name)
         if self._stack is None:
-            self._stack = place
+            self._stack = stack_index
             self.image = {"PixelSizeUm": pixel_size_um(metadata)}
         height = z_um(metadata)
-        if place != self._stack or height is None:
+        if stack_index != self._stack or height is None:
             return
         for neighbour in (z - 1, z + 1):
             step = abs(height - self._heights.get(neighbour, height))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from live_restore.stack import Dataset, StackKey, Volume
+from live_restore.stack import FileStacks, StackIndex, Volume
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Complete:
     written. Processed images may look so too, so it is a reason to wait longer, not to refuse.
     """
 
-    dataset: Dataset
+    file_stacks: FileStacks
     declared: bool
     blank_planes: tuple[int, ...] = ()
     zero_tail: bool = False
@@ -40,7 +40,7 @@ class Complete:
 class StackReader(Protocol):
     """Reads the stacks of one open dataset, in any order."""
 
-    def read(self, key: StackKey) -> Volume:
+    def read(self, stack_index: StackIndex) -> Volume:
         """Return one stack (Z, Y, X) in native byte order; raises ``StackError``."""
         ...
 
@@ -54,7 +54,7 @@ class Format(Protocol):
 
     name: str
 
-    def claims(self, path: Path) -> bool:
+    def recognises(self, path: Path) -> bool:
         """Return whether a file of this name is this format's business (nothing is opened)."""
         ...
 
@@ -74,7 +74,7 @@ class Format(Protocol):
         """
         ...
 
-    def open(self, dataset: Dataset) -> AbstractContextManager[StackReader]:
+    def open(self, file_stacks: FileStacks) -> AbstractContextManager[StackReader]:
         """Open a complete dataset for reading.
 
         Raises

@@ -6,9 +6,9 @@ import threading
 from pathlib import Path
 
 from live_restore.errors import StackChangedError
-from live_restore.formats.acquisition_format import DatasetFormat, DatasetState
+from live_restore.formats.acquisition_format import AcquisitionFormat, AcquisitionState
 from live_restore.formats.script_plan import PlanReader
-from live_restore.stack import StackKey, Volume
+from live_restore.stack import StackIndex, Volume
 
 
 class Following:
@@ -22,15 +22,15 @@ class Following:
         Whose data set it is.
     """
 
-    def __init__(self, folder: Path, dataset_format: DatasetFormat) -> None:
+    def __init__(self, folder: Path, acquisition_format: AcquisitionFormat) -> None:
         self.folder = folder
-        self._follower = dataset_format.follow(folder)
+        self._follower = acquisition_format.follow(folder)
         # What the script that records it said it would record, where one did.
         self._plan = PlanReader(folder)
         self._identity: tuple[int, int] | None = None
         self._lock = threading.Lock()
 
-    def poll(self, *, over: bool = False) -> DatasetState:
+    def poll(self, *, over: bool = False) -> AcquisitionState:
         """Return what is there now; see ``Follower.poll``.
 
         Raises
@@ -44,10 +44,10 @@ class Following:
             self._require_the_same()
             return self._follower.poll(over=over, plan=self._plan.read())
 
-    def read(self, key: StackKey) -> Volume:
+    def read(self, stack_index: StackIndex) -> Volume:
         """Return a stack as of the last poll, (Z, Y, X); see ``Follower.read``."""
         with self._lock:
-            return self._follower.read(key)
+            return self._follower.read(stack_index)
 
     def _require_the_same(self) -> None:
         # A follower remembers where planes lie: in a new run of the same name others lie there.

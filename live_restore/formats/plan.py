@@ -13,14 +13,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from live_restore.formats.acquisition_format import Place, Plan, Planned, StackEvidence, Stage
+from live_restore.formats.acquisition_format import AcquisitionPlan, Planned, StackEvidence, Stage
+from live_restore.stack import StackIndex
 
 
 @dataclass(frozen=True)
 class NoPlan:
     """Nobody wrote down what was intended."""
 
-    def planes(self, place: Place) -> Planned | None:  # noqa: ARG002
+    def planes(self, stack_index: StackIndex) -> Planned | None:  # noqa: ARG002
         """Return ``None``."""
         return None
 
@@ -56,12 +57,12 @@ class SettingsPlan:
     times: int = 1
     positions: int = 1
 
-    def planes(self, place: Place) -> Planned | None:
+    def planes(self, stack_index: StackIndex) -> Planned | None:
         """Return the planes of a stack."""
-        if place.channel >= len(self.channels):
+        if stack_index.channel >= len(self.channels):
             return None
-        channel = self.channels[place.channel]
-        if place.time % channel.every:
+        channel = self.channels[stack_index.channel]
+        if stack_index.time % channel.every:
             return None
         return Planned(self.slices) if channel.z_stack else Planned(1, anywhere=True)
 
@@ -77,7 +78,7 @@ class IntendedPlan:
     slices: int
     stack_count: int | None = None
 
-    def planes(self, place: Place) -> Planned | None:  # noqa: ARG002
+    def planes(self, stack_index: StackIndex) -> Planned | None:  # noqa: ARG002
         """Return the planes of a stack."""
         return Planned(self.slices)
 
@@ -107,48 +108,48 @@ class Ledger:
     """
 
     def __init__(self) -> None:
-        self._stacks: dict[Place, _Stack] = {}
-        self._growing: set[Place] = set()
+        self._stacks: dict[StackIndex, _Stack] = {}
+        self._growing: set[StackIndex] = set()
         self._full_size: dict[int | None, int] = {}
-        self._verdicts: dict[Place, StackEvidence] = {}
-        self._dirty: set[Place] = set()
-        self._judged_with: tuple[Plan, bool] | None = None
+        self._verdicts: dict[StackIndex, StackEvidence] = {}
+        self._dirty: set[StackIndex] = set()
+        self._judged_with: tuple[AcquisitionPlan, bool] | None = None
 
-    def __contains__(self, place: Place) -> bool:
-        return place in self._stacks
+    def __contains__(self, stack_index: StackIndex) -> bool:
+        return stack_index in self._stacks
 
-    def add(self, place: Place, z: int, *, blank: bool = False) -> None:
+    def add(self, stack_index: StackIndex, z: int, *, blank: bool = False) -> None:
         """Take down one plane that is whole on disk."""
-        stack = self._stacks.get(place)
+        stack = self._stacks.get(stack_index)
         if stack is None:
             # Loops nest: in whatever order, a stack that has two planes gets none after a
             # further stack began. With one plane this cannot be told (z may be an outer loop).
             self._close_growing()
-            stack = self._stacks[place] = _Stack()
+            stack = self._stacks[stack_index] = _Stack()
         (stack.blank if blank else stack.present).add(z)
         (stack.present if blank else stack.blank).discard(z)
         if stack.size >= 2:
             stack.closed = False
-            self._growing.add(place)
-        self._dirty.add(place)
+            self._growing.add(stack_index)
+        self._dirty.add(stack_index)
 
     def _close_growing(self) -> None:
-        for place in sorted(self._growing):
-            stack = self._stacks[place]
-            full = max(stack.size, self._full_size.get(place.channel, 0))
+        for stack_index in sorted(self._growing):
+            stack = self._stacks[stack_index]
+            full = max(stack.size, self._full_size.get(stack_index.channel, 0))
             stack.closed, stack.short = True, stack.size < full
-            self._full_size[place.channel] = full
+            self._full_size[stack_index.channel] = full
             self._full_size[None] = max(full, self._full_size.get(None, 0))
         self._dirty |= self._growing
         self._growing.clear()
 
-    def verdicts(self, plan: Plan, over: bool) -> Mapping[Place, StackEvidence]:
+    def verdicts(self, plan: AcquisitionPlan, over: bool) -> Mapping[StackIndex, StackEvidence]:
         """Return the evidence on every stack that has begun."""
         if self._judged_with != (plan, over) or (over and self._dirty):
             self._dirty.update(self._stacks)  # each verdict may rest on the other stacks
         flat = self._flat_channels() if over and self._dirty else set()
-        for place in self._dirty:
-            self._verdicts[place] = self._verdict(place, plan, over, flat)
+        for stack_index in self._dirty:
+            self._verdicts[stack_index] = self._verdict(stack_index, plan, over, flat)
         self._dirty.clear()
         self._judged_with = (plan, over)
         return self._verdicts
@@ -156,13 +157,15 @@ class Ledger:
     def _flat_channels(self) -> set[int]:
         """Return the channels of which every stack, and more than one, is a single plane."""
         sizes: dict[int, list[int]] = {}
-        for place, stack in self._stacks.items():
-            sizes.setdefault(place.channel, []).append(stack.size)
+        for stack_index, stack in self._stacks.items():
+            sizes.setdefault(stack_index.channel, []).append(stack.size)
         return {channel for channel, each in sizes.items() if len(each) > 1 and max(each) == 1}
 
-    def _verdict(self, place: Place, plan: Plan, over: bool, flat: set[int]) -> StackEvidence:
-        stack = self._stacks[place]
-        planned = plan.planes(place)
+    def _verdict(
+        self, stack_index: StackIndex, plan: AcquisitionPlan, over: bool, flat: set[int]
+    ) -> StackEvidence:
+        stack = self._stacks[stack_index]
+        planned = plan.planes(stack_index)
         found = stack.present | stack.blank
         if planned is not None and planned.indices is not None:
             within = planned.indices
@@ -171,9 +174,9 @@ class Ledger:
         if planned is not None and planned.anywhere and len(found) > planned.count:
             planned = None
         if planned is None:
-            full = self._full_size.get(place.channel, self._full_size.get(None))
-            return _without_plan(stack, over, full, place.channel in flat)
-        if over and place.channel in flat and isinstance(plan, IntendedPlan):
+            full = self._full_size.get(stack_index.channel, self._full_size.get(None))
+            return _without_plan(stack, over, full, stack_index.channel in flat)
+        if over and stack_index.channel in flat and isinstance(plan, IntendedPlan):
             # Intended dimensions overstate: this channel had no z-stack all along.
             planned = Planned(1, anywhere=True)
         return _with_plan(stack, planned, over)

@@ -17,12 +17,17 @@ from live_restore.errors import (
     StackUnreadableError,
     one_line,
 )
-from live_restore.formats.acquisition_format import DatasetInfo, DatasetState, Place, Plan, StackEvidence
 from live_restore.files.raw_data import is_blank, new_volume, opened, read_at
+from live_restore.formats.acquisition_format import (
+    AcquisitionInfo,
+    AcquisitionPlan,
+    AcquisitionState,
+    StackEvidence,
+)
 from live_restore.formats.micromanager.metadata import Summary
 from live_restore.formats.micromanager.plane import OverlapError, Plane
 from live_restore.formats.plan import Ledger
-from live_restore.stack import StackKey, Volume, VoxelSize
+from live_restore.stack import StackIndex, Volume, VoxelSize
 
 MAX_PROBLEMS = 20
 MAX_PROBLEM = 500
@@ -32,12 +37,9 @@ MAX_CHANNEL, MAX_POSITION, MAX_TIME, MAX_Z = 4095, 999_999, 9_999_999, 999_999
 """Highest indices; tables are as long as the highest of them."""
 
 
-def place_of(key: StackKey) -> Place:
-    """Return a stack key without its acquisition."""
-    return Place(key.position, key.time, key.channel)
-
-
-def require_whole(key: StackKey, evidence: StackEvidence | None, folder: Path) -> tuple[int, ...]:
+def require_whole(
+    stack_index: StackIndex, evidence: StackEvidence | None, folder: Path
+) -> tuple[int, ...]:
     """Return the z indices to read, ascending.
 
     Raises
@@ -45,26 +47,28 @@ def require_whole(key: StackKey, evidence: StackEvidence | None, folder: Path) -
     StackIncompleteError
         There is none, one between others is missing, or one holds nothing but zeros.
     """
-    place = f"position {key.position}, time {key.time}, channel {key.channel}"
+    where = (
+        f"position {stack_index.position}, time {stack_index.time}, channel {stack_index.channel}"
+    )
     if evidence is None or not evidence.present:
-        raise StackIncompleteError(f"no plane of {place} is there", folder, "wait until it arrives")
+        raise StackIncompleteError(f"no plane of {where} is there", folder, "wait until it arrives")
     if evidence.blank:
         raise StackIncompleteError(
-            f"{len(evidence.blank)} planes of {place} hold nothing but zeros",
+            f"{len(evidence.blank)} planes of {where} hold nothing but zeros",
             folder,
             "record it again",
         )
     present = evidence.present
     if present[-1] - present[0] + 1 != len(present):
         raise StackIncompleteError(
-            f"planes of {place} are missing between others ({len(present)} are there)",
+            f"planes of {where} are missing between others ({len(present)} are there)",
             folder,
             "record it again",
         )
     return present
 
 
-def require_pixels(key: StackKey, volume: Volume, folder: Path) -> None:
+def require_pixels(stack_index: StackIndex, volume: Volume, folder: Path) -> None:
     """Refuse a stack of which a plane was read as nothing but zeros, whatever was seen before.
 
     Raises
@@ -75,7 +79,9 @@ def require_pixels(key: StackKey, volume: Volume, folder: Path) -> None:
     blank = sum(not plane.any() for plane in volume)
     if blank:
         raise StackIncompleteError(
-            f"{blank} planes of {key} hold nothing but zeros", folder, "record it again"
+            f"{blank} planes of {stack_index.label} hold nothing but zeros",
+            folder,
+            "record it again",
         )
 
 
@@ -111,18 +117,20 @@ class FoundPlanes:
         self.folder = folder
         self.problems = Problems()
         self._ledger = Ledger()
-        self._planes: dict[Place, dict[int, Plane]] = {}
+        self._planes: dict[StackIndex, dict[int, Plane]] = {}
         self._first: Plane | None = None
-        self._verdicts: Mapping[Place, StackEvidence] = {}
+        self._verdicts: Mapping[StackIndex, StackEvidence] = {}
         self._claimed: dict[Path, int] = {}
-        self._info = DatasetInfo(folder.name, format_name)
+        self._info = AcquisitionInfo(folder.name, format_name)
 
     @property
     def any(self) -> bool:
         """Whether there is a plane."""
         return self._first is not None
 
-    def add(self, place: Place, z: int, plane: Plane, stream: BinaryIO, beside: int = 0) -> None:
+    def add(
+        self, stack_index: StackIndex, z: int, plane: Plane, stream: BinaryIO, beside: int = 0
+    ) -> None:
         """Take a plane that is whole on disk.
 
         Parameters
@@ -139,10 +147,14 @@ class FoundPlanes:
             bytes again and again would make stacks without end.
         """
         highest = max(
-            place.channel - MAX_CHANNEL, place.position - MAX_POSITION, place.time - MAX_TIME
+            stack_index.channel - MAX_CHANNEL,
+            stack_index.position - MAX_POSITION,
+            stack_index.time - MAX_TIME,
         )
         if highest > 0 or abs(z) > MAX_Z:
-            self.problems.add(f"a plane at {place.label}, z {z}, is left out: no run has so many")
+            self.problems.add(
+                f"a plane at {stack_index.label}, z {z}, is left out: no run has so many"
+            )
             return
         claimed = self._claimed.get(plane.path, 0) + plane.stored_bytes + beside
         if claimed > os.fstat(stream.fileno()).st_size:
@@ -162,8 +174,8 @@ class FoundPlanes:
             )
             return
         blank = is_blank(stream, plane.at, plane.stored_bytes)
-        self._planes.setdefault(place, {})[z] = plane
-        self._ledger.add(place, z, blank=blank)
+        self._planes.setdefault(stack_index, {})[z] = plane
+        self._ledger.add(stack_index, z, blank=blank)
 
     def describe(
         self,
@@ -188,17 +200,20 @@ class FoundPlanes:
             stacks_planned=summary.plan.stacks(),
         )
 
-    def state(self, plan: Plan, over: bool, ended: bool | None, why: str) -> DatasetState:
+    def state(
+        self, plan: AcquisitionPlan, over: bool, ended: bool | None, why: str
+    ) -> AcquisitionState:
         """Return what a poll returns."""
         self._verdicts = self._ledger.verdicts(plan, over or ended is True)
-        stacks = {StackKey(self.folder.name, *p): e for p, e in self._verdicts.items()}
-        return DatasetState(self._info, MappingProxyType(stacks), ended, why, self.problems.lines)
+        stacks = dict(self._verdicts)
+        return AcquisitionState(
+            self._info, MappingProxyType(stacks), ended, why, self.problems.lines
+        )
 
-    def read(self, key: StackKey) -> Volume:
+    def read(self, stack_index: StackIndex) -> Volume:
         """Return a stack's planes, (Z, Y, X); see ``Follower.read``."""
-        place = place_of(key)
-        indices = require_whole(key, self._verdicts.get(place), self.folder)
-        planes = [self._planes[place][z] for z in indices]
+        indices = require_whole(stack_index, self._verdicts.get(stack_index), self.folder)
+        planes = [self._planes[stack_index][z] for z in indices]
         first = planes[0]
         # A damaged index may name the same bytes many times.
         files = {plane.path for plane in planes}
@@ -220,7 +235,7 @@ class FoundPlanes:
                     pixels = np.frombuffer(data, plane.dtype.newbyteorder(plane.order))
                     volume[number] = pixels.reshape(plane.height, plane.width)
                     number += 1
-        require_pixels(key, volume, self.folder)
+        require_pixels(stack_index, volume, self.folder)
         return volume
 
 

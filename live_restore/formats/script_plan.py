@@ -20,13 +20,13 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from live_restore.errors import OutputError, StackUnreadableError
-from live_restore.formats.acquisition_format import Place, Planned
-from live_restore.formats.axes import AxisLabels
 from live_restore.files import disk
-from live_restore.files.naming import results_of_dataset
+from live_restore.files.naming import results_of_acquisition
 from live_restore.files.publish import disk_errors
-from live_restore.stack import Fingerprint
 from live_restore.files.reading import append_regular, read_regular
+from live_restore.formats.acquisition_format import Planned
+from live_restore.formats.axes import AxisLabels
+from live_restore.stack import Fingerprint, StackIndex
 
 STACKS_PER_LINE = 200
 """One line is written in about a millisecond, and no other thread may get its turn meanwhile."""
@@ -46,7 +46,7 @@ class _Line(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     z: list[_Z]
-    stacks: list[list[_Index]]
+    stacks: list[tuple[_Index, _Index, _Index]]
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,11 @@ class ScriptPlan:
         z indices of each stack, ascending.
     """
 
-    z_of: Mapping[Place, tuple[int, ...]] = field(default_factory=dict)
+    z_of: Mapping[StackIndex, tuple[int, ...]] = field(default_factory=dict)
 
-    def planes(self, place: Place) -> Planned | None:
+    def planes(self, stack_index: StackIndex) -> Planned | None:
         """Return the planes of a stack, ``None`` where the script has not said."""
-        z = self.z_of.get(place)
+        z = self.z_of.get(stack_index)
         if z is None:
             return None
         # A single plane may lie anywhere, and z may be counted from a middle plane.
@@ -88,12 +88,12 @@ class PlannedAxes:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._labels = AxisLabels()
-        self._z_of: dict[Place, set[int]] = {}
-        self._loose: set[Place] = set()
+        self._z_of: dict[StackIndex, set[int]] = {}
+        self._loose: set[StackIndex] = set()
         # Settled and not yet taken; a dict, for its order.
-        self._new: dict[Place, None] = {}
+        self._new: dict[StackIndex, None] = {}
 
-    def add(self, axes: Mapping[str, object], *, loose: bool) -> Place:
+    def add(self, axes: Mapping[str, object], *, loose: bool) -> StackIndex:
         """Take one planned plane.
 
         ``loose``: further planes of its stack may be named later; until :meth:`settle` the plan
@@ -106,41 +106,43 @@ class PlannedAxes:
         """
         plain = {k: v if isinstance(v, str) else int(v) for k, v in axes.items()}  # type: ignore[call-overload]
         with self._lock:
-            place, z = self._labels.place(plain)
-            self._z_of.setdefault(place, set()).add(z)
+            stack_index, z = self._labels.stack_index(plain)
+            self._z_of.setdefault(stack_index, set()).add(z)
             if loose:
-                self._loose.add(place)
-                self._new.pop(place, None)
-            elif place not in self._loose:
-                self._new[place] = None
-        return place
+                self._loose.add(stack_index)
+                self._new.pop(stack_index, None)
+            elif stack_index not in self._loose:
+                self._new[stack_index] = None
+        return stack_index
 
-    def settle(self, places: Iterable[Place]) -> None:
+    def settle(self, stack_indices: Iterable[StackIndex]) -> None:
         """Say that these stacks have been named with all their planes."""
-        for place in places:
+        for stack_index in stack_indices:
             with self._lock:
-                if place in self._loose:
-                    self._loose.discard(place)
-                    self._new[place] = None
+                if stack_index in self._loose:
+                    self._loose.discard(stack_index)
+                    self._new[stack_index] = None
 
-    def take(self, most: int = STACKS_PER_LINE) -> dict[Place, tuple[int, ...]]:
+    def take(self, most: int = STACKS_PER_LINE) -> dict[StackIndex, tuple[int, ...]]:
         """Return stacks that have been settled since the last call, in the order of the events.
 
         A stack that has got further planes since it was taken is given again.
         """
         with self._lock:
-            places = list(islice(self._new, most))
-            for place in places:
-                del self._new[place]
-            return {place: tuple(sorted(self._z_of[place])) for place in places}
+            stack_indices = list(islice(self._new, most))
+            for stack_index in stack_indices:
+                del self._new[stack_index]
+            return {
+                stack_index: tuple(sorted(self._z_of[stack_index])) for stack_index in stack_indices
+            }
 
 
 def plan_path(dataset: Path) -> Path:
     """Return where the plan of a data set folder lies: with its results, never inside it."""
-    return results_of_dataset(dataset) / _NAME
+    return results_of_acquisition(dataset) / _NAME
 
 
-def extend_plan(dataset: Path, z_of: Mapping[Place, tuple[int, ...]]) -> None:
+def extend_plan(dataset: Path, z_of: Mapping[StackIndex, tuple[int, ...]]) -> None:
     """Write down the planes of further stacks of a data set folder; what is said last holds.
 
     Raises
@@ -148,9 +150,9 @@ def extend_plan(dataset: Path, z_of: Mapping[Place, tuple[int, ...]]) -> None:
     OutputError
         The disk refused.
     """
-    by_z: dict[tuple[int, ...], list[list[int]]] = {}
-    for place, z in z_of.items():
-        by_z.setdefault(z, []).append(list(place))
+    by_z: dict[tuple[int, ...], list[StackIndex]] = {}
+    for stack_index, z in z_of.items():
+        by_z.setdefault(z, []).append(stack_index)
     lines = [_Line(z=list(z), stacks=stacks) for z, stacks in by_z.items()]
     text = "".join(f"{line.model_dump_json()}\n" for line in lines)
     path = plan_path(dataset)
@@ -227,12 +229,12 @@ def _parse(path: Path) -> ScriptPlan:
     lines = text.partition(b"\0")[0].split(b"\n", _MAX_LINES)[:-1]
     if len(lines) == _MAX_LINES:
         raise StackUnreadableError("is no plan of a run", path, "delete it, and try again")
-    z_of: dict[Place, tuple[int, ...]] = {}
+    z_of: dict[StackIndex, tuple[int, ...]] = {}
     for line in lines:
         try:
             said = _Line.model_validate_json(line)
             z = tuple(said.z)
-            z_of.update((Place(*stack), z) for stack in said.stacks)
+            z_of.update((StackIndex(*stack), z) for stack in said.stacks)
         except (ValidationError, TypeError) as error:
             raise StackUnreadableError(
                 "is no plan of a run", path, "delete it, and try again"

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from live_restore.errors import StackChangedError, UsageError
-from live_restore.formats.acquisition_format import Plan
+from live_restore.files.values import positive
+from live_restore.formats.acquisition_format import AcquisitionPlan
 from live_restore.formats.axes import AxisLabels
 from live_restore.formats.zarr.metadata import RunFacts
 from live_restore.hooks.spool import Spool, fresh_folder, unsaved_folder
 from live_restore.stack import VoxelSize
-from live_restore.files.values import positive
 
 HELD_BYTES = 2**30
 """Planes that wait for the disk take at most this much memory; further ones are left out."""
@@ -122,7 +122,7 @@ class MdaFollower:
         if sequence.axis_order:  # events from a generator come with an empty sequence
             described = sequence.model_dump(mode="json")
             facts.read({"pymmcore_plus": {"summary_metadata": {"mda_sequence": described}}})
-        plan: Plan | None = facts.order.plan if facts.order else None
+        plan: AcquisitionPlan | None = facts.order.plan if facts.order else None
         z_um = facts.order.z_step_um if facts.order else None
         pixel_um = _pixel_um(meta)
         self._labels = AxisLabels()
@@ -139,8 +139,8 @@ class MdaFollower:
         if self._spool is None:
             return  # the block began in the middle of a run
         axes = {_AXES.get(name, f"useq {name}"): int(at) for name, at in dict(index).items()}
-        place, z = self._labels.place(axes)
-        self._spool.add(place, z, image)
+        stack_index, z = self._labels.stack_index(axes)
+        self._spool.add(stack_index, z, image)
 
     def _end_run(self) -> None:
         if self._spool is not None:

@@ -29,10 +29,9 @@ from pathlib import Path
 from typing import Any
 
 from live_restore.errors import LiveRestoreError, OutputError, one_line
-from live_restore.formats.acquisition_format import Place
 from live_restore.formats.plan import IntendedPlan
 from live_restore.hooks.spool import Spool, fresh_folder
-from live_restore.stack import VoxelSize
+from live_restore.stack import StackIndex, VoxelSize
 
 _POLL_S = 0.1
 # Runs that begin and end between two polls are found in the windows that show them.
@@ -159,7 +158,7 @@ class _UnsavedRun(_Run):
         self._z_um = summary.get_z_step_um()
         self._spool: Spool | None = None
         self._where = fresh_folder(folder)
-        self._taken: dict[Place, set[int]] = {}
+        self._taken: dict[StackIndex, set[int]] = {}
         self._count = self._front = 0
         self._refused = False
         super().__init__(store, str(self._where))
@@ -186,32 +185,32 @@ class _UnsavedRun(_Run):
             before = self._count
             for p in range(positions):
                 for c in range(channels):
-                    self._pull(Place(p, t, c), whole=over)
+                    self._pull(StackIndex(p, t, c), whole=over)
             if self._count == there:
                 return
             if self._count == before and t == self._front and self._began(t + 1):
                 self._front += 1
 
     def _began(self, t: int) -> bool:
-        return any(place.time == t for place in self._taken)
+        return any(stack_index.time == t for stack_index in self._taken)
 
-    def _pull(self, place: Place, *, whole: bool) -> None:
+    def _pull(self, stack_index: StackIndex, *, whole: bool) -> None:
         """Pull the new planes of a stack; ``whole``: do not stop at the first that is missing."""
-        taken = self._taken.get(place, set())
+        taken = self._taken.get(stack_index, set())
         for z in range(self._sizes[3]):
             if z in taken:
                 continue
             coords = self._data.create_coords(
-                f"time={place.time},position={place.position},channel={place.channel},z={z}"
+                f"time={stack_index.time},position={stack_index.position},channel={stack_index.channel},z={z}"
             )
             if self.store.has_image(coords):
                 image = self.store.get_image(coords)
-                self._take(place, z, image)
+                self._take(stack_index, z, image)
                 tell("alive")
             elif not whole:
                 return
 
-    def _take(self, place: Place, z: int, image: Any) -> None:
+    def _take(self, stack_index: StackIndex, z: int, image: Any) -> None:
         if self._spool is None:
             pixel_um = image.get_metadata().get_pixel_size_um()
             self._spool = Spool(
@@ -221,8 +220,8 @@ class _UnsavedRun(_Run):
                 channel_names=self._names,
             )
         pixels = image.get_raw_pixels().reshape(image.get_height(), image.get_width())
-        self._spool.add(place, z, pixels)
-        self._taken.setdefault(place, set()).add(z)
+        self._spool.add(stack_index, z, pixels)
+        self._taken.setdefault(stack_index, set()).add(z)
         self._count += 1
 
     def close(self) -> None:

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.progress import Progress
 
 from live_restore.errors import StackUnreadableError
-from live_restore.hooks.child import Outcome, Restorations
-from live_restore.files.naming import results_of_dataset
+from live_restore.files.naming import results_of_acquisition
 from live_restore.formats.script_plan import PlanReader
+from live_restore.hooks.child import Outcome, Restorations
 
 
 def finish_with_progress(
@@ -46,7 +46,7 @@ def results(path: Path) -> int:
     if path.is_file():
         name = path.name.split(".")[0]
         return _count(path.parent / "restored", f"{name}*.ome.tif")
-    beside = results_of_dataset(path)
+    beside = results_of_acquisition(path)
     # In a growing image a stack has no file of its own, but a report, which is written last.
     return (
         _count(beside, "*.ome.tif")

@@ -33,10 +33,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from live_restore.errors import UsageError, one_line
 
 if TYPE_CHECKING:
-    from live_restore.formats.acquisition_format import Place
-    from live_restore.hooks.mda import MdaFollower
-    from live_restore.hooks.child import Outcome, Restorations
     from live_restore.formats.script_plan import PlannedAxes
+    from live_restore.hooks.child import Outcome, Restorations
+    from live_restore.hooks.mda import MdaFollower
+    from live_restore.stack import StackIndex
 
 Events = TypeVar("Events")
 
@@ -94,8 +94,8 @@ class LiveRestore:
         self._followers: list[MdaFollower] = []
         self._plan: PlannedAxes | None = None
         self._planned: Path | None = None
-        self._unwritten: dict[Place, tuple[int, ...]] = {}
-        self._singles: set[Place] = set()
+        self._unwritten: dict[StackIndex, tuple[int, ...]] = {}
+        self._singles: set[StackIndex] = set()
         self._begun: list[weakref.ref[object]] = []
         self._problem = ""
 
@@ -173,9 +173,9 @@ class LiveRestore:
                 "nothing is restored: the acquisition is not inside a block `with LiveRestore()`"
             )
         if isinstance(events, dict):
-            place = self._note(events, loose=True)
-            if place is not None:
-                self._singles.add(place)
+            stack_index = self._note(events, loose=True)
+            if stack_index is not None:
+                self._singles.add(stack_index)
         elif isinstance(events, list):
             for event in events:
                 self._note(event, loose=False)
@@ -184,16 +184,16 @@ class LiveRestore:
         return events
 
     def _passing(self, events: Any) -> Iterator[Any]:
-        noted: set[Place | None] = set()
+        noted: set[StackIndex | None] = set()
         for event in events:
             for each in event if isinstance(event, list) else (event,):
                 noted.add(self._note(each, loose=True))
             yield event
         # Not where the run was stopped: its last stack was named in part.
         if self._plan is not None:
-            self._plan.settle(place for place in noted if place is not None)
+            self._plan.settle(stack_index for stack_index in noted if stack_index is not None)
 
-    def _note(self, event: Any, *, loose: bool) -> Place | None:
+    def _note(self, event: Any, *, loose: bool) -> StackIndex | None:
         """Note the axes of one event; an event that cannot be understood ends the noting."""
         try:
             if self._plan is not None:
@@ -232,9 +232,9 @@ class LiveRestore:
             raise UsageError(
                 "has not begun", "LiveRestore", "follow inside of `with LiveRestore()`"
             )
-        place = None if output is None else Path(output).absolute()
+        stack_index = None if output is None else Path(output).absolute()
         folder = None if unsaved is None else Path(unsaved).absolute()
-        follower = MdaFollower(mmc.mda, place, folder, self._tasks.append, self._say)
+        follower = MdaFollower(mmc.mda, stack_index, folder, self._tasks.append, self._say)
         follower.connect(self._begin, self._end)
         self._followers.append(follower)
 
@@ -307,8 +307,8 @@ class LiveRestore:
     # The block ------------------------------------------------------------------------------------
 
     def __enter__(self) -> LiveRestore:
-        from live_restore.hooks.child import Restorations, fresh_log
         from live_restore.formats.script_plan import PlannedAxes
+        from live_restore.hooks.child import Restorations, fresh_log
 
         if self._thread is not None:
             raise UsageError(

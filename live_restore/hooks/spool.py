@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from live_restore.errors import OutputError
-from live_restore.formats.acquisition_format import Place, Plan
-from live_restore.formats.plan import Ledger, NoPlan
 from live_restore.files.publish import publishing
-from live_restore.stack import VoxelSize
+from live_restore.formats.acquisition_format import AcquisitionPlan
+from live_restore.formats.plan import Ledger, NoPlan
+from live_restore.stack import StackIndex, VoxelSize
 
 LIMIT_BYTES = 50 * 2**30
 """A folder of unsaved planes grows to this size and no further."""
@@ -57,7 +57,7 @@ class Spool:
     def __init__(
         self,
         folder: Path,
-        plan: Plan | None = None,
+        plan: AcquisitionPlan | None = None,
         *,
         voxel: VoxelSize | None = None,
         channel_names: Sequence[str] = (),
@@ -69,14 +69,14 @@ class Spool:
         self._channel_names = channel_names
         self._limit_bytes = limit_bytes
         self._ledger = Ledger()
-        self._parts: dict[Place, _Part] = {}
+        self._parts: dict[StackIndex, _Part] = {}
         self._bytes = 0
         self.left_out = 0
         """Planes for which there was no room."""
         self.stacks = 0
         """Stacks published."""
 
-    def add(self, place: Place, z: int, plane: NDArray[np.generic]) -> None:
+    def add(self, stack_index: StackIndex, z: int, plane: NDArray[np.generic]) -> None:
         """Take one plane, (Y, X), in grey values.
 
         Raises
@@ -87,7 +87,7 @@ class Spool:
         if not self._has_room(plane.nbytes):
             self.left_out += 1
             return
-        part = self._part(place, plane)
+        part = self._part(stack_index, plane)
         slot = part.slots.setdefault(z, len(part.slots))
         try:
             with part.path.open("r+b" if part.path.exists() else "w+b") as file:
@@ -98,7 +98,7 @@ class Spool:
                 f"cannot be written ({error.strerror or error})", part.path, "check that disk"
             ) from error
         self._bytes += plane.nbytes
-        self._ledger.add(place, z, blank=not plane.any())
+        self._ledger.add(stack_index, z, blank=not plane.any())
         self._publish_whole(over=False)
 
     def finish(self) -> int:
@@ -122,12 +122,12 @@ class Spool:
         self.folder.mkdir(parents=True, exist_ok=True)
         return shutil.disk_usage(self.folder).free - size > _FREE_BYTES
 
-    def _part(self, place: Place, plane: NDArray[np.generic]) -> _Part:
-        part = self._parts.get(place)
+    def _part(self, stack_index: StackIndex, plane: NDArray[np.generic]) -> _Part:
+        part = self._parts.get(stack_index)
         shape = (plane.shape[0], plane.shape[1])
         if part is None:
-            path = self.folder / f".{_name(place)}.part"
-            part = self._parts[place] = _Part(path, shape, plane.dtype)
+            path = self.folder / f".{_name(stack_index)}.part"
+            part = self._parts[stack_index] = _Part(path, shape, plane.dtype)
             path.unlink(missing_ok=True)
         if (part.shape_yx, part.dtype) != (shape, plane.dtype):
             raise OutputError(
@@ -137,32 +137,32 @@ class Spool:
 
     def _publish_whole(self, *, over: bool) -> None:
         verdicts = self._ledger.verdicts(self._plan, over)
-        for place in [p for p in self._parts if verdicts[p].complete]:
-            self._publish(place, self._parts.pop(place))
+        for stack_index in [p for p in self._parts if verdicts[p].complete]:
+            self._publish(stack_index, self._parts.pop(stack_index))
 
-    def _publish(self, place: Place, part: _Part) -> None:
+    def _publish(self, stack_index: StackIndex, part: _Part) -> None:
         import tifffile
 
         if len(part.slots) > 1:  # a channel without z-stack has nothing to restore in 3-D
             height, width = part.shape_yx
             stored = np.fromfile(part.path, part.dtype).reshape(-1, height, width)
             stack = stored[[slot for _, slot in sorted(part.slots.items())]]
-            with publishing(self.folder / f"{_name(place)}.ome.tif") as temporary:
+            with publishing(self.folder / f"{_name(stack_index)}.ome.tif") as temporary:
                 tifffile.imwrite(
                     temporary, stack, ome=True, photometric="minisblack",
-                    metadata=self._metadata(place),
+                    metadata=self._metadata(stack_index),
                 )  # fmt: skip
             self.stacks += 1
         part.path.unlink(missing_ok=True)
 
-    def _metadata(self, place: Place) -> dict[str, object]:
+    def _metadata(self, stack_index: StackIndex) -> dict[str, object]:
         metadata: dict[str, object] = {"axes": "ZYX"}
         sizes = (self._voxel.z_um, self._voxel.y_um, self._voxel.x_um)
         for axis, size in zip("ZYX", sizes, strict=True):
             if size:
                 metadata[f"PhysicalSize{axis}"] = size
-        if place.channel < len(self._channel_names):
-            name = self._channel_names[place.channel]
+        if stack_index.channel < len(self._channel_names):
+            name = self._channel_names[stack_index.channel]
             metadata["Channel"] = {"Name": ["".join(c for c in name if c.isprintable())]}
         return metadata
 
@@ -197,5 +197,5 @@ def fresh_folder(parent: Path) -> Path:
     raise OutputError("holds too many runs of one second", parent, "remove some of them")
 
 
-def _name(place: Place) -> str:
-    return f"p{place.position:03d}_t{place.time:04d}_c{place.channel:02d}"
+def _name(stack_index: StackIndex) -> str:
+    return f"p{stack_index.position:03d}_t{stack_index.time:04d}_c{stack_index.channel:02d}"

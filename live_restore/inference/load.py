@@ -12,17 +12,17 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from live_restore.errors import ModelError
+from live_restore.files.reading import read_regular
+from live_restore.files.values import NotJsonError, json_object
 from live_restore.inference.backends.backend import Backend, Limits, ModelSource
 from live_restore.inference.backends.onnx_cpu import TrustedSession
-from live_restore.inference.backends.table import make_backends
-from live_restore.inference.model.zoo_package import is_package, read_package
-from live_restore.inference.model.card import CARD_KEY, ModelCard
-from live_restore.inference.device.choice import ChosenSession, Wish
-from live_restore.inference.model.onnx_content import HostileModelError, require_self_contained
-from live_restore.inference.device.cache import Remembered
 from live_restore.inference.backends.session import Session
-from live_restore.files.values import NotJsonError, json_object
-from live_restore.files.reading import read_regular
+from live_restore.inference.backends.table import make_backends
+from live_restore.inference.device.cache import DeviceCache
+from live_restore.inference.device.choice import ChosenSession, DeviceRequest
+from live_restore.inference.model.card import CARD_KEY, ModelCard
+from live_restore.inference.model.onnx_content import HostileModelError, require_self_contained
+from live_restore.inference.model.zoo_package import is_package, read_package
 
 # Far above any 3D RCAN (a G 10, B 20, C 64 network has 90 MB); keeps a wrong path from filling RAM.
 _MAX_MODEL_BYTES = 2**29
@@ -108,8 +108,8 @@ def load_model(
         ) from error
     digest = hashlib.sha256(content).hexdigest()
     source = ModelSource(path, content, digest)
-    wish = Wish(device, reduced, Limits(threads, gpu_memory_gb))
-    trusted = TrustedSession(source, wish.limits)
+    request = DeviceRequest(device, reduced, Limits(threads, gpu_memory_gb))
+    trusted = TrustedSession(source, request.limits)
     # A card inside the weights is the better witness: a package's description can be edited.
     if package_card is not None and CARD_KEY not in trusted.metadata:
         card = package_card
@@ -122,7 +122,9 @@ def load_model(
             path,
             "use a model with as many channels out as in",
         )
-    session = ChosenSession(source, card, trusted, wish, backends or make_backends(), Remembered())
+    session = ChosenSession(
+        source, card, trusted, request, backends or make_backends(), DeviceCache()
+    )
     return Model(path, digest, card, session)
 
 

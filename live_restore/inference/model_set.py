@@ -7,15 +7,15 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 
+from live_restore.inference.backends.session import Device
 from live_restore.inference.load import Model, find_model, load_model
 from live_restore.inference.restorer import Restorer
-from live_restore.inference.backends.session import Device
 from live_restore.settings.model import ModelRule, Settings
-from live_restore.stack import Dataset
+from live_restore.stack import FileStacks
 
 
 @dataclass(frozen=True)
-class Shelf:
+class ModelSet:
     """The warm models of one configuration.
 
     Parameters
@@ -31,10 +31,10 @@ class Shelf:
 
     rules: tuple[tuple[ModelRule, Restorer | None], ...]
     recipe: str
-    beside: tuple[Shelf, ...] = ()
+    beside: tuple[ModelSet, ...] = ()
 
     @classmethod
-    def load(cls, settings: Settings) -> Shelf:
+    def load(cls, settings: Settings) -> ModelSet:
         """Load every model that the settings name, on every device that they name.
 
         Raises
@@ -48,7 +48,7 @@ class Shelf:
         return replace(first, beside=tuple(others))
 
     @classmethod
-    def _on(cls, device: str, settings: Settings) -> Shelf:
+    def _on(cls, device: str, settings: Settings) -> ModelSet:
         loaded: dict[str, Restorer] = {}
         rules: list[tuple[ModelRule, Restorer | None]] = []
         for rule in settings.models:
@@ -75,11 +75,11 @@ class Shelf:
         text = json.dumps([described, settings.pixel_digest()])
         return cls(tuple(rules), hashlib.sha256(text.encode()).hexdigest())
 
-    def restorer_for(self, dataset: Dataset, channel: int) -> Restorer | None:
+    def restorer_for(self, file_stacks: FileStacks, channel: int) -> Restorer | None:
         """Return what restores a channel, or ``None`` when it stays as it is."""
-        name = dataset.channel_name(channel)
+        name = file_stacks.channel_name(channel)
         for rule, restorer in self.rules:
-            number = dataset.first_channel + channel
+            number = file_stacks.first_channel + channel
             if any(_matches(pattern, name, number) for pattern in rule.channels):
                 return restorer
         return None
@@ -93,21 +93,21 @@ class Shelf:
     @property
     def devices(self) -> tuple[Device, ...]:
         """The devices that the models run on, each once."""
-        shelves = (self, *self.beside)
-        found = [model.session.device for shelf in shelves for model in shelf.models]
+        model_sets = (self, *self.beside)
+        found = [model.session.device for model_set in model_sets for model in model_set.models]
         return tuple({(device.name, device.hardware): device for device in found}.values())
 
     @property
-    def workers(self) -> tuple[Shelf, ...]:
+    def workers(self) -> tuple[ModelSet, ...]:
         """A shelf for every stack that can be restored at the same time.
 
         Two share a GPU: while it computes one stack, the processor scales the next and finishes the
         one before.
         """
         return tuple(
-            shelf
-            for shelf in (self, *self.beside)
-            for _ in range(2 if any(m.session.device.on_gpu for m in shelf.models) else 1)
+            model_set
+            for model_set in (self, *self.beside)
+            for _ in range(2 if any(m.session.device.on_gpu for m in model_set.models) else 1)
         )
 
 

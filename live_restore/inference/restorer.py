@@ -16,12 +16,12 @@ from live_restore.errors import (
     SettingsError,
     StackRefusedError,
 )
+from live_restore.inference.device.tile_size import largest_tile_voxels
 from live_restore.inference.image.intensity import IntensityScale, scale_from_percentiles
-from live_restore.inference.load import Model
 from live_restore.inference.image.reference_tiling import blend_tiles
 from live_restore.inference.image.residual import GivenBack, give_back
-from live_restore.inference.device.tile_size import largest_tile_voxels
 from live_restore.inference.image.tiling import plan_tiles, run_tiled
+from live_restore.inference.load import Model
 from live_restore.settings.model import CameraSettings, InferenceSettings
 from live_restore.stack import Units, Volume, result_dtype
 

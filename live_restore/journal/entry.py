@@ -9,8 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from live_restore.errors import LiveRestoreError, one_line
-from live_restore.formats.acquisition_format import Place
-from live_restore.stack import Fingerprint
+from live_restore.stack import Fingerprint, StackIndex
 
 
 class State(StrEnum):
@@ -71,9 +70,9 @@ class Entry:
         return self.reason
 
     @property
-    def place(self) -> Place | None:
+    def stack_index(self) -> StackIndex | None:
         """Which stack of a data set it is; ``None`` for a file."""
-        return Place.from_label(self.source.name)
+        return StackIndex.from_label(self.source.name)
 
     def lost_its_result(self, root: Path) -> bool:
         """Return whether it is done, its raw file is there, and its result certainly is not."""
@@ -87,7 +86,7 @@ class Entry:
             return False
         else:
             return False
-        raw = self.source if self.place is None else self.source.parent
+        raw = self.source if self.stack_index is None else self.source.parent
         try:
             (root / raw).lstat()
         except (OSError, ValueError):

@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import Self
 
 from live_restore.errors import FolderBusyError, one_line
-from live_restore.formats.acquisition_format import Place
+from live_restore.journal.database import JournalFile, lock_is_held, root_of
 from live_restore.journal.entry import (
     NOWHERE,
     Entry,
@@ -34,8 +34,7 @@ from live_restore.journal.entry import (
     source_of,
     state_of,
 )
-from live_restore.journal.database import JournalFile, lock_is_held, root_of
-from live_restore.stack import Fingerprint
+from live_restore.stack import Fingerprint, StackIndex
 
 __all__ = ["Entry", "Journal", "State", "journal_path", "other_watcher"]
 
@@ -106,7 +105,7 @@ class Journal:
     ) -> None:
         self.close()
 
-    def claim_folder(self, root: Path, folder: Path | None, *, recursive: bool) -> None:
+    def reserve_folder(self, root: Path, folder: Path | None, *, recursive: bool) -> None:
         """Make sure that nobody watches a folder above or inside ``root``.
 
         Raises
@@ -199,7 +198,7 @@ class Journal:
 
     # What the worker says ---------------------------------------------------------------------
 
-    def claim(
+    def lease(
         self,
         lease_s: float,
         exclude: Container[Path] = frozenset(),
@@ -374,7 +373,7 @@ class Journal:
             ).fetchone()
             return None if row is None else entry_of(row)
 
-    def stacks_in(self, dataset: Path) -> dict[Place, Entry]:
+    def stacks_in(self, dataset: Path) -> dict[StackIndex, Entry]:
         """Return what is known about the stacks of a data set, by position, time and channel."""
         first = key_of(dataset / "p")  # how every label begins
         with self._file.reading() as db:
@@ -383,7 +382,11 @@ class Journal:
                 (self.recipe, first, first[:-1] + b"q"),
             ).fetchall()
         entries = [entry_of(row) for row in rows]
-        return {e.place: e for e in entries if e.place is not None and e.source.parent == dataset}
+        return {
+            e.stack_index: e
+            for e in entries
+            if e.stack_index is not None and e.source.parent == dataset
+        }
 
     def waits(self, exclude: frozenset[Path] = frozenset()) -> bool:
         """Return whether any source waits that is not in ``exclude``."""

@@ -14,8 +14,8 @@ import numpy as np
 from live_restore._version import __version__
 from live_restore.errors import OutputError
 from live_restore.files import disk
-from live_restore.stack import Dataset, StackKey, Volume
 from live_restore.files.reading import open_regular
+from live_restore.stack import FileStacks, StackIndex, Volume
 
 SOFTWARE = "live-restore"
 """How the TIFF Software tag of every result begins; such files are never taken for input."""
@@ -37,48 +37,48 @@ class OmeTiffWriter:
     to their places. No stack but the one being written is held in memory.
     """
 
-    def __init__(self, file: BinaryIO, dataset: Dataset, first_byte: list[int]) -> None:
+    def __init__(self, file: BinaryIO, file_stacks: FileStacks, first_byte: list[int]) -> None:
         self._file = file
-        self._dataset = dataset
+        self._file_stacks = file_stacks
         self._first_byte = first_byte
-        self.checksums: dict[StackKey, int] = {}
+        self.checksums: dict[StackIndex, int] = {}
 
-    def write(self, key: StackKey, volume: Volume) -> None:
+    def write(self, stack_index: StackIndex, volume: Volume) -> None:
         """Write one stack (Z, Y, X); raises ``OSError``."""
-        volume = np.ascontiguousarray(volume, dtype=self._dataset.dtype.newbyteorder("<"))
+        volume = np.ascontiguousarray(volume, dtype=self._file_stacks.dtype.newbyteorder("<"))
         for z, plane in enumerate(volume):
-            self._file.seek(_plane_offset(self._dataset, self._first_byte, key, z))
+            self._file.seek(_plane_offset(self._file_stacks, self._first_byte, stack_index, z))
             self._file.write(plane.data)
-        self.checksums[key] = zlib.crc32(volume.data)
+        self.checksums[stack_index] = zlib.crc32(volume.data)
 
     def check(self, path: Path) -> None:
         """Read every stack back from ``path`` and compare; raises ``OutputError``."""
-        missing = [key for key in self._dataset.keys() if key not in self.checksums]  # noqa: SIM118
+        missing = [each for each in self._file_stacks.indices() if each not in self.checksums]
         if missing:
             raise OutputError(
                 f"lacks {len(missing)} of its stacks (first {missing[0]})",
                 path,
                 "please report it with the log file",
             )
-        shape = self._dataset.shape_zyx
-        plane_bytes = shape[1] * shape[2] * self._dataset.dtype.itemsize
+        shape = self._file_stacks.shape_zyx
+        plane_bytes = shape[1] * shape[2] * self._file_stacks.dtype.itemsize
         with path.open("rb") as file:
-            for key, expected in self.checksums.items():
+            for stack_index, expected in self.checksums.items():
                 crc = 0
                 for z in range(shape[0]):
-                    file.seek(_plane_offset(self._dataset, self._first_byte, key, z))
+                    file.seek(_plane_offset(self._file_stacks, self._first_byte, stack_index, z))
                     crc = zlib.crc32(file.read(plane_bytes), crc)
                 if crc != expected:
                     raise OutputError(
-                        f"does not read back as written (stack {key})",
+                        f"does not read back as written (stack {stack_index.label})",
                         path,
                         "check that disk",
                     )
 
 
 @contextmanager
-def writing_ome_tiff(path: Path, dataset: Dataset, token: str) -> Iterator[OmeTiffWriter]:
-    """Lay out an OME-TIFF for ``dataset`` at ``path`` and give a writer for its stacks.
+def writing_ome_tiff(path: Path, file_stacks: FileStacks, token: str) -> Iterator[OmeTiffWriter]:
+    """Lay out an OME-TIFF for ``file_stacks`` at ``path`` and give a writer for its stacks.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def writing_ome_tiff(path: Path, dataset: Dataset, token: str) -> Iterator[OmeTi
         The disk refused.
     """
     with disk.current.open(path, "wb+") as file:
-        yield OmeTiffWriter(file, dataset, _lay_out(file, path, dataset, token))
+        yield OmeTiffWriter(file, file_stacks, _lay_out(file, path, file_stacks, token))
 
 
 def read_token(path: Path) -> str | None:
@@ -108,59 +108,59 @@ def read_token(path: Path) -> str | None:
     return found.group(1).decode() if found else None
 
 
-def _axis_sizes(dataset: Dataset) -> dict[str, int]:
-    z, y, x = dataset.shape_zyx
-    return {"T": dataset.times, "C": dataset.channels, "Z": z, "Y": y, "X": x}
+def _axis_sizes(file_stacks: FileStacks) -> dict[str, int]:
+    z, y, x = file_stacks.shape_zyx
+    return {"T": file_stacks.times, "C": file_stacks.channels, "Z": z, "Y": y, "X": x}
 
 
-def _shape(dataset: Dataset) -> tuple[int, ...]:
-    sizes = _axis_sizes(dataset)
-    return tuple(sizes[axis] for axis in dataset.axes)
+def _shape(file_stacks: FileStacks) -> tuple[int, ...]:
+    sizes = _axis_sizes(file_stacks)
+    return tuple(sizes[axis] for axis in file_stacks.axes)
 
 
-def _lay_out(file: BinaryIO, path: Path, dataset: Dataset, token: str) -> list[int]:
+def _lay_out(file: BinaryIO, path: Path, file_stacks: FileStacks, token: str) -> list[int]:
     import tifffile
 
-    planes = dataset.stack_count * dataset.shape_zyx[0]
-    total = dataset.stack_count * dataset.stack_voxels * dataset.dtype.itemsize
+    planes = file_stacks.stack_count * file_stacks.shape_zyx[0]
+    total = file_stacks.stack_count * file_stacks.stack_voxels * file_stacks.dtype.itemsize
     total += planes * _DIRECTORY_BYTES
     with tifffile.TiffWriter(
         file, bigtiff=total > _CLASSIC_TIFF_BYTES, ome=True, byteorder="<"
     ) as tif:
-        for position in range(dataset.positions):
+        for position in range(file_stacks.positions):
             tif.write(
-                shape=_shape(dataset),
-                dtype=dataset.dtype.newbyteorder("<"),
+                shape=_shape(file_stacks),
+                dtype=file_stacks.dtype.newbyteorder("<"),
                 photometric="minisblack",
-                metadata=_metadata(dataset, position),
+                metadata=_metadata(file_stacks, position),
                 software=f"{SOFTWARE} {__version__} (result {token})",
             )
     file.seek(0)
     with tifffile.TiffFile(file, _multifile=False) as tif:
         offsets = [series.dataoffset for series in tif.series]
-    if None in offsets or len(offsets) != dataset.positions:
+    if None in offsets or len(offsets) != file_stacks.positions:
         raise OutputError(
             "could not be laid out for writing", path, "please report it with the raw file's shape"
         )
     return [int(offset) for offset in offsets if offset is not None]
 
 
-def _metadata(dataset: Dataset, position: int) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"axes": dataset.axes}
+def _metadata(file_stacks: FileStacks, position: int) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"axes": file_stacks.axes}
     for axis, size in zip(
-        "ZYX", (dataset.voxel.z_um, dataset.voxel.y_um, dataset.voxel.x_um), strict=True
+        "ZYX", (file_stacks.voxel.z_um, file_stacks.voxel.y_um, file_stacks.voxel.x_um), strict=True
     ):
         if size is not None:
             metadata[f"PhysicalSize{axis}"] = size
             metadata[f"PhysicalSize{axis}Unit"] = "µm"
-    if dataset.channel_names:
-        names = [dataset.channel_name(channel) for channel in range(dataset.channels)]
+    if file_stacks.channel_names:
+        names = [file_stacks.channel_name(channel) for channel in range(file_stacks.channels)]
         metadata["Channel"] = {"Name": [_xml_text(name) for name in names]}
-    if dataset.time_increment_s is not None:
-        metadata["TimeIncrement"] = dataset.time_increment_s
+    if file_stacks.time_increment_s is not None:
+        metadata["TimeIncrement"] = file_stacks.time_increment_s
         metadata["TimeIncrementUnit"] = "s"
-    if position < len(dataset.position_names):
-        metadata["Name"] = _xml_text(dataset.position_names[position])
+    if position < len(file_stacks.position_names):
+        metadata["Name"] = _xml_text(file_stacks.position_names[position])
     return metadata
 
 
@@ -169,11 +169,13 @@ def _xml_text(text: str) -> str:
     return "".join(c for c in text if c.isprintable())
 
 
-def _plane_offset(dataset: Dataset, first_byte: list[int], key: StackKey, z: int) -> int:
-    index = {"T": key.time, "C": key.channel, "Z": z}
+def _plane_offset(
+    file_stacks: FileStacks, first_byte: list[int], stack_index: StackIndex, z: int
+) -> int:
+    index = {"T": stack_index.time, "C": stack_index.channel, "Z": z}
     plane = 0
-    for axis in dataset.axes:
+    for axis in file_stacks.axes:
         if axis in index:
-            plane = plane * _axis_sizes(dataset)[axis] + index[axis]
-    plane_bytes = dataset.shape_zyx[1] * dataset.shape_zyx[2] * dataset.dtype.itemsize
-    return first_byte[key.position] + plane * plane_bytes
+            plane = plane * _axis_sizes(file_stacks)[axis] + index[axis]
+    plane_bytes = file_stacks.shape_zyx[1] * file_stacks.shape_zyx[2] * file_stacks.dtype.itemsize
+    return first_byte[stack_index.position] + plane * plane_bytes

@@ -26,8 +26,6 @@ from pydantic import BaseModel, Field, ValidationError
 
 from live_restore._version import __version__
 from live_restore.errors import OutputError, StackRefusedError
-from live_restore.formats.acquisition_format import DatasetInfo
-from live_restore.formats.acquisition_format import Place as StackPlace
 from live_restore.files.naming import result_token, stack_report_path
 from live_restore.files.publish import (
     disk_errors,
@@ -37,11 +35,12 @@ from live_restore.files.publish import (
     remove_for_good,
     temporary_for,
 )
-from live_restore.outputs.report import Report, StackOutcome
-from live_restore.outputs.result import Place, Published, report_name_is_ours
-from live_restore.stack import Dataset, Units, Volume, result_dtype
-from live_restore.files.values import NotJsonError, json_object
 from live_restore.files.reading import read_regular
+from live_restore.files.values import NotJsonError, json_object
+from live_restore.formats.acquisition_format import AcquisitionInfo
+from live_restore.outputs.report import Report, StackOutcome
+from live_restore.outputs.result import Published, ResultPath, report_name_is_ours
+from live_restore.stack import FileStacks, StackIndex, Units, Volume, result_dtype
 
 _ATTRIBUTE = "live-restore"
 _HEADER_BYTES = 16 * 2**20
@@ -75,8 +74,8 @@ class _Mark(BaseModel):
 
 
 def choose_in_ome_zarr(
-    dataset: Dataset, stack: StackPlace, results: Path, model_name: str, recipe: str
-) -> Place:
+    file_stacks: FileStacks, stack: StackIndex, results: Path, model_name: str, recipe: str
+) -> ResultPath:
     """Return the place of one stack: its position's image, and its report.
 
     As with files, an image of another recipe or program is never written to.
@@ -99,7 +98,7 @@ def choose_in_ome_zarr(
     OutputError
         Both possible names are taken.
     """
-    token = result_token(dataset.path.parent, results, recipe)
+    token = result_token(file_stacks.path.parent, results, recipe)
     plain = f"p{stack.position:03d}"
     for name in (plain, f"{plain}.{model_name}-{token[:8]}"):
         image = results / f"{name}.ome.zarr"
@@ -108,34 +107,35 @@ def choose_in_ome_zarr(
         report = stack_report_path(image, stack.label)
         if (ours or not image.exists()) and report_name_is_ours(report):
             if mark is not None:
-                _require_shape(dataset, mark, image)
+                _require_shape(file_stacks, mark, image)
             taken = mark is not None and any(
                 c == stack.channel and first <= stack.time <= last
                 for c, first, last in mark["restored"]
             )
-            return Place(image, report, token, taken)
+            return ResultPath(image, report, token, taken)
     raise OutputError(
         "is taken by something that live-restore did not write", image, "move it away"
     )
 
 
-def _require_shape(dataset: Dataset, mark: dict[str, Any], image: Path) -> None:
-    if tuple(mark["shape_zyx"]) != dataset.shape_zyx:
+def _require_shape(file_stacks: FileStacks, mark: dict[str, Any], image: Path) -> None:
+    if tuple(mark["shape_zyx"]) != file_stacks.shape_zyx:
         raise StackRefusedError(
-            f"has {dataset.shape_zyx[0]} planes of {dataset.shape_zyx[1:]}, where {image.name} has "
+            f"has {file_stacks.shape_zyx[0]} planes of {file_stacks.shape_zyx[1:]}, "
+            f"where {image.name} has "
             f"{mark['shape_zyx'][0]} of {tuple(mark['shape_zyx'][1:])}",
-            dataset.path,
+            file_stacks.path,
             'set output.datasets = "ome-tiff"',
         )
 
 
 def publish_in_ome_zarr(
-    dataset: Dataset,
-    stack: StackPlace,
-    info: DatasetInfo,
+    file_stacks: FileStacks,
+    stack: StackIndex,
+    info: AcquisitionInfo,
     outcomes: Iterable[StackOutcome],
     *,
-    place: Place,
+    result_path: ResultPath,
     recipe: str,
     settings_digest: str,
     units: Units = "camera",
@@ -161,24 +161,28 @@ def publish_in_ome_zarr(
     OutputError
         The disk refused, or what was read back differs from what was written.
     """
-    report = Report(dataset, recipe, settings_digest, place.image.name, units)
+    report = Report(file_stacks, recipe, settings_digest, result_path.image.name, units)
     (outcome,) = outcomes
-    report.add(outcome, dataset.channel_name(0))
+    report.add(outcome, file_stacks.channel_name(0))
     report.warnings += verify()
     began = time.perf_counter()
-    with disk_errors(place.image):
-        remove_for_good(place.report)
-        if not place.image.exists():
-            _create(place, dataset, stack, info, units)
-        _write(place, stack, outcome, info)
+    with disk_errors(result_path.image):
+        remove_for_good(result_path.report)
+        if not result_path.image.exists():
+            _create(result_path, file_stacks, stack, info, units)
+        _write(result_path, stack, outcome, info)
     seconds = time.perf_counter() - began
-    delay_s = max(0.0, time.time() - dataset.fingerprint.mtime_ns / 1e9)
-    publish_text(place.report, report.to_json(publish=seconds, delay=delay_s))
-    return Published.told_by(report, place, delay_s, publish=seconds)
+    delay_s = max(0.0, time.time() - file_stacks.fingerprint.mtime_ns / 1e9)
+    publish_text(result_path.report, report.to_json(publish=seconds, delay=delay_s))
+    return Published.told_by(report, result_path, delay_s, publish=seconds)
 
 
 def _create(
-    place: Place, dataset: Dataset, stack: StackPlace, info: DatasetInfo, units: Units
+    result_path: ResultPath,
+    file_stacks: FileStacks,
+    stack: StackIndex,
+    info: AcquisitionInfo,
+    units: Units,
 ) -> None:
     """Make the image of a position; it appears with all its metadata."""
     import zarr
@@ -186,22 +190,22 @@ def _create(
 
     from live_restore.outputs.zarr_store import PublishingStore
 
-    results = place.image.parent
+    results = result_path.image.parent
     make_folder(results)
-    z, y, x = dataset.shape_zyx
+    z, y, x = file_stacks.shape_zyx
     channels = max(len(info.channel_names), stack.channel + 1)
     attributes = {
-        "ome": _ome(dataset, stack, info),
+        "ome": _ome(file_stacks, stack, info),
         _ATTRIBUTE: {
             "software": f"live-restore {__version__}",
-            "result": place.token,
+            "result": result_path.token,
             "shape_zyx": [z, y, x],
             "restored": [],
             "pending": [],
             "note": _NOTE,
         },
     }
-    temporary = temporary_for(place.image)
+    temporary = temporary_for(result_path.image)
     try:
         group = zarr.create_group(
             PublishingStore(temporary, results), zarr_format=3, attributes=attributes
@@ -211,23 +215,25 @@ def _create(
             shape=(1, channels, z, y, x),
             shards=(1, 1, z, y, x),
             chunks=(1, 1, 1, y, x),
-            dtype=result_dtype(dataset.dtype, units),
+            dtype=result_dtype(file_stacks.dtype, units),
             compressors=ZstdCodec(level=1),
             fill_value=0,
             dimension_names=("t", "c", "z", "y", "x"),
         )
-        publish_folder(temporary, place.image)
+        publish_folder(temporary, result_path.image)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write(place: Place, stack: StackPlace, outcome: StackOutcome, info: DatasetInfo) -> None:
+def _write(
+    result_path: ResultPath, stack: StackIndex, outcome: StackOutcome, info: AcquisitionInfo
+) -> None:
     """Add a stack to an image, and then say so in its metadata."""
     import zarr
 
     from live_restore.outputs.zarr_store import PublishingStore
 
-    group = zarr.open_group(PublishingStore(place.image, place.image.parent), mode="r+")
+    group = zarr.open_group(PublishingStore(result_path.image, result_path.image.parent), mode="r+")
     array = group["0"]
     assert isinstance(array, zarr.Array)
     times = max(array.shape[0], stack.time + 1)
@@ -235,9 +241,9 @@ def _write(place: Place, stack: StackPlace, outcome: StackOutcome, info: Dataset
     if (times, channels) != array.shape[:2]:
         array.resize((times, channels, *array.shape[2:]))
     array[stack.time, stack.channel] = outcome.volume
-    mark = _mark(place.image)
+    mark = _mark(result_path.image)
     if mark is None:
-        raise OutputError("is no image of live-restore any more", place.image, "move it away")
+        raise OutputError("is no image of live-restore any more", result_path.image, "move it away")
     mark["restored"] = _with(mark["restored"], stack.channel, stack.time)
     mark["pending"] = _without(mark["restored"], channels, times)
     ome = dict(group.attrs["ome"])  # type: ignore[arg-type]
@@ -245,10 +251,10 @@ def _write(place: Place, stack: StackPlace, outcome: StackOutcome, info: Dataset
     group.update_attributes({"ome": ome, _ATTRIBUTE: mark})
 
 
-def _ome(dataset: Dataset, stack: StackPlace, info: DatasetInfo) -> dict[str, Any]:
+def _ome(file_stacks: FileStacks, stack: StackIndex, info: AcquisitionInfo) -> dict[str, Any]:
     """Return the attributes that OME-Zarr 0.5 asks for."""
-    voxel = dataset.voxel
-    sizes = (dataset.time_increment_s, None, voxel.z_um, voxel.y_um, voxel.x_um)
+    voxel = file_stacks.voxel
+    sizes = (file_stacks.time_increment_s, None, voxel.z_um, voxel.y_um, voxel.x_um)
     kinds = (("t", "time"), ("c", "channel"), ("z", "space"), ("y", "space"), ("x", "space"))
     units = {"time": "second", "space": "micrometer"}
     axes = [
@@ -275,7 +281,7 @@ def _ome(dataset: Dataset, stack: StackPlace, info: DatasetInfo) -> dict[str, An
 
 
 def _channels(
-    ome: dict[str, Any], info: DatasetInfo, channels: int, written: int, volume: Volume
+    ome: dict[str, Any], info: AcquisitionInfo, channels: int, written: int, volume: Volume
 ) -> list[dict[str, Any]]:
     """Return how viewers are to show the channels: by the grey values of their first stacks."""
     before = ome.get("omero", {}).get("channels", [])

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from live_restore._version import __version__
-from live_restore.inference.model.envelope import unknown_voxel, voxel_doubt
 from live_restore.inference.image.intensity import Histogram, percentiles
 from live_restore.inference.load import Model
+from live_restore.inference.model.envelope import unknown_voxel, voxel_doubt
 from live_restore.inference.restorer import Restored
+from live_restore.stack import FileStacks, StackIndex, Units, Volume
 from live_restore.trust.snr import SignalToNoise, estimate_snr
-from live_restore.stack import Dataset, StackKey, Units, Volume
 
 REPORT_FORMAT = "live-restore-report/1"
 # Below it rounding (0.29 grey values rms) cost a good network half a decibel and more, at a third
@@ -33,7 +33,7 @@ class StackOutcome:
     ``restored`` is ``None`` where the stack was left as it is; ``reason`` says why.
     """
 
-    key: StackKey
+    index: StackIndex
     raw: Volume
     restored: Restored | None
     model: Model | None
@@ -70,7 +70,7 @@ class Report:
     the model was shown to do well.
     """
 
-    dataset: Dataset
+    file_stacks: FileStacks
     recipe: str
     settings_digest: str
     result_name: str
@@ -85,9 +85,9 @@ class Report:
     def add(self, outcome: StackOutcome, channel_name: str) -> None:
         """Add one stack."""
         line: dict[str, Any] = {
-            "position": outcome.key.position,
-            "time": outcome.key.time,
-            "channel": outcome.key.channel,
+            "position": outcome.index.position,
+            "time": outcome.index.time,
+            "channel": outcome.index.channel,
             "channel_name": channel_name,
             "restored": outcome.restored is not None,
             "raw_crc32": zlib.crc32(np.ascontiguousarray(outcome.raw).data),
@@ -98,17 +98,17 @@ class Report:
         self._count("read", outcome.read_s)
         if outcome.restored is None or outcome.model is None:
             line["reason"] = outcome.reason
-            self.warnings.append(f"{outcome.key}: left as it is: {outcome.reason}")
+            self.warnings.append(f"{outcome.index.label}: left as it is: {outcome.reason}")
         else:
             self._add_restored(line, outcome.restored, outcome.model)
             if outcome.restored.clipped_voxels:
                 self.warnings.append(
-                    f"{outcome.key}: {outcome.restored.clipped_voxels} voxels lay outside "
-                    f"{self.dataset.dtype} and were clipped"
+                    f"{outcome.index.label}: {outcome.restored.clipped_voxels} voxels lay outside "
+                    f"{self.file_stacks.dtype} and were clipped"
                 )
             self._note_rounding(outcome.restored, snr)
             line["doubts"] = self._doubts(outcome.restored, outcome.model, snr)
-            self.warnings += [f"{outcome.key}: {doubt}" for doubt in line["doubts"]]
+            self.warnings += [f"{outcome.index.label}: {doubt}" for doubt in line["doubts"]]
         self.stacks.append(line)
 
     def _add_restored(self, line: dict[str, Any], restored: Restored, model: Model) -> None:
@@ -156,7 +156,7 @@ class Report:
 
     def _doubts(self, restored: Restored, model: Model, snr: SignalToNoise | None) -> list[str]:
         """Return what makes a restored stack doubtful; note what could not be compared."""
-        card, voxel = model.card, self.dataset.voxel
+        card, voxel = model.card, self.file_stacks.voxel
         note = unknown_voxel(voxel, card.trained_voxel_um)
         if note is not None:
             self._note(note)
@@ -175,7 +175,7 @@ class Report:
 
     def to_json(self, **times: float) -> str:
         """Return the report as JSON; ``times`` are further seconds to state."""
-        dataset = self.dataset
+        file_stacks = self.file_stacks
         written = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
         return json.dumps(
             {
@@ -183,21 +183,21 @@ class Report:
                 "software": f"live-restore {__version__}",
                 "written": written,
                 "source": {
-                    "name": dataset.path.name,
-                    "size": dataset.fingerprint.size,
-                    "mtime_ns": dataset.fingerprint.mtime_ns,
-                    "axes": dataset.axes,
-                    "positions": dataset.positions,
-                    "times": dataset.times,
-                    "channels": dataset.channels,
-                    "shape_zyx": list(dataset.shape_zyx),
-                    "dtype": str(dataset.dtype),
+                    "name": file_stacks.path.name,
+                    "size": file_stacks.fingerprint.size,
+                    "mtime_ns": file_stacks.fingerprint.mtime_ns,
+                    "axes": file_stacks.axes,
+                    "positions": file_stacks.positions,
+                    "times": file_stacks.times,
+                    "channels": file_stacks.channels,
+                    "shape_zyx": list(file_stacks.shape_zyx),
+                    "dtype": str(file_stacks.dtype),
                     "voxel_um": {
-                        "z": dataset.voxel.z_um,
-                        "y": dataset.voxel.y_um,
-                        "x": dataset.voxel.x_um,
+                        "z": file_stacks.voxel.z_um,
+                        "y": file_stacks.voxel.y_um,
+                        "x": file_stacks.voxel.x_um,
                     },
-                    "notes": list(dataset.notes),
+                    "notes": list(file_stacks.notes),
                 },
                 "result": self.result_name,
                 "units": self.units,

@@ -12,12 +12,12 @@ from typing import Any
 
 from live_restore.errors import OutputError, StackRefusedError, one_line
 from live_restore.files.naming import candidates, report_path
-from live_restore.outputs.ome_tiff import OmeTiffWriter, read_token, writing_ome_tiff
 from live_restore.files.publish import publish_text, publishing, remove_for_good
-from live_restore.outputs.report import REPORT_FORMAT, Report, StackOutcome, told_doubt
-from live_restore.stack import Dataset, Units, result_dtype
-from live_restore.files.values import NotJsonError, json_object
 from live_restore.files.reading import open_regular, read_regular
+from live_restore.files.values import NotJsonError, json_object
+from live_restore.outputs.ome_tiff import OmeTiffWriter, read_token, writing_ome_tiff
+from live_restore.outputs.report import REPORT_FORMAT, Report, StackOutcome, told_doubt
+from live_restore.stack import FileStacks, Units, result_dtype
 
 _LONGEST_DOUBT = 1000
 _LONGEST_NAME = 255
@@ -47,11 +47,13 @@ class Published:
     device_warnings: tuple[str, ...] = ()
 
     @classmethod
-    def told_by(cls, report: Report, place: Place, delay_s: float, **seconds: float) -> Published:
-        """Return what a report says of the result at ``place``; ``seconds`` are further ones."""
+    def told_by(
+        cls, report: Report, result_path: ResultPath, delay_s: float, **seconds: float
+    ) -> Published:
+        """Return what a report says of a result; ``seconds`` are further ones."""
         return cls(
-            place.image,
-            place.report,
+            result_path.image,
+            result_path.report,
             delay_s,
             {**report.seconds, **seconds},
             tuple(report.warnings),
@@ -62,7 +64,7 @@ class Published:
 
 
 @dataclass(frozen=True)
-class Place:
+class ResultPath:
     """Where the result of one file, or of one stack, goes.
 
     ``taken``: an earlier result of the same raw data and recipe is there, and may be replaced.
@@ -74,7 +76,7 @@ class Place:
     taken: bool
 
 
-def choose_result(source: Path, template: str, model_name: str, recipe: str) -> Place:
+def choose_result(source: Path, template: str, model_name: str, recipe: str) -> ResultPath:
     """Return the place for the result of ``source`` by ``recipe``.
 
     A name is taken if it is free, or holds an earlier result of the same file and recipe. Results
@@ -95,7 +97,7 @@ def choose_result(source: Path, template: str, model_name: str, recipe: str) -> 
             there = _is_there(path, source)
             report = report_path(path)
             if (not there or read_token(path) == token) and report_name_is_ours(report):
-                return Place(path, report, token, there)
+                return ResultPath(path, report, token, there)
         tried.append(path)
     raise OutputError(
         f"is taken by a file that live-restore did not write (so is {tried[-1].name})",
@@ -149,20 +151,20 @@ def report_name_is_ours(path: Path) -> bool:
         return False
 
 
-def is_current(place: Place, dataset: Dataset) -> bool:
+def is_current(result_path: ResultPath, file_stacks: FileStacks) -> bool:
     """Return whether the published result of this very raw file is already in its place."""
     try:
-        source = _read_report(place.report)["source"]
-        same = (source["size"], source["mtime_ns"]) == tuple(dataset.fingerprint)
+        source = _read_report(result_path.report)["source"]
+        same = (source["size"], source["mtime_ns"]) == tuple(file_stacks.fingerprint)
     except (OSError, NotJsonError, KeyError, TypeError):
         return False  # no report, or not one of ours: then there is no result either
-    return bool(same) and place.taken
+    return bool(same) and result_path.taken
 
 
-def published_doubt(place: Place) -> str:
+def published_doubt(result_path: ResultPath) -> str:
     """Return why the result that is there is doubtful, as its report says; "" where it is not."""
     try:
-        return one_line(told_doubt(_read_report(place.report)["stacks"]))[:_LONGEST_DOUBT]
+        return one_line(told_doubt(_read_report(result_path.report)["stacks"]))[:_LONGEST_DOUBT]
     except (OSError, NotJsonError, KeyError, TypeError, AttributeError):
         return ""  # a report that anybody may have changed or moved away since
 
@@ -184,10 +186,10 @@ def _read_report(path: Path) -> Any:
 
 
 def publish_result(
-    dataset: Dataset,
+    file_stacks: FileStacks,
     outcomes: Iterable[StackOutcome],
     *,
-    place: Place,
+    result_path: ResultPath,
     recipe: str,
     settings_digest: str,
     units: Units = "camera",
@@ -216,27 +218,27 @@ def publish_result(
     OutputError
         The disk refused, or what was read back differs from what was written.
     """
-    image = place.image
-    written = replace(dataset, dtype=result_dtype(dataset.dtype, units))
-    report = Report(dataset, recipe, settings_digest, image.name, units)
+    image = result_path.image
+    written = replace(file_stacks, dtype=result_dtype(file_stacks.dtype, units))
+    report = Report(file_stacks, recipe, settings_digest, image.name, units)
     writing_s = 0.0
     writers: list[OmeTiffWriter] = []
     # A report of an earlier result must not stand beside a newer image, whatever happens between.
     with publishing(image, check=lambda path: writers[0].check(path)) as temporary:
-        with writing_ome_tiff(temporary, written, place.token) as writer:
+        with writing_ome_tiff(temporary, written, result_path.token) as writer:
             writers.append(writer)
             for outcome in outcomes:
                 began = time.perf_counter()
-                writer.write(outcome.key, outcome.volume)
+                writer.write(outcome.index, outcome.volume)
                 writing_s += time.perf_counter() - began
-                report.add(outcome, dataset.channel_name(outcome.key.channel))
+                report.add(outcome, file_stacks.channel_name(outcome.index.channel))
             report.warnings += verify()
         began = time.perf_counter()
-        remove_for_good(place.report)
+        remove_for_good(result_path.report)
     publishing_s = time.perf_counter() - began
-    delay_s = max(0.0, time.time() - dataset.fingerprint.mtime_ns / 1e9)
+    delay_s = max(0.0, time.time() - file_stacks.fingerprint.mtime_ns / 1e9)
     publish_text(
-        place.report,
+        result_path.report,
         report.to_json(write=writing_s, publish=publishing_s, delay=delay_s),
     )
-    return Published.told_by(report, place, delay_s, write=writing_s, publish=publishing_s)
+    return Published.told_by(report, result_path, delay_s, write=writing_s, publish=publishing_s)

@@ -12,20 +12,21 @@ from pathlib import Path
 import structlog
 
 from live_restore.errors import StackBusyError, StackChangedError, StackUnreadableError
+from live_restore.files.naming import acquisition_of_results
+from live_restore.formats.acquisition_format import AcquisitionFormat
 from live_restore.formats.following import Following
-from live_restore.formats.acquisition_format import DatasetFormat, Place
-from live_restore.formats.table import claimed_by, dataset_format_for
+from live_restore.formats.table import acquisition_format_for, recognised_by
 from live_restore.journal.journal import Journal, State
-from live_restore.files.naming import dataset_of_results
 from live_restore.outputs.ome_zarr import is_own_ome_zarr
 from live_restore.settings.model import Settings
-from live_restore.sources.pending import Notes
-from live_restore.sources.watched_acquisition import BUSY_POLL_S, WatchedDataset
+from live_restore.sources.pending import PendingRecords
+from live_restore.sources.watched_acquisition import BUSY_POLL_S, WatchedAcquisition
+from live_restore.stack import StackIndex
 
 log = structlog.get_logger()
 
 
-class Datasets:
+class Acquisitions:
     """Follows the data sets that a walk through the watched folder comes upon.
 
     Parameters
@@ -49,9 +50,9 @@ class Datasets:
     def __init__(
         self,
         root: Path,
-        formats: Sequence[DatasetFormat],
+        formats: Sequence[AcquisitionFormat],
         journal: Journal,
-        notes: Notes,
+        pending: PendingRecords,
         settings: Settings,
         on_bad: Callable[[Path, State], None],
         warn: Callable[[str], None],
@@ -60,26 +61,26 @@ class Datasets:
         self._root = root
         self._formats = formats
         self._journal = journal
-        self._notes = notes
+        self._pending = pending
         self._settings = settings
         self._on_bad = on_bad
         self._warn = warn
         self._clock = clock
-        self._followed: dict[Path, WatchedDataset] = {}
+        self._followed: dict[Path, WatchedAcquisition] = {}
 
     # Finding --------------------------------------------------------------------------------------
 
-    def claims(self, folder: Path, names: Collection[str]) -> bool:
+    def recognises(self, folder: Path, names: Collection[str]) -> bool:
         """Return whether a folder of these entries is a data set, or holds results of one.
 
         A data set is followed from now on, and stays one whatever is put into it later.
         """
         if folder in self._followed:
             return True
-        raw = dataset_of_results(folder)
-        if folder != self._root and raw is not None and self._is_dataset(raw):
+        raw = acquisition_of_results(folder)
+        if folder != self._root and raw is not None and self._is_acquisition(raw):
             return True
-        found = claimed_by(folder, names, self._formats)
+        found = recognised_by(folder, names, self._formats)
         if found is None:
             return False
         if is_own_ome_zarr(folder):
@@ -87,11 +88,11 @@ class Datasets:
         for inner in [f for f in self._followed if folder in f.parents]:
             # One position of it had been taken for a run of its own.
             self._followed.pop(inner).leave()
-        self._followed[folder] = WatchedDataset(
+        self._followed[folder] = WatchedAcquisition(
             Following(folder, found),
             folder.relative_to(self._root),
             self._journal,
-            self._notes,
+            self._pending,
             self._settings,
             self._on_bad,
             self._warn,
@@ -100,9 +101,9 @@ class Datasets:
         log.info("data set found", folder=str(folder), format=found.name)
         return True
 
-    def _is_dataset(self, folder: Path) -> bool:
+    def _is_acquisition(self, folder: Path) -> bool:
         return folder in self._followed or (
-            folder.is_dir() and dataset_format_for(folder, self._formats) is not None
+            folder.is_dir() and acquisition_format_for(folder, self._formats) is not None
         )
 
     def holds(self, path: Path) -> bool:
@@ -112,7 +113,7 @@ class Datasets:
             if followed is not None:
                 followed.wake()
                 return True
-            raw = dataset_of_results(folder)
+            raw = acquisition_of_results(folder)
             if raw is not None and raw in self._followed:
                 return True
         return False
@@ -149,9 +150,9 @@ class Datasets:
 
     def reconsider(self, source: Path) -> bool:
         """A stack was not there as it was found; return whether it is one of ours."""
-        place = Place.from_label(source.name)
+        stack_index = StackIndex.from_label(source.name)
         dataset = self._followed.get(self._root / source.parent)
-        if place is None or dataset is None:
+        if stack_index is None or dataset is None:
             return False
-        dataset.reconsider(place)
+        dataset.reconsider(stack_index)
         return True

@@ -24,16 +24,16 @@ from live_restore.errors import (
     StackRefusedError,
     StackUnreadableError,
 )
-from live_restore.formats.file_format import Arriving, Complete, Format
-from live_restore.formats.acquisition_format import DatasetFormat
 from live_restore.files.raw_data import names_in
+from live_restore.formats.acquisition_format import AcquisitionFormat
+from live_restore.formats.file_format import Arriving, Complete, Format
 from live_restore.formats.table import format_for
 from live_restore.journal.journal import Journal, State
 from live_restore.settings.model import Settings
-from live_restore.sources.acquisitions import Datasets
-from live_restore.sources.pending import Note, Notes
+from live_restore.sources.acquisitions import Acquisitions
 from live_restore.sources.completeness import Verdict, decide, quiet_needed_s
-from live_restore.sources.tree import Seen, Walk
+from live_restore.sources.pending import Finding, PendingRecords
+from live_restore.sources.tree import Seen, Tree
 from live_restore.stack import Fingerprint
 
 log = structlog.get_logger()
@@ -94,7 +94,7 @@ class FolderSource:
         self,
         root: Path,
         formats: Sequence[Format],
-        dataset_formats: Sequence[DatasetFormat],
+        acquisition_formats: Sequence[AcquisitionFormat],
         journal: Journal,
         settings: Settings,
         on_bad: Callable[[Path, State], None] = lambda _, __: None,
@@ -113,12 +113,12 @@ class FolderSource:
         self._settings = settings
         self._candidates: dict[Path, _Candidate] = {}
         self._settled: dict[Path, _Settled] = {}
-        self._notes = Notes(journal, clock)
-        self._datasets = Datasets(
-            root, dataset_formats, journal, self._notes, settings, on_bad, warn, clock
+        self._pending = PendingRecords(journal, clock)
+        self._acquisitions = Acquisitions(
+            root, acquisition_formats, journal, self._pending, settings, on_bad, warn, clock
         )
         for entry in journal.entries():
-            if entry.place is not None:  # a stack of a data set
+            if entry.stack_index is not None:  # a stack of a data set
                 continue
             if entry.state is State.INCOMPLETE:
                 # Looked into again, since settings may say otherwise now; its long quiet counts.
@@ -132,7 +132,9 @@ class FolderSource:
         self._hint_lock = threading.Lock()
         self._wake = threading.Event()
         self._next_scan = -math.inf
-        self._walk = Walk(root, formats, settings, warn, stopping, self._datasets.claims, clock)
+        self._tree = Tree(
+            root, formats, settings, warn, stopping, self._acquisitions.recognises, clock
+        )
         # When the folders above a new file were last asked whether they are data sets.
         self._asked: dict[Path, float] = {}
 
@@ -153,7 +155,7 @@ class FolderSource:
         not among them.
         """
         files = sum(1 for c in self._candidates.values() if self._is_undecided(c))
-        return files + self._datasets.undecided()
+        return files + self._acquisitions.undecided()
 
     def _is_undecided(self, candidate: _Candidate) -> bool:
         if candidate.changes >= 2:
@@ -179,7 +181,7 @@ class FolderSource:
             What was found could not be recorded just now; the next call tries again.
         """
         self._wake.clear()
-        self._notes.record()  # what the last call could not, before more is gathered
+        self._pending.record()  # what the last call could not, before more is gathered
         began = self._clock()
         if began >= self._next_scan:
             worked = self._thread_clock()
@@ -193,22 +195,22 @@ class FolderSource:
             hints, self._hints = self._hints, set()
             anew, self._anew = self._anew, set()
         for source in anew:
-            if not self._datasets.reconsider(source):
+            if not self._acquisitions.reconsider(source):
                 self._look(self._root / source, anew=True)
         for path in [*hints, *(self._root / p for p in list(self._candidates))]:
             if self._stopping():
                 break
             self._look(path)
-        next_stack_s = self._datasets.poll(hurry=hurry, stopping=self._stopping)
-        self._notes.record()
+        next_stack_s = self._acquisitions.poll(hurry=hurry, stopping=self._stopping)
+        self._pending.record()
         until_scan = min(max(0.0, self._next_scan - self._clock()), next_stack_s)
         return min(until_scan, _ARRIVING_POLL_S) if self._candidates else until_scan
 
     # Finding ----------------------------------------------------------------------------------
 
     def _scan(self) -> None:
-        self._walk.begin()
-        found = sorted(self._walk.files(self._root), key=lambda f: (f.fingerprint.mtime_ns, f.path))
+        self._tree.begin()
+        found = sorted(self._tree.files(self._root), key=lambda f: (f.fingerprint.mtime_ns, f.path))
         for seen in found:
             if self._stopping():
                 return
@@ -222,10 +224,10 @@ class FolderSource:
         # away) is known to the journal, which is asked before a file counts as new.
         for source in [s for s in self._settled if s not in present]:
             settled = self._settled.pop(source)
-            if self._datasets.holds(self._root / source):
-                self._notes.add(source, Note(settled.fingerprint, None))
+            if self._acquisitions.holds(self._root / source):
+                self._pending.add(source, Finding(settled.fingerprint, None))
         self._asked.clear()
-        self._walk.forget_vanished()
+        self._tree.forget_vanished()
 
     def _look(self, path: Path, *, anew: bool = False) -> None:
         """Look at one path that an event or an open question named.
@@ -236,7 +238,7 @@ class FolderSource:
             source = path.relative_to(self._root)
         except ValueError:
             return
-        if self._datasets.holds(path):
+        if self._acquisitions.holds(path):
             if source in self._candidates:
                 self._gone(source)
             return
@@ -249,14 +251,14 @@ class FolderSource:
                 self._settled.pop(source, None)
             return
         folders = [self._root.joinpath(*source.parts[:i]) for i in range(1, len(source.parts))]
-        if not all(self._walk.is_input_folder(f) and not f.is_symlink() for f in folders):
+        if not all(self._tree.is_input_folder(f) and not f.is_symlink() for f in folders):
             return
         if stat.S_ISDIR(status.st_mode):
-            if self._settings.watch.recursive and self._walk.is_input_folder(path):
-                for seen in self._walk.files(path):
+            if self._settings.watch.recursive and self._tree.is_input_folder(path):
+                for seen in self._tree.files(path):
                     self._observe(seen)
-        elif stat.S_ISREG(status.st_mode) and self._walk.is_input_name(path):
-            self._observe(self._walk.seen(path, status), anew=anew)
+        elif stat.S_ISREG(status.st_mode) and self._tree.is_input_name(path):
+            self._observe(self._tree.seen(path, status), anew=anew)
 
     # Deciding ---------------------------------------------------------------------------------
 
@@ -292,11 +294,11 @@ class FolderSource:
         )
         if decision.verdict is Verdict.READY:
             assert isinstance(candidate.evidence, Complete)
-            stacks = candidate.evidence.dataset.stack_count
+            stacks = candidate.evidence.file_stacks.stack_count
             self._settle(source, candidate, State.WAITING, "", stacks)
         elif decision.verdict is Verdict.INCOMPLETE:
             self._close(source, candidate)
-            self._notes.add(source, Note(fingerprint, State.INCOMPLETE, decision.reason))
+            self._pending.add(source, Finding(fingerprint, State.INCOMPLETE, decision.reason))
             log.warning("incomplete", stack_key=str(source), reason=decision.reason)
         else:
             self._tell(source, candidate, decision.reason)
@@ -304,7 +306,7 @@ class FolderSource:
     def _inspect(self, source: Path, candidate: _Candidate, quiet_s: float) -> bool:
         """Find the evidence; return False if the file is settled or gone without any."""
         path = self._root / source
-        if self._is_part_of_dataset(path):
+        if self._is_part_of_acquisition(path):
             self._gone(source)
             return False
         chosen = format_for(path, self._formats)
@@ -337,14 +339,17 @@ class FolderSource:
             return False
         if evidence is None:  # this program's own result
             self._close(source, candidate)
-            self._notes.add(source, Note(candidate.fingerprint, None))
+            self._pending.add(source, Finding(candidate.fingerprint, None))
             return False
-        if isinstance(evidence, Complete) and evidence.dataset.fingerprint != candidate.fingerprint:
+        if (
+            isinstance(evidence, Complete)
+            and evidence.file_stacks.fingerprint != candidate.fingerprint
+        ):
             return False  # changed while it was looked into; the next look begins anew
         candidate.evidence, candidate.busy_since = evidence, None
         return True
 
-    def _is_part_of_dataset(self, path: Path) -> bool:
+    def _is_part_of_acquisition(self, path: Path) -> bool:
         """Return whether a file belongs to a data set that has only just begun.
 
         Asked before a file is opened for the first time: file events come before the next scan.
@@ -358,7 +363,7 @@ class FolderSource:
                 files, folders = names_in(folder)
             except StackError:
                 continue  # gone, or not to be listed just now; the next scan asks again
-            if self._datasets.claims(folder, [*files, *folders]):
+            if self._acquisitions.recognises(folder, [*files, *folders]):
                 return True
         return False
 
@@ -366,7 +371,7 @@ class FolderSource:
         self, source: Path, candidate: _Candidate, state: State, reason: str, stacks: int = 0
     ) -> None:
         self._close(source, candidate)
-        self._notes.add(source, Note(candidate.fingerprint, state, reason, stacks))
+        self._pending.add(source, Finding(candidate.fingerprint, state, reason, stacks))
         if state in (State.REFUSED, State.FAILED):
             self._on_bad(source, state)
             log.warning(state.value, stack_key=str(source), reason=reason)
@@ -393,14 +398,14 @@ class FolderSource:
 
     def _recall(self, source: Path) -> _Settled | None:
         """Return what is known of a file that has not been here since it was last scanned for."""
-        fingerprint = self._notes.settled(source)
+        fingerprint = self._pending.settled(source)
         return None if fingerprint is None else _Settled(fingerprint)
 
     def _tell(self, source: Path, candidate: _Candidate, reason: str) -> None:
         """Keep the journal's reason for an arriving file up to date, without a write per look."""
         if candidate.told != reason:
             candidate.told = reason
-            self._notes.add(source, Note(candidate.fingerprint, State.ARRIVING, reason))
+            self._pending.add(source, Finding(candidate.fingerprint, State.ARRIVING, reason))
 
     def reconsider(self, source: Path) -> None:
         """Look at a file anew although it was settled: it had changed when it was to be read."""
@@ -410,5 +415,5 @@ class FolderSource:
 
     def _gone(self, source: Path) -> None:
         candidate = self._candidates.pop(source)
-        self._notes.add(source, Note(candidate.fingerprint, None))
+        self._pending.add(source, Finding(candidate.fingerprint, None))
         log.info("vanished before it was complete", stack_key=str(source))

@@ -19,7 +19,7 @@ _BATCH_S = 0.25
 
 
 @dataclass(frozen=True)
-class Note:
+class Finding:
     """What the journal is to record about a source; without a state it is to forget it."""
 
     fingerprint: Fingerprint
@@ -28,7 +28,7 @@ class Note:
     stacks: int = 0
 
 
-class Notes:
+class PendingRecords:
     """Notes that the journal has not taken yet.
 
     Parameters
@@ -42,15 +42,15 @@ class Notes:
     def __init__(self, journal: Journal, clock: Callable[[], float]) -> None:
         self._journal = journal
         self._clock = clock
-        self._notes: dict[Path, Note] = {}
+        self._pending: dict[Path, Finding] = {}
         self._recorded_at = -math.inf
 
-    def add(self, source: Path, note: Note) -> None:
+    def add(self, source: Path, note: Finding) -> None:
         """Take a note; the last one about a source counts."""
-        self._notes.pop(source, None)  # the order is that of completion
-        self._notes[source] = note
+        self._pending.pop(source, None)  # the order is that of completion
+        self._pending[source] = note
         due = self._clock() - self._recorded_at > _BATCH_S
-        if due or len(self._notes) % _BATCH_FILES == 0:
+        if due or len(self._pending) % _BATCH_FILES == 0:
             with contextlib.suppress(JournalError):  # raised where the poll ends
                 self.record()
 
@@ -63,20 +63,20 @@ class Notes:
             It refuses.
         """
         self._recorded_at = self._clock()
-        if self._notes:
+        if self._pending:
             with self._journal.batch():
-                for source, note in self._notes.items():
+                for source, note in self._pending.items():
                     if note.state is None:
                         self._journal.forget(source)
                     else:
                         self._journal.note(
                             source, note.fingerprint, note.state, note.reason, note.stacks
                         )
-            self._notes = {}
+            self._pending = {}
 
     def settled(self, source: Path) -> Fingerprint | None:
         """Return what a source was like when it was decided about, ``None`` if it never was."""
-        note = self._notes.get(source)
+        note = self._pending.get(source)
         if note is not None:
             return None if note.state in (None, State.ARRIVING) else note.fingerprint
         entry = self._journal.entry(source)

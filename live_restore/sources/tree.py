@@ -10,9 +10,9 @@ from pathlib import Path
 
 import structlog
 
+from live_restore.files.naming import TEMPORARY_SUFFIX, output_folder_name
 from live_restore.formats.file_format import Format
 from live_restore.formats.table import format_for
-from live_restore.files.naming import TEMPORARY_SUFFIX, output_folder_name
 from live_restore.outputs.ome_tiff import read_token
 from live_restore.settings.model import Settings
 from live_restore.stack import Fingerprint
@@ -32,7 +32,7 @@ class Seen:
     at: float
 
 
-class Walk:
+class Tree:
     """Lists a tree again and again, and remembers what it has said about it.
 
     Symbolic links, hidden names, and folders of the name that results have are passed by.
@@ -62,7 +62,7 @@ class Walk:
         settings: Settings,
         warn: Callable[[str], None],
         stopping: Callable[[], bool],
-        is_dataset: Callable[[Path, Collection[str]], bool],
+        is_acquisition: Callable[[Path, Collection[str]], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._root = root
@@ -70,7 +70,7 @@ class Walk:
         self._settings = settings
         self._warn = warn
         self._stopping = stopping
-        self._is_dataset = is_dataset
+        self._is_acquisition = is_acquisition
         self._clock = clock
         self._output_folder = output_folder_name(settings.output.template)
         self.unreadable: set[Path] = set()
@@ -98,7 +98,7 @@ class Walk:
                 self._say_unreadable(folder, error)
                 continue
             self.unreadable.discard(folder)
-            if self._is_dataset(folder, [entry.name for entry in entries]):
+            if self._is_acquisition(folder, [entry.name for entry in entries]):
                 continue
             for entry in entries:
                 if self._stopping():

@@ -22,16 +22,16 @@ import numpy as np
 import structlog
 
 from live_restore.errors import StackIncompleteError, StackUnreadableError
-from live_restore.formats.following import Following
-from live_restore.formats.acquisition_format import DatasetState, Place, StackEvidence
-from live_restore.journal.journal import Entry, Journal, State
 from live_restore.files.naming import stack_report_path
+from live_restore.formats.acquisition_format import AcquisitionState, StackEvidence
+from live_restore.formats.following import Following
+from live_restore.journal.journal import Entry, Journal, State
 from live_restore.outputs.result import restored_pixels
 from live_restore.settings.model import Settings
-from live_restore.sources.pending import Note, Notes
 from live_restore.sources.completeness import quiet_needed_s
+from live_restore.sources.pending import Finding, PendingRecords
 from live_restore.sources.stack_completeness import judge
-from live_restore.stack import Fingerprint, StackKey
+from live_restore.stack import Fingerprint, StackIndex
 
 log = structlog.get_logger()
 
@@ -62,7 +62,7 @@ class _Known:
     reason: str | None = None
 
 
-class WatchedDataset:
+class WatchedAcquisition:
     """Looks at one data set again and again.
 
     Parameters
@@ -93,7 +93,7 @@ class WatchedDataset:
         following: Following,
         source: Path,
         journal: Journal,
-        notes: Notes,
+        pending: PendingRecords,
         settings: Settings,
         on_bad: Callable[[Path, State], None],
         warn: Callable[[str], None],
@@ -102,7 +102,7 @@ class WatchedDataset:
         self._following = following
         self._source = source
         self._journal = journal
-        self._notes = notes
+        self._pending = pending
         self._watch = settings.watch
         self._partial = settings.files.partial_stacks
         self._on_bad = on_bad
@@ -111,8 +111,8 @@ class WatchedDataset:
         self.next_look = found_at
         self._looked_at, self._look_s = -math.inf, 0.0
         self._polled = False
-        self._stacks: dict[Place, _Known] = {}
-        self._rows: Mapping[Place, Entry] = {}
+        self._stacks: dict[StackIndex, _Known] = {}
+        self._rows: Mapping[StackIndex, Entry] = {}
         self._on_disk_ns = 0
         self._moved_at = found_at
         self._moves = 0
@@ -149,16 +149,16 @@ class WatchedDataset:
             return 1
         return sum(known.state is State.ARRIVING for known in self._stacks.values())
 
-    def reconsider(self, place: Place) -> None:
+    def reconsider(self, stack_index: StackIndex) -> None:
         """A stack was not there as it was found: leave it as it is, unless planes are added."""
-        if place in self._stacks:
-            self._stacks[place].state = State.FAILED
+        if stack_index in self._stacks:
+            self._stacks[stack_index].state = State.FAILED
         self.wake()
 
     def leave(self) -> None:
         """Say that it is not there any more; what is done stays done."""
-        for place, known in self._stacks.items():
-            self._notes.add(self._source / place.label, Note(known.fingerprint, None))
+        for stack_index, known in self._stacks.items():
+            self._pending.add(self._source / stack_index.label, Finding(known.fingerprint, None))
         self._untrouble()
         log.info("data set left", folder=str(self.folder))
 
@@ -167,7 +167,7 @@ class WatchedDataset:
         self.next_look = now + self._watch.scan_interval_s
         if self._trouble != reason:
             self._trouble = reason
-            self._notes.add(self._source, Note(_NO_FINGERPRINT, state, reason))
+            self._pending.add(self._source, Finding(_NO_FINGERPRINT, state, reason))
             # Counts as failed until it can be read after all: --once must not call it good.
             self._on_bad(self._source, state if state is State.REFUSED else State.FAILED)
             log.warning("data set", stack_key=str(self._source), reason=reason)
@@ -175,7 +175,7 @@ class WatchedDataset:
     def _untrouble(self) -> None:
         if self._trouble:
             self._trouble = ""
-            self._notes.add(self._source, Note(_NO_FINGERPRINT, None))
+            self._pending.add(self._source, Finding(_NO_FINGERPRINT, None))
 
     def look(self, now: float, *, hurry: bool) -> None:
         """Look once and tell what is new.
@@ -212,7 +212,7 @@ class WatchedDataset:
         quiet_s = now - self._moved_at
         end_held = self._ended_since is not None and now - self._ended_since >= END_HELD_S
         pending = self._unsettled(state)
-        calm = self._is_calm([state.stacks[key] for key in pending], now)
+        calm = self._is_calm([state.stacks[each] for each in pending], now)
         patience_s = self._watch.quiet_s if hurry else self._watch.stall_s
         self._final = calm and (end_held or quiet_s >= patience_s)
         over = bool(state.ended)
@@ -224,8 +224,8 @@ class WatchedDataset:
             if self._take_in(state, first=False):
                 self._note_move(now, first=False)
                 return  # it has not been quiet: the next look judges anew
-        for key in sorted(pending, key=_in_order):
-            self._judge(_place(key), state.stacks[key], over, calm)
+        for stack_index in sorted(pending, key=_in_order):
+            self._judge(stack_index, state.stacks[stack_index], over, calm)
         self._tell_problems(state, now)
         self.next_look = now + self._rest_s(quiet_s)
 
@@ -235,7 +235,7 @@ class WatchedDataset:
             return _SCANS_WHEN_OVER * scan_s
         return min(max(BUSY_POLL_S, _REST_SHARE * quiet_s), scan_s)
 
-    def _begin(self, state: DatasetState, now: float) -> None:
+    def _begin(self, state: AcquisitionState, now: float) -> None:
         """Remember what the journal knows, unless another run was recorded under the name."""
         rows = self._journal.stacks_in(self._source)
         times_ns = list(islice(_times_ns(self.folder, 1), _FILES_DATED))
@@ -248,21 +248,21 @@ class WatchedDataset:
         self._moved_at = now
         self._polled = True
 
-    def _is_the_same_run(self, state: DatasetState, rows: Mapping[Place, Entry]) -> bool:
+    def _is_the_same_run(self, state: AcquisitionState, rows: Mapping[StackIndex, Entry]) -> bool:
         """Return whether the first stack that is done was made of the pixels that are there now.
 
         All files being newer than all results is no proof: a run that was followed and is still
         going on, in one large file, looks so too.
         """
-        name = self.folder.name
-        done = sorted(place for place, row in rows.items() if row.state is State.DONE)
-        for place in done[:1]:
-            key = StackKey(name, *place)
-            known = restored_pixels(stack_report_path(Path(rows[place].result), place.label))
-            if known is None or key not in state.stacks:
+        done = sorted(stack_index for stack_index, row in rows.items() if row.state is State.DONE)
+        for stack_index in done[:1]:
+            known = restored_pixels(
+                stack_report_path(Path(rows[stack_index].result), stack_index.label)
+            )
+            if known is None or stack_index not in state.stacks:
                 return False
             try:
-                volume = self._following.read(key)
+                volume = self._following.read(stack_index)
             except (StackIncompleteError, StackUnreadableError):
                 return False
             return zlib.crc32(np.ascontiguousarray(volume).data) == known
@@ -277,7 +277,7 @@ class WatchedDataset:
         self._moved_at = now
         self.next_look = now + BUSY_POLL_S
 
-    def _take_in(self, state: DatasetState, first: bool) -> bool:
+    def _take_in(self, state: AcquisitionState, first: bool) -> bool:
         """Take down the stacks that are new or have grown; return whether there are any."""
         info = state.info
         if info.dtype is None or info.shape_yx is None:
@@ -285,31 +285,32 @@ class WatchedDataset:
         plane_bytes = info.shape_yx[0] * info.shape_yx[1] * info.dtype.itemsize
         now_ns = self._on_disk_ns if first else time.time_ns()
         moved = False
-        for key, evidence in state.stacks.items():
-            place = _place(key)
+        for stack_index, evidence in state.stacks.items():
             size = len(evidence.present) * plane_bytes
-            known = self._stacks.get(place)
+            known = self._stacks.get(stack_index)
             if known is not None and known.fingerprint.size == size:
                 continue
             moved = True
-            row = self._rows.get(place) if known is None else None
+            row = self._rows.get(stack_index) if known is None else None
             if row is not None and row.fingerprint.size == size:
-                self._stacks[place] = _Known(row.fingerprint, row.state, row.reason)
+                self._stacks[stack_index] = _Known(row.fingerprint, row.state, row.reason)
             else:
-                self._stacks[place] = _Known(Fingerprint(size, now_ns), State.ARRIVING)
+                self._stacks[stack_index] = _Known(Fingerprint(size, now_ns), State.ARRIVING)
         return moved
 
     # Deciding -------------------------------------------------------------------------------------
 
-    def _unsettled(self, state: DatasetState) -> list[StackKey]:
+    def _unsettled(self, state: AcquisitionState) -> list[StackIndex]:
         return [
-            key
-            for key in state.stacks
-            if (known := self._stacks.get(_place(key))) and known.state not in _SETTLED
+            stack_index
+            for stack_index in state.stacks
+            if (known := self._stacks.get(stack_index)) and known.state not in _SETTLED
         ]
 
-    def _judge(self, place: Place, evidence: StackEvidence, over: bool, calm: bool) -> None:
-        known = self._stacks[place]
+    def _judge(
+        self, stack_index: StackIndex, evidence: StackEvidence, over: bool, calm: bool
+    ) -> None:
+        known = self._stacks[stack_index]
         state, reason = judge(
             evidence,
             taken_as_over=over,
@@ -321,9 +322,11 @@ class WatchedDataset:
             return  # found so before; nothing has arrived since
         if (state, reason) == (known.state, known.reason):
             return
-        source = self._source / place.label
+        source = self._source / stack_index.label
         known.state, known.reason = state, reason
-        self._notes.add(source, Note(known.fingerprint, state, reason, int(state is State.WAITING)))
+        self._pending.add(
+            source, Finding(known.fingerprint, state, reason, int(state is State.WAITING))
+        )
         if state is State.WAITING:
             log.info("complete", stack_key=str(source), stacks=1)
         elif state is not State.ARRIVING:
@@ -345,7 +348,7 @@ class WatchedDataset:
             self._written_ns, self._written_since = written_ns, now
         return now - self._written_since >= self._watch.quiet_s
 
-    def _tell_problems(self, state: DatasetState, now: float) -> None:
+    def _tell_problems(self, state: AcquisitionState, now: float) -> None:
         for problem in state.problems:
             if problem not in self._problems:
                 self._problems.add(problem)
@@ -358,13 +361,9 @@ class WatchedDataset:
             self._untrouble()
 
 
-def _place(key: StackKey) -> Place:
-    return Place(key.position, key.time, key.channel)
-
-
-def _in_order(key: StackKey) -> tuple[int, int, int]:
+def _in_order(stack_index: StackIndex) -> tuple[int, int, int]:
     """As runs are mostly recorded: for what is found all at once."""
-    return key.time, key.position, key.channel
+    return stack_index.time, stack_index.position, stack_index.channel
 
 
 def _times_ns(folder: Path, levels: int | None) -> Iterator[int]:

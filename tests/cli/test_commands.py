@@ -12,8 +12,8 @@ import pytest
 import tifffile
 
 from live_restore.cli.main import main
-from live_restore.simulation.scene import LivingCell
 from live_restore.errors import StackRefusedError
+from live_restore.simulation.scene import LivingCell
 from tests.support.processes import run_command
 
 COMMANDS = ["demo", "watch", "restore", "status", "models", "bench", "doctor", "prepare"]

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import structlog
 
-from live_restore.errors import LiveRestoreError
 from live_restore.cli.logs import configure_logging
+from live_restore.errors import LiveRestoreError
 from live_restore.settings.model import LogSettings
 
 ODD = "two\nlines \x1b[2J " + os.fsdecode(b"\xff")

@@ -10,12 +10,12 @@ import pytest
 
 from live_restore.bench.measure import Rates
 from live_restore.bench.work import CHAIN, flop_per_voxel, matrix_product_model
+from live_restore.cli.machine_commands import _print_rates
 from live_restore.errors import ModelError
 from live_restore.inference.backends.backend import Limits, ModelSource
 from live_restore.inference.backends.onnx_cpu import TrustedSession
-from live_restore.inference.model.card import ModelCard
 from live_restore.inference.load import find_model, load_model
-from live_restore.cli.machine_commands import _print_rates
+from live_restore.inference.model.card import ModelCard
 from tests.support.processes import run_command
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from live_restore_export.cli.main import build_parser
 from live_restore_export.training.config import TrainConfig
 from live_restore_export.training.options import PairedData, TrainingOptions
+
 from live_restore.settings.model import Settings
 
 TEXT = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from live_restore.simulation.scene import LivingCell
-from live_restore.simulation.quality import psnr
 from live_restore.outputs.report import told_doubt
 from live_restore.simulation.camera import Camera
+from live_restore.simulation.quality import psnr
+from live_restore.simulation.scene import LivingCell
 from tests.support.models import CARD, write_model
 from tests.support.processes import run_command, status
 

@@ -17,20 +17,20 @@ import tifffile
 
 from live_restore.engine import file_job as job_module
 from live_restore.engine import one_shot as one_shot_module
+from live_restore.engine.channel_groups import ChannelGroups
+from live_restore.engine.file_job import FileJob
+from live_restore.engine.one_shot import OneShot, absolute, ending_on_signals
 from live_restore.errors import (
     StackChangedError,
     StackIncompleteError,
     StackRefusedError,
     StackUnreadableError,
 )
-from live_restore.formats.table import make_formats
-from live_restore.engine.file_job import FileJob
-from live_restore.engine.one_shot import OneShot, absolute, ending_on_signals
 from live_restore.files.naming import TEMPORARY_SUFFIX
+from live_restore.formats.table import make_formats
 from live_restore.outputs.report import StackOutcome
-from live_restore.settings.model import FilesSettings
 from live_restore.settings.load import load_settings
-from live_restore.engine.channel_groups import Turns
+from live_restore.settings.model import FilesSettings
 from tests.support.fakes import fake_shelf, halve
 from tests.support.processes import run_command
 
@@ -142,20 +142,20 @@ def test_the_same_again_does_nothing(tmp_path: Path) -> None:
 
 def test_a_name_that_was_free_may_be_taken_when_the_work_is_done(tmp_path: Path) -> None:
     """The daemon reads the next file while it still restores this one."""
-    settings, shelf = load_settings(), fake_shelf()
+    settings, model_set = load_settings(), fake_shelf()
     jobs = [
         FileJob.open(written(tmp_path / name, image(planes)), make_formats(), FilesSettings())
         for name, planes in (("a.tif", 3), ("a.ome.tif", 4))
     ]
-    plans = [job.plan(shelf, settings) for job in jobs]
-    assert plans[0].place.image == plans[1].place.image
+    plans = [job.plan(model_set, settings) for job in jobs]
+    assert plans[0].result_path.image == plans[1].place.image
 
     def outcomes(job: FileJob) -> Iterator[StackOutcome]:
-        turns = Turns(job.dataset, shelf)
-        return (outcome for raw in job.read() for outcome in turns.feed(raw))
+        channel_groups = ChannelGroups(job.file_stacks, model_set)
+        return (outcome for raw in job.read() for outcome in channel_groups.feed(raw))
 
     images = [
-        job.publish(plan, outcomes(job), shelf, settings).image
+        job.publish(plan, outcomes(job), model_set, settings).image
         for job, plan in zip(jobs, plans, strict=True)
     ]
     assert [len(tifffile.imread(path)) for path in images] == [3, 4]

@@ -17,6 +17,9 @@ import pytest
 import tifffile
 
 from live_restore.engine import backoff as patience_module
+from live_restore.engine.file_job import FileJob
+from live_restore.engine.pipeline import Pipeline
+from live_restore.engine.progress import Progress
 from live_restore.errors import (
     InferenceError,
     JournalError,
@@ -25,14 +28,11 @@ from live_restore.errors import (
     RuntimeFailureError,
     StackBusyError,
 )
-from live_restore.formats.table import make_dataset_formats, make_formats
-from live_restore.inference.model_set import Shelf
-from live_restore.engine.file_job import FileJob
-from live_restore.journal.journal import Entry, Journal, State
 from live_restore.files import publish as publish_module
 from live_restore.files.naming import TEMPORARY_SUFFIX
-from live_restore.engine.pipeline import Pipeline
-from live_restore.engine.progress import Progress
+from live_restore.formats.table import make_acquisition_formats, make_formats
+from live_restore.inference.model_set import ModelSet
+from live_restore.journal.journal import Entry, Journal, State
 from live_restore.settings.load import load_settings
 from tests.support.fakes import Floats, fake_shelf, fingerprint_of, halve
 from tests.support.processes import wait_for
@@ -46,7 +46,7 @@ class Bench:
 
     root: Path
     journal: Journal
-    shelf: Shelf = field(default_factory=fake_shelf)
+    model_set: ModelSet = field(default_factory=fake_shelf)
     progress: Progress = field(default_factory=Progress)
     reconsidered: list[Path] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
@@ -75,8 +75,8 @@ class Bench:
             self.root,
             self.journal,
             make_formats(),
-            make_dataset_formats(),
-            self.shelf,
+            make_acquisition_formats(),
+            self.model_set,
             load_settings(None, {"journal": {"retry_s": 0.05, "lease_s": 0.3}, **self.settings}),
             self.progress,
             self.reconsidered.append,
@@ -175,7 +175,7 @@ def test_an_unexpected_error_is_that_files_alone(bench: Bench) -> None:
             raise ZeroDivisionError("surprise\nin two lines")
         return halve(tile)
 
-    bench.shelf = fake_shelf(surprise)
+    bench.model_set = fake_shelf(surprise)
     bench.stack("1.tif")
     bench.stack("2.tif", np.random.default_rng(1).integers(1, 99, (5, 8, 8)))
     bench.stack("3.tif")
@@ -206,7 +206,7 @@ def test_an_error_while_publishing_is_that_files_alone(
     publish = FileJob.publish
 
     def surprise(job: Any, *arguments: Any) -> Any:
-        if job.dataset.path.name == "2.tif":
+        if job.file_stacks.path.name == "2.tif":
             raise KeyError("surprise")
         return publish(job, *arguments)
 
@@ -285,7 +285,7 @@ def test_a_busy_file_is_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatc
 
 def test_a_file_replaced_while_it_is_restored(bench: Bench) -> None:
     gate = Gate()
-    bench.shelf = fake_shelf(gate)
+    bench.model_set = fake_shelf(gate)
     path = bench.stack("a.tif")
     pipeline = bench.start(retry=False)
     assert gate.entered.wait(PATIENCE_S)
@@ -307,7 +307,7 @@ def test_a_file_replaced_while_it_is_restored(bench: Bench) -> None:
 
 def test_a_file_that_is_moved_away_while_it_is_restored(bench: Bench) -> None:
     gate = Gate()
-    bench.shelf = fake_shelf(gate)
+    bench.model_set = fake_shelf(gate)
     path = bench.stack("a.tif")
     pipeline = bench.start(retry=False)
     assert gate.entered.wait(PATIENCE_S)
@@ -333,7 +333,7 @@ def test_a_file_that_went_before_it_was_read(bench: Bench, replaced: bool) -> No
 
 
 def test_skipped_channels_stay_as_they_are(bench: Bench) -> None:
-    bench.shelf = fake_shelf(skip=("1",))
+    bench.model_set = fake_shelf(skip=("1",))
     image = np.random.default_rng(1).integers(10, 200, (2, 3, 8, 8))
     path = bench.stack("a.tif", image, "CZYX")
     bench.run()
@@ -345,7 +345,7 @@ def test_skipped_channels_stay_as_they_are(bench: Bench) -> None:
 
 
 def test_a_file_of_skipped_channels_only_is_refused(bench: Bench) -> None:
-    bench.shelf = fake_shelf(skip=("*",))
+    bench.model_set = fake_shelf(skip=("*",))
     bench.stack("a.tif")
     bench.run()
     assert bench.state("a.tif") is State.REFUSED
@@ -372,7 +372,7 @@ def test_a_stack_that_fails_in_mid_file_publishes_nothing(bench: Bench) -> None:
         seen.append(1)
         return tile * np.float32(np.nan if len(seen) == 3 else 0.5)
 
-    bench.shelf = fake_shelf(third_fails)
+    bench.model_set = fake_shelf(third_fails)
     bench.stack("a.tif", np.random.default_rng(1).integers(10, 200, (6, 3, 8, 8)), "TZYX")
     bench.stack("b.tif")
     bench.run()
@@ -383,7 +383,7 @@ def test_a_stack_that_fails_in_mid_file_publishes_nothing(bench: Bench) -> None:
 
 def test_stopped_in_mid_stack_it_is_given_back(bench: Bench) -> None:
     gate = Gate()
-    bench.shelf = fake_shelf(gate)
+    bench.model_set = fake_shelf(gate)
     bench.stack("a.tif", np.random.default_rng(1).integers(10, 200, (4, 3, 8, 8)), "TZYX")
     bench.stack("b.tif")
     pipeline = bench.start()
@@ -426,7 +426,7 @@ def test_what_was_in_hand_at_a_crash_is_worked_on_alone(bench: Bench) -> None:
     for n in range(4):
         bench.stack(f"{n}.tif")
     for _ in range(3):  # three files were in hand when the program died
-        assert bench.journal.claim(30)
+        assert bench.journal.lease(30)
     bench.journal.recover(3)
     running: list[int] = []
 
@@ -435,7 +435,7 @@ def test_what_was_in_hand_at_a_crash_is_worked_on_alone(bench: Bench) -> None:
         running.append(bench.journal.counts()[State.RUNNING])
         return halve(tile)
 
-    bench.shelf = fake_shelf(count)
+    bench.model_set = fake_shelf(count)
     bench.run()
     assert running[:3] == [1, 1, 1]
     assert {e.state for e in bench.journal.entries()} == {State.DONE}
@@ -443,7 +443,7 @@ def test_what_was_in_hand_at_a_crash_is_worked_on_alone(bench: Bench) -> None:
 
 def test_the_heartbeat_keeps_the_claim(bench: Bench) -> None:
     gate = Gate()
-    bench.shelf = fake_shelf(gate)
+    bench.model_set = fake_shelf(gate)
     bench.stack("a.tif")
     renewed: list[float] = []
     renew = bench.journal.renew
@@ -455,7 +455,7 @@ def test_the_heartbeat_keeps_the_claim(bench: Bench) -> None:
     wait_for(lambda: bench.state("a.tif") is State.DONE, "the end", PATIENCE_S)
 
 
-@pytest.mark.parametrize("method", ["claim", "finish"])
+@pytest.mark.parametrize("method", ["lease", "finish"])
 def test_a_broken_journal_ends_the_pipeline_loudly(bench: Bench, method: str) -> None:
     bench.stack("a.tif", np.random.default_rng(1).integers(10, 200, (6, 3, 8, 8)), "TZYX")
     bench.stack("b.tif")
@@ -475,7 +475,7 @@ def test_a_broken_journal_ends_the_pipeline_loudly(bench: Bench, method: str) ->
     assert {e.state for e in bench.journal.entries()} == {State.DONE}
 
 
-@pytest.mark.parametrize("method", ["claim", "finish", "renew", "give_back", "lose"])
+@pytest.mark.parametrize("method", ["lease", "finish", "renew", "give_back", "lose"])
 def test_a_journal_whose_disk_is_full_is_waited_for(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
@@ -496,7 +496,7 @@ def test_a_journal_whose_disk_is_full_is_waited_for(
         return real(*arguments, **options)
 
     monkeypatch.setattr(bench.journal, method, full)
-    bench.shelf = fake_shelf(lambda tile: (time.sleep(0.2), halve(tile))[1])
+    bench.model_set = fake_shelf(lambda tile: (time.sleep(0.2), halve(tile))[1])
     pipeline = bench.start()
     expected = {"give_back": State.WAITING, "lose": State.FAILED}.get(method, State.DONE)
     wait_for(lambda: not left[0] and bench.state("a.tif") is expected, "the end", PATIENCE_S)
@@ -529,7 +529,7 @@ def test_a_stop_does_not_wait_for_a_full_disk(bench: Bench) -> None:
 def test_a_stop_that_is_asked_is_seen_without_being_told(bench: Bench) -> None:
     asked: list[bool] = []
     gate = Gate()
-    bench.shelf = fake_shelf(gate)
+    bench.model_set = fake_shelf(gate)
     bench.stack("a.tif", np.random.default_rng(1).integers(10, 200, (9, 3, 8, 8)), "TZYX")
     bench.start(stop_asked=lambda: bool(asked))
     assert gate.entered.wait(PATIENCE_S)
@@ -575,7 +575,7 @@ def test_memory_does_not_grow_with_the_backlog(bench: Bench) -> None:
         most[0] = max(most[0], bench.journal.counts()[State.RUNNING])
         return halve(tile)
 
-    bench.shelf = fake_shelf(count)
+    bench.model_set = fake_shelf(count)
     for n in range(20):
         bench.stack(f"{n}.tif")
     bench.run()
@@ -590,8 +590,8 @@ def test_a_file_that_is_refused_by_the_disk_does_not_block_the_rest(
     publish = FileJob.publish
 
     def refuse_first(job: Any, *arguments: Any) -> Any:
-        if job.dataset.path.name == "1.tif":
-            raise OutputError("no space", job.dataset.path, "free some")
+        if job.file_stacks.path.name == "1.tif":
+            raise OutputError("no space", job.file_stacks.path, "free some")
         return publish(job, *arguments)
 
     monkeypatch.setattr(FileJob, "publish", refuse_first)
@@ -601,7 +601,7 @@ def test_a_file_that_is_refused_by_the_disk_does_not_block_the_rest(
     assert bench.state("1.tif") is State.WAITING
 
 
-def shelves_on(*functions: Callable[[Floats], Floats]) -> Shelf:
+def shelves_on(*functions: Callable[[Floats], Floats]) -> ModelSet:
     """Return a shelf whose models are warm on as many devices."""
     first, *others = (fake_shelf(function) for function in functions)
     return replace(first, beside=tuple(others))
@@ -619,7 +619,7 @@ def test_every_device_restores_a_stack_at_the_same_time(bench: Bench) -> None:
 
         return run
 
-    bench.shelf = shelves_on(on(0), on(1))
+    bench.model_set = shelves_on(on(0), on(1))
     images = np.random.default_rng(0).integers(10, 200, (4, 3, 8, 10))
     bench.stack("lapse.tif", images, "TZYX")
     for number in range(4):
@@ -638,7 +638,7 @@ def test_a_stack_that_fails_on_one_device_leaves_the_others_theirs(bench: Bench)
     def fail(tile: Floats) -> Floats:
         raise InferenceError("no", None)
 
-    bench.shelf = shelves_on(fail, halve)
+    bench.model_set = shelves_on(fail, halve)
     for number in range(6):
         bench.stack(f"{number}.tif")
     bench.run()
@@ -657,7 +657,7 @@ def test_the_watched_folder_may_go(bench: Bench) -> None:
 def test_a_share_that_goes_while_a_stack_is_restored(bench: Bench, instead: str) -> None:
     """Its result must not be made where the share was: it would be hidden, and count as done."""
     gate = Gate()
-    bench.shelf = fake_shelf(gate)
+    bench.model_set = fake_shelf(gate)
     bench.stack("a.tif")
     bench.start()
     assert gate.entered.wait(PATIENCE_S)
@@ -682,7 +682,7 @@ def test_a_runtime_that_fails_for_a_while_costs_no_stack(bench: Bench) -> None:
             raise RuntimeFailureError("CUDA failure 999: unknown error")
         return halve(tile)
 
-    bench.shelf = fake_shelf(fails_twice)
+    bench.model_set = fake_shelf(fails_twice)
     bench.stack("a.tif")
     bench.start()
     wait_for(lambda: bench.state("a.tif") is State.DONE, "the third attempt", PATIENCE_S)
@@ -694,7 +694,7 @@ def test_a_stack_over_which_the_runtime_always_fails_is_set_aside(bench: Bench) 
             raise RuntimeFailureError("CUDA failure 999: unknown error")
         return halve(tile)
 
-    bench.shelf = fake_shelf(fails)
+    bench.model_set = fake_shelf(fails)
     bench.stack("1.tif")
     bench.stack("2.tif", np.random.default_rng(1).integers(1, 99, (5, 8, 8)))
     bench.stack("3.tif")
@@ -707,7 +707,7 @@ def test_a_stack_over_which_the_runtime_always_fails_is_set_aside(bench: Bench) 
 
 def test_the_newest_waits_for_no_more_than_the_one_in_hand(bench: Bench) -> None:
     gate = Gate()
-    bench.shelf = fake_shelf(gate)
+    bench.model_set = fake_shelf(gate)
     bench.settings = {"watch": {"newest_first": True}}
     for n in range(5):
         bench.stack(f"{n}.tif")

@@ -18,8 +18,8 @@ def after(**settings: Any) -> dict[str, Any]:
     code = (
         "import json, psutil, sys; from live_restore.engine.priority import give_way; "
         "from live_restore.settings.model import ProcessSettings; "
-        "from live_restore.errors import SettingsError; from live_restore.inference.device.hardware "
-        "import available_cores\n"
+        "from live_restore.errors import SettingsError; "
+        "from live_restore.inference.device.hardware import available_cores\n"
         "try: give_way(ProcessSettings(**json.loads(sys.argv[1])))\n"
         "except SettingsError as error: print(json.dumps({'error': str(error)})); sys.exit()\n"
         "p = psutil.Process(); print(json.dumps({'nice': int(p.nice()), 'cores': p.cpu_affinity(), "

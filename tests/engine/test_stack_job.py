@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from live_restore.engine.stack_job import FinishedDataset, StackJobs
+from live_restore.engine.channel_groups import ChannelGroups
+from live_restore.engine.one_shot import OneResult, OneShot
+from live_restore.engine.stack_job import FinishedAcquisition, StackJobs
 from live_restore.errors import (
     LiveRestoreError,
     StackBusyError,
@@ -23,14 +25,11 @@ from live_restore.errors import (
     StackUnreadableError,
 )
 from live_restore.formats.following import Following
-from live_restore.formats.acquisition_format import Place
-from live_restore.formats.table import make_dataset_formats
-from live_restore.inference.model_set import Shelf
-from live_restore.engine.one_shot import OneResult, OneShot
-from live_restore.settings.model import FilesSettings
+from live_restore.formats.table import make_acquisition_formats
+from live_restore.inference.model_set import ModelSet
 from live_restore.settings.load import load_settings
-from live_restore.stack import Fingerprint
-from live_restore.engine.channel_groups import Turns
+from live_restore.settings.model import FilesSettings
+from live_restore.stack import Fingerprint, StackIndex
 from tests.formats.test_ome_zarr import TRUTH, multiscales, v3_array, v3_group, write_chunks
 from tests.support.fakes import fake_shelf
 from tests.support.processes import run_command
@@ -47,12 +46,12 @@ RECORDINGS = {
     "singleplane_abort": (4, StackIncompleteError),
 }
 STACK_BYTES = 5 * 48 * 64 * 2
-FIRST = Place(0, 0, 0)
+FIRST = StackIndex(0, 0, 0)
 
 
 @pytest.fixture(scope="module")
-def shelf() -> Shelf:
-    return Shelf.load(load_settings())
+def model_set() -> ModelSet:
+    return ModelSet.load(load_settings())
 
 
 @pytest.fixture
@@ -63,37 +62,37 @@ def run(tmp_path: Path, shared_data: Path) -> tuple[Path, Recording]:
     return tmp_path / truth.folder_name, truth
 
 
-def place_of(result: OneResult) -> Place:
-    place = Place.from_label(result.report.stem)
-    assert place is not None
-    return place
+def stack_index_of(result: OneResult) -> StackIndex:
+    stack_index = StackIndex.from_label(result.report.stem)
+    assert stack_index is not None
+    return stack_index
 
 
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_every_whole_stack_of_a_recorded_run_is_restored(
-    tmp_path: Path, shared_data: Path, shelf: Shelf, name: str
+    tmp_path: Path, shared_data: Path, model_set: ModelSet, name: str
 ) -> None:
     truth = recording(shared_data, name)
     truth.trace.replay(tmp_path)
     restorable, why_not = RECORDINGS[name]
     folder = tmp_path / truth.folder_name
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
-    attempts = list(OneShot(shelf, load_settings()).restore_all(folder))
+    attempts = list(OneShot(model_set, load_settings()).restore_all(folder))
     assert {type(a) for a in attempts if isinstance(a, LiveRestoreError)} == (
         {why_not} if why_not else set()
     )
     done = [attempt for attempt in attempts if isinstance(attempt, OneResult)]
     for result in done:
-        place = place_of(result)
-        raw = truth.stacks[place].pixels
+        stack_index = stack_index_of(result)
+        raw = truth.stacks[stack_index].pixels
         assert raw is not None
         restored = tifffile.imread(result.image)
         assert (restored.shape, restored.dtype) == (raw.shape, raw.dtype)
         assert float(restored.mean()) == pytest.approx(float(raw.mean()), rel=0.05)
         report = json.loads(result.report.read_text())
         assert report["stacks"][0]["before"]["mean"] == pytest.approx(float(raw.mean()))
-        assert f"time {place.time}," in report["source"]["notes"][0]
-    assert len({place_of(result) for result in done}) == restorable
+        assert f"time {stack_index.time}," in report["source"]["notes"][0]
+    assert len({stack_index_of(result) for result in done}) == restorable
     assert {p: p.read_bytes() for p in before} == before
     assert len(list((tmp_path / f"{folder.name}_restored").glob("*.ome.tif"))) == restorable
 
@@ -108,7 +107,7 @@ def test_a_second_time_everything_is_there(run: tuple[Path, Recording]) -> None:
 def test_a_folder_that_is_no_dataset(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(StackRefusedError, match="watch FOLDER"):
-        FinishedDataset(tmp_path, make_dataset_formats())
+        FinishedAcquisition(tmp_path, make_acquisition_formats())
 
 
 def test_the_command_takes_a_dataset_folder(tmp_path: Path, shared_data: Path) -> None:
@@ -140,8 +139,8 @@ def test_a_constant_stack_is_refused_in_every_channel(
     attempts = list(OneShot(fake_shelf(), load_settings()).restore_all(run[0]))
     refused = [a for a in attempts if isinstance(a, StackRefusedError)]
     assert all("constant" in error.what for error in refused)
-    assert {Place.from_label(Path(str(e.path)).name) for e in refused} == {
-        place for place in run[1].stacks if place.channel == channel
+    assert {StackIndex.from_label(Path(str(e.path)).name) for e in refused} == {
+        stack_index for stack_index in run[1].stacks if stack_index.channel == channel
     }
     assert Counter(type(a) for a in attempts) == {OneResult: 6, StackRefusedError: 6}
 
@@ -158,11 +157,13 @@ def test_a_partial_stack_is_restored_where_the_settings_say_so(
 ) -> None:
     truth = recording(shared_data, "multipage_abort")
     truth.trace.replay(tmp_path)
-    (place,) = [p for p, s in truth.stacks.items() if s.state == "partial"]
-    planes = len(truth.stacks[place].plane_steps)
+    (stack_index,) = [p for p, s in truth.stacks.items() if s.state == "partial"]
+    planes = len(truth.stacks[stack_index].plane_steps)
     settings = load_settings(None, {"files": {"partial_stacks": "restore"}})
     attempts = OneShot(fake_shelf(), settings).restore_all(tmp_path / truth.folder_name)
-    (result,) = [a for a in attempts if isinstance(a, OneResult) and place_of(a) == place]
+    (result,) = [
+        a for a in attempts if isinstance(a, OneResult) and stack_index_of(a) == stack_index
+    ]
     assert tifffile.imread(result.image).shape == (planes, 48, 64)
     assert result.warnings == (f"partial: {planes} of 15 planes were recorded",)
 
@@ -172,7 +173,7 @@ def test_a_partial_stack_is_restored_where_the_settings_say_so(
 
 @pytest.fixture
 def jobs() -> StackJobs:
-    return StackJobs(make_dataset_formats())
+    return StackJobs(make_acquisition_formats())
 
 
 def test_a_stack_is_opened_as_it_was_found(run: tuple[Path, Recording], jobs: StackJobs) -> None:
@@ -181,8 +182,8 @@ def test_a_stack_is_opened_as_it_was_found(run: tuple[Path, Recording], jobs: St
     job = jobs.open(folder, FIRST, fingerprint)
     (raw,) = job.read()
     np.testing.assert_array_equal(raw.volume, truth.stacks[FIRST].pixels)
-    assert job.dataset.fingerprint == fingerprint
-    assert job.dataset.channel_names == ("DAPI",)
+    assert job.file_stacks.fingerprint == fingerprint
+    assert job.file_stacks.channel_names == ("DAPI",)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +208,7 @@ def test_a_run_on_a_share_that_goes_is_waited_for(
         with pytest.raises(StackBusyError):
             jobs.open(folder, FIRST, found)
     away.rename(folder)
-    assert jobs.open(folder, FIRST, found).dataset.shape_zyx[0] == 5
+    assert jobs.open(folder, FIRST, found).file_stacks.shape_zyx[0] == 5
 
 
 def test_another_run_under_the_name_is_read_anew(
@@ -219,7 +220,7 @@ def test_another_run_under_the_name_is_read_anew(
     truth.trace.replay(
         tmp_path, until=truth.stacks[FIRST].step
     )  # planes that the old run had are not there yet
-    last = Place(1, 2, 1)
+    last = StackIndex(1, 2, 1)
     with pytest.raises(StackBusyError):
         jobs.open(folder, last, Fingerprint(STACK_BYTES, 18))
     shutil.rmtree(folder)
@@ -236,12 +237,14 @@ def test_a_result_of_the_same_pixels_is_known_whenever_they_were_found(
 ) -> None:
     folder = tmp_path / "run.ome.zarr"
     chunk = shared_chunks(folder)
-    shelf, settings = fake_shelf(), load_settings(None, {"output": {"datasets": datasets}})
+    model_set, settings = fake_shelf(), load_settings(None, {"output": {"datasets": datasets}})
     job = jobs.open(folder, FIRST, Fingerprint(180, 17))
-    job.publish(job.plan(shelf, settings), outcomes(job, shelf, lambda: None), shelf, settings)
-    assert jobs.open(folder, FIRST, Fingerprint(180, 18)).plan(shelf, settings).current
+    job.publish(
+        job.plan(model_set, settings), outcomes(job, model_set, lambda: None), model_set, settings
+    )
+    assert jobs.open(folder, FIRST, Fingerprint(180, 18)).plan(model_set, settings).current
     chunk.write_bytes(chunk.read_bytes()[::-1])
-    assert not jobs.open(folder, FIRST, Fingerprint(180, 18)).plan(shelf, settings).current
+    assert not jobs.open(folder, FIRST, Fingerprint(180, 18)).plan(model_set, settings).current
 
 
 def shared_chunks(folder: Path, image: Any = TRUTH) -> Path:
@@ -253,11 +256,11 @@ def shared_chunks(folder: Path, image: Any = TRUTH) -> Path:
     return folder / "0" / "c" / "0" / "0" / "0" / "0" / "0"
 
 
-def outcomes(job: Any, shelf: Shelf, between: Any) -> Iterator[Any]:
-    turns = Turns(job.dataset, shelf)
+def outcomes(job: Any, model_set: ModelSet, between: Any) -> Iterator[Any]:
+    channel_groups = ChannelGroups(job.file_stacks, model_set)
     for raw in job.read():
         between()
-        yield from turns.feed(raw)
+        yield from channel_groups.feed(raw)
 
 
 @pytest.mark.parametrize("change", [True, False], ids=["changed", "as it was"])
@@ -266,19 +269,19 @@ def test_a_chunk_that_is_written_again_meanwhile_gives_no_result(
 ) -> None:
     folder = tmp_path / "run.ome.zarr"
     chunk = shared_chunks(folder)
-    shelf, settings = fake_shelf(), load_settings()
+    model_set, settings = fake_shelf(), load_settings()
     job = jobs.open(folder, FIRST, Fingerprint(3 * 5 * 6 * 2, 17))
-    plan = job.plan(shelf, settings)
+    plan = job.plan(model_set, settings)
 
     def between() -> None:
         if change:
             chunk.write_bytes(chunk.read_bytes()[::-1])
 
     try:
-        job.publish(plan, outcomes(job, shelf, between), shelf, settings)
+        job.publish(plan, outcomes(job, model_set, between), model_set, settings)
     except StackChangedError:
         assert change
-    assert plan.place.image.exists() is not change
+    assert plan.result_path.image.exists() is not change
 
 
 def test_zeros_that_the_evidence_could_not_see_are_no_data(tmp_path: Path, jobs: StackJobs) -> None:
@@ -295,6 +298,6 @@ def test_a_stack_with_a_gap_is_never_restored(tmp_path: Path) -> None:
     v3_group(folder, multiscales=multiscales())
     v3_array(folder / "0", (1, 1, 1, 5, 6))
     write_chunks(folder / "0", (1, 1, 1, 5, 6), skip=((0, 0, 1, 0, 0),))
-    dataset = FinishedDataset(folder, make_dataset_formats())
+    dataset = FinishedAcquisition(folder, make_acquisition_formats())
     with pytest.raises(StackIncompleteError):
         dataset.job(FIRST, FilesSettings(partial_stacks="restore"))

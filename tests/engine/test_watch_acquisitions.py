@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from live_restore.formats.acquisition_format import Place
+from live_restore.stack import StackIndex
 from tests.support.models import write_model
 from tests.support.processes import (
     PATIENCE_S,
@@ -48,7 +48,7 @@ def write_config(path: Path, model: Path, **sections: str) -> Path:
     return path
 
 
-def volumes(truth: Recording, state: str) -> set[Place]:
+def volumes(truth: Recording, state: str) -> set[StackIndex]:
     """Return the stacks of a recording that end in a state, without those of a single plane."""
     return {p for p, s in truth.stacks.items() if s.state == state and len(s.expected) > 1}
 
@@ -63,8 +63,8 @@ def by_state(state: Path, root: Path, prefix: str) -> dict[str, set[str]]:
     return found
 
 
-def labels(places: set[Place]) -> set[str]:
-    return {place.label for place in places}
+def labels(stack_indices: set[StackIndex]) -> set[str]:
+    return {stack_index.label for stack_index in stack_indices}
 
 
 def results(root: Path, truth: Recording) -> Path:
@@ -82,20 +82,22 @@ def assert_restored(state: Path, watched: Path, root: Path, truth: Recording) ->
     said = by_state(state, watched, "" if prefix == "." else prefix)
     flat = {p for p, s in truth.stacks.items() if s.state == "complete" and len(s.expected) == 1}
     expected = {"done": whole, "incomplete": partial, "refused": flat}
-    assert said == {name: labels(places) for name, places in expected.items() if places}
+    assert said == {
+        name: labels(stack_indices) for name, stack_indices in expected.items() if stack_indices
+    }
     folder = results(root, truth)
     names = {f"{name}{end}" for name in labels(whole) for end in (".ome.tif", ".json")}
     assert {path.name for path in folder.iterdir()} == names
-    for place in whole:
-        assert_pixels(tifffile.imread(folder / f"{place.label}.ome.tif"), truth, place)
-        report = json.loads((folder / f"{place.label}.json").read_text())
-        channel = truth.acquisition["channels"][place.channel]
+    for stack_index in whole:
+        assert_pixels(tifffile.imread(folder / f"{stack_index.label}.ome.tif"), truth, stack_index)
+        report = json.loads((folder / f"{stack_index.label}.json").read_text())
+        channel = truth.acquisition["channels"][stack_index.channel]
         assert report["stacks"][0]["channel_name"] == channel
         assert report["stacks"][0]["restored"] is True
 
 
-def assert_pixels(restored: Any, truth: Recording, place: Place) -> None:
-    raw = truth.stacks[place].pixels
+def assert_pixels(restored: Any, truth: Recording, stack_index: StackIndex) -> None:
+    raw = truth.stacks[stack_index].pixels
     assert raw is not None
     np.testing.assert_array_equal(restored, raw, strict=True)
 
@@ -264,7 +266,7 @@ def test_channels_without_a_model_are_passed_by_with_their_name(
         f'[[models]]\nchannels = ["1"]\nskip = true\n[[models]]\nmodel = "{model.as_posix()}"\n'
     )
     assert run_command(state, "watch", root, "--once", "--config", config).returncode == 0
-    done = {place for place in truth.stacks if place.channel == 0}
+    done = {stack_index for stack_index in truth.stacks if stack_index.channel == 0}
     assert by_state(state, root, truth.folder_name) == {
         "done": labels(done), "refused": labels(set(truth.stacks) - done),
     }  # fmt: skip
@@ -318,7 +320,7 @@ def assert_every_image_is_true(zarr: Any, folder: Path, truth: Recording) -> int
         for channel, first, last in listed:
             for t in range(first, last + 1):
                 restored += 1
-                assert_pixels(array[t, channel], truth, Place(position, t, channel))
+                assert_pixels(array[t, channel], truth, StackIndex(position, t, channel))
     return restored
 
 
@@ -369,9 +371,9 @@ def test_killed_again_and_again_while_the_run_goes_on(
         # A report is written last: what it stands for is right, then and for good.
         for report in results(root, truth).glob("p*.json"):
             image = report.with_suffix(".ome.tif")
-            place = Place.from_label(report.stem)
-            assert place is not None
-            assert_pixels(tifffile.imread(image), truth, place)
+            stack_index = StackIndex.from_label(report.stem)
+            assert stack_index is not None
+            assert_pixels(tifffile.imread(image), truth, stack_index)
             assert finished.setdefault(report, report.read_bytes()) == report.read_bytes()
     assert writer.wait() == 0
     assert kills >= 3

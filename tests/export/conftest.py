@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
 from live_restore_export.cli.main import main
 from live_restore_export.onnx.network import RCAN, RCANConfig
 

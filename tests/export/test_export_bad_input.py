@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 import torch
 from keras_files import KerasRCAN
-from port_graphs import PORT_GRAPHS, Sizes
-
 from live_restore_export.onnx.network import RCAN, RCANConfig
+from port_graphs import PORT_GRAPHS, Sizes
 
 
 def _torch_state(**changes: Any) -> dict[str, Any]:

@@ -12,10 +12,9 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import numpy_helper
-
-from live_restore_export.onnx.network import RCAN
 from live_restore_export.onnx.export import embed_card, export_network, make_card, read_card
+from live_restore_export.onnx.network import RCAN
+from onnx import numpy_helper
 
 
 @pytest.fixture

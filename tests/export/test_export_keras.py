@@ -12,10 +12,10 @@ import h5py
 import numpy as np
 import pytest
 from keras_files import KerasRCAN
-
 from live_restore_export.checkpoints import ArchitectureFlags, load_checkpoint
 from live_restore_export.onnx.graph import build_model
 from live_restore_export.onnx.verify import compare_with_record, cpu_session, run_session
+
 from live_restore.errors import CheckpointError
 from live_restore.inference.image.reference_tiling import apply_reference
 

@@ -14,12 +14,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from live_restore_export.quality.evaluate import evaluate
+from live_restore_export.onnx.export import (
+    embed_card,
+    export_network,
+    make_card,
+    read_card,
+    weights_digest,
+)
 from live_restore_export.onnx.graph import build_model, folded_head, network_of, unfolded_head
 from live_restore_export.onnx.network import RCAN, RCANConfig
-from live_restore_export.onnx.export import embed_card, export_network, make_card, read_card, weights_digest
 from live_restore_export.onnx.verify import compare, cpu_session, run_session
+from live_restore_export.quality.evaluate import evaluate
+
 from live_restore.errors import ModelError, OutputError
 
 
@@ -142,7 +148,7 @@ def test_help_is_quick_and_has_examples() -> None:
         ["degrade"],
         ["bioimageio"],
     ):
-        code = f"import sys; from live_restore_export.cli.main import main; main({[*arguments, '--help']!r})"
+        code = f"from live_restore_export.cli.main import main; main({[*arguments, '--help']!r})"
         started = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=False
@@ -151,7 +157,8 @@ def test_help_is_quick_and_has_examples() -> None:
         assert not arguments or "examples:" in done.stdout
         assert time.monotonic() - started < 5
     probe = (
-        "import sys, live_restore_export.cli.main; print(sorted({'torch', 'onnx', 'onnxruntime'} & set(sys.modules)))"
+        "import sys, live_restore_export.cli.main; "
+        "print(sorted({'torch', 'onnx', 'onnxruntime'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

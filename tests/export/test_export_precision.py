@@ -11,12 +11,9 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from onnx import TensorProto
-
-from live_restore_export.quality.evaluate import evaluate
+from live_restore_export.onnx.export import embed_card, make_card, read_card
 from live_restore_export.onnx.graph import INPUT, OUTPUT, build_model
 from live_restore_export.onnx.network import RCAN
-from live_restore_export.onnx.export import embed_card, make_card, read_card
 from live_restore_export.onnx.precision import (
     ERROR_BOUNDS,
     convert,
@@ -25,6 +22,9 @@ from live_restore_export.onnx.precision import (
     reduce_precision,
 )
 from live_restore_export.onnx.verify import cpu_session, run_session
+from live_restore_export.quality.evaluate import evaluate
+from onnx import TensorProto
+
 from live_restore.errors import ModelError
 from live_restore.inference.device.precision import recorded_error, reduced_obstacle
 

@@ -10,11 +10,11 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from port_graphs import PORT_GRAPHS, Sizes
-
 from live_restore_export.checkpoints import ArchitectureFlags, load_checkpoint
 from live_restore_export.onnx.graph import build_model
 from live_restore_export.onnx.verify import cpu_session, run_session
+from port_graphs import PORT_GRAPHS, Sizes
+
 from live_restore.errors import CheckpointError
 
 SIZES = [

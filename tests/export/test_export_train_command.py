@@ -16,16 +16,20 @@ import onnx
 import psutil
 import pytest
 import torch
+from live_restore_export.onnx.export import read_card
+from live_restore_export.onnx.verify import Comparison
+from live_restore_export.training import commands
 from training_files import clean_stack, write_config, write_pairs, write_stack
 
-from live_restore_export.onnx.export import read_card
-from live_restore_export.training import commands
-from live_restore_export.onnx.verify import Comparison
 from live_restore.inference.load import load_model
 from live_restore.inference.restorer import Restorer
 from live_restore.settings.model import InferenceSettings
 
-CLI = [sys.executable, "-c", "import sys; from live_restore_export.cli.main import main; sys.exit(main())"]
+CLI = [
+    sys.executable,
+    "-c",
+    "import sys; from live_restore_export.cli.main import main; sys.exit(main())",
+]
 PAIRS: dict[str, Any] = {"source": "pairs", "raw": "raw", "gt": "gt"}
 
 

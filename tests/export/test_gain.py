@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-
 from live_restore_export.cli.main import main
 from live_restore_export.quality.gain import measure_gain
+
 from live_restore.inference.load import bundled_models, load_model
 
 ONE = range(2_000_000_000, 2_000_000_001)
@@ -26,7 +26,9 @@ def test_the_bundled_model_gains_what_its_card_says(tmp_path: Path) -> None:
 def test_the_result_goes_into_the_card(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("live_restore_export.quality.gain._SHAPE_ZYX", (12, 48, 48))  # how much it gains is not asked
+    monkeypatch.setattr(
+        "live_restore_export.quality.gain._SHAPE_ZYX", (12, 48, 48)
+    )  # how much it gains is not asked
     model = tmp_path / "fast.onnx"
     shutil.copyfile(bundled_models()["fast"], model)
     assert main(["gain", str(model), "--stacks", "1", "--write", "--json"]) == 0

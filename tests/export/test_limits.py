@@ -12,16 +12,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
-from scipy import ndimage
-
-from live_restore_export.quality.image_quality import lateral_resolution_um, ssim
 from live_restore_export.limits.measure import Extent, Measured, Quality, measure_limits
 from live_restore_export.limits.sweeps import SWEEPS, Condition, Sample, Scenes, _further_blur
 from live_restore_export.limits.verdict import envelope_of, longest_run, points
+from live_restore_export.quality.image_quality import lateral_resolution_um, ssim
 from live_restore_export.simulator.simulate import SimulationConfig
-from live_restore.inference.model.card import ModelCard
+from PIL import Image
+from scipy import ndimage
+
 from live_restore.inference.load import bundled_models, load_model
+from live_restore.inference.model.card import ModelCard
 from tests.support.models import write_model
 
 TINY = Extent((8, 32, 32), 1, quick=True)

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from live_restore_export.simulator.optics import Optics
+from live_restore_export.simulator.simulate import (
+    SimulationConfig,
+    expected_electrons,
+    random_camera,
+    simulate_scene,
+)
+from live_restore_export.simulator.structures import STRUCTURES
 from pydantic import ValidationError
 
-from live_restore_export.simulator.optics import Optics
-from live_restore_export.simulator.simulate import SimulationConfig, expected_electrons, random_camera, simulate_scene
-from live_restore_export.simulator.structures import STRUCTURES
 from live_restore.simulation.camera import Camera
 from live_restore.simulation.emitters import rasterise
 

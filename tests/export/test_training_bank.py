@@ -13,13 +13,13 @@ import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from live_restore_export.simulator.simulate import SimulationConfig, simulate_scene
 from live_restore_export.training.bank import SubjectBank, number_in_slot
 from live_restore_export.training.batches import batches, draw_batch
 from live_restore_export.training.options import TrainingOptions
 from live_restore_export.training.sources import SimulatedSource
 from live_restore_export.training.subjects import Scene
+
 from live_restore.errors import TrainingError
 
 SIMULATION = SimulationConfig.model_validate(

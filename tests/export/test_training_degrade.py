@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from training_files import SHAPE, clean_stack, write_stack
-
 from live_restore_export.simulator.simulate import SimulationConfig
 from live_restore_export.training.degrade import write_twins
 from live_restore_export.training.stacks import datasets_in
+from training_files import SHAPE, clean_stack, write_stack
+
 from live_restore.errors import LiveRestoreError
 
 DIM = SimulationConfig.model_validate({"peak_e": (20, 20), "background_fraction": (0.05, 0.05)})

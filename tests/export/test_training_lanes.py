@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
-
 from live_restore_export.simulator.simulate import SimulationConfig
 from live_restore_export.training.batches import Batch
 from live_restore_export.training.lanes import Lane, lane_batches
 from live_restore_export.training.options import TrainingOptions
 from live_restore_export.training.patches import Patch
 from live_restore_export.training.sources import SimulatedSource
+
 from live_restore.errors import StackUnreadableError, TrainingError
 
 SIMULATION = SimulationConfig.model_validate(

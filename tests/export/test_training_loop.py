@@ -10,10 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-from rich.console import Console
-from training_files import tiny, write_pairs
-
 from live_restore_export.onnx.network import RCAN, RCANConfig, begin_near_identity
 from live_restore_export.training import loop
 from live_restore_export.training.config import TrainConfig
@@ -24,11 +20,17 @@ from live_restore_export.training.options import TrainingOptions
 from live_restore_export.training.progress import LiveDisplay, PlainDisplay, Record, display
 from live_restore_export.training.run_state import RunState
 from live_restore_export.training.validation import score, ssim
+from PIL import Image
+from rich.console import Console
+from training_files import tiny, write_pairs
+
 from live_restore.errors import DeviceError, TrainingError, UsageError
 
 CONFIGS = [
     path
-    for path in sorted((Path(__file__).parents[2] / "export" / "live_restore_export" / "configs").glob("*.toml"))
+    for path in sorted(
+        (Path(__file__).parents[2] / "export" / "live_restore_export" / "configs").glob("*.toml")
+    )
     if not path.name.endswith(".card.toml")
 ]
 

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from training_files import clean_stack
-
 from live_restore_export.simulator.simulate import SimulationConfig
 from live_restore_export.training import subjects
 from live_restore_export.training.options import TrainingOptions
@@ -15,6 +13,8 @@ from live_restore_export.training.patches import Patch, augmented, foreground_pl
 from live_restore_export.training.sources import SimulatedSource
 from live_restore_export.training.subjects import Scene, fitted_truth_scale
 from live_restore_export.training.twin import signal_of
+from training_files import clean_stack
+
 from live_restore.errors import StackRefusedError
 from live_restore.inference.image.intensity import scale_from_percentiles
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from training_files import SHAPE, clean_stack, tiny, write_config, write_pairs, write_stack
-
 from live_restore_export.training.data import validation_patches
 from live_restore_export.training.stacks import pairs_in
+from training_files import SHAPE, clean_stack, tiny, write_config, write_pairs, write_stack
+
 from live_restore.errors import LiveRestoreError
 
 PAIRS: dict[str, Any] = {"source": "pairs", "raw": "raw", "gt": "gt"}

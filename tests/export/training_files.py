@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import tifffile
-from numpy.typing import NDArray
-
 from live_restore_export.training.config import TrainConfig
+from numpy.typing import NDArray
 
 SHAPE = (6, 24, 24)
 

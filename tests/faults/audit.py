@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import tifffile
 
+from live_restore.files.naming import TEMPORARY_SUFFIX
 from live_restore.inference.load import load_model
 from live_restore.inference.restorer import Restorer
-from live_restore.files.naming import TEMPORARY_SUFFIX
 from live_restore.settings.load import load_settings
 from tests.faults.daemons import Place
 from tests.faults.player import RawStack

@@ -176,10 +176,6 @@ def _serve() -> None:
     import tifffile  # noqa: F401
     import watchdog.observers  # noqa: F401
 
-    import live_restore.cli.main
-    import live_restore.cli.commands
-    import live_restore.engine.daemon
-    import live_restore.cli.display  # noqa: F401
     import tests.faults.injection  # noqa: F401
 
     for line in sys.stdin:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from live_restore.errors import DiskFullError, OutputError
+from live_restore.engine.disk_space import DiskSpace
 from live_restore.engine.progress import Progress
-from live_restore.engine.disk_space import Room
+from live_restore.errors import DiskFullError, OutputError
 from tests.faults.audit import Audit, journal_rows, states
 from tests.faults.daemons import Nursery, Place
 from tests.faults.player import RawStack, raw_stacks
@@ -32,7 +32,7 @@ def test_full_at_every_step(place: Place, nursery: Nursery) -> None:
     """Opening, writing, syncing, renaming, syncing the folder; one word for all of it.
 
     Broken builds seen to fail: ``disk_errors`` that lets ``OSError`` pass (the stack fails);
-    ``Patience`` that says it every time.
+    ``Backoff`` that says it every time.
     """
     steps = ("open", "write", "sync", "replace", "sync_folder")
     stacks = raw_stacks(3 * len(steps))
@@ -89,7 +89,7 @@ def test_a_small_disk_that_fills_up(
 ) -> None:
     """With ``min_free_gb`` nothing is begun any more; without, the disk itself refuses.
 
-    Broken builds seen to fail: ``Room.require`` that never refuses (the ballast leaves no room
+    Broken builds seen to fail: ``DiskSpace.require`` that never refuses (the ballast leaves no room
     for the acquisition's next file); ``DiskFullError`` ending a stack for good.
     """
     place = Place(tmp_path, {"output": {"min_free_gb": min_free_gb}})
@@ -162,7 +162,7 @@ class Disk:
     def __init__(self, folder: Path, free_gb: float, min_free_gb: float = 2.0) -> None:
         self.folder, self.free_gb, self.now = folder, free_gb, 0.0
         self.progress = Progress()
-        self.room = Room(
+        self.disk_space = DiskSpace(
             self.progress, min_free_gb, lambda _: int(self.free_gb * 1e9), lambda: self.now
         )
 
@@ -170,10 +170,10 @@ class Disk:
         """Return when the disk is looked at during a minute and a half, for which it is full."""
         at = []
         for _ in range(900):
-            if not self.room.is_resting(self.folder):
+            if not self.disk_space.is_resting(self.folder):
                 at.append(round(self.now, 1))
                 with pytest.raises(DiskFullError):
-                    self.room.require(self.folder)
+                    self.disk_space.require(self.folder)
             self.now += 0.1
         return at
 
@@ -187,17 +187,17 @@ def test_waits_grow_to_ten_seconds(tmp_path: Path) -> None:
 
 def test_a_disk_with_room_is_no_obstacle(tmp_path: Path) -> None:
     disk = Disk(tmp_path, 2.1)
-    disk.room.require(tmp_path / "not" / "made" / "yet", 10**7)
-    assert not disk.room.is_resting(tmp_path)
+    disk.disk_space.require(tmp_path / "not" / "made" / "yet", 10**7)
+    assert not disk.disk_space.is_resting(tmp_path)
 
 
 def test_a_result_too_large_is_refused_alone(tmp_path: Path) -> None:
     disk = Disk(tmp_path, 3.0)
     with pytest.raises(OutputError, match="would leave less than 2 GB") as caught:
-        disk.room.require(tmp_path, int(1.5e9))
+        disk.disk_space.require(tmp_path, int(1.5e9))
     assert not isinstance(caught.value, DiskFullError)
-    assert not disk.room.is_resting(tmp_path)
-    disk.room.require(tmp_path, int(0.5e9))
+    assert not disk.disk_space.is_resting(tmp_path)
+    disk.disk_space.require(tmp_path, int(0.5e9))
 
 
 def test_after_a_result_waits_begin_anew(tmp_path: Path) -> None:
@@ -205,8 +205,8 @@ def test_after_a_result_waits_begin_anew(tmp_path: Path) -> None:
     disk.looks()
     disk.now += 10
     disk.free_gb = 3.0
-    disk.room.require(tmp_path)
-    disk.room.accepted(tmp_path)
+    disk.disk_space.require(tmp_path)
+    disk.disk_space.accepted(tmp_path)
     disk.free_gb = 1.0
     assert disk.looks()[1] - disk.looks()[0] < 1
 
@@ -216,9 +216,9 @@ def test_a_full_disk_does_not_stop_another(tmp_path: Path) -> None:
     full, other = tmp_path / "full", Path("/dev/shm")
     if not other.is_dir() or other.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("only one disk here")
-    room = Room(Progress(), 2.0, lambda p: 10**9 if p == tmp_path else 10**10)
+    disk_space = DiskSpace(Progress(), 2.0, lambda p: 10**9 if p == tmp_path else 10**10)
     with pytest.raises(DiskFullError):
-        room.require(full)
-    room.require(other)
-    assert room.is_resting(full)
-    assert not room.is_resting(other)
+        disk_space.require(full)
+    disk_space.require(other)
+    assert disk_space.is_resting(full)
+    assert not disk_space.is_resting(other)

@@ -17,11 +17,11 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 import pytest
 
-from live_restore.inference.restorer import Restored
 from live_restore.files import disk, publish
+from live_restore.inference.restorer import Restored
 from live_restore.outputs.report import StackOutcome
 from live_restore.outputs.result import choose_result, publish_result
-from live_restore.stack import StackKey
+from live_restore.stack import StackIndex
 from tests.support.fakes import a_dataset, fake_restorer
 
 Step = tuple[str, Path, Path]
@@ -115,11 +115,11 @@ def publish_one(folder: Path, recorder: Recorder, *, again: bool = False) -> tup
     raw = np.random.default_rng(int(again)).integers(1, 99, (3, 5, 6)).astype(np.uint16)
     source = a_dataset(folder / "a.tif")
     restored: Restored = fake_restorer().restore(raw)
-    outcome = StackOutcome(StackKey("a.tif", 0, 0, 0), raw, restored, fake_restorer().model)
+    outcome = StackOutcome(StackIndex(0, 0, 0), raw, restored, fake_restorer().model)
     template = "{folder}/restored/{name}.ome.tif"
     place = choose_result(source.path, template, "fake", "r" * 64)
     disk.current = recorder
-    publish_result(source, [outcome], place=place, recipe="r" * 64, settings_digest="s")
+    publish_result(source, [outcome], result_path=place, recipe="r" * 64, settings_digest="s")
     return place.image, place.report
 
 

@@ -24,12 +24,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, rule
 
-from live_restore.formats.table import make_dataset_formats, make_formats
 from live_restore.engine.file_job import FileJob
-from live_restore.journal.journal import Journal, State
-from live_restore.files.naming import TEMPORARY_SUFFIX
 from live_restore.engine.pipeline import Pipeline
 from live_restore.engine.progress import Progress
+from live_restore.files.naming import TEMPORARY_SUFFIX
+from live_restore.formats.table import make_acquisition_formats, make_formats
+from live_restore.journal.journal import Journal, State
 from live_restore.settings.load import load_settings
 from live_restore.sources.folder import FolderSource
 from tests.support.fakes import fake_shelf
@@ -70,7 +70,7 @@ class Acquisition(RuleBasedStateMachine):
         self.journal = Journal(self.base / "state" / "j.sqlite", self.root, recipe=self.recipe * 64)
         self.journal.recover(_SETTINGS.journal.max_attempts)
         self.source = FolderSource(
-            self.root, make_formats(), make_dataset_formats(), self.journal, _SETTINGS,
+            self.root, make_formats(), make_acquisition_formats(), self.journal, _SETTINGS,
             clock=lambda: self.now,
         )  # fmt: skip
 
@@ -128,7 +128,7 @@ class Acquisition(RuleBasedStateMachine):
         assert self.journal is not None
         reconsidered: list[Path] = []
         pipeline = Pipeline(
-            self.root, self.journal, make_formats(), make_dataset_formats(),
+            self.root, self.journal, make_formats(), make_acquisition_formats(),
             fake_shelf(recipe=self.recipe * 64), _SETTINGS, Progress(), reconsidered.append,
             retry=False,
         )  # fmt: skip
@@ -148,7 +148,7 @@ class Acquisition(RuleBasedStateMachine):
         assert self.journal is not None
         self.look(2.5)
         self.look(2.5)
-        self.journal.claim(_SETTINGS.journal.lease_s)
+        self.journal.lease(_SETTINGS.journal.lease_s)
         self.start()
 
     @rule()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from live_restore.errors import LiveRestoreError
-from live_restore.formats.acquisition_format import DatasetFormat
+from live_restore.formats.acquisition_format import AcquisitionFormat
 from tests.support.small_runs import RUNS
 
 
@@ -17,11 +17,11 @@ def check_line(error: LiveRestoreError) -> None:
     assert "\n" not in str(error)
 
 
-def use(kind: DatasetFormat, folder: Path) -> None:
+def use(kind: AcquisitionFormat, folder: Path) -> None:
     """Do all that a daemon does; only our own errors, of one line each, may come out."""
     try:
         names = {path.name for path in folder.iterdir()}
-        kind.claims(folder, names)
+        kind.recognises(folder, names)
         follower = kind.follow(folder)
         for over in (False, False, True):
             state = follower.poll(over=over)

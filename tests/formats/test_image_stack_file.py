@@ -12,7 +12,7 @@ import pytest
 
 from live_restore.errors import StackIncompleteError, StackUnreadableError
 from live_restore.formats.micromanager.image_stack_file import MmStackFormat
-from live_restore.stack import StackKey, VoxelSize
+from live_restore.stack import StackIndex, VoxelSize
 from tests.support.mm_files import StackFile
 
 
@@ -28,7 +28,7 @@ def unpacked(shared_data: Path, folder: Path) -> Path:
 def test_micro_manager_1_4_with_four_positions(shared_data: Path, tmp_path: Path) -> None:
     """Sums as tifffile 2026.3.3 reads them: 337,822,080 in each of the four files."""
     folder = unpacked(shared_data, tmp_path)
-    assert MmStackFormat().claims(folder, {path.name for path in folder.iterdir()})
+    assert MmStackFormat().recognises(folder, {path.name for path in folder.iterdir()})
     follower = MmStackFormat().follow(folder)
     state = follower.poll()
     info = state.info
@@ -68,7 +68,7 @@ def test_a_camera_plane_is_a_stack_of_one(shared_data: Path) -> None:
     assert int(follower.read(key).sum(dtype=np.uint64)) == 113_296_610
 
 
-KEY = StackKey("run_1", 0, 0, 0)
+KEY = StackIndex(0, 0, 0)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from live_restore.errors import StackChangedError, StackUnreadableError
 from live_restore.formats.micromanager.ndtiff import NdTiffFormat
 from live_restore.formats.plan import IntendedPlan
-from live_restore.stack import StackKey, VoxelSize
+from live_restore.stack import StackIndex, VoxelSize
 from tests.support.mm_files import NdTiff
 
 BOTH = ("DAPI", "FITC")
@@ -39,7 +39,7 @@ def test_data_sets_of_micro_manager(
     folder = shared_data / "micromanager" / "ndtiff" / name
     if not folder.is_dir():
         pytest.skip(f"no NDTiff data in {folder}")
-    assert NdTiffFormat().claims(folder, {path.name for path in folder.iterdir()})
+    assert NdTiffFormat().recognises(folder, {path.name for path in folder.iterdir()})
     follower = NdTiffFormat().follow(folder)
     state = follower.poll()
     assert not state.problems
@@ -76,8 +76,8 @@ def run(tmp_path: Path) -> Path:
     return tmp_path / "run_1"
 
 
-def key(position: int = 0, time: int = 0, channel: int = 0) -> StackKey:
-    return StackKey("run_1", position, time, channel)
+def key(position: int = 0, time: int = 0, channel: int = 0) -> StackIndex:
+    return StackIndex(position, time, channel)
 
 
 PLAN = {"Slices": 3, "Frames": 2, "Channels": 1, "Positions": 1}
@@ -135,7 +135,7 @@ def test_eight_bits_whatever_the_tag_says(run: Path) -> None:
                 data.write_index(entry)
         follower = NdTiffFormat().follow(run.with_name(name))
         assert follower.poll().info.dtype == np.uint8
-        volume = follower.read(StackKey(name))
+        volume = follower.read(StackIndex())
         assert volume.dtype == np.uint8
         assert volume.shape == (3, 4, 8)
         assert [plane[0, 0] for plane in volume] == [5, 6, 7]
@@ -194,7 +194,7 @@ def test_version_2_keeps_its_images_in_a_folder_of_their_own(run: Path) -> None:
     for z in range(3):
         data.plane(z + 1, z=z)
     data.finish()
-    assert NdTiffFormat().claims(run, {"Full resolution"})
+    assert NdTiffFormat().recognises(run, {"Full resolution"})
     follower = NdTiffFormat().follow(run)
     assert follower.poll().stacks[key()].complete
     assert [plane[0, 0] for plane in follower.read(key())] == [1, 2, 3]

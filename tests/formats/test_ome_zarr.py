@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from live_restore.errors import StackChangedError, StackIncompleteError, StackUnreadableError
 from live_restore.formats.zarr.ome_zarr import OmeZarrFormat
 from live_restore.formats.zarr.useq_frames import frame_order
-from live_restore.stack import StackKey, VoxelSize
+from live_restore.stack import StackIndex, VoxelSize
 
 SHAPE = (2, 2, 3, 5, 6)
 UNITS = {"t": "second", "z": "micrometer", "y": "nanometer", "x": "nanometer"}
@@ -206,7 +206,7 @@ def test_missing_chunks_are_missing_planes(tmp_path: Path) -> None:
     write_chunks(tmp_path / "0", PLANE, skip=((0, 1, 1, 0, 0), (1, 0, 2, 0, 0)))
     follower = OmeZarrFormat().follow(tmp_path)
     verdicts = follower.poll().stacks
-    gap, short = StackKey(tmp_path.name, 0, 0, 1), StackKey(tmp_path.name, 0, 1, 0)
+    gap, short = StackIndex(0, 0, 1), StackIndex(0, 1, 0)
     assert verdicts[gap].present == (0, 2)
     assert sum(e.complete for e in verdicts.values()) == 2
     assert follower.poll(over=True).stacks[gap].partial
@@ -221,7 +221,7 @@ def test_chunks_that_are_being_written_do_not_count(tmp_path: Path) -> None:
     write_chunks(tmp_path / "0", PLANE)
     last = tmp_path / "0" / "c" / "1" / "1" / "2" / "0" / "0"
     whole = last.read_bytes()
-    key = StackKey(tmp_path.name, 0, 1, 1)
+    key = StackIndex(0, 1, 1)
     follower = OmeZarrFormat().follow(tmp_path)
     for upto in (0, 1, len(whole) - 1):
         last.write_bytes(whole[:upto])
@@ -251,7 +251,7 @@ def test_zeros_are_not_read_as_data(tmp_path: Path) -> None:
     follower = OmeZarrFormat().follow(tmp_path)
     follower.poll()
     with pytest.raises(StackIncompleteError, match="1 planes"):
-        follower.read(StackKey(tmp_path.name))
+        follower.read(StackIndex())
 
 
 def test_axes_that_are_absent(tmp_path: Path) -> None:
@@ -259,8 +259,8 @@ def test_axes_that_are_absent(tmp_path: Path) -> None:
     v3_array(tmp_path / "0", (1, 5, 6), shape=(3, 5, 6))
     write_chunks(tmp_path / "0", (1, 5, 6), image=TRUTH[0, 0])
     follower = OmeZarrFormat().follow(tmp_path)
-    assert follower.poll().stacks[StackKey(tmp_path.name)].complete
-    np.testing.assert_array_equal(follower.read(StackKey(tmp_path.name)), TRUTH[0, 0])
+    assert follower.poll().stacks[StackIndex()].complete
+    np.testing.assert_array_equal(follower.read(StackIndex()), TRUTH[0, 0])
 
 
 def test_positions_of_a_collection(tmp_path: Path) -> None:
@@ -275,7 +275,7 @@ def test_positions_of_a_collection(tmp_path: Path) -> None:
     state = follower.poll()
     assert state.info.position_names == ("b", "a")
     for position, number in ((0, 1), (1, 0)):
-        volume = follower.read(StackKey(tmp_path.name, position))
+        volume = follower.read(StackIndex(position))
         np.testing.assert_array_equal(volume, TRUTH[number, 0])
 
 
@@ -379,9 +379,9 @@ def test_frames_in_one_row_are_told_by_the_sequence(tmp_path: Path) -> None:
     assert state.info.voxel == VoxelSize(0.5, 0.11, 0.1)
     assert state.info.time_increment_s == 1.5
     assert state.info.position_names == ("", "cell")
-    key = StackKey(tmp_path.name, 1, 1, 0)
+    key = StackIndex(1, 1, 0)
     np.testing.assert_array_equal(follower.read(key), frames[12:15])
-    single = StackKey(tmp_path.name, 0, 1, 1)
+    single = StackIndex(0, 1, 1)
     assert state.stacks[single].expected == (1,)
     np.testing.assert_array_equal(follower.read(single), frames[11:12])
     v3_array(tmp_path / "0", (1, 5, 6), shape=(16, 5, 6))
@@ -445,7 +445,7 @@ def test_a_series_that_leads_outside_is_left_out(tmp_path: Path) -> None:
         v3_array(folder / "0", (1, 5, 6), shape=(3, 5, 6))
         write_chunks(folder / "0", (1, 5, 6), image=TRUTH[0, 0])
     state = OmeZarrFormat().follow(run).poll()
-    assert set(state.stacks) == {StackKey("run.zarr", 1)}
+    assert set(state.stacks) == {StackIndex(1)}
     assert "outside of the data set" in state.problems[0]
 
 
@@ -461,5 +461,5 @@ def test_an_image_that_became_unusable_is_not_read_from_another(tmp_path: Path) 
     v3_array(tmp_path / "0" / "0", (1, 5, 6), shape=(3, 5, 6), data_type="complex128")
     assert len(follower.poll().stacks) == 1
     with pytest.raises(StackChangedError):
-        follower.read(StackKey(tmp_path.name, 0))
-    assert follower.read(StackKey(tmp_path.name, 1)).shape == (3, 5, 6)
+        follower.read(StackIndex(0))
+    assert follower.read(StackIndex(1)).shape == (3, 5, 6)

@@ -10,49 +10,51 @@ from hypothesis import strategies as st
 from live_restore.formats.acquisition_format import Stage
 from live_restore.formats.micromanager.metadata import parse_summary
 from live_restore.formats.plan import (
+    AcquisitionPlan,
     ChannelPlan,
     IntendedPlan,
     Ledger,
     NoPlan,
-    Place,
-    Plan,
     Planned,
     SettingsPlan,
 )
+from live_restore.stack import StackIndex
 
-HERE = Place(0, 0, 0)
+HERE = StackIndex(0, 0, 0)
 
 
-def ledger(planes: list[tuple[Place, int]]) -> Ledger:
+def ledger(planes: list[tuple[StackIndex, int]]) -> Ledger:
     made = Ledger()
     for place, z in planes:
         made.add(place, z)
     return made
 
 
-def stages(planes: list[tuple[Place, int]], plan: Plan, over: bool) -> dict[Place, Stage]:
+def stages(
+    planes: list[tuple[StackIndex, int]], plan: AcquisitionPlan, over: bool
+) -> dict[StackIndex, Stage]:
     return {p: e.stage for p, e in ledger(planes).verdicts(plan, over).items()}
 
 
 @st.composite
-def runs(draw: st.DrawFn) -> tuple[list[tuple[Place, int]], int]:
+def runs(draw: st.DrawFn) -> tuple[list[tuple[StackIndex, int]], int]:
     """Return a whole run in some order of nested loops, and its planes per stack."""
     order = draw(st.permutations("tpcz"))
     sizes = {axis: draw(st.integers(1, 3)) for axis in "tpc"} | {"z": draw(st.integers(2, 5))}
     planes = []
     for index in itertools.product(*(range(sizes[axis]) for axis in order)):
         at = dict(zip(order, index, strict=True))
-        planes.append((Place(at["p"], at["t"], at["c"]), at["z"]))
+        planes.append((StackIndex(at["p"], at["t"], at["c"]), at["z"]))
     return planes, sizes["z"]
 
 
 @given(runs(), st.data())
 def test_without_a_plan_no_stack_is_complete_too_early(
-    run: tuple[list[tuple[Place, int]], int], data: st.DataObject
+    run: tuple[list[tuple[StackIndex, int]], int], data: st.DataObject
 ) -> None:
     planes, depth = run
     cut = data.draw(st.integers(0, len(planes)))
-    sizes: dict[Place, int] = {}
+    sizes: dict[StackIndex, int] = {}
     for place, _ in planes[:cut]:
         sizes[place] = sizes.get(place, 0) + 1
     for over in (False, True):
@@ -65,7 +67,7 @@ def test_without_a_plan_no_stack_is_complete_too_early(
 
 @given(runs(), st.data())
 def test_one_ledger_along_the_run_says_what_a_new_one_says(
-    run: tuple[list[tuple[Place, int]], int], data: st.DataObject
+    run: tuple[list[tuple[StackIndex, int]], int], data: st.DataObject
 ) -> None:
     planes, depth = run
     plan = data.draw(st.sampled_from([NoPlan(), IntendedPlan(depth), IntendedPlan(depth + 1)]))
@@ -79,7 +81,7 @@ def test_one_ledger_along_the_run_says_what_a_new_one_says(
 
 
 def test_without_a_plan_a_later_stack_closes_the_one_before() -> None:
-    first, second = Place(0, 0, 0), Place(0, 0, 1)
+    first, second = StackIndex(0, 0, 0), StackIndex(0, 0, 1)
     planes = [(first, 0), (first, 1), (first, 2)]
     assert stages(planes, NoPlan(), False)[first] is Stage.ARRIVING
     assert stages([*planes, (second, 0)], NoPlan(), False)[first] is Stage.COMPLETE
@@ -93,21 +95,21 @@ def test_a_run_of_one_stack_without_a_plan_stays_partial() -> None:
 
 
 def test_the_last_stack_is_measured_by_those_before_it() -> None:
-    times = [Place(0, t, 0) for t in range(3)]
+    times = [StackIndex(0, t, 0) for t in range(3)]
     planes = [(place, z) for place in times for z in range(4)]
     assert set(stages(planes, NoPlan(), True).values()) == {Stage.COMPLETE}
     assert stages(planes[:-1], NoPlan(), True)[times[-1]] is Stage.PARTIAL
 
 
 def test_a_stack_that_lacks_its_last_plane_is_not_complete_because_the_next_began() -> None:
-    times = [Place(0, t, 0) for t in range(3)]
+    times = [StackIndex(0, t, 0) for t in range(3)]
     planes = [(p, z) for p in times for z in range(4) if (p.time, z) != (1, 3)]
     assert stages(planes, NoPlan(), False)[times[1]] is Stage.ARRIVING
     assert stages(planes, NoPlan(), True)[times[1]] is Stage.PARTIAL
 
 
 def test_planes_between_missing_never_complete() -> None:
-    later = Place(0, 1, 0)
+    later = StackIndex(0, 1, 0)
     planes = [(HERE, 0), (HERE, 2), (later, 0), (later, 1)]
     for plan in (NoPlan(), IntendedPlan(3), SettingsPlan(3, (ChannelPlan(),), 2)):
         assert stages(planes, plan, False)[HERE] is Stage.ARRIVING
@@ -117,7 +119,7 @@ def test_planes_between_missing_never_complete() -> None:
 def test_the_settings_say_one_plane_for_a_channel_without_z_stack() -> None:
     plan = SettingsPlan(5, (ChannelPlan(), ChannelPlan(z_stack=False)), times=2)
     for z in (0, 2):
-        verdict = ledger([(Place(0, 0, 1), z)]).verdicts(plan, False)[Place(0, 0, 1)]
+        verdict = ledger([(StackIndex(0, 0, 1), z)]).verdicts(plan, False)[StackIndex(0, 0, 1)]
         assert verdict.complete
         assert verdict.expected == (z,)
         assert verdict.planes_expected == 1
@@ -125,7 +127,7 @@ def test_the_settings_say_one_plane_for_a_channel_without_z_stack() -> None:
 
 
 def test_intended_dimensions_overstate_a_channel_without_z_stack() -> None:
-    stack, single = [Place(0, t, 0) for t in range(2)], [Place(0, t, 1) for t in range(2)]
+    stack, single = [StackIndex(0, t, 0) for t in range(2)], [StackIndex(0, t, 1) for t in range(2)]
     planes = [(p, z) for p in stack for z in range(3)] + [(p, 1) for p in single]
     assert {stages(planes, IntendedPlan(3), False)[p] for p in single} == {Stage.ARRIVING}
     at_the_end = ledger(planes).verdicts(IntendedPlan(3), True)
@@ -181,8 +183,8 @@ def test_the_plan_of_the_settings() -> None:
     found = parse_summary(summary(settings()))
     assert found.plan == SettingsPlan(3, (ChannelPlan(), ChannelPlan(False, 3)), 6, 2)
     assert found.exposure_ms == (10.0, 50.5)
-    assert found.plan.planes(Place(1, 3, 1)) == Planned(1, anywhere=True)
-    assert found.plan.planes(Place(1, 4, 1)) is None
+    assert found.plan.planes(StackIndex(1, 3, 1)) == Planned(1, anywhere=True)
+    assert found.plan.planes(StackIndex(1, 4, 1)) is None
     assert found.plan.stacks() == 2 * (6 + 2)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from live_restore import LiveRestore
 from live_restore.errors import OutputError, StackUnreadableError
-from live_restore.formats.acquisition_format import Place, Planned
+from live_restore.formats.acquisition_format import Planned
 from live_restore.formats.script_plan import (
     PlannedAxes,
     PlanReader,
@@ -22,6 +22,7 @@ from live_restore.formats.script_plan import (
     plan_path,
     remove_plan,
 )
+from live_restore.stack import StackIndex
 from tests.hooks.runs import finished_state
 
 
@@ -35,9 +36,11 @@ def test_what_is_loose_is_not_told_before_it_is_settled() -> None:
         axes.add(event["axes"], loose=True)
     for event in events(3, "FITC"):
         axes.add(event["axes"], loose=False)
-    assert axes.take() == {Place(0, 0, 1): (0, 1, 2)}, "two of perhaps more planes are no stack"
-    axes.settle([Place(0, 0, 0)])
-    assert axes.take() == {Place(0, 0, 0): (0, 1)}
+    assert axes.take() == {StackIndex(0, 0, 1): (0, 1, 2)}, (
+        "two of perhaps more planes are no stack"
+    )
+    axes.settle([StackIndex(0, 0, 0)])
+    assert axes.take() == {StackIndex(0, 0, 0): (0, 1)}
     assert axes.take() == {}
 
 
@@ -45,10 +48,10 @@ def test_a_stack_that_gets_further_planes_is_given_again() -> None:
     axes = PlannedAxes()
     for event in events(2):
         axes.add(event["axes"], loose=False)
-    assert axes.take() == {Place(0, 0, 0): (0, 1)}
+    assert axes.take() == {StackIndex(0, 0, 0): (0, 1)}
     for event in events(3):
         axes.add(event["axes"], loose=False)
-    assert axes.take() == {Place(0, 0, 0): (0, 1, 2)}
+    assert axes.take() == {StackIndex(0, 0, 0): (0, 1, 2)}
     axes.add(events(4)[3]["axes"], loose=True)
     assert axes.take() == {}
 
@@ -57,27 +60,27 @@ def test_a_large_plan_is_taken_in_pieces_in_the_order_of_the_events() -> None:
     axes = PlannedAxes()
     for time in range(5):
         axes.add(events(1, time=time)[0]["axes"], loose=False)
-    assert list(axes.take(3)) == [Place(0, 0, 0), Place(0, 1, 0), Place(0, 2, 0)]
-    assert list(axes.take(3)) == [Place(0, 3, 0), Place(0, 4, 0)]
+    assert list(axes.take(3)) == [StackIndex(0, 0, 0), StackIndex(0, 1, 0), StackIndex(0, 2, 0)]
+    assert list(axes.take(3)) == [StackIndex(0, 3, 0), StackIndex(0, 4, 0)]
 
 
 def test_planes_counted_from_the_middle_and_a_channel_of_one_plane() -> None:
-    plan = ScriptPlan({Place(0, 0, 0): (-1, 0, 1), Place(0, 0, 1): (4,)})
-    assert plan.planes(Place(0, 0, 0)) == Planned(3, anywhere=True)
-    assert plan.planes(Place(0, 0, 1)) == Planned(1, anywhere=True)
+    plan = ScriptPlan({StackIndex(0, 0, 0): (-1, 0, 1), StackIndex(0, 0, 1): (4,)})
+    assert plan.planes(StackIndex(0, 0, 0)) == Planned(3, anywhere=True)
+    assert plan.planes(StackIndex(0, 0, 1)) == Planned(1, anywhere=True)
     assert plan.volumes() == 1
 
 
 def test_written_read_and_removed(tmp_path: Path) -> None:
     dataset = tmp_path / "run_1"
     dataset.mkdir()
-    z_of = {Place(p, t, 0): tuple(range(5)) for p in range(3) for t in range(4)}
+    z_of = {StackIndex(p, t, 0): tuple(range(5)) for p in range(3) for t in range(4)}
     reader = PlanReader(dataset)
     assert reader.read() is None
-    extend_plan(dataset, {Place(0, 0, 0): (0, 1), Place(7, 0, 0): (-1, 0)})
-    assert reader.read() == ScriptPlan({Place(0, 0, 0): (0, 1), Place(7, 0, 0): (-1, 0)})
+    extend_plan(dataset, {StackIndex(0, 0, 0): (0, 1), StackIndex(7, 0, 0): (-1, 0)})
+    assert reader.read() == ScriptPlan({StackIndex(0, 0, 0): (0, 1), StackIndex(7, 0, 0): (-1, 0)})
     extend_plan(dataset, z_of)
-    assert reader.read() == ScriptPlan({**z_of, Place(7, 0, 0): (-1, 0)})
+    assert reader.read() == ScriptPlan({**z_of, StackIndex(7, 0, 0): (-1, 0)})
     assert reader.read() is reader.read(), "parsed again although nothing has changed"
     assert list(dataset.iterdir()) == [], "the raw data's folder was written to"
     remove_plan(dataset)
@@ -88,22 +91,22 @@ def test_written_read_and_removed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rest", [b'{"z":[0,1],"sta', b"\0\0\0\0", b'\0\0"stacks":[]}\n'])
 def test_half_a_line_is_no_plan_yet(tmp_path: Path, rest: bytes) -> None:
     dataset = tmp_path / "run_1"
-    extend_plan(dataset, {Place(0, 0, 0): (0, 1)})
+    extend_plan(dataset, {StackIndex(0, 0, 0): (0, 1)})
     with plan_path(dataset).open("ab") as stream:
         stream.write(rest)
-    assert PlanReader(dataset).read() == ScriptPlan({Place(0, 0, 0): (0, 1)})
+    assert PlanReader(dataset).read() == ScriptPlan({StackIndex(0, 0, 0): (0, 1)})
 
 
 def test_a_full_disk_leaves_whole_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = tmp_path / "run_1"
-    extend_plan(dataset, {Place(0, 0, 0): (0, 1)})
+    extend_plan(dataset, {StackIndex(0, 0, 0): (0, 1)})
     before = plan_path(dataset).read_bytes()
     resource = pytest.importorskip("resource", reason="limits the size of files on Unix")
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 10, limit[1]))
         with pytest.raises(OutputError):
-            extend_plan(dataset, {Place(0, 1, 0): (0, 1)})
+            extend_plan(dataset, {StackIndex(0, 1, 0): (0, 1)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert plan_path(dataset).read_bytes() == before
@@ -138,8 +141,8 @@ def test_a_plan_decides_what_the_files_leave_open(tmp_path: Path, shared_data: P
     (dataset,) = tmp_path.iterdir()
     before = finished_state(dataset).stacks
     assert all(evidence.complete for evidence in before.values())
-    places = [Place(key.position, key.time, key.channel) for key in before]
-    extend_plan(dataset, {place: tuple(range(7)) for place in places})
+    stack_indices = [StackIndex(key.position, key.time, key.channel) for key in before]
+    extend_plan(dataset, {stack_index: tuple(range(7)) for stack_index in stack_indices})
     stacks = finished_state(dataset).stacks
     assert {(e.complete, e.planes_expected) for e in stacks.values()} == {(False, 7)}
 
@@ -184,7 +187,7 @@ def plan_of(folder: Path, events: object, *, taken: int | None = None) -> Script
 
 def test_single_events_are_whole_stacks_when_the_block_ends(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, events(1)[0])
-    assert plan == ScriptPlan({Place(0, 0, 0): (0,)})
+    assert plan == ScriptPlan({StackIndex(0, 0, 0): (0,)})
 
 
 def test_a_generator_that_was_stopped_does_not_shorten_its_last_stack(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import tifffile
 
 from live_restore.errors import StackIncompleteError
 from live_restore.formats.micromanager.separate_images import MmSeriesFormat
-from live_restore.formats.table import dataset_format_for, make_dataset_formats
-from live_restore.stack import StackKey, VoxelSize
+from live_restore.formats.table import acquisition_format_for, make_acquisition_formats
+from live_restore.stack import StackIndex, VoxelSize
 
 SUMMARY = {
     "Slices": 3,
@@ -58,8 +58,8 @@ def run(tmp_path: Path) -> Path:
     return folder
 
 
-def key(position: int = 0, time: int = 0, channel: int = 0) -> StackKey:
-    return StackKey("run_1", position, time, channel)
+def key(position: int = 0, time: int = 0, channel: int = 0) -> StackIndex:
+    return StackIndex(position, time, channel)
 
 
 def test_without_a_position_list(run: Path) -> None:
@@ -114,7 +114,7 @@ def test_names_of_micro_manager_1_4(run: Path) -> None:
 
 
 def test_runs_beside_each_other_are_no_positions(tmp_path: Path) -> None:
-    formats = make_dataset_formats()
+    formats = make_acquisition_formats()
     for name in ("run_1", "run_2"):
         folder = tmp_path / name
         folder.mkdir()
@@ -123,22 +123,22 @@ def test_runs_beside_each_other_are_no_positions(tmp_path: Path) -> None:
     text = (tmp_path / "run_1" / "metadata.txt").read_text()
     (tmp_path / "run_1" / "metadata.txt").write_text(text.replace("Coords-run_1/", "Coords-"))
     (tmp_path / "run_2" / "metadata.txt").write_text(text.replace("Coords-run_1/", "Coords-"))
-    assert dataset_format_for(tmp_path, formats) is None
-    found = dataset_format_for(tmp_path / "run_1", formats)
+    assert acquisition_format_for(tmp_path, formats) is None
+    found = acquisition_format_for(tmp_path / "run_1", formats)
     assert found is not None
     assert found.name == "mm-series"
 
 
 def test_a_position_is_no_run(run: Path) -> None:
-    formats = make_dataset_formats()
+    formats = make_acquisition_formats()
     position = run / "Pos0"
     position.mkdir()
-    assert dataset_format_for(run, formats) is None
+    assert acquisition_format_for(run, formats) is None
     write_metadata(position, {**SUMMARY, "StagePositions": [{"Label": "Pos0"}]})
-    found = dataset_format_for(run, formats)
+    found = acquisition_format_for(run, formats)
     assert found is not None
     assert found.name == "mm-series"
-    assert dataset_format_for(position, formats) is None
+    assert acquisition_format_for(position, formats) is None
 
 
 def test_a_run_that_was_aborted(run: Path) -> None:

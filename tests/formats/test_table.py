@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from live_restore.formats.table import (
-    DATASET_FORMATS,
-    dataset_format_for,
-    make_dataset_formats,
+    ACQUISITION_FORMATS,
+    acquisition_format_for,
+    make_acquisition_formats,
 )
 
 
@@ -34,13 +34,13 @@ from live_restore.formats.table import (
 def test_names_tell_the_format(tmp_path: Path, names: list[str], expected: str | None) -> None:
     for name in names:
         (tmp_path / name).touch()
-    found = dataset_format_for(tmp_path, make_dataset_formats())
+    found = acquisition_format_for(tmp_path, make_acquisition_formats())
     assert (found.name if found else None) == expected
 
 
 def test_the_table_names_its_formats() -> None:
-    assert [each.name for each in make_dataset_formats()] == list(DATASET_FORMATS)
+    assert [each.name for each in make_acquisition_formats()] == list(ACQUISITION_FORMATS)
 
 
 def test_a_folder_that_is_gone_is_nobodys(tmp_path: Path) -> None:
-    assert dataset_format_for(tmp_path / "gone", make_dataset_formats()) is None
+    assert acquisition_format_for(tmp_path / "gone", make_acquisition_formats()) is None

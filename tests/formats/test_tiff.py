@@ -37,9 +37,9 @@ def complete(path: Path, tiff: TiffFormat = TIFF) -> Complete:
 
 def read_all(path: Path) -> np.ndarray[Any, Any]:
     """Return (positions, times, channels, Z, Y, X)."""
-    dataset = complete(path).dataset
+    dataset = complete(path).file_stacks
     with TIFF.open(dataset) as reader:
-        stacks = [reader.read(key) for key in dataset.keys()]  # noqa: SIM118
+        stacks = [reader.read(key) for key in dataset.indices()]
     shape = (dataset.positions, dataset.times, dataset.channels, *dataset.shape_zyx)
     return np.array(stacks).reshape(shape)
 
@@ -49,7 +49,7 @@ def test_what_was_written_is_read(case: Case, tmp_path: Path) -> None:
     path = written(case, tmp_path)
     before = path.read_bytes()
     found = complete(path)
-    dataset, truth = found.dataset, case.truth()
+    dataset, truth = found.file_stacks, case.truth()
     assert (dataset.positions, dataset.times, dataset.channels) == truth.shape[:3]
     assert dataset.axes == (case.read_axes or case.axes + "YX")
     assert dataset.dtype == truth.dtype
@@ -221,7 +221,7 @@ def test_what_may_pass_is_no_damage(
 ) -> None:
     """A virus scanner, a share that is gone for a moment: the file itself is as good as before."""
     path = written(BY_NAME["plain"], tmp_path)
-    dataset = complete(path).dataset
+    dataset = complete(path).file_stacks
 
     def refuse(*_: object, **__: object) -> NoReturn:
         raise OSError(number, os.strerror(number))
@@ -235,8 +235,8 @@ def test_what_may_pass_is_no_damage(
     with monkeypatch.context() as patch:
         patch.setattr("live_restore.formats.tiff.tiff_format.read_plane", refuse)
         with pytest.raises(StackBusyError, match=said), TIFF.open(dataset) as reader:
-            reader.read(dataset.keys()[0])
-    assert complete(path).dataset == dataset
+            reader.read(dataset.indices()[0])
+    assert complete(path).file_stacks == dataset
 
 
 def test_a_link_to_itself_never_opens(tmp_path: Path) -> None:
@@ -316,13 +316,13 @@ def test_damaged_pixels_name_their_plane(compression: str, tmp_path: Path) -> No
 
 def test_a_file_that_changes_is_given_back(tmp_path: Path) -> None:
     path = written(BY_NAME["plain"], tmp_path)
-    dataset = complete(path).dataset
+    dataset = complete(path).file_stacks
     with TIFF.open(dataset) as reader:
-        reader.read(dataset.keys()[0])
+        reader.read(dataset.indices()[0])
         with path.open("ab") as stream:
             stream.write(b"more")
         with pytest.raises(StackChangedError, match="changed"):
-            reader.read(dataset.keys()[0])
+            reader.read(dataset.indices()[0])
     with pytest.raises(StackChangedError), TIFF.open(dataset):
         pass
     path.unlink()
@@ -346,7 +346,7 @@ def test_planes_in_other_files_do_not_count(tmp_path: Path) -> None:
     block = '<TiffData IFD="0" PlaneCount="4"><UUID FileName="{}">urn:uuid:1</UUID></TiffData>'
     both = "".join(PIXELS.format(z=4, data=block.format(name)) for name in ("a.tif", "b.tif"))
     _ome_file(tmp_path / "a.tif", both, 4)
-    assert complete(tmp_path / "a.tif").dataset.positions == 1
+    assert complete(tmp_path / "a.tif").file_stacks.positions == 1
     _ome_file(tmp_path / "c.tif", both, 4)
     with pytest.raises(StackRefusedError, match="describes other files"):
         TIFF.inspect(tmp_path / "c.tif")
@@ -416,7 +416,7 @@ def test_micro_manager_while_it_writes(trace: str, shared_data: Path, tmp_path: 
             found = TIFF.inspect(path)
             if isinstance(found, Complete):
                 ended.add(path)
-                dataset = found.dataset
+                dataset = found.file_stacks
                 assert found.declared
                 assert not found.blank_planes
                 assert (dataset.times, dataset.channels, dataset.shape_zyx[0]) == (3, 2, 5)
@@ -441,7 +441,7 @@ def test_real_stacks(
     name: str, shape: tuple[int, ...], z_um: float | None, x_um: float | None, shared_data: Path
 ) -> None:
     path = shared_data / name
-    dataset = complete(path).dataset
+    dataset = complete(path).file_stacks
     assert (dataset.axes, dataset.shape_zyx, dataset.stack_count) == ("ZYX", shape, 1)
     assert dataset.voxel.z_um == (z_um and pytest.approx(z_um, abs=5e-4))
     assert dataset.voxel.x_um == (x_um and pytest.approx(x_um, abs=5e-4))
@@ -457,7 +457,7 @@ def test_real_micro_manager_files(shared_data: Path, tmp_path: Path) -> None:
     for packed in sorted((shared_data / "micromanager/mmstack_1.4").glob("*.tif.gz")):
         path = tmp_path / packed.name.removesuffix(".gz")
         path.write_bytes(gzip.decompress(packed.read_bytes()))
-        dataset = complete(path).dataset
+        dataset = complete(path).file_stacks
         assert (dataset.times, dataset.channels, dataset.shape_zyx) == (2, 2, (2, 64, 64))
         with tifffile.TiffFile(path, _multifile=False) as tiff:
             planes = np.stack([page.asarray() for page in tiff.pages])

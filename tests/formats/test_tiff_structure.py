@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from live_restore.errors import LiveRestoreError, StackUnreadableError
 from live_restore.formats.file_format import Arriving, Complete
-from live_restore.formats.tiff.tiff_format import TiffFormat
 from live_restore.formats.tiff.page import Structure
 from live_restore.formats.tiff.structure import walk
+from live_restore.formats.tiff.tiff_format import TiffFormat
 from tests.support.tiffs import BY_NAME, CASES, pixels, written
 
 PATH = Path("x.tif")
@@ -228,10 +228,10 @@ def test_mutated_files_end_in_one_of_our_errors(
         found = tiff.inspect(path)
         assert found is None or isinstance(found, (Arriving, Complete))
         if isinstance(found, Complete):
-            dataset = found.dataset
+            dataset = found.file_stacks
             assert dataset.stack_voxels * dataset.stack_count < 40000 * len(data)
             with tiff.open(dataset) as reader:
-                for key in dataset.keys():  # noqa: SIM118
+                for key in dataset.indices():
                     volume = reader.read(key)
                     assert volume.shape == dataset.shape_zyx
                     assert volume.dtype == dataset.dtype
@@ -248,5 +248,5 @@ def test_a_reader_of_many_planes_stays_quick(tmp_path: Path) -> None:
     started = time.process_time()
     found = TiffFormat().inspect(path)
     assert isinstance(found, Complete)
-    assert found.dataset.shape_zyx == (3000, 4, 4)
+    assert found.file_stacks.shape_zyx == (3000, 4, 4)
     assert time.process_time() - started < 3

@@ -11,29 +11,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from live_restore.formats.acquisition_format import DatasetState, Follower, Place
-from live_restore.stack import StackKey, VoxelSize
+from live_restore.formats.acquisition_format import AcquisitionState, Follower
+from live_restore.stack import StackIndex, VoxelSize
 from tests.support.processes import PATIENCE_S
 from tests.support.traces import TRACES, WITHOUT_PLAN, Recording, recording
 
 
-def place(key: StackKey) -> Place:
-    return Place(key.position, key.time, key.channel)
+def complete(state: AcquisitionState) -> set[StackIndex]:
+    return {key for key, evidence in state.stacks.items() if evidence.complete}
 
 
-def complete(state: DatasetState) -> set[Place]:
-    return {place(key) for key, evidence in state.stacks.items() if evidence.complete}
+def partial(state: AcquisitionState) -> set[StackIndex]:
+    return {key for key, evidence in state.stacks.items() if evidence.partial}
 
 
-def partial(state: DatasetState) -> set[Place]:
-    return {place(key) for key, evidence in state.stacks.items() if evidence.partial}
-
-
-def check(truth: Recording, state: DatasetState, step: int) -> None:
+def check(truth: Recording, state: AcquisitionState, step: int) -> None:
     """Compare a state with the truth at a step."""
     at = f"{truth.name} step {step}"
     assert not state.problems, at
-    present = {place(key): evidence.present for key, evidence in state.stacks.items()}
+    present = {key: evidence.present for key, evidence in state.stacks.items()}
     assert present == truth.present_at(step), at
     assert not any(evidence.blank for evidence in state.stacks.values()), at
     if truth.name in WITHOUT_PLAN and not state.ended:
@@ -46,16 +42,16 @@ def check(truth: Recording, state: DatasetState, step: int) -> None:
     assert partial(state) == (aborted if state.ended else set()), at
     for key, evidence in state.stacks.items():
         if evidence.complete:
-            assert tuple(evidence.expected or ()) == truth.stacks[place(key)].expected, at
+            assert tuple(evidence.expected or ()) == truth.stacks[key].expected, at
             assert evidence.planes_expected == len(evidence.expected), at
             assert not evidence.may_change, at
 
 
-def check_pixels(truth: Recording, follower: Follower, keys: list[StackKey]) -> None:
+def check_pixels(truth: Recording, follower: Follower, keys: list[StackIndex]) -> None:
     """Compare stacks with what was written."""
     for key in keys:
         volume = follower.read(key)
-        expected = truth.stacks[place(key)].pixels
+        expected = truth.stacks[key].pixels
         assert expected is not None
         assert volume.dtype == np.uint16
         np.testing.assert_array_equal(volume, expected, strict=True, err_msg=f"{truth.name} {key}")
@@ -64,7 +60,7 @@ def check_pixels(truth: Recording, follower: Follower, keys: list[StackKey]) -> 
 def follow_along(truth: Recording, root: Path, steps: list[int]) -> None:
     """Poll one follower along the replay, and a fresh one at each step."""
     follower: Follower | None = None
-    seen: set[StackKey] = set()
+    seen: set[StackIndex] = set()
     ended = False
     for step in truth.replay(root, steps):
         fresh = truth.follower(root)
@@ -132,7 +128,7 @@ def test_beside_a_writer_in_another_process(
         stdout=subprocess.DEVNULL,
     ) as writer:
         follower: Follower | None = None
-        seen: set[Place] = set()
+        seen: set[StackIndex] = set()
         deadline = time.monotonic() + PATIENCE_S
         while True:
             assert time.monotonic() < deadline
@@ -142,8 +138,8 @@ def test_beside_a_writer_in_another_process(
                 state = follower.poll()
                 new = [key for key, e in state.stacks.items() if e.complete]
                 # Read at once: a stack that is named too early has not got its pixels yet.
-                check_pixels(truth, follower, [key for key in new if place(key) not in seen])
-                seen |= set(map(place, new))
+                check_pixels(truth, follower, [key for key in new if key not in seen])
+                seen |= set(new)
             if over:
                 break
             time.sleep(0.002)
@@ -171,7 +167,7 @@ def test_a_writer_that_was_killed_leaves_partial_stacks(
     assert not before.ended
     assert not partial(before)
     after = follower.poll(over=True)
-    assert partial(after) == {victim.place}
+    assert partial(after) == {victim.stack_index}
     assert complete(after) == truth.complete_at(step)
     assert complete(follower.poll()) == complete(before)
 

@@ -259,7 +259,7 @@ def _journal(folder: Path) -> None:
         for number in range(4):
             source = Path(f"cell_{number}.tif")
             journal.note(source, Fingerprint(10, 20), State.WAITING, "", 1)
-        entry = journal.claim(30.0)
+        entry = journal.lease(30.0)
         assert entry is not None
         journal.finish(entry, State.DONE, result="restored/x.ome.tif")
     with sqlite3.connect(folder / "a.sqlite") as db:
@@ -271,7 +271,6 @@ def _journal(folder: Path) -> None:
 
 def _torch(folder: Path) -> None:
     import torch
-
     from live_restore_export.onnx.network import RCAN, RCANConfig
 
     network = RCAN(RCANConfig(groups=1, blocks=1, channels=2, reduction=1))

@@ -23,17 +23,17 @@ from live_restore.errors import (
     StackRefusedError,
     StackUnreadableError,
 )
-from live_restore.formats.tiff import ome_xml as tiff_ome
-from live_restore.formats.file_format import Arriving, Complete
-from live_restore.formats.acquisition_format import Place, Planned
-from live_restore.formats.micromanager.metadata import parse_summary
-from live_restore.formats.micromanager.image_stack_file import MmStackFormat
-from live_restore.formats.zarr.ome_zarr import OmeZarrFormat
-from live_restore.formats.plan import IntendedPlan, Ledger
-from live_restore.formats.tiff.tiff_format import TiffFormat
-from live_restore.formats.zarr.useq_frames import frame_order
-from live_restore.stack import StackKey
 from live_restore.files.values import NotJsonError, json_object
+from live_restore.formats.acquisition_format import Planned
+from live_restore.formats.file_format import Arriving, Complete
+from live_restore.formats.micromanager.image_stack_file import MmStackFormat
+from live_restore.formats.micromanager.metadata import parse_summary
+from live_restore.formats.plan import IntendedPlan, Ledger
+from live_restore.formats.tiff import ome_xml as tiff_ome
+from live_restore.formats.tiff.tiff_format import TiffFormat
+from live_restore.formats.zarr.ome_zarr import OmeZarrFormat
+from live_restore.formats.zarr.useq_frames import frame_order
+from live_restore.stack import StackIndex
 from tests.fuzz.mutate_tiff import set_entry, survey
 from tests.support.bounds import bounded
 from tests.support.mm_files import StackFile
@@ -49,11 +49,11 @@ def test_a_summary_of_two_thousand_million_planes() -> None:
     """The plan listed every index that a stack is to have, at 76 bytes each."""
     plan = parse_summary({"IntendedDimensions": {"z": 2_000_000_000}}).plan
     ledger = Ledger()
-    ledger.add(Place(0, 0, 0), 0)
+    ledger.add(StackIndex(0, 0, 0), 0)
     with bounded(mib=1):
         (evidence,) = ledger.verdicts(plan, False).values()
     assert evidence.planes_expected == 2_000_000_000
-    assert plan.planes(Place(0, 0, 0)) == Planned(2_000_000_000)
+    assert plan.planes(StackIndex(0, 0, 0)) == Planned(2_000_000_000)
 
 
 def test_a_sequence_of_two_million_frames() -> None:
@@ -62,8 +62,8 @@ def test_a_sequence_of_two_million_frames() -> None:
     with bounded(mib=300):
         order = frame_order(sequence, ())
         assert order is not None
-        assert order.frame(1_999_999) == (Place(0, 1_999_999, 0), 0)
-        assert order.number(Place(0, 7, 0), 0) == 7
+        assert order.frame(1_999_999) == (StackIndex(0, 1_999_999, 0), 0)
+        assert order.number(StackIndex(0, 7, 0), 0) == 7
 
 
 def test_a_chunk_that_claims_a_million_stacks(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_a_time_point_of_two_thousand_million(tmp_path: Path) -> None:
     file.plane(0, 0, 1, 0, value=1)
     file.finish()
     state = MmStackFormat().follow(tmp_path).poll()
-    assert list(state.stacks) == [StackKey(tmp_path.name, 0, 1, 0)]
+    assert list(state.stacks) == [StackIndex(0, 1, 0)]
     assert len(state.problems) == 2
 
 
@@ -164,8 +164,8 @@ def test_a_hole_of_sixteen_terabytes_is_not_read_for_hours(tmp_path: Path) -> No
     assert isinstance(found, Complete)
     assert found.blank_planes == (0, 1, 2, 3)
     too_much = pytest.raises(StackError, match=r"than this computer has|more than is free")
-    with bounded(), TIFF.open(found.dataset) as reader, too_much:
-        reader.read(found.dataset.keys()[0])
+    with bounded(), TIFF.open(found.file_stacks) as reader, too_much:
+        reader.read(found.file_stacks.indices()[0])
 
 
 def test_a_strip_of_two_gigabytes_that_is_a_hole(tmp_path: Path) -> None:
@@ -182,8 +182,8 @@ def test_a_strip_of_two_gigabytes_that_is_a_hole(tmp_path: Path) -> None:
     with bounded():
         found = TIFF.inspect(path)
         assert isinstance(found, Complete)
-        with TIFF.open(found.dataset) as reader:
-            assert reader.read(found.dataset.keys()[0]).any()
+        with TIFF.open(found.file_stacks) as reader:
+            assert reader.read(found.file_stacks.indices()[0]).any()
 
 
 def test_a_plane_without_byte_counts_that_is_larger_than_numbers_are(tmp_path: Path) -> None:
@@ -260,8 +260,8 @@ def test_a_name_of_a_megabyte_is_cut(tmp_path: Path) -> None:
     tiff(path, ome=True, metadata={"axes": "ZYX", "Channel": {"Name": name}, "Name": name})
     found = TIFF.inspect(path)
     assert isinstance(found, Complete)
-    assert found.dataset.channel_names == ("x" * 200,)
-    assert found.dataset.position_names == ("x" * 200,)
+    assert found.file_stacks.channel_names == ("x" * 200,)
+    assert found.file_stacks.position_names == ("x" * 200,)
 
 
 def test_planes_that_became_zeros_since_they_were_found(tmp_path: Path) -> None:
@@ -292,7 +292,7 @@ def test_json_that_nests_or_has_parts_without_end(text: str) -> None:
 
 
 def test_intended_dimensions_do_not_copy_their_indices() -> None:
-    assert IntendedPlan(2**31 - 1).planes(Place(0, 0, 0)) == Planned(2**31 - 1)
+    assert IntendedPlan(2**31 - 1).planes(StackIndex(0, 0, 0)) == Planned(2**31 - 1)
     assert Planned(2**31 - 1).indices == range(2**31 - 1)
 
 

@@ -11,10 +11,10 @@ import pytest
 from live_restore.errors import (
     ModelError,
 )
-from live_restore.inference.model.zoo_package import read_package
+from live_restore.inference.device.tile_size import largest_tile_voxels
 from live_restore.inference.load import load_model
 from live_restore.inference.model.plain_yaml import plain_yaml
-from live_restore.inference.device.tile_size import largest_tile_voxels
+from live_restore.inference.model.zoo_package import read_package
 from tests.fuzz.seeds import CARD, RDF
 from tests.support import protobuf
 from tests.support.bounds import bounded

@@ -11,7 +11,7 @@ from live_restore.errors import (
     LiveRestoreError,
     SettingsError,
 )
-from live_restore.inference.device.cache import Remembered
+from live_restore.inference.device.cache import DeviceCache
 from live_restore.journal.journal import Journal, State
 from live_restore.settings.load import load_settings
 from tests.fuzz.seeds import _journal as write_journal
@@ -19,15 +19,15 @@ from tests.fuzz.seeds import _journal as write_journal
 
 def test_measurements_that_are_none(tmp_path: Path) -> None:
     """numpy's header is Python text: ``TokenError``; and it could claim any shape."""
-    remembered = Remembered(tmp_path / "backends.json")
-    remembered.keep_array("a", np.ones((2, 3), np.float32))
-    kept = remembered.array("a", (2, 3))
+    device_cache = DeviceCache(tmp_path / "backends.json")
+    device_cache.keep_array("a", np.ones((2, 3), np.float32))
+    kept = device_cache.array("a", (2, 3))
     assert kept is not None
     assert kept.tolist() == [[1.0] * 3] * 2
-    assert remembered.array("a", (3, 3)) is None
+    assert device_cache.array("a", (3, 3)) is None
     (path,) = (tmp_path / "known_answers").iterdir()
     path.write_bytes(b"\x93NUMPY\1\0\x10\0{'descr': (((((")
-    assert remembered.array("a", (2, 3)) is None
+    assert device_cache.array("a", (2, 3)) is None
 
 
 def test_a_journal_that_is_damaged_inside(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_a_result_in_the_journal_that_is_no_name(tmp_path: Path) -> None:
         from live_restore.stack import Fingerprint
 
         journal.note(Path("a.tif"), Fingerprint(1, 2), State.WAITING, "", 1)
-        entry = journal.claim(30.0)
+        entry = journal.lease(30.0)
         assert entry is not None
         journal.finish(entry, State.DONE, result="a\0b")
         assert journal.redo_missing(tmp_path) == 0

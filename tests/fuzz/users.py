@@ -30,7 +30,7 @@ def check_line(error: LiveRestoreError) -> None:
         raise WrongError(f"not one line: {said[:200]!r} ({len(said)} characters)")
 
 
-def _shelf() -> Any:
+def _model_set() -> Any:
     from tests.support.fakes import fake_shelf
 
     return fake_shelf(overlap_zyx=(1, 4, 4))
@@ -46,7 +46,7 @@ def _publish(path: Path, datasets: str = "ome-tiff") -> None:
         "watch": settings.watch.model_copy(update={"settle_s": 0.001}),
         "output": settings.output.model_copy(update={"datasets": datasets}),
     }
-    shot = OneShot(_shelf(), settings.model_copy(update=update))
+    shot = OneShot(_model_set(), settings.model_copy(update=update))
     for number, attempt in enumerate(shot.restore_all(path)):
         if isinstance(attempt, LiveRestoreError):
             check_line(attempt)
@@ -71,10 +71,10 @@ def use_tiff(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> No
                 tiff = TiffFormat(undeclared_axis="Z" if axis == "Z" else "T")
                 found = tiff.inspect(path)
                 if isinstance(found, Complete):
-                    with tiff.open(found.dataset) as reader:
-                        for key in found.dataset.keys()[:MAX_STACKS_READ]:
+                    with tiff.open(found.file_stacks) as reader:
+                        for key in found.file_stacks.indices()[:MAX_STACKS_READ]:
                             volume = reader.read(key)
-                            if volume.shape != found.dataset.shape_zyx:
+                            if volume.shape != found.file_stacks.shape_zyx:
                                 raise WrongError(f"a volume of {volume.shape}")
             except LiveRestoreError as error:
                 check_line(error)
@@ -83,7 +83,7 @@ def use_tiff(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> No
 def use_dataset(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> None:
     """Follow a run that grows and is then damaged, read what is complete, sometimes restore it."""
     from live_restore.formats.following import Following
-    from live_restore.formats.table import claimed_by, make_dataset_formats
+    from live_restore.formats.table import make_acquisition_formats, recognised_by
 
     run = folder / "run_1"
     young = pristine.copy() if rng.random() < 0.5 else hurt
@@ -95,14 +95,14 @@ def use_dataset(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) ->
             else:
                 young.files[name] = young.files[name][: rng.randrange(len(young.files[name]) + 1)]
     young.write(run)
-    formats = make_dataset_formats()
+    formats = make_acquisition_formats()
     names = {path.name for path in run.iterdir()}
-    kind = claimed_by(run, names, formats)
+    kind = recognised_by(run, names, formats)
     if kind is None:
         return
     following = Following(run, kind)
-    for turn, over in enumerate((False, False, True)):
-        if turn == 1 and young is not hurt:
+    for group, over in enumerate((False, False, True)):
+        if group == 1 and young is not hurt:
             hurt.write(run)
         try:
             state = following.poll(over=over)
@@ -131,11 +131,11 @@ def use_dataset(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) ->
 
 def use_model(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> None:
     """Load a model and use what its card says."""
-    from live_restore.inference.model.envelope import unknown_voxel, voxel_doubt
     from live_restore.inference.device.check import known_tile, trusted_shape
-    from live_restore.inference.load import find_model, load_model
-    from live_restore.inference.restorer import Restorer
     from live_restore.inference.device.tile_size import largest_tile_voxels
+    from live_restore.inference.load import find_model, load_model
+    from live_restore.inference.model.envelope import unknown_voxel, voxel_doubt
+    from live_restore.inference.restorer import Restorer
     from live_restore.settings.model import InferenceSettings
     from live_restore.stack import VoxelSize
 
@@ -162,26 +162,26 @@ def use_model(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> N
 
 def use_records(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> None:
     """Read back what this program is supposed to have written."""
-    from live_restore.formats.acquisition_format import Place as StackPlace
-    from live_restore.inference.device.cache import Remembered
     from live_restore.files.naming import report_path
+    from live_restore.formats.script_plan import PlanReader
+    from live_restore.inference.device.cache import DeviceCache
     from live_restore.outputs.ome_tiff import read_token
     from live_restore.outputs.ome_zarr import choose_in_ome_zarr, is_own_ome_zarr
     from live_restore.outputs.result import (
-        Place,
+        ResultPath,
         choose_result,
         is_current,
         published_doubt,
         restored_pixels,
     )
-    from live_restore.formats.script_plan import PlanReader
+    from live_restore.stack import StackIndex
     from tests.support.fakes import a_dataset
 
     hurt.write(folder)
     dataset = a_dataset(folder / "cell.tif")
     image = folder / "restored" / "cell.ome.tif"
     read_token(image)
-    place = Place(image, report_path(image), "0123456789abcdef", True)
+    place = ResultPath(image, report_path(image), "0123456789abcdef", True)
     for ask in (
         lambda: choose_result(dataset.path, "{folder}/restored/{name}.ome.tif", "m", "r" * 64),
         lambda: is_current(place, dataset),
@@ -189,12 +189,12 @@ def use_records(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) ->
         lambda: restored_pixels(place.report),
         lambda: is_own_ome_zarr(folder / "results" / "p000.ome.zarr"),
         lambda: choose_in_ome_zarr(
-            a_dataset(folder / "run" / "p000_t0000_c00"), StackPlace(0, 0, 0), folder / "results",
+            a_dataset(folder / "run" / "p000_t0000_c00"), StackIndex(0, 0, 0), folder / "results",
             "m", "r",
         ),
         lambda: _plan(PlanReader(folder / "run_1").read()),
-        lambda: Remembered(folder / "backends.json").get("key"),
-        lambda: Remembered(folder / "backends.json").array("a", (1, 1, 2, 3, 3)),
+        lambda: DeviceCache(folder / "backends.json").get("key"),
+        lambda: DeviceCache(folder / "backends.json").array("a", (1, 1, 2, 3, 3)),
     ):  # fmt: skip
         try:
             ask()
@@ -237,7 +237,7 @@ def use_journal(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) ->
                 if len(entry.reason) > 10**6:
                     raise WrongError("a reason without end")
             journal.counts(), journal.doubtful(), journal.redo_missing(folder)
-            claimed = journal.claim(30.0)
+            claimed = journal.lease(30.0)
             if claimed is not None:
                 journal.finish(claimed, State.DONE, result="x")
     except LiveRestoreError as error:

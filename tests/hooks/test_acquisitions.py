@@ -13,7 +13,7 @@ import psutil
 import pytest
 import tifffile
 
-from live_restore.formats.acquisition_format import Place
+from live_restore.stack import StackIndex
 from tests.hooks.runs import finished_state
 from tests.support.acquisition import SLICES
 from tests.support.java_engine import engine as java_engine
@@ -136,7 +136,7 @@ def test_a_killed_script_leaves_its_stacks_for_watch(tmp_path: Path) -> None:
     over = run_command(state, "watch", run, "--once")
     assert over.returncode == 0, over.stderr
     complete = {
-        Place(key.position, key.time, key.channel).label
+        StackIndex(key.position, key.time, key.channel).label
         for key, evidence in finished_state(run).stacks.items()
         if evidence.complete
     }

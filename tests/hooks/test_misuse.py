@@ -15,9 +15,10 @@ import pytest
 
 from live_restore import LiveRestore
 from live_restore.errors import ModelError, OutputError, SettingsError, UsageError
-from live_restore.hooks import child as restoring, session
-from live_restore.hooks.child import fresh_log, restoring_command
 from live_restore.formats.script_plan import PlanReader, ScriptPlan
+from live_restore.hooks import child as restoring
+from live_restore.hooks import session
+from live_restore.hooks.child import fresh_log, restoring_command
 
 PATIENCE_S = 30.0
 

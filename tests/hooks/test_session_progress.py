@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from live_restore.hooks.progress import finish_with_progress, results
 from live_restore.hooks.child import Restorations
+from live_restore.hooks.progress import finish_with_progress, results
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,11 @@ import pytest
 import tifffile
 
 from live_restore.errors import OutputError
-from live_restore.formats.acquisition_format import Place
 from live_restore.formats.plan import ChannelPlan, SettingsPlan
 from live_restore.hooks.spool import Spool
+from live_restore.stack import StackIndex
 
-A, B = Place(0, 0, 0), Place(0, 0, 1)
+A, B = StackIndex(0, 0, 0), StackIndex(0, 0, 1)
 PLAN = SettingsPlan(3, (ChannelPlan(), ChannelPlan(z_stack=False)))
 
 
@@ -43,7 +43,7 @@ def test_without_a_plan_the_next_stack_closes_one_and_the_end_judges_the_last(
     spool = Spool(tmp_path)
     for time in (0, 1):
         for z in range(3):
-            spool.add(Place(0, time, 0), z, plane(z + 1))
+            spool.add(StackIndex(0, time, 0), z, plane(z + 1))
     assert spool.stacks == 1
     assert spool.finish() == 0
     assert spool.stacks == 2

@@ -15,11 +15,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.engine.test_watch_acquisitions import assert_restored, reports, volumes
 from tests.support.micromanager import Microscope, Store, serving
 from tests.support.models import write_model
 from tests.support.processes import PATIENCE_S, environment, stop, wait_for
 from tests.support.traces import Recording, recording
-from tests.engine.test_watch_acquisitions import assert_restored, reports, volumes
 
 pytest.importorskip("pycromanager", reason="pip install 'live-restore[micromanager]'")
 

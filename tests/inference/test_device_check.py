@@ -9,7 +9,7 @@ import pytest
 
 from live_restore.inference.backends.backend import Limits, ModelSource
 from live_restore.inference.backends.onnx_cpu import TrustedSession
-from live_restore.inference.model.card import ModelCard
+from live_restore.inference.backends.session import Floats, Shape5
 from live_restore.inference.device.check import (
     TOLERANCE_FP32,
     known_tile,
@@ -17,7 +17,7 @@ from live_restore.inference.device.check import (
     worst_error,
 )
 from live_restore.inference.load import find_model
-from live_restore.inference.backends.session import Floats, Shape5
+from live_restore.inference.model.card import ModelCard
 
 CARD = ModelCard(name="x", shape_multiple_zyx=(1, 2, 2))
 SHAPES: list[Shape5] = [(1, 1, 16, 160, 140), (1, 1, 40, 96, 40), (1, 1, 5, 130, 200)]

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from live_restore.errors import DeviceError, DeviceMemoryError, RuntimeFailureError
-from live_restore.inference.device import choice
 from live_restore.inference.backends.backend import Backend, Limits, ModelSource
-from live_restore.inference.model.card import ModelCard
-from live_restore.inference.device.choice import ChosenSession, Wish
-from live_restore.inference.device.precision import ERROR_BOUND
-from live_restore.inference.device.cache import Remembered
 from live_restore.inference.backends.session import Device, Floats, Shape5
+from live_restore.inference.device import choice
+from live_restore.inference.device.cache import DeviceCache
+from live_restore.inference.device.choice import ChosenSession, DeviceRequest
+from live_restore.inference.device.precision import ERROR_BOUND
+from live_restore.inference.model.card import ModelCard
 from tests.support.fakes import FakeSession, halve
 
 SOURCE = ModelSource(Path("m.onnx"), b"", "d" * 64)
@@ -87,8 +87,10 @@ def choose(
     reduced: bool = True,
 ) -> ChosenSession:
     trusted = slow_cpu().open(SOURCE, LARGE, "fp32", 0, Limits())
-    remembered = Remembered(folder / "backends.json")
-    return ChosenSession(SOURCE, card, trusted, Wish(device, reduced), backends, remembered)
+    device_cache = DeviceCache(folder / "backends.json")
+    return ChosenSession(
+        SOURCE, card, trusted, DeviceRequest(device, reduced), backends, device_cache
+    )
 
 
 def ran(session: ChosenSession, shape: Shape5 = LARGE) -> str:
@@ -160,10 +162,10 @@ def test_the_right_answer_is_computed_once(tmp_path: Path) -> None:
     trusted = FakeBackend("cpu").open(SOURCE, LARGE, "fp32", 0, Limits())
     trusted.function = lambda tile: asked.append(tile.shape) or halve(tile)  # type: ignore[func-returns-value]
     for _ in range(2):
-        remembered = Remembered(tmp_path / "backends.json")
+        device_cache = DeviceCache(tmp_path / "backends.json")
         backends = [FakeBackend("openvino")]
-        wish = Wish("openvino")
-        ran(ChosenSession(SOURCE, CARD, trusted, wish, backends, remembered))
+        request = DeviceRequest("openvino")
+        ran(ChosenSession(SOURCE, CARD, trusted, request, backends, device_cache))
     assert len(asked) == len(set(asked)) == 2, "one small tile, one for the large one"
 
 

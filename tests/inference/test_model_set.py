@@ -12,49 +12,51 @@ import pytest
 
 from live_restore.errors import ModelError
 from live_restore.inference import model_set as shelf_module
-from live_restore.inference.load import Model, find_model
 from live_restore.inference.backends.session import Device
-from live_restore.inference.model_set import Shelf
+from live_restore.inference.load import Model, find_model
+from live_restore.inference.model_set import ModelSet
 from live_restore.settings.load import load_settings
 from tests.support.fakes import FakeSession, a_dataset, fake_model
 
 
-def shelf(*rules: dict[str, Any], **sections: Any) -> Shelf:
+def model_set(*rules: dict[str, Any], **sections: Any) -> ModelSet:
     inference = {"device": "cpu", "threads": 1}
-    return Shelf.load(
+    return ModelSet.load(
         load_settings(None, {"models": list(rules), "inference": inference, **sections})
     )
 
 
 def test_the_first_rule_that_matches_decides() -> None:
-    shelves = shelf(
+    model_sets = model_set(
         {"channels": ["DIC*", "2"], "skip": True},
         {"channels": ["gfp"]},
         {"channels": ["*"], "skip": True},
     )
     dataset = a_dataset(channels=4, channel_names=("dic 1", "GFP", "RFP"))
-    restored = [shelves.restorer_for(dataset, c) is not None for c in range(4)]
+    restored = [model_sets.restorer_for(dataset, c) is not None for c in range(4)]
     assert restored == [False, True, False, False]
 
 
 def test_names_may_hold_brackets_and_numbers_may_be_numbers() -> None:
-    shelves = shelf({"channels": ["GFP [488]", 2]}, {"channels": ["*"], "skip": True})
+    model_sets = model_set({"channels": ["GFP [488]", 2]}, {"channels": ["*"], "skip": True})
     dataset = a_dataset(channels=3, channel_names=("gfp [488]", "GFP 4", "RFP [561]"))
-    restored = [shelves.restorer_for(dataset, c) is not None for c in range(3)]
+    restored = [model_sets.restorer_for(dataset, c) is not None for c in range(3)]
     assert restored == [True, True, True]
-    wild = shelf({"channels": ["GFP *"]}, {"channels": ["*"], "skip": True})
+    wild = model_set({"channels": ["GFP *"]}, {"channels": ["*"], "skip": True})
     assert [wild.restorer_for(dataset, c) is not None for c in range(3)] == [True, True, False]
 
 
 def test_a_channel_without_a_rule_stays_as_it_is() -> None:
-    shelves = shelf({"channels": ["GFP"]})
-    assert shelves.restorer_for(a_dataset(channels=1), 0) is None
+    model_sets = model_set({"channels": ["GFP"]})
+    assert model_sets.restorer_for(a_dataset(channels=1), 0) is None
 
 
 def test_a_model_is_loaded_once() -> None:
-    shelves = shelf({"channels": ["a"]}, {"channels": ["b"]}, {"model": str(find_model("fast"))})
-    assert shelves.rules[0][1] is shelves.rules[1][1]
-    assert len(shelves.models) == 1
+    model_sets = model_set(
+        {"channels": ["a"]}, {"channels": ["b"]}, {"model": str(find_model("fast"))}
+    )
+    assert model_sets.rules[0][1] is model_sets.rules[1][1]
+    assert len(model_sets.models) == 1
 
 
 def test_the_models_are_warm_on_every_device_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +70,7 @@ def test_the_models_are_warm_on_every_device_named(monkeypatch: pytest.MonkeyPat
         return replace(model, session=session)
 
     monkeypatch.setattr(shelf_module, "load_model", load)
-    both = Shelf.load(load_settings(None, {"inference": {"device": "cpu,cuda:1"}}))
+    both = ModelSet.load(load_settings(None, {"inference": {"device": "cpu,cuda:1"}}))
     assert asked == ["cpu", "cuda:1"]
     assert [device.hardware for device in both.devices] == ["card cpu", "card cuda:1"]
     # Two share a GPU, so that it computes while the processor prepares and finishes.
@@ -77,11 +79,11 @@ def test_the_models_are_warm_on_every_device_named(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_recipe_is_what_changes_a_voxel() -> None:
-    plain = shelf({})
-    assert shelf({}).recipe == plain.recipe
-    assert shelf({}, log={"level": "debug"}).recipe == plain.recipe
-    assert shelf({"channels": ["GFP"]}).recipe != plain.recipe
-    assert shelf({}, files={"undeclared_axis": "T"}).recipe != plain.recipe
+    plain = model_set({})
+    assert model_set({}).recipe == plain.recipe
+    assert model_set({}, log={"level": "debug"}).recipe == plain.recipe
+    assert model_set({"channels": ["GFP"]}).recipe != plain.recipe
+    assert model_set({}, files={"undeclared_axis": "T"}).recipe != plain.recipe
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "x" * 5000 + ".onnx", "a\0b"])
@@ -107,4 +109,4 @@ def test_a_model_in_a_folder_that_may_not_be_entered(
 
 def test_a_missing_model_is_said_at_once() -> None:
     with pytest.raises(ModelError, match="bundled are: fast"):
-        shelf({"model": "slow"})
+        model_set({"model": "slow"})

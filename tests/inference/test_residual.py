@@ -8,9 +8,9 @@ from scipy import ndimage
 
 from live_restore.errors import SettingsError
 from live_restore.inference.image.residual import GivenBack, give_back
-from live_restore.simulation.quality import psnr
 from live_restore.settings.model import CameraSettings
 from live_restore.simulation.camera import Camera
+from live_restore.simulation.quality import psnr
 from tests.support.fakes import Floats, fake_restorer
 
 CAMERA = Camera(offset_adu=100, gain_adu_per_e=2.0, read_noise_e=1.6)

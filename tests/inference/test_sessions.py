@@ -17,9 +17,9 @@ from live_restore.inference.backends.backend import Limits, ModelSource
 from live_restore.inference.backends.onnx_cpu import TrustedSession
 from live_restore.inference.backends.onnx_cuda import cuda_obstacle
 from live_restore.inference.backends.openvino import OpenVINO
+from live_restore.inference.backends.session import Device
 from live_restore.inference.device.hardware import available_cores, cpu_name
 from live_restore.inference.load import find_model, load_model
-from live_restore.inference.backends.session import Device
 from tests.support.models import write_model
 
 FAST = find_model("fast")
@@ -42,8 +42,8 @@ def trusted(path: Path = FAST) -> TrustedSession:
     return TrustedSession(source(path), Limits(threads=1))
 
 
-def device(wish: str) -> Device:
-    return load_model(FAST, wish, 1).session.device
+def device(request: str) -> Device:
+    return load_model(FAST, request, 1).session.device
 
 
 def test_cpu_as_asked_is_said_and_not_warned_about() -> None:
@@ -59,13 +59,13 @@ def test_cpu_instead_of_a_gpu_is_said_loudly() -> None:
 
 
 @pytest.mark.usefixtures("no_gpu")
-@pytest.mark.parametrize("wish", ["cuda", "cuda:1"])
-def test_cuda_where_there_is_none_is_one_line(wish: str) -> None:
+@pytest.mark.parametrize("asked", ["cuda", "cuda:1"])
+def test_cuda_where_there_is_none_is_one_line(asked: str) -> None:
     with pytest.raises(DeviceError) as caught:
-        device(wish)
+        device(asked)
     assert caught.value.exit_code == 2
     assert str(caught.value) == (
-        f'device "{wish}" cannot be used: no NVIDIA GPU was found; or set device = "auto"'
+        f'device "{asked}" cannot be used: no NVIDIA GPU was found; or set device = "auto"'
     )
 
 
@@ -87,9 +87,9 @@ def test_a_runtime_that_falls_back_in_silence_is_found_out(
 def test_a_build_without_cuda_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
     assert cuda_obstacle() == "this ONNX Runtime was built without CUDA"
-    for wish, why in (("cuda:0", "CUDA"), ("tensorrt", "TensorRT"), ("directml", "DirectML")):
+    for request, why in (("cuda:0", "CUDA"), ("tensorrt", "TensorRT"), ("directml", "DirectML")):
         with pytest.raises(DeviceError, match=f"built without {why}"):
-            device(wish)
+            device(request)
 
 
 def test_openvino_that_is_not_installed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from live_restore.errors import DeviceMemoryError
-from live_restore.inference.model.card import ModelCard
 from live_restore.inference.backends.session import Device
 from live_restore.inference.device.tile_size import bytes_per_voxel, largest_tile_voxels
+from live_restore.inference.model.card import ModelCard
 from tests.support.fakes import FakeSession, Floats, fake_restorer, halve
 
 CARD = ModelCard(name="x", architecture={"channels": 32})

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from live_restore.simulation.scene import LivingCell
 from live_restore.inference.load import bundled_models
+from live_restore.simulation.scene import LivingCell
 from tests.support.processes import run_command
 
 

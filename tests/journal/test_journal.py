@@ -15,10 +15,9 @@ from pathlib import Path
 import pytest
 
 from live_restore.errors import FolderBusyError, JournalError, LiveRestoreError
-from live_restore.formats.acquisition_format import Place
-from live_restore.journal.journal import Entry, Journal, State, journal_path
 from live_restore.journal.database import lock_is_held
-from live_restore.stack import Fingerprint
+from live_restore.journal.journal import Entry, Journal, State, journal_path
+from live_restore.stack import Fingerprint, StackIndex
 
 A, B, C = Path("a.tif"), Path("sub/b.tif"), Path("c.tif")
 OLD, NEW = Fingerprint(10, 1), Fingerprint(20, 2)
@@ -42,7 +41,7 @@ def only(journal: Journal) -> Entry:
 
 def claimed(journal: Journal, source: Path = A, fingerprint: Fingerprint = OLD) -> Entry:
     journal.note(source, fingerprint, State.WAITING, stacks=1)
-    entry = journal.claim(30)
+    entry = journal.lease(30)
     assert entry is not None
     return entry
 
@@ -50,9 +49,9 @@ def claimed(journal: Journal, source: Path = A, fingerprint: Fingerprint = OLD) 
 def test_from_arriving_to_done(journal: Journal) -> None:
     journal.note(A, OLD, State.ARRIVING, "2 of 3 planes")
     assert (only(journal).state, only(journal).reason) == (State.ARRIVING, "2 of 3 planes")
-    assert journal.claim(30) is None
+    assert journal.lease(30) is None
     journal.note(A, NEW, State.WAITING, stacks=4)
-    entry = journal.claim(30)
+    entry = journal.lease(30)
     assert entry is not None
     assert (entry.source, entry.state, entry.attempts, entry.stacks) == (A, State.RUNNING, 1, 4)
     assert journal.counts()[State.RUNNING] == 1
@@ -61,7 +60,7 @@ def test_from_arriving_to_done(journal: Journal) -> None:
     assert (done.state, done.result, done.fingerprint) == (State.DONE, "restored/a.ome.tif", NEW)
     assert done.finished_at is not None
     assert done.finished_at >= done.seen_at
-    assert journal.claim(30) is None
+    assert journal.lease(30) is None
     assert not journal.waits()
 
 
@@ -91,7 +90,7 @@ def test_claims_are_in_order_of_completion(journal: Journal) -> None:
     assert journal.waits(frozenset({A, B}))
     assert not journal.waits(frozenset({A, B, C}))
     order = []
-    while entry := journal.claim(30):
+    while entry := journal.lease(30):
         order.append(entry.source)
     assert order == [B, A, C]
 
@@ -99,7 +98,7 @@ def test_claims_are_in_order_of_completion(journal: Journal) -> None:
 def test_the_newest_may_come_first(journal: Journal) -> None:
     for name in ("a.tif", "b.tif", "c.tif"):
         journal.note(Path(name), OLD, State.WAITING)
-    claims = [journal.claim(30, newest_first=True) for _ in range(4)]
+    claims = [journal.lease(30, newest_first=True) for _ in range(4)]
     assert [c and c.source.name for c in claims] == ["c.tif", "b.tif", "a.tif", None]
 
 
@@ -114,11 +113,11 @@ def test_the_stacks_of_a_data_set_are_told_by_their_places(journal: Journal) -> 
     for source in (*inside, *map(Path, beside), Path("p000_t0007_c00")):
         journal.note(source, OLD, State.WAITING)
     found = journal.stacks_in(Path("run_1"))
-    assert {place: entry.source for place, entry in found.items()} == {
-        Place(0, 0, 0): inside[0],
-        Place(2, 13, 1): inside[1],
+    assert {stack_index: entry.source for stack_index, entry in found.items()} == {
+        StackIndex(0, 0, 0): inside[0],
+        StackIndex(2, 13, 1): inside[1],
     }
-    assert set(journal.stacks_in(Path())) == {Place(0, 7, 0)}
+    assert set(journal.stacks_in(Path())) == {StackIndex(0, 7, 0)}
 
 
 def test_a_stack_whose_result_was_deleted_is_made_again(journal: Journal, tmp_path: Path) -> None:
@@ -141,10 +140,10 @@ def test_a_waiting_file_that_is_named_again_keeps_its_turn(journal: Journal) -> 
 def test_excluded_sources_are_left_for_later(journal: Journal) -> None:
     journal.note(A, OLD, State.WAITING)
     journal.note(B, OLD, State.WAITING)
-    entry = journal.claim(30, frozenset({A}))
+    entry = journal.lease(30, frozenset({A}))
     assert entry is not None
     assert entry.source == B
-    assert journal.claim(30, frozenset({A})) is None
+    assert journal.lease(30, frozenset({A})) is None
 
 
 def test_given_back_it_keeps_turn_and_account(journal: Journal) -> None:
@@ -153,7 +152,7 @@ def test_given_back_it_keeps_turn_and_account(journal: Journal) -> None:
     journal.give_back(entry, "no space")
     assert [(e.source, e.attempts) for e in journal.entries()] == [(A, 0), (B, 0)]
     assert journal.entries()[0].reason == "no space"
-    entry = journal.claim(30)
+    entry = journal.lease(30)
     assert entry is not None
     assert entry.source == A
     journal.give_back(entry, counts=True)
@@ -222,10 +221,10 @@ def test_retry_failed_gives_a_clean_account(journal: Journal) -> None:
     journal.finish(claimed(journal, A), State.FAILED, reason="bad")
     journal.finish(claimed(journal, B), State.REFUSED, reason="2-D")
     assert journal.retry_failed() == 1
-    entry = journal.claim(30)
+    entry = journal.lease(30)
     assert entry is not None
     assert (entry.source, entry.attempts, entry.reason) == (A, 1, "")
-    assert journal.claim(30) is None
+    assert journal.lease(30) is None
 
 
 def test_another_recipe_is_new_work(file: Path, tmp_path: Path) -> None:
@@ -274,7 +273,7 @@ from live_restore.stack import Fingerprint
 journal = Journal(Path(sys.argv[1]), Path(sys.argv[2]), recipe="one")
 for name in sys.argv[3:]:
     journal.note(Path(name), Fingerprint(10, 1), State.WAITING)
-while journal.claim(30):
+while journal.lease(30):
     pass
 print("holding", flush=True)
 sys.stdin.read()
@@ -321,10 +320,10 @@ def test_a_killed_process_leaves_the_folder_and_its_work(file: Path, tmp_path: P
     with Journal(file, tmp_path, read_only=True) as onlooker:
         assert onlooker.counts()[State.RUNNING] == 2
     with Journal(file, tmp_path, recipe="one") as journal:
-        assert journal.claim(30) is None
+        assert journal.lease(30) is None
         assert journal.recover(max_attempts=3) == []
         assert journal.counts()[State.WAITING] == 2
-        entry = journal.claim(30)
+        entry = journal.lease(30)
         assert entry is not None
         assert (entry.source, entry.attempts) == (A, 2)
 
@@ -340,7 +339,7 @@ def test_what_kills_again_and_again_is_set_aside_once(file: Path, tmp_path: Path
         assert only(journal).state is State.FAILED
         assert "the program died 3 times" in only(journal).reason
         assert journal.recover(max_attempts=3) == []
-        assert journal.claim(30) is None
+        assert journal.lease(30) is None
 
 
 def test_what_was_in_hand_when_the_program_died_is_claimed_alone(journal: Journal) -> None:
@@ -348,11 +347,11 @@ def test_what_was_in_hand_when_the_program_died_is_claimed_alone(journal: Journa
     claimed(journal, B)
     journal.note(C, OLD, State.WAITING)
     journal.recover(max_attempts=3)
-    assert journal.claim(30, alone=False) is None
-    entry = journal.claim(30, alone=True)
+    assert journal.lease(30, alone=False) is None
+    entry = journal.lease(30, alone=True)
     assert entry is not None
     journal.finish(entry, State.DONE)
-    assert journal.claim(30, frozenset({B}), alone=False) is not None
+    assert journal.lease(30, frozenset({B}), alone=False) is not None
 
 
 @pytest.mark.parametrize("other", ["..", "run", "run/deep"])
@@ -363,12 +362,12 @@ def test_a_folder_above_or_inside_a_watched_one_is_busy(tmp_path: Path, other: s
     with Holder(journal_path(watched, state), watched) as holder:
         with Journal(journal_path(root, state), root, recipe="one") as journal:
             with pytest.raises(FolderBusyError, match=str(watched)):
-                journal.claim_folder(root, state, recursive=True)
+                journal.reserve_folder(root, state, recursive=True)
             if other != "..":
-                journal.claim_folder(root, state, recursive=False)
+                journal.reserve_folder(root, state, recursive=False)
         holder.kill()
         with Journal(journal_path(root, state), root, recipe="one") as journal:
-            journal.claim_folder(root, state, recursive=True)
+            journal.reserve_folder(root, state, recursive=True)
 
 
 def test_neighbours_are_not_in_the_way(tmp_path: Path) -> None:
@@ -378,7 +377,7 @@ def test_neighbours_are_not_in_the_way(tmp_path: Path) -> None:
     with Holder(journal_path(tmp_path / "data 2", state), tmp_path / "data 2"):
         path = journal_path(tmp_path / "data", state)
         with Journal(path, tmp_path / "data", recipe="one") as journal:
-            journal.claim_folder(tmp_path / "data", state, recursive=True)
+            journal.reserve_folder(tmp_path / "data", state, recursive=True)
             assert lock_is_held(path)
         assert not lock_is_held(path)
 
@@ -409,7 +408,7 @@ def test_threads_never_claim_the_same(journal: Journal) -> None:
     taken: list[Path] = []
 
     def work() -> None:
-        while entry := journal.claim(30):
+        while entry := journal.lease(30):
             taken.append(entry.source)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
@@ -456,7 +455,7 @@ def test_a_full_disk_is_said_and_survived(journal: Journal) -> None:
     with pytest.raises(LiveRestoreError, match=r"cannot be written .*full.*free some space"):
         fill()
     db.execute("PRAGMA max_page_count = 1000000")
-    assert journal.claim(30) is not None
+    assert journal.lease(30) is not None
     journal.note(B, OLD, State.WAITING)
 
 
@@ -546,10 +545,10 @@ def test_a_lost_result_is_told_and_made_again(journal: Journal, tmp_path: Path) 
     (tmp_path / B).unlink()  # nothing to restore it from
     assert [e.source for e in journal.entries() if e.lost_its_result(tmp_path)] == [A]
     assert journal.redo_missing(tmp_path) == 1
-    entry = journal.claim(30)
+    entry = journal.lease(30)
     assert entry is not None
     assert (entry.source, entry.attempts) == (A, 1)
-    assert journal.claim(30) is None
+    assert journal.lease(30) is None
 
 
 def test_all_or_nothing(journal: Journal) -> None:

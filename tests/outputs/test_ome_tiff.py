@@ -17,7 +17,7 @@ from live_restore.errors import OutputError
 from live_restore.formats.tiff.tiff_format import TiffFormat
 from live_restore.outputs import ome_tiff
 from live_restore.outputs.ome_tiff import OmeTiffWriter, read_token, writing_ome_tiff
-from live_restore.stack import Dataset, VoxelSize
+from live_restore.stack import FileStacks, VoxelSize
 from tests.support.fakes import a_dataset
 
 TOKEN = "0123456789abcdef"
@@ -30,7 +30,7 @@ ORDERS = [
 ]
 
 
-def dataset_of(axes: str, **changes: Any) -> Dataset:
+def dataset_of(axes: str, **changes: Any) -> FileStacks:
     return a_dataset(
         axes=axes,
         times=SIZES["T"] if "T" in axes else 1,
@@ -40,23 +40,23 @@ def dataset_of(axes: str, **changes: Any) -> Dataset:
     )
 
 
-def pixels(dataset: Dataset) -> np.ndarray:
+def pixels(dataset: FileStacks) -> np.ndarray:
     """Return (positions, times, channels, Z, Y, X), every voxel different."""
     shape = (dataset.positions, dataset.times, dataset.channels, *dataset.shape_zyx)
     count = int(np.prod(shape))
     return (np.arange(count) % np.iinfo(np.uint8).max).reshape(shape).astype(dataset.dtype)
 
 
-def write(path: Path, dataset: Dataset, *, backwards: bool = False) -> OmeTiffWriter:
+def write(path: Path, dataset: FileStacks, *, backwards: bool = False) -> OmeTiffWriter:
     image = pixels(dataset)
-    keys = list(dataset.keys())
+    keys = list(dataset.indices())
     with writing_ome_tiff(path, dataset, TOKEN) as writer:
         for key in reversed(keys) if backwards else keys:
             writer.write(key, image[key.position, key.time, key.channel])
     return writer
 
 
-def read(path: Path, dataset: Dataset) -> Iterator[np.ndarray]:
+def read(path: Path, dataset: FileStacks) -> Iterator[np.ndarray]:
     """Yield each position's image as (T, C, Z, Y, X), as tifffile reads the file."""
     with tifffile.TiffFile(path, _multifile=False) as tif:
         assert len(tif.series) == dataset.positions
@@ -216,7 +216,7 @@ def test_a_missing_stack_is_found(tmp_path: Path) -> None:
     dataset = dataset_of("TZYX")
     path = tmp_path / "a.ome.tif"
     with writing_ome_tiff(path, dataset, TOKEN) as writer:
-        writer.write(next(iter(dataset.keys())), pixels(dataset)[0, 0, 0])
+        writer.write(next(iter(dataset.indices())), pixels(dataset)[0, 0, 0])
     with pytest.raises(OutputError, match="lacks 1 of its stacks"):
         writer.check(path)
 

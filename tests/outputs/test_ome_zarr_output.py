@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from live_restore.errors import OutputError, StackRefusedError
-from live_restore.formats.acquisition_format import DatasetInfo, Place
 from live_restore.files import disk
+from live_restore.formats.acquisition_format import AcquisitionInfo
 from live_restore.outputs.ome_zarr import (
     choose_in_ome_zarr,
     is_own_ome_zarr,
@@ -24,11 +24,11 @@ from live_restore.outputs.ome_zarr import (
 )
 from live_restore.outputs.report import StackOutcome
 from live_restore.outputs.result import Published, is_current, restored_pixels
-from live_restore.stack import Dataset, StackKey, Volume, VoxelSize
+from live_restore.stack import FileStacks, StackIndex, Volume, VoxelSize
 from tests.support.fakes import a_dataset, fake_model, fake_restorer
 from tests.support.zarrs import validate
 
-INFO = DatasetInfo(
+INFO = AcquisitionInfo(
     "run_1",
     "mm-stack",
     channel_names=("DAPI", "FITC"),
@@ -53,31 +53,30 @@ class Run:
         self.results = root / "run_1_restored"
         self.recipe = recipe
 
-    def dataset(self, place: Place, shape: tuple[int, int, int] = SHAPE) -> Dataset:
+    def dataset(self, stack_index: StackIndex, shape: tuple[int, int, int] = SHAPE) -> FileStacks:
         return replace(
-            a_dataset(self.folder / place.label, shape_zyx=shape),
+            a_dataset(self.folder / stack_index.label, shape_zyx=shape),
             voxel=INFO.voxel,
             time_increment_s=INFO.time_increment_s,
-            channel_names=(INFO.channel_name(place.channel),),
+            channel_names=(INFO.channel_name(stack_index.channel),),
         )
 
-    def choose(self, place: Place, shape: tuple[int, int, int] = SHAPE) -> Any:
-        dataset = self.dataset(place, shape)
-        return choose_in_ome_zarr(dataset, place, self.results, "fake", self.recipe)
+    def choose(self, stack_index: StackIndex, shape: tuple[int, int, int] = SHAPE) -> Any:
+        dataset = self.dataset(stack_index, shape)
+        return choose_in_ome_zarr(dataset, stack_index, self.results, "fake", self.recipe)
 
     def publish(
-        self, place: Place, raw: Volume, info: DatasetInfo = INFO, **card: Any
+        self, stack_index: StackIndex, raw: Volume, info: AcquisitionInfo = INFO, **card: Any
     ) -> Published:
         def outcomes() -> Iterator[StackOutcome]:
-            key = StackKey(place.label)
-            yield StackOutcome(key, raw, fake_restorer().restore(raw), fake_model(**card))
+            yield StackOutcome(StackIndex(), raw, fake_restorer().restore(raw), fake_model(**card))
 
         return publish_in_ome_zarr(
-            self.dataset(place),
-            place,
+            self.dataset(stack_index),
+            stack_index,
             info,
             outcomes(),
-            place=self.choose(place),
+            result_path=self.choose(stack_index),
             recipe=self.recipe,
             settings_digest="s",
         )
@@ -94,17 +93,24 @@ def run(tmp_path: Path) -> Run:
 
 def test_an_image_grows_stack_by_stack(run: Run, zarr: Any) -> None:
     expected = {}
-    for place in (Place(0, 2, 1), Place(0, 0, 0), Place(0, 1, 1), Place(1, 0, 0)):
-        raw = volume(place.time * 10 + place.channel)
-        published = run.publish(place, raw)
-        expected[place] = fake_restorer().restore(raw).volume
+    for stack_index in (
+        StackIndex(0, 2, 1),
+        StackIndex(0, 0, 0),
+        StackIndex(0, 1, 1),
+        StackIndex(1, 0, 0),
+    ):
+        raw = volume(stack_index.time * 10 + stack_index.channel)
+        published = run.publish(stack_index, raw)
+        expected[stack_index] = fake_restorer().restore(raw).volume
         assert json.loads(published.report.read_text())["stacks"][0]["restored"] is True
     image = zarr.open_group(run.results / "p000.ome.zarr", mode="r")
     array = image["0"]
     assert (array.shape, array.dtype) == ((3, 2, *SHAPE), np.uint16)
-    for place in expected:
-        if place.position == 0:
-            np.testing.assert_array_equal(array[place.time, place.channel], expected[place])
+    for stack_index in expected:
+        if stack_index.position == 0:
+            np.testing.assert_array_equal(
+                array[stack_index.time, stack_index.channel], expected[stack_index]
+            )
     assert run.mark()["restored"] == [[0, 0, 0], [1, 1, 2]]
     assert run.mark()["pending"] == [[0, 1, 2], [1, 0, 0]]
     assert not array[1, 0].any()
@@ -120,60 +126,60 @@ def test_an_image_grows_stack_by_stack(run: Run, zarr: Any) -> None:
 
 def test_what_is_doubtful_and_what_cannot_be_told_reaches_whoever_asks(run: Run) -> None:
     other = {"trained_voxel_um": {"z": (5.0, 6.0), "xy": (5.0, 6.0)}}
-    published = run.publish(Place(0, 0, 0), volume(1), **other)
+    published = run.publish(StackIndex(0, 0, 0), volume(1), **other)
     assert "voxels" in published.doubt
     assert published.notes == tuple(json.loads(published.report.read_text())["notes"])
-    assert run.publish(Place(0, 1, 0), volume(1)).doubt == ""
+    assert run.publish(StackIndex(0, 1, 0), volume(1)).doubt == ""
 
 
 def test_channels_that_nobody_announced_find_room(run: Run, zarr: Any) -> None:
     unnamed = replace(INFO, channel_names=())
-    run.publish(Place(0, 0, 0), volume(1), unnamed)
-    run.publish(Place(0, 0, 3), volume(2), unnamed)
+    run.publish(StackIndex(0, 0, 0), volume(1), unnamed)
+    run.publish(StackIndex(0, 0, 3), volume(2), unnamed)
     image = zarr.open_group(run.results / "p000.ome.zarr", mode="r")
     assert image["0"].shape == (1, 4, *SHAPE)
     assert [c["label"] for c in image.attrs["ome"]["omero"]["channels"]] == ["0", "1", "2", "3"]
 
 
 def test_a_published_stack_is_known(run: Run) -> None:
-    place, raw = Place(0, 0, 0), volume(1)
-    assert not is_current(run.choose(place), run.dataset(place))
-    run.publish(place, raw)
-    assert is_current(run.choose(place), run.dataset(place))
-    assert restored_pixels(run.choose(place).report) == zlib.crc32(raw.tobytes())
-    assert not is_current(run.choose(Place(0, 1, 0)), run.dataset(Place(0, 1, 0)))
+    stack_index, raw = StackIndex(0, 0, 0), volume(1)
+    assert not is_current(run.choose(stack_index), run.dataset(stack_index))
+    run.publish(stack_index, raw)
+    assert is_current(run.choose(stack_index), run.dataset(stack_index))
+    assert restored_pixels(run.choose(stack_index).report) == zlib.crc32(raw.tobytes())
+    assert not is_current(run.choose(StackIndex(0, 1, 0)), run.dataset(StackIndex(0, 1, 0)))
     assert is_own_ome_zarr(run.results / "p000.ome.zarr")
 
 
 def test_an_image_of_another_recipe_is_left_alone(run: Run, tmp_path: Path) -> None:
-    run.publish(Place(0, 0, 0), volume(1))
+    run.publish(StackIndex(0, 0, 0), volume(1))
     before = {p: p.read_bytes() for p in run.results.rglob("*") if p.is_file()}
     other = Run(tmp_path, recipe="o" * 64)
-    published = other.publish(Place(0, 0, 0), volume(1))
+    published = other.publish(StackIndex(0, 0, 0), volume(1))
     assert published.image.name.startswith("p000.fake-")
     assert {p: p.read_bytes() for p in before} == before
 
 
 def test_a_folder_of_somebody_else_is_left_alone(run: Run) -> None:
     (run.results / "p000.ome.zarr").mkdir(parents=True)
-    assert run.choose(Place(0, 0, 0)).image.name.startswith("p000.fake-")
-    run.choose(Place(0, 0, 0)).image.mkdir()
+    assert run.choose(StackIndex(0, 0, 0)).image.name.startswith("p000.fake-")
+    run.choose(StackIndex(0, 0, 0)).image.mkdir()
     with pytest.raises(OutputError, match="did not write"):
-        run.choose(Place(0, 0, 0))
+        run.choose(StackIndex(0, 0, 0))
     assert not is_own_ome_zarr(run.results / "p000.ome.zarr")
 
 
 def test_a_stack_of_another_shape_is_refused_before_the_work(run: Run) -> None:
-    run.publish(Place(0, 0, 0), volume(1))
+    run.publish(StackIndex(0, 0, 0), volume(1))
     with pytest.raises(StackRefusedError, match="ome-tiff"):
-        run.choose(Place(0, 1, 0), (2, 5, 6))
+        run.choose(StackIndex(0, 1, 0), (2, 5, 6))
 
 
 @pytest.mark.parametrize("refused", range(8))
 def test_a_disk_that_fills_up_leaves_every_image_valid(
     run: Run, zarr: Any, monkeypatch: pytest.MonkeyPatch, refused: int
 ) -> None:
-    run.publish(Place(0, 0, 0), volume(1))
+    run.publish(StackIndex(0, 0, 0), volume(1))
     before = zarr.open_group(run.results / "p000.ome.zarr", mode="r")["0"][0, 0]
     synced = disk.current.sync
     calls = 0
@@ -187,9 +193,9 @@ def test_a_disk_that_fills_up_leaves_every_image_valid(
 
     monkeypatch.setattr(disk.current, "sync", full)
     errors = []
-    for place in (Place(0, 1, 0), Place(1, 0, 0)):
+    for stack_index in (StackIndex(0, 1, 0), StackIndex(1, 0, 0)):
         try:
-            run.publish(place, volume(2))
+            run.publish(stack_index, volume(2))
         except OutputError as error:
             errors.append(error)
     assert errors
@@ -204,14 +210,14 @@ def test_a_disk_that_fills_up_leaves_every_image_valid(
         zarr.open_group(run.results / "p000.ome.zarr", mode="r")["0"][0, 0], before
     )
     assert not list(run.results.rglob(".*"))
-    run.publish(Place(0, 1, 0), volume(2))
+    run.publish(StackIndex(0, 1, 0), volume(2))
     assert run.mark()["restored"] == [[0, 0, 1]]
 
 
 def test_what_does_not_read_back_is_not_published(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run.publish(Place(0, 0, 0), volume(1))
+    run.publish(StackIndex(0, 0, 0), volume(1))
     synced = disk.current.sync
 
     def rot(path: Path) -> None:
@@ -222,5 +228,5 @@ def test_what_does_not_read_back_is_not_published(
 
     monkeypatch.setattr(disk.current, "sync", rot)
     with pytest.raises(OutputError, match="does not read back"):
-        run.publish(Place(0, 1, 0), volume(2))
+        run.publish(StackIndex(0, 1, 0), volume(2))
     assert not (run.results / "p000.ome.zarr/0/c/1").exists()

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from live_restore.outputs.report import REPORT_FORMAT, Report, StackOutcome, image_statistics
-from live_restore.stack import Dataset, Units, VoxelSize
+from live_restore.stack import FileStacks, Units, VoxelSize
 from tests.support.fakes import a_dataset, fake_restorer
 
 
-def reported(dataset: Dataset, *outcomes: StackOutcome, **times: float) -> dict[str, Any]:
+def reported(dataset: FileStacks, *outcomes: StackOutcome, **times: float) -> dict[str, Any]:
     report = Report(dataset, "recipe", "settings", "raw.ome.tif")
     for outcome in outcomes:
-        report.add(outcome, dataset.channel_name(outcome.key.channel))
+        report.add(outcome, dataset.channel_name(outcome.index.channel))
     return dict(json.loads(report.to_json(**times)))
 
 
@@ -25,11 +25,11 @@ def raw_stack(dtype: str = "uint16") -> np.ndarray:
     return np.random.default_rng(2).integers(10, 200, (3, 5, 6)).astype(dtype)
 
 
-def restored_outcome(dataset: Dataset, warning: str = "") -> StackOutcome:
+def restored_outcome(dataset: FileStacks, warning: str = "") -> StackOutcome:
     restorer = fake_restorer(lambda tile: tile - 100)
     object.__setattr__(restorer.model.session.device, "warning", warning)
     raw = raw_stack()
-    return StackOutcome(dataset.keys()[0], raw, restorer.restore(raw), restorer.model, "", 0.25)
+    return StackOutcome(dataset.indices()[0], raw, restorer.restore(raw), restorer.model, "", 0.25)
 
 
 def test_a_restored_stack() -> None:
@@ -95,7 +95,7 @@ def test_where_whole_grey_values_are_coarse_a_note_says_so(
 ) -> None:
     dataset, restorer = a_dataset(), fake_restorer(lambda tile: tile, units=units)
     raw = np.random.default_rng(3).normal(1000, noise_adu, (3, 40, 40)).astype(np.uint16)
-    outcome = StackOutcome(dataset.keys()[0], raw, restorer.restore(raw), restorer.model)
+    outcome = StackOutcome(dataset.indices()[0], raw, restorer.restore(raw), restorer.model)
     report = Report(dataset, "recipe", "settings", "raw.ome.tif", units)
     report.add(outcome, "GFP")
     report.add(outcome, "GFP")
@@ -104,12 +104,12 @@ def test_where_whole_grey_values_are_coarse_a_note_says_so(
 
 def test_a_stack_left_as_it_is() -> None:
     dataset = a_dataset()
-    said = reported(dataset, StackOutcome(dataset.keys()[0], raw_stack(), None, None, "skipped"))
+    said = reported(dataset, StackOutcome(dataset.indices()[0], raw_stack(), None, None, "skipped"))
     (stack,) = said["stacks"]
     assert (stack["restored"], stack["reason"]) == (False, "skipped")
     assert "after" not in stack
     assert said["models"] == {}
-    assert said["warnings"] == ["raw.tif p0 t0 c0: left as it is: skipped"]
+    assert said["warnings"] == ["p000_t0000_c00: left as it is: skipped"]
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])

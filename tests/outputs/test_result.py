@@ -14,38 +14,44 @@ import tifffile
 
 from live_restore.errors import OutputError, StackRefusedError
 from live_restore.outputs.report import StackOutcome
-from live_restore.outputs.result import Place, Published, choose_result, is_current, publish_result
-from live_restore.stack import Dataset
+from live_restore.outputs.result import (
+    Published,
+    ResultPath,
+    choose_result,
+    is_current,
+    publish_result,
+)
+from live_restore.stack import FileStacks
 from tests.support.fakes import a_dataset, fingerprint_of
 
 TEMPLATE = "{folder}/restored/{name}.ome.tif"
 
 
-def raw_file(path: Path) -> Dataset:
+def raw_file(path: Path) -> FileStacks:
     path.write_bytes(b"raw" + os.fsencode(path.name))
     return a_dataset(path, fingerprint=fingerprint_of(path))
 
 
-def outcomes(dataset: Dataset, value: int = 1) -> Iterator[StackOutcome]:
-    for key in dataset.keys():  # noqa: SIM118
+def outcomes(dataset: FileStacks, value: int = 1) -> Iterator[StackOutcome]:
+    for key in dataset.indices():
         volume = np.full(dataset.shape_zyx, value, dataset.dtype)
         yield StackOutcome(key, volume, None, None, "unchanged")
 
 
-def publish(dataset: Dataset, recipe: str = "one", **changes: Any) -> Published:
+def publish(dataset: FileStacks, recipe: str = "one", **changes: Any) -> Published:
     options = dict(changes)
     place = chosen(dataset, recipe, options.pop("template", TEMPLATE))
     stacks = options.pop("stacks", None) or outcomes(dataset, options.pop("value", 1))
     return publish_result(
-        dataset, stacks, place=place, recipe=recipe, settings_digest="s", **options
+        dataset, stacks, result_path=place, recipe=recipe, settings_digest="s", **options
     )
 
 
-def chosen(dataset: Dataset, recipe: str = "one", template: str = TEMPLATE) -> Place:
+def chosen(dataset: FileStacks, recipe: str = "one", template: str = TEMPLATE) -> ResultPath:
     return choose_result(dataset.path, template, "fast", recipe)
 
 
-def current(dataset: Dataset, recipe: str = "one") -> bool:
+def current(dataset: FileStacks, recipe: str = "one") -> bool:
     return is_current(chosen(dataset, recipe), dataset)
 
 
@@ -165,7 +171,7 @@ def test_without_its_image_or_report_it_is_not_current(tmp_path: Path) -> None:
     assert not current(dataset)
 
 
-def failing(dataset: Dataset) -> Iterator[StackOutcome]:
+def failing(dataset: FileStacks) -> Iterator[StackOutcome]:
     yield next(outcomes(dataset))
     raise RuntimeError("network")
 

@@ -15,8 +15,8 @@ import tifffile
 from live_restore.errors import LiveRestoreError, StackUnreadableError
 from live_restore.formats.file_format import Arriving, Complete
 from live_restore.formats.micromanager.ndtiff import NdTiffFormat
-from live_restore.formats.zarr.ome_zarr import OmeZarrFormat
 from live_restore.formats.tiff.tiff_format import TiffFormat
+from live_restore.formats.zarr.ome_zarr import OmeZarrFormat
 from tests.fuzz.mutate_tiff import replace_block, set_entry, survey
 from tests.fuzz.mutate_xml import DOCTYPES
 from tests.fuzz.seeds import OME, image
@@ -138,5 +138,5 @@ def test_honest_files_of_high_compression_are_read(tmp_path: Path) -> None:
     tifffile.imwrite(path, mask, photometric="minisblack", compression="zlib", metadata=None)
     found = TIFF.inspect(path)
     assert isinstance(found, Complete)
-    with TIFF.open(found.dataset) as reader:
-        assert (reader.read(found.dataset.keys()[0]) == mask).all()
+    with TIFF.open(found.file_stacks) as reader:
+        assert (reader.read(found.file_stacks.indices()[0]) == mask).all()

@@ -15,13 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from live_restore.engine.one_shot import OneResult, OneShot
 from live_restore.errors import LiveRestoreError
-from live_restore.formats.acquisition_format import Place
+from live_restore.files.naming import bare_name, candidates
 from live_restore.hooks.micromanager_window import usable_path
 from live_restore.inference.model.card import ModelCard
-from live_restore.engine.one_shot import OneResult, OneShot
-from live_restore.files.naming import bare_name, candidates
 from live_restore.settings.model import Settings
+from live_restore.stack import StackIndex
 from tests.fuzz.mutate import TEXTS
 from tests.support.fakes import fake_shelf
 from tests.support.mm_files import NdTiff, StackFile
@@ -84,20 +84,20 @@ def named_zarr(run: Path, name: str) -> None:
 def test_names_in_a_data_set_are_only_labels(tmp_path: Path, make: Any) -> None:
     """Seen to fail with the position's name in the name of the result."""
     for number, name in enumerate(HOSTILE[:26]):
-        place = tmp_path / str(number)
-        run = place / "run_1"
+        stack_index = tmp_path / str(number)
+        run = stack_index / "run_1"
         run.mkdir(parents=True)
         make(run, name)
-        raw = everything(place)
+        raw = everything(stack_index)
         images = restored(run)
         assert [image.name for image in images] == ["p000_t0000_c00.ome.tif"], name
-        new = everything(place) - raw
+        new = everything(stack_index) - raw
         assert new == {
             "run_1_restored",
             "run_1_restored/p000_t0000_c00.ome.tif",
             "run_1_restored/p000_t0000_c00.json",
         }, name
-        shutil.rmtree(place)
+        shutil.rmtree(stack_index)
     assert everything(tmp_path) == set()
 
 
@@ -180,9 +180,9 @@ def test_no_model_has_a_name_that_leads_anywhere() -> None:
 
 
 def test_labels_hold_numbers_only() -> None:
-    assert Place.from_label("p000_t0000_c00/../../x") is None
-    assert Place.from_label("p000_t0000_c00\n") is None
-    assert Place.from_label("p\u0660\u0660\u0660_t0000_c00") is None
+    assert StackIndex.from_label("p000_t0000_c00/../../x") is None
+    assert StackIndex.from_label("p000_t0000_c00\n") is None
+    assert StackIndex.from_label("p\u0660\u0660\u0660_t0000_c00") is None
 
 
 def test_what_a_server_calls_the_folder_of_a_run() -> None:

@@ -24,18 +24,18 @@ from live_restore.errors import (
     StackError,
     StackUnreadableError,
 )
-from live_restore.formats.acquisition_format import Place as StackPlace
+from live_restore.files.reading import open_regular, read_regular
+from live_restore.formats.script_plan import PlanReader, extend_plan, plan_path
 from live_restore.formats.table import make_formats
-from live_restore.inference.model.zoo_package import read_package
+from live_restore.inference.device.cache import DeviceCache
 from live_restore.inference.load import load_model
-from live_restore.inference.device.cache import Remembered
+from live_restore.inference.model.zoo_package import read_package
 from live_restore.outputs.ome_tiff import read_token
 from live_restore.outputs.ome_zarr import is_own_ome_zarr
 from live_restore.outputs.result import choose_result, report_name_is_ours, restored_pixels
-from live_restore.formats.script_plan import PlanReader, extend_plan, plan_path
 from live_restore.settings.model import Settings
-from live_restore.sources.tree import Walk
-from live_restore.files.reading import open_regular, read_regular
+from live_restore.sources.tree import Tree as WatchedTree
+from live_restore.stack import StackIndex
 from tests.fuzz.mutators import ODD
 from tests.fuzz.seeds import RDF
 from tests.fuzz.tree import Tree
@@ -76,11 +76,13 @@ def test_they_are_not_listed_in_a_watched_folder(tmp_path: Path) -> None:
     (tmp_path / "linked.tif").symlink_to("good.tif")
     (tmp_path / "round").symlink_to(".")
 
-    def is_dataset(folder: Path, names: Collection[str]) -> bool:
+    def is_acquisition(folder: Path, names: Collection[str]) -> bool:
         return False
 
     said: list[str] = []
-    walk = Walk(tmp_path, make_formats(), Settings(), said.append, lambda: False, is_dataset)
+    walk = WatchedTree(
+        tmp_path, make_formats(), Settings(), said.append, lambda: False, is_acquisition
+    )
     assert [seen.path.name for seen in walk.files(tmp_path)] == ["good.tif"]
 
 
@@ -96,8 +98,8 @@ def test_in_the_place_of_what_this_program_reads_back(tmp_path: Path, odd: str) 
     assert restored_pixels(report) is None
     assert not report_name_is_ours(report)
     assert not is_own_ome_zarr(tmp_path / "p000.ome.zarr")
-    assert Remembered(tmp_path / "backends.json").entries() == {}
-    assert Remembered(tmp_path / "backends.json").array("a", (2,)) is None
+    assert DeviceCache(tmp_path / "backends.json").entries() == {}
+    assert DeviceCache(tmp_path / "backends.json").array("a", (2,)) is None
     template = "{folder}/restored/{name}.ome.tif"
     place = choose_result(tmp_path / "cell.tif", template, "m", "r" * 64)
     assert place.image.name.startswith("cell.m-"), "the plain name is taken, by whatever it is"
@@ -173,5 +175,5 @@ def test_a_plan_that_is_no_file_grows_nobodys_file(tmp_path: Path, odd: str) -> 
     else:
         os.mkfifo(path)
     with pytest.raises(OutputError):
-        extend_plan(tmp_path / "run_1", {StackPlace(0, 0, 0): (0, 1)})
+        extend_plan(tmp_path / "run_1", {StackIndex(0, 0, 0): (0, 1)})
     assert precious.read_text() == "as it was"

@@ -15,10 +15,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from live_restore.formats.acquisition_format import Place
 from live_restore.journal.journal import State
 from live_restore.sources.watched_acquisition import END_HELD_S
-from live_restore.stack import Fingerprint
+from live_restore.stack import Fingerprint, StackIndex
 from tests.formats.test_ome_zarr import multiscales, v3_array, v3_group, write_chunks
 from tests.support.mm_files import NdTiff
 from tests.support.traces import Recording, recording
@@ -37,7 +36,7 @@ def scene(tmp_path: Path) -> Iterator[Scene]:
 RUN = "run_1"
 
 
-def states(scene: Scene, folder: str) -> dict[Place, State]:
+def states(scene: Scene, folder: str) -> dict[StackIndex, State]:
     """Return the state of every stack of a data set in the journal."""
     return {p: e.state for p, e in scene.journal.stacks_in(Path(folder)).items()}
 
@@ -48,7 +47,7 @@ def counts(scene: Scene, folder: str) -> Counter[str]:
 
 def restore_all(scene: Scene) -> None:
     """Claim and finish all that waits, as the pipeline does."""
-    while (entry := scene.journal.claim(30)) is not None:
+    while (entry := scene.journal.lease(30)) is not None:
         scene.journal.finish(entry, State.DONE, result=str(scene.root))
 
 
@@ -73,12 +72,12 @@ def test_a_stack_waits_as_soon_as_it_is_complete(
     for step in truth.replay(scene.root, truth.interesting_steps(seed=4, count=4)):
         scene.poll(0.3, times=2)
         told = states(scene, truth.folder_name)
-        waiting = {place for place, state in told.items() if state is State.WAITING}
+        waiting = {stack_index for stack_index, state in told.items() if state is State.WAITING}
         assert waiting == truth.complete_at(step), step
         assert set(told.values()) <= {State.WAITING, State.ARRIVING}
     scene.poll(END_HELD_S, times=2)
     told = states(scene, truth.folder_name)
-    partial = {place for place, state in told.items() if state is State.INCOMPLETE}
+    partial = {stack_index for stack_index, state in told.items() if state is State.INCOMPLETE}
     assert partial == {p for p, s in truth.stacks.items() if s.state == "partial"}
     assert State.ARRIVING not in told.values()
     assert not scene.source.undecided()
@@ -176,11 +175,11 @@ def test_a_run_newer_than_its_results_is_known_by_its_pixels(
     scene.poll(0.3, times=2)
     results = scene.root / f"{truth.folder_name}_restored"
     results.mkdir()
-    while (entry := scene.journal.claim(30)) is not None:
+    while (entry := scene.journal.lease(30)) is not None:
         scene.journal.finish(
             entry, State.DONE, result=str(results / f"{entry.source.name}.ome.tif")
         )
-    checksum = zlib.crc32(truth.stacks[Place(0, 0, 0)].pixels.tobytes())
+    checksum = zlib.crc32(truth.stacks[StackIndex(0, 0, 0)].pixels.tobytes())
     report = {"stacks": [{"raw_crc32": checksum if same else checksum ^ 1}]}
     (results / "p000_t0000_c00.json").write_text(json.dumps(report))
     later_ns = time.time_ns() + 10**9
@@ -207,17 +206,20 @@ def test_a_run_that_goes_on_after_all_is_followed(scene: Scene, shared_data: Pat
 def test_without_a_plan_a_pause_completes_what_is_as_large_as_the_rest(scene: Scene) -> None:
     run = run_without_plan(scene.root / RUN)
     scene.poll(0.3, times=3)
-    assert states(scene, RUN) == {Place(0, 0, 0): State.WAITING, Place(0, 1, 0): State.ARRIVING}
+    assert states(scene, RUN) == {
+        StackIndex(0, 0, 0): State.WAITING,
+        StackIndex(0, 1, 0): State.ARRIVING,
+    }
     scene.poll(2.5)
     assert set(states(scene, RUN).values()) == {State.WAITING}
     run.plane(20, time=2, z=0)
     scene.poll(2.5, times=3)
-    assert states(scene, RUN)[Place(0, 2, 0)] is State.ARRIVING
+    assert states(scene, RUN)[StackIndex(0, 2, 0)] is State.ARRIVING
     run.plane(21, time=2, z=1)
     run.finish()
     scene.poll(0.3)
     scene.poll(END_HELD_S, times=2)
-    assert states(scene, RUN)[Place(0, 2, 0)] is State.INCOMPLETE
+    assert states(scene, RUN)[StackIndex(0, 2, 0)] is State.INCOMPLETE
 
 
 def test_z_as_the_outer_loop_is_not_taken_for_single_planes(scene: Scene) -> None:
@@ -256,7 +258,7 @@ def test_no_file_of_a_data_set_is_taken_for_a_run_of_its_own(
         scene.poll(0.4)
     scene.poll(END_HELD_S, times=2)
     assert {e.source.parent.as_posix() for e in scene.journal.entries()} == {truth.folder_name}
-    assert all(e.place is not None for e in scene.journal.entries())
+    assert all(e.stack_index is not None for e in scene.journal.entries())
 
 
 def test_an_event_of_a_file_does_not_hide_its_data_set(scene: Scene, shared_data: Path) -> None:
@@ -285,7 +287,7 @@ def test_files_found_before_their_data_set_was_recognised_are_forgotten(
     for path, text in texts.items():
         path.write_bytes(text)
     scene.poll(2.5, times=3)
-    assert all(e.place is not None for e in scene.journal.entries())
+    assert all(e.stack_index is not None for e in scene.journal.entries())
     assert folder.parent.name == truth.folder_name
 
 
@@ -311,7 +313,7 @@ def test_a_stack_that_could_not_be_read_is_not_tried_for_ever(
     truth = recording(shared_data, "multipage_full")
     replay(truth, scene.root)
     scene.poll(0.3, times=3)
-    entry = scene.journal.claim(30)
+    entry = scene.journal.lease(30)
     assert entry is not None
     scene.journal.lose(entry, "it looks different from there")
     scene.source.reconsider(entry.source)
@@ -374,7 +376,7 @@ def test_a_data_set_that_is_taken_away_waits_no_more(scene: Scene, shared_data: 
     replay(truth, scene.root)
     scene.poll(0.3, times=2)
     scene.poll(END_HELD_S, times=2)
-    assert scene.journal.claim(30) is not None
+    assert scene.journal.lease(30) is not None
     shutil.rmtree(scene.root / truth.folder_name)
     scene.poll(30)
     assert counts(scene, truth.folder_name) == {"running": 1}

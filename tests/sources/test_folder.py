@@ -53,14 +53,14 @@ def test_scans_of_many_files_are_rare_while_nothing_arrives(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scans: list[float] = []
-    walk = scene.source._walk.files
+    walk = scene.source._tree.files
 
     def costly(top: Path) -> Iterator[Any]:
         scans.append(scene.now)
         scene.worked += 0.1
         return walk(top)
 
-    monkeypatch.setattr(scene.source._walk, "files", costly)
+    monkeypatch.setattr(scene.source._tree, "files", costly)
     scene.poll(1.0, times=100)
     assert len(scans) == 4  # 0.1 s in 30 s
     stack(scene.root / "growing.tif", declared=False)
@@ -442,7 +442,7 @@ def test_a_busy_file_is_waited_for_without_bothering_it(scene: Scene) -> None:
 def test_a_lost_file_is_found_again_after_a_restart(scene: Scene) -> None:
     stack(scene.root / "a.tif")
     scene.settle()
-    entry = scene.journal.claim(30)
+    entry = scene.journal.lease(30)
     assert entry is not None
     scene.journal.lose(entry, "vanished")
     scene.restart()
@@ -453,7 +453,7 @@ def test_a_lost_file_is_found_again_after_a_restart(scene: Scene) -> None:
 def test_reconsidered_it_is_named_again(scene: Scene) -> None:
     stack(scene.root / "a.tif")
     scene.settle()
-    entry = scene.journal.claim(30)
+    entry = scene.journal.lease(30)
     assert entry is not None
     scene.journal.finish(entry, F, reason="changed")
     scene.settle()
@@ -502,7 +502,7 @@ def test_what_it_was_restored_too_early_for_is_remembered_when_it_is_reconsidere
         append_plane(path)
     scene.settle()
     append_plane(path)
-    entry = scene.journal.claim(30)
+    entry = scene.journal.lease(30)
     assert entry is not None
     scene.journal.lose(entry, "changed")
     scene.source.reconsider(Path("a.tif"))
@@ -604,7 +604,7 @@ def test_a_share_that_goes_and_comes_back_is_forgotten_meanwhile_but_not_restore
     (scene.root / "short.tif").write_bytes(whole[:-100])
     scene.settle()
     scene.poll(61)
-    entry = scene.journal.claim(30)
+    entry = scene.journal.lease(30)
     assert entry is not None
     scene.journal.finish(entry, State.DONE, result="x")
     expected = {"good.tif": State.DONE, "bad.tif": F, "short.tif": INCOMPLETE}
@@ -612,11 +612,11 @@ def test_a_share_that_goes_and_comes_back_is_forgotten_meanwhile_but_not_restore
     scene.root.rename(scene.root.with_name("away"))
     scene.poll(3)
     assert not scene.source._settled
-    assert len(scene.source._walk.unreadable) == 1
+    assert len(scene.source._tree.unreadable) == 1
     scene.root.with_name("away").rename(scene.root)
     scene.settle()
     assert scene.states() == expected
-    assert not scene.source._walk.unreadable
+    assert not scene.source._tree.unreadable
     assert len(scene.bad) == 1
 
 
@@ -706,7 +706,7 @@ def test_lost_while_its_share_was_away_it_is_found_when_it_comes_back(scene: Sce
     """The share may be back before the next scan: nothing says that it was ever away."""
     path = stack(scene.root / "a.tif")
     scene.settle()
-    entry = scene.journal.claim(30)
+    entry = scene.journal.lease(30)
     assert entry is not None
     away = path.rename(scene.root.with_name("away.tif"))
     scene.journal.lose(entry, "the file vanished")

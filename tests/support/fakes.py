@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from live_restore.inference.model.card import ModelCard
-from live_restore.inference.load import Model
-from live_restore.inference.restorer import Restorer
 from live_restore.inference.backends.session import Device
-from live_restore.inference.model_set import Shelf
-from live_restore.settings.model import CameraSettings, ModelRule, Settings
+from live_restore.inference.load import Model
+from live_restore.inference.model.card import ModelCard
+from live_restore.inference.model_set import ModelSet
+from live_restore.inference.restorer import Restorer
 from live_restore.settings.load import load_settings
-from live_restore.stack import Dataset, Fingerprint, Units
+from live_restore.settings.model import CameraSettings, ModelRule, Settings
+from live_restore.stack import FileStacks, Fingerprint, Units
 
 Floats = NDArray[np.float32]
 
@@ -66,7 +66,7 @@ def fake_shelf(
     recipe: str = "r" * 64,
     settings: Settings | None = None,
     **card: Any,
-) -> Shelf:
+) -> ModelSet:
     """Return a shelf with one fake model for every channel that is not skipped."""
     inference = (settings or load_settings()).inference
     restorer = Restorer(fake_model(function, **card), inference)
@@ -74,10 +74,10 @@ def fake_shelf(
     if skip:
         rules.append((ModelRule(channels=skip, skip=True), None))
     rules.append((ModelRule(), restorer))
-    return Shelf(tuple(rules), recipe)
+    return ModelSet(tuple(rules), recipe)
 
 
-def a_dataset(path: Path = Path("raw.tif"), **changes: Any) -> Dataset:
+def a_dataset(path: Path = Path("raw.tif"), **changes: Any) -> FileStacks:
     """Return a dataset of one small stack; ``changes`` replace its fields."""
     fields: dict[str, Any] = {
         "path": path,
@@ -89,7 +89,7 @@ def a_dataset(path: Path = Path("raw.tif"), **changes: Any) -> Dataset:
         "dtype": np.dtype(np.uint16),
         **changes,
     }
-    return Dataset(**fields)
+    return FileStacks(**fields)
 
 
 def fingerprint_of(path: Path) -> Fingerprint:

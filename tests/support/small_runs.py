@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from live_restore.formats.acquisition_format import DatasetFormat
-from live_restore.formats.micromanager.separate_images import MmSeriesFormat
+from live_restore.formats.acquisition_format import AcquisitionFormat
 from live_restore.formats.micromanager.image_stack_file import MmStackFormat
 from live_restore.formats.micromanager.ndtiff import NdTiffFormat
+from live_restore.formats.micromanager.separate_images import MmSeriesFormat
 from live_restore.formats.zarr.ome_zarr import OmeZarrFormat
 from tests.support.mm_files import NdTiff, StackFile
 
@@ -88,7 +88,7 @@ def zarr_run(folder: Path) -> None:
         path.write_bytes(np.full((4, 8), z + 1, "u2").tobytes())
 
 
-RUNS: dict[str, tuple[DatasetFormat, Callable[[Path], None]]] = {
+RUNS: dict[str, tuple[AcquisitionFormat, Callable[[Path], None]]] = {
     "mm-stack": (MmStackFormat(), stack_run),
     "ndtiff": (NdTiffFormat(), ndtiff_run),
     "ndtiff-python": (NdTiffFormat(), python_run),

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from live_restore.formats.acquisition_format import Follower, Place
-from live_restore.formats.table import dataset_format_for, make_dataset_formats
+from live_restore.formats.acquisition_format import Follower
+from live_restore.formats.table import acquisition_format_for, make_acquisition_formats
+from live_restore.stack import StackIndex
 
 TRACES = (
     "multipage_full",
@@ -39,7 +40,7 @@ WITHOUT_PLAN = {"pycromanager_ndtiff"}
 class TrueStack:
     """One stack of a recorded run."""
 
-    place: Place
+    stack_index: StackIndex
     state: str
     step: int | None
     plane_steps: dict[int, int]
@@ -60,34 +61,34 @@ class Recording:
         self.acquisition: dict[str, Any] = truth["acquisition"]
         with np.load(folder / f"{name}.truth.npz") as pixels:
             self.stacks = {
-                place: stack
+                stack_index: stack
                 for each in truth["stacks"]
-                for place, stack in [self._stack(each, pixels)]
+                for stack_index, stack in [self._stack(each, pixels)]
             }
 
-    def _stack(self, raw: dict[str, Any], pixels: Any) -> tuple[Place, TrueStack]:
-        place = Place(raw["p"], raw["t"], raw["c"])
+    def _stack(self, raw: dict[str, Any], pixels: Any) -> tuple[StackIndex, TrueStack]:
+        stack_index = StackIndex(raw["p"], raw["t"], raw["c"])
         key = f"t{raw['t']}_p{raw['p']}_c{raw['c']}"
         steps = dict(zip(raw["z_on_disk"], raw.get("plane_steps", []), strict=True))
         volume = pixels[key] if raw["z_on_disk"] else None
-        return place, TrueStack(
-            place, raw["state"], raw.get("step"), steps, volume, tuple(raw["z_expected"])
+        return stack_index, TrueStack(
+            stack_index, raw["state"], raw.get("step"), steps, volume, tuple(raw["z_expected"])
         )
 
     def __len__(self) -> int:
         return len(self.trace)
 
-    def complete_at(self, step: int) -> set[Place]:
+    def complete_at(self, step: int) -> set[StackIndex]:
         """Return the stacks that are complete at a step."""
         return {p for p, s in self.stacks.items() if s.step is not None and s.step <= step}
 
-    def present_at(self, step: int) -> dict[Place, tuple[int, ...]]:
+    def present_at(self, step: int) -> dict[StackIndex, tuple[int, ...]]:
         """Return the planes that are on disk at a step."""
         found = {
-            place: tuple(sorted(z for z, at in stack.plane_steps.items() if at <= step))
-            for place, stack in self.stacks.items()
+            stack_index: tuple(sorted(z for z, at in stack.plane_steps.items() if at <= step))
+            for stack_index, stack in self.stacks.items()
         }
-        return {place: planes for place, planes in found.items() if planes}
+        return {stack_index: planes for stack_index, planes in found.items() if planes}
 
     def interesting_steps(self, seed: int, count: int = 30) -> list[int]:
         """Return random steps, every step that completes a stack, its neighbours, and the end."""
@@ -112,7 +113,7 @@ class Recording:
         folder = root / self.folder_name
         if not folder.is_dir():
             return None
-        found = dataset_format_for(folder, make_dataset_formats())
+        found = acquisition_format_for(folder, make_acquisition_formats())
         return found.follow(folder) if found else None
 
 

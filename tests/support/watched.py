@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
-from live_restore.formats.table import make_dataset_formats
+from live_restore.formats.table import make_acquisition_formats
 from live_restore.formats.tiff.tiff_format import TiffFormat
 from live_restore.journal.journal import Entry, Journal, State
 from live_restore.settings.load import load_settings
@@ -47,7 +47,7 @@ class Scene:
         self.source = FolderSource(
             self.root,
             (self.format,),
-            make_dataset_formats(),
+            make_acquisition_formats(),
             self.journal,
             load_settings(None, {"watch": {"stall_s": 60}, **self.settings}),
             lambda source, state: self.bad.append((source, state)),

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from live_restore.simulation.camera import Camera
 from live_restore.simulation.scene import LivingCell
 from live_restore.trust.snr import SignalToNoise, estimate_snr
-from live_restore.simulation.camera import Camera
 
 PEAKS_E = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 CAMERAS = [Camera(100, 0.4, 0.8), Camera(100, 2.0, 1.6), Camera(500, 4.0, 3.0)]

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from live_restore_export.onnx.network import RCAN, RCANConfig, parameter_shapes
 from live_restore.errors import CheckpointError
+from live_restore_export.onnx.network import RCAN, RCANConfig, parameter_shapes
 
 # The largest 3D RCAN in the literature has 1.6 million parameters; a hundred million is 400 MB.
 MAX_PARAMETERS = 100_000_000

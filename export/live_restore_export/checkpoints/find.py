@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from live_restore.errors import CheckpointError
 from live_restore_export.checkpoints.base import (
     NOTHING_SAID,
     ArchitectureFlags,
     Checkpoint,
     epoch_and_loss,
 )
-from live_restore.errors import CheckpointError
 
 Loader = Callable[[Path, ArchitectureFlags], Checkpoint]
 

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from live_restore.errors import CheckpointError
 from live_restore_export.checkpoints.base import (
     MAX_PARAMETERS,
     ArchitectureFlags,
@@ -25,7 +26,6 @@ from live_restore_export.checkpoints.base import (
 )
 from live_restore_export.checkpoints.keras_config import NotThisNetwork, parse_config
 from live_restore_export.checkpoints.keras_graph import Recognised, recognise
-from live_restore.errors import CheckpointError
 
 _MAX_CONFIG_BYTES = 16 << 20
 _PORT = "3D-RCAN (Keras)"

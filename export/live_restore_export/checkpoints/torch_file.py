@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from live_restore.errors import CheckpointError
 from live_restore_export.checkpoints.base import (
     MAX_FILE_BYTES,
     MAX_PARAMETERS,
@@ -25,7 +26,6 @@ from live_restore_export.checkpoints.base import (
 )
 from live_restore_export.checkpoints.torch_ports import find_port, rename_state
 from live_restore_export.onnx.network import RCANConfig
-from live_restore.errors import CheckpointError
 
 OUR_FORMAT = "live-restore-rcan"
 

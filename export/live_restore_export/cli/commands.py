@@ -11,8 +11,15 @@ from typing import Any
 
 import onnx as onnx_library
 
+from live_restore.errors import (
+    InferenceError,
+    ModelError,
+    SettingsError,
+    UsageError,
+    one_line,
+)
+from live_restore.inference.model.card import ModelCard
 from live_restore_export.checkpoints import ArchitectureFlags, Checkpoint, load_checkpoint
-from live_restore_export.onnx.graph import has_half_weights, network_of, round_to_half
 from live_restore_export.onnx.export import (
     card_name,
     check_card_values,
@@ -24,6 +31,7 @@ from live_restore_export.onnx.export import (
     weights_digest,
     write_atomically,
 )
+from live_restore_export.onnx.graph import has_half_weights, network_of, round_to_half
 from live_restore_export.onnx.precision import (
     ERROR_BOUNDS,
     Precision,
@@ -32,7 +40,6 @@ from live_restore_export.onnx.precision import (
     reduce_precision,
     reduced_tolerance,
 )
-from live_restore_export.quality.report import print_card, print_checkpoint, print_comparisons, print_gain
 from live_restore_export.onnx.verify import (
     FP32_TOLERANCE,
     Comparison,
@@ -40,14 +47,12 @@ from live_restore_export.onnx.verify import (
     compare_with_record,
     has_bfloat16,
 )
-from live_restore.errors import (
-    InferenceError,
-    ModelError,
-    SettingsError,
-    UsageError,
-    one_line,
+from live_restore_export.quality.report import (
+    print_card,
+    print_checkpoint,
+    print_comparisons,
+    print_gain,
 )
-from live_restore.inference.model.card import ModelCard
 
 
 def architecture_flags(arguments: argparse.Namespace) -> ArchitectureFlags:
@@ -295,11 +300,11 @@ def limits(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import track
 
-    from live_restore_export.quality.gain import TEST_CAMERA, TEST_SEEDS, record_in_card
     from live_restore_export.limits.figure import draw_limits
     from live_restore_export.limits.measure import FULL, QUICK, measure_limits
     from live_restore_export.limits.tables import as_csv, as_json
     from live_restore_export.limits.verdict import envelope_of
+    from live_restore_export.quality.gain import TEST_CAMERA, TEST_SEEDS, record_in_card
 
     if arguments.record and arguments.quick:
         raise UsageError("--record needs the whole measurement: leave out --quick")

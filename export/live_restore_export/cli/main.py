@@ -149,7 +149,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    def add(name: str, what: str, examples: str, module: str = "live_restore_export.cli.commands") -> _Parser:
+    def add(
+        name: str, what: str, examples: str, module: str = "live_restore_export.cli.commands"
+    ) -> _Parser:
         added = commands.add_parser(
             name,
             help=what,

@@ -6,10 +6,10 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from live_restore.inference.model.envelope import Envelope
 from live_restore_export.limits.measure import Measured
 from live_restore_export.limits.sweeps import SWEEPS
 from live_restore_export.limits.verdict import Point, points
-from live_restore.inference.model.envelope import Envelope
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

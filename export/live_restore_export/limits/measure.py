@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from live_restore_export.quality.gain import TEST_CAMERA, TEST_SEEDS, exposed
-from live_restore_export.quality.image_quality import lateral_resolution_um, ssim
-from live_restore_export.limits.sweeps import SWEEPS, Condition, Scenes, Sweep
 from live_restore.errors import ModelError
 from live_restore.inference.load import load_model
 from live_restore.inference.restorer import Restorer
-from live_restore.trust.snr import estimate_snr
-from live_restore.simulation.quality import best_gaussian, psnr
 from live_restore.settings.model import InferenceSettings
+from live_restore.simulation.quality import best_gaussian, psnr
+from live_restore.trust.snr import estimate_snr
+from live_restore_export.limits.sweeps import SWEEPS, Condition, Scenes, Sweep
+from live_restore_export.quality.gain import TEST_CAMERA, TEST_SEEDS, exposed
+from live_restore_export.quality.image_quality import lateral_resolution_um, ssim
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def measure_limits(
     sweeps: Sequence[Sweep] = SWEEPS,
     progress: Callable[[Iterable[Step], int], Iterable[Step]] = lambda steps, _: steps,
 ) -> list[Measured]:
-    """Measure a model on unseen simulated stacks (seeds of :data:`live_restore_export.quality.gain.TEST_SEEDS`).
+    """Measure a model on unseen simulated stacks (seeds of ``quality.gain.TEST_SEEDS``).
 
     Parameters
     ----------

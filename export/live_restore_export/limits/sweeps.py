@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from live_restore_export.simulator.simulate import SimulationConfig, simulate_scene
 from live_restore.inference.model.card import ModelCard
+from live_restore_export.simulator.simulate import SimulationConfig, simulate_scene
 
 Signal = NDArray[np.float32]
 

@@ -9,10 +9,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from live_restore.inference.model.envelope import Envelope
 from live_restore_export.limits.measure import Measured
 from live_restore_export.limits.sweeps import SWEEPS
 from live_restore_export.limits.verdict import Point, points
-from live_restore.inference.model.envelope import Envelope
 
 
 def as_csv(measured: Sequence[Measured]) -> str:

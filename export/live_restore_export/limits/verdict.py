@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from live_restore.inference.model.envelope import Envelope, SweepLimit
 from live_restore_export.limits.measure import Measured
 from live_restore_export.limits.sweeps import SWEEPS, Sweep
-from live_restore.inference.model.envelope import Envelope, SweepLimit
 
 
 @dataclass(frozen=True)

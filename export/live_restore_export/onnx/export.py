@@ -13,11 +13,11 @@ import onnx
 from onnx import numpy_helper
 from pydantic import ValidationError
 
+from live_restore.errors import ModelError, OutputError, SettingsError
+from live_restore.files.publish import publishing
+from live_restore.inference.model.card import CARD_KEY, ModelCard
 from live_restore_export.onnx.graph import build_model
 from live_restore_export.onnx.network import RCAN, RCANConfig
-from live_restore.errors import ModelError, OutputError, SettingsError
-from live_restore.inference.model.card import CARD_KEY, ModelCard
-from live_restore.files.publish import publishing
 
 # A 3D RCAN of 100 million parameters is 400 MB; protobuf itself ends at 2 GiB.
 MAX_MODEL_BYTES = 1 << 30

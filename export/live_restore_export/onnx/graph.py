@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 import live_restore
-from live_restore_export.onnx.network import RCAN, RCANConfig, parameter_shapes
 from live_restore.errors import ModelError
+from live_restore_export.onnx.network import RCAN, RCANConfig, parameter_shapes
 
 INPUT, OUTPUT = "input", "output"
 

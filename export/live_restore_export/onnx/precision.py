@@ -23,11 +23,11 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from live_restore_export.quality.evaluate import evaluate
-from live_restore_export.onnx.graph import INPUT, OPSET, OPSET_BFLOAT16, OUTPUT, finish_model
-from live_restore_export.onnx.network import RCANConfig
 from live_restore.errors import ModelError
 from live_restore.inference.model.card import ModelCard
+from live_restore_export.onnx.graph import INPUT, OPSET, OPSET_BFLOAT16, OUTPUT, finish_model
+from live_restore_export.onnx.network import RCANConfig
+from live_restore_export.quality.evaluate import evaluate
 
 Precision = Literal["fp32", "fp16", "bf16", "mixed"]
 

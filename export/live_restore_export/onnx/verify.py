@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state
 
-from live_restore_export.quality.evaluate import evaluate
+from live_restore.errors import InferenceError, ModelError, UsageError
 from live_restore_export.onnx.graph import INPUT, OUTPUT
 from live_restore_export.onnx.network import RCAN
-from live_restore.errors import InferenceError, ModelError, UsageError
+from live_restore_export.quality.evaluate import evaluate
 
 Array = NDArray[np.float32]
 

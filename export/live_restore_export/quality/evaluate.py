@@ -17,8 +17,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor
 from torch.nn import functional
 
-from live_restore_export.onnx.graph import INPUT, OUTPUT
 from live_restore.errors import ModelError
+from live_restore_export.onnx.graph import INPUT, OUTPUT
 
 TORCH_TYPES: dict[int, torch.dtype] = {
     TensorProto.FLOAT: torch.float32,

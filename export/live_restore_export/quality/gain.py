@@ -8,15 +8,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from live_restore_export.quality.image_quality import lateral_resolution_um
-from live_restore_export.onnx.export import embed_card, read_card, write_atomically
-from live_restore_export.onnx.export import load_model as load_onnx
-from live_restore_export.simulator.simulate import SimulationConfig, expected_electrons, simulate_scene
 from live_restore.inference.load import load_model
 from live_restore.inference.restorer import Restorer
-from live_restore.simulation.quality import best_gaussian, psnr
 from live_restore.settings.model import InferenceSettings
 from live_restore.simulation.camera import Camera
+from live_restore.simulation.quality import best_gaussian, psnr
+from live_restore_export.onnx.export import embed_card, read_card, write_atomically
+from live_restore_export.onnx.export import load_model as load_onnx
+from live_restore_export.quality.image_quality import lateral_resolution_um
+from live_restore_export.simulator.simulate import (
+    SimulationConfig,
+    expected_electrons,
+    simulate_scene,
+)
 
 # Far from every seed that training (below 1e9) and validation (from 1e9) draw from.
 TEST_SEEDS = range(2_000_000_000, 2_000_000_012)

@@ -12,11 +12,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from live_restore_export.checkpoints import Checkpoint
-from live_restore_export.quality.gain import LightLevel
-from live_restore_export.onnx.verify import Comparison
 from live_restore.errors import one_line
 from live_restore.inference.model.card import ModelCard
+from live_restore_export.checkpoints import Checkpoint
+from live_restore_export.onnx.verify import Comparison
+from live_restore_export.quality.gain import LightLevel
 
 
 def checkpoint_facts(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """Simulated fluorescence stacks: structures, optics and camera, each in physical units.
 
 A scene is a cloud of emitters drawn on a finer idea of space than the voxels, summed into voxels
-and convolved with the point spread function of a drawn microscope (:mod:`live_restore_export.simulator.optics`). Every
-stack is reproducible from its seed.
+and convolved with the point spread function of a drawn microscope (``simulator.optics``). Every stack is reproducible from its seed.
 """
 
 from __future__ import annotations
@@ -16,10 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy import ndimage
 from scipy.signal import oaconvolve
 
-from live_restore_export.simulator.optics import Microscope, Optics
-from live_restore_export.simulator.structures import STRUCTURES, Range, log_uniform, uniform
 from live_restore.simulation.camera import Camera
 from live_restore.simulation.emitters import rasterise
+from live_restore_export.simulator.optics import Microscope, Optics
+from live_restore_export.simulator.structures import STRUCTURES, Range, log_uniform, uniform
 
 
 class SimulationConfig(BaseModel):

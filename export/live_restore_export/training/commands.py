@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from live_restore.errors import one_line
+from live_restore.inference.model.card import ModelCard
 from live_restore_export.checkpoints import Checkpoint, load_checkpoint
 from live_restore_export.cli.commands import overlap_zyx, publish
 from live_restore_export.onnx.export import card_name, make_card
@@ -17,8 +19,6 @@ from live_restore_export.training.loop import check_folder
 from live_restore_export.training.loop import train as run_training
 from live_restore_export.training.progress import display
 from live_restore_export.training.start import architecture_for, find_start
-from live_restore.errors import one_line
-from live_restore.inference.model.card import ModelCard
 
 MODEL = "model.onnx"
 

@@ -9,12 +9,12 @@ from typing import TypeVar
 
 import numpy as np
 
+from live_restore.errors import StackRefusedError, UsageError
 from live_restore_export.simulator.simulate import SimulationConfig
 from live_restore_export.training.options import CleanData, DataOptions, PairedData, TrainingOptions
 from live_restore_export.training.patches import Patch
 from live_restore_export.training.sources import CleanSource, PairedSource, SimulatedSource, Source
 from live_restore_export.training.stacks import PairRef, StackRef, datasets_in, pairs_in, stacks_of
-from live_restore.errors import StackRefusedError, UsageError
 
 FIRST_VALIDATION_SEED = 1_000_000_000
 """Seeds of training, validation and test scenes never overlap: each set has its own range."""

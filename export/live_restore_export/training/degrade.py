@@ -13,6 +13,12 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from live_restore.errors import StackRefusedError, UsageError
+from live_restore.files.naming import bare_name
+from live_restore.files.publish import publish_text, publishing
+from live_restore.simulation.camera import Camera
+from live_restore.simulation.quality import psnr
+from live_restore.stack import FileStacks
 from live_restore_export.simulator.simulate import SimulationConfig
 from live_restore_export.training.stacks import dataset_of, datasets_in, read_stack, stacks_of
 from live_restore_export.training.twin import (
@@ -26,12 +32,6 @@ from live_restore_export.training.twin import (
     noiseless,
     signal_of,
 )
-from live_restore.errors import StackRefusedError, UsageError
-from live_restore.simulation.quality import psnr
-from live_restore.files.naming import bare_name
-from live_restore.files.publish import publish_text, publishing
-from live_restore.simulation.camera import Camera
-from live_restore.stack import Dataset
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def write_twins(
         yield _write_twin(dataset, image, config, seed)
 
 
-def _write_twin(dataset: Dataset, image: Path, config: SimulationConfig, seed: int) -> Twin:
+def _write_twin(dataset: FileStacks, image: Path, config: SimulationConfig, seed: int) -> Twin:
     clean = _read(dataset)
     rng = np.random.default_rng((seed, zlib.crc32(bare_name(dataset.path).encode())))
     light = draw_light(config, rng)
@@ -119,11 +119,11 @@ def _write_twin(dataset: Dataset, image: Path, config: SimulationConfig, seed: i
     return Twin(dataset.path, image, report, light, facts["psnr_db"])
 
 
-def _read(dataset: Dataset) -> NDArray[np.generic]:
+def _read(dataset: FileStacks) -> NDArray[np.generic]:
     """Return all stacks of a file of one position, (T, C, Z, Y, X), native dtype."""
     volumes = [
         read_stack(ref, (BLACK_PERCENT, WHITE_PERCENT))
-        for ref in sorted(stacks_of([dataset]), key=lambda ref: (ref.key.time, ref.key.channel))
+        for ref in sorted(stacks_of([dataset]), key=lambda ref: (ref.index.time, ref.index.channel))
     ]
     return np.stack(volumes).reshape(dataset.times, dataset.channels, *dataset.shape_zyx)
 
@@ -140,7 +140,7 @@ def _expose_planes(
         target[...] = expose(plane[np.newaxis], light, camera, rng)[0]
 
 
-def _write_ome(path: Path, twin: NDArray[np.uint16], dataset: Dataset) -> None:
+def _write_ome(path: Path, twin: NDArray[np.uint16], dataset: FileStacks) -> None:
     metadata: dict[str, Any] = {"axes": "TCZYX"}
     voxel = dataset.voxel
     for axis, size in zip("ZYX", (voxel.z_um, voxel.y_um, voxel.x_um), strict=True):

@@ -16,6 +16,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from live_restore.errors import TrainingError, UsageError
+from live_restore.files.publish import publish_text, publishing
+from live_restore.inference.device.hardware import available_cores, cpu_name
 from live_restore_export.checkpoints.torch_file import OUR_FORMAT
 from live_restore_export.onnx.network import RCANConfig
 from live_restore_export.training.bank import SubjectBank
@@ -37,9 +40,6 @@ from live_restore_export.training.progress import Display, Record, gains
 from live_restore_export.training.run_state import FINAL, LAST, LOG, RunState, save_atomically
 from live_restore_export.training.start import Start
 from live_restore_export.training.validation import restore_patches, score
-from live_restore.errors import TrainingError, UsageError
-from live_restore.inference.device.hardware import available_cores, cpu_name
-from live_restore.files.publish import publish_text, publishing
 
 EXAMPLES = "examples"
 

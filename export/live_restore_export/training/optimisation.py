@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from live_restore_export.training.options import TrainingOptions
 from live_restore.errors import DeviceError
+from live_restore_export.training.options import TrainingOptions
 
 _CHARBONNIER_EPSILON = 1e-3
 """Network units; Lai et al., IEEE Trans. Pattern Anal. Mach. Intell. 41, 2599 (2019)."""

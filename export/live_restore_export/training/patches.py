@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from live_restore_export.training.options import TrainingOptions
 from live_restore.inference.image.intensity import percentiles
+from live_restore_export.training.options import TrainingOptions
 
 FOREGROUND_LEVEL = 0.25
 """Of the range between the 2nd and the 99.9th percentile (Chen et al. 2021, training)."""

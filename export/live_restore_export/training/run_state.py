@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
+from live_restore.errors import CheckpointError, UsageError
+from live_restore.files.publish import publishing
 from live_restore_export.onnx.network import RCAN, RCANConfig, begin_near_identity
 from live_restore_export.training.config import TrainConfig
 from live_restore_export.training.optimisation import make_optimiser
 from live_restore_export.training.progress import Record
-from live_restore.errors import CheckpointError, UsageError
-from live_restore.files.publish import publishing
 
 LAST, FINAL, LOG = "last.pt", "final.pt", "log.jsonl"
 

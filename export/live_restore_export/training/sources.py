@@ -11,14 +11,14 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from live_restore.errors import StackRefusedError
+from live_restore.inference.image.intensity import scale_from_percentiles
 from live_restore_export.simulator.simulate import SimulationConfig, simulate_scene
 from live_restore_export.training.options import TrainingOptions
 from live_restore_export.training.patches import foreground_places
 from live_restore_export.training.stacks import PairRef, StackRef, read_stack
 from live_restore_export.training.subjects import Pair, Scene, Subject, fitted_truth_scale
 from live_restore_export.training.twin import BLACK_PERCENT, WHITE_PERCENT, signal_of
-from live_restore.errors import StackRefusedError
-from live_restore.inference.image.intensity import scale_from_percentiles
 
 
 class Source(Protocol):

@@ -15,11 +15,11 @@ from live_restore.errors import (
     StackRefusedError,
     UsageError,
 )
+from live_restore.files.naming import bare_name
 from live_restore.formats.file_format import Arriving
 from live_restore.formats.table import format_for, make_formats
 from live_restore.inference.image.intensity import percentiles
-from live_restore.files.naming import bare_name
-from live_restore.stack import Dataset, StackKey, Volume
+from live_restore.stack import FileStacks, StackIndex, Volume
 
 # Of an unsaturated stack few voxels share its very largest value; a plateau of 1 % is the end of
 # the camera's range (12-bit cameras end at 4095), a clipped export or a mask.
@@ -30,8 +30,8 @@ _LARGEST_PLATEAU = 0.01
 class StackRef:
     """One stack of one file, not yet read."""
 
-    dataset: Dataset
-    key: StackKey
+    dataset: FileStacks
+    index: StackIndex
 
     @property
     def path(self) -> Path:
@@ -46,7 +46,11 @@ class StackRef:
     @property
     def label(self) -> str:
         """The file's name, and which of its stacks this is where it has several."""
-        return self.path.name if self.dataset.stack_count == 1 else str(self.key)
+        return (
+            self.path.name
+            if self.dataset.stack_count == 1
+            else f"{self.path.name} {self.index.label}"
+        )
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ class PairRef:
     truth: StackRef
 
 
-def datasets_in(folder: Path) -> list[Dataset]:
+def datasets_in(folder: Path) -> list[FileStacks]:
     """Return what the TIFF files of ``folder`` hold, sorted by name without endings.
 
     Raises
@@ -82,7 +86,7 @@ def datasets_in(folder: Path) -> list[Dataset]:
     return [dataset_of(path) for path in sorted(files, key=lambda p: (bare_name(p), p.name))]
 
 
-def dataset_of(path: Path) -> Dataset:
+def dataset_of(path: Path) -> FileStacks:
     """Return what a TIFF file holds; raises ``StackError`` as :func:`datasets_in` does."""
     chosen = format_for(path, make_formats())
     if chosen is None:
@@ -94,10 +98,10 @@ def dataset_of(path: Path) -> Dataset:
         )
     if isinstance(found, Arriving):
         raise StackIncompleteError(found.reason, path, "leave it out, or save it again")
-    return found.dataset
+    return found.file_stacks
 
 
-def stacks_of(datasets: list[Dataset], channel: int | None = None) -> list[StackRef]:
+def stacks_of(datasets: list[FileStacks], channel: int | None = None) -> list[StackRef]:
     """Return the stacks of some files, of one channel or of all.
 
     Raises
@@ -113,10 +117,10 @@ def stacks_of(datasets: list[Dataset], channel: int | None = None) -> list[Stack
                 "correct data.channel",
             )
     return [
-        StackRef(dataset, key)
+        StackRef(dataset, index)
         for dataset in datasets
-        for key in dataset.keys()  # noqa: SIM118 - a method of Dataset, not a dict
-        if channel is None or key.channel == channel
+        for index in dataset.indices()
+        if channel is None or index.channel == channel
     ]
 
 
@@ -152,7 +156,7 @@ def pairs_in(raw: Path, gt: Path, channel: int | None = None) -> list[PairRef]:
     ]
 
 
-def _extent(dataset: Dataset) -> str:
+def _extent(dataset: FileStacks) -> str:
     shape = " x ".join(map(str, dataset.shape_zyx))
     return shape if dataset.stack_count == 1 else f"{dataset.stack_count} stacks of {shape}"
 
@@ -170,7 +174,7 @@ def read_stack(ref: StackRef, ranks: tuple[float, float]) -> Volume:
     chosen = format_for(ref.path, make_formats())
     assert chosen is not None, "it was listed by this format"
     with chosen.open(ref.dataset) as reader:
-        volume = reader.read(ref.key)
+        volume = reader.read(ref.index)
     largest = volume.max()
     low, high = percentiles(volume, ranks)
     if volume.min() == largest:

@@ -9,14 +9,14 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from live_restore_export.simulator.simulate import SimulationConfig
-from live_restore_export.training.options import TrainingOptions
-from live_restore_export.training.patches import Patch, Window, place_window
-from live_restore_export.training.twin import Light, draw_camera, draw_light, expose, noiseless
 from live_restore.errors import StackRefusedError
 from live_restore.inference.image.intensity import IntensityScale, scale_from_percentiles
 from live_restore.simulation.camera import Camera
 from live_restore.stack import Volume
+from live_restore_export.simulator.simulate import SimulationConfig
+from live_restore_export.training.options import TrainingOptions
+from live_restore_export.training.patches import Patch, Window, place_window
+from live_restore_export.training.twin import Light, draw_camera, draw_light, expose, noiseless
 
 # Up to here a scene is exposed whole. Of a larger one the percentiles are taken from every n-th
 # voxel, as many as this: 260 of them are above the 99.9th percentile, which fixes it to 2 % or so.

@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from live_restore_export.simulator.simulate import SimulationConfig, expected_electrons, random_camera
-from live_restore_export.simulator.structures import log_uniform
-from live_restore_export.training.patches import BRIGHTEST
 from live_restore.inference.image.intensity import percentiles
 from live_restore.simulation.camera import Camera
+from live_restore_export.simulator.simulate import (
+    SimulationConfig,
+    expected_electrons,
+    random_camera,
+)
+from live_restore_export.simulator.structures import log_uniform
+from live_restore_export.training.patches import BRIGHTEST
 
 BLACK_PERCENT, WHITE_PERCENT = 1.0, 99.9
 """Percentiles of a clean stack that are no light, and the peak."""

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from live_restore_export.training.patches import Patch
 from live_restore.simulation.quality import psnr
+from live_restore_export.training.patches import Patch
 
 
 def restore_patches(

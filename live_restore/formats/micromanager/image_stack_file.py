@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from live_restore.errors import StackBusyError, StackChangedError, StackUnreadableError
-from live_restore.formats.acquisition_format import DatasetState, Place, Plan
 from live_restore.files.raw_data import MAX_SUMMARY_JSON, names_in, opened, read_at
-from live_restore.formats.planes import FoundPlanes
+from live_restore.files.values import NotJsonError, json_object
+from live_restore.formats.acquisition_format import AcquisitionPlan, AcquisitionState
 from live_restore.formats.micromanager.metadata import Summary, exposure_ms, parse_summary, z_um
 from live_restore.formats.micromanager.plane import (
     ByteOrder,
@@ -32,8 +32,8 @@ from live_restore.formats.micromanager.plane import (
     read_directory,
     read_metadata,
 )
-from live_restore.stack import StackKey, Volume
-from live_restore.files.values import NotJsonError, json_object
+from live_restore.formats.planes import FoundPlanes
+from live_restore.stack import StackIndex, Volume
 
 NAME = re.compile(r"(?P<prefix>.*)_MMStack(?:_(?P<rest>.*))?\.ome\.tif", re.DOTALL)
 
@@ -67,7 +67,7 @@ class MmStackFormat:
 
     name = "mm-stack"
 
-    def claims(self, folder: Path, names: Collection[str]) -> bool:  # noqa: ARG002
+    def recognises(self, folder: Path, names: Collection[str]) -> bool:  # noqa: ARG002
         """Return whether there is such a file, and no other image beside it.
 
         A folder into which people copy single files of several runs is no run.
@@ -93,10 +93,10 @@ class MmStackFollower:
         self._image: dict[str, Any] = {}
         self._exposures: dict[int, float] = {}
         self._positions: dict[int, str] = {}
-        self._heights: dict[Place, dict[int, float]] = {}
+        self._heights: dict[StackIndex, dict[int, float]] = {}
         self._z_step: float | None = None
 
-    def poll(self, *, over: bool = False, plan: Plan | None = None) -> DatasetState:
+    def poll(self, *, over: bool = False, plan: AcquisitionPlan | None = None) -> AcquisitionState:
         """Return what is there now."""
         for name in self._names():
             file = self._files.setdefault(name, _File(self._folder / name))
@@ -126,9 +126,9 @@ class MmStackFollower:
         )
         return self._found.state(plan or summary.plan, over, ended, why)
 
-    def read(self, key: StackKey) -> Volume:
+    def read(self, stack_index: StackIndex) -> Volume:
         """Return a stack, (Z, Y, X)."""
-        return self._found.read(key)
+        return self._found.read(stack_index)
 
     def _names(self) -> list[str]:
         names = [name for name in names_in(self._folder)[0] if NAME.fullmatch(name)]
@@ -200,8 +200,8 @@ class MmStackFollower:
     def _records(self, file: _File, stream: BinaryIO, size: int) -> bool:
         """Read the next records; return whether there may be more."""
         at = file.records_at + file.next_record * RECORD_BYTES
-        room = min(RECORDS_AT_ONCE, file.capacity - file.next_record)
-        block = read_at(stream, at, max(0, room) * RECORD_BYTES)
+        disk_space = min(RECORDS_AT_ONCE, file.capacity - file.next_record)
+        block = read_at(stream, at, max(0, disk_space) * RECORD_BYTES)
         count = 0
         for record in struct.iter_unpack(
             file.order + "5I", block[: len(block) // RECORD_BYTES * RECORD_BYTES]
@@ -231,29 +231,31 @@ class MmStackFollower:
         if max(record[:4]) >= 2**31:
             self._found.problems.add(f"{file.path.name}: a record of the index map is damaged")
             return True
-        place = Place(position, time, channel)
+        stack_index = StackIndex(position, time, channel)
         plane = Plane(file.path, where.pixels_at, where.height, where.width, dtype, file.order)
         try:
-            self._found.add(place, z, plane, stream, where.metadata_bytes + RECORD_BYTES)
+            self._found.add(stack_index, z, plane, stream, where.metadata_bytes + RECORD_BYTES)
         except OverlapError as error:
             raise StackUnreadableError(str(error), file.path, "copy the data set again") from error
-        self._learn(file, place, z, metadata)
+        self._learn(file, stack_index, z, metadata)
         return True
 
-    def _learn(self, file: _File, place: Place, z: int, metadata: dict[str, Any]) -> None:
+    def _learn(
+        self, file: _File, stack_index: StackIndex, z: int, metadata: dict[str, Any]
+    ) -> None:
         """Keep what only an image's metadata tell."""
         self._image = self._image or {
             key: metadata[key] for key in ("PixelSizeUm", "PixelSize_um") if key in metadata
         }
         exposure = exposure_ms(metadata)
-        if exposure is not None and place.channel < 4096:
-            self._exposures.setdefault(place.channel, exposure)
+        if exposure is not None and stack_index.channel < 4096:
+            self._exposures.setdefault(stack_index.channel, exposure)
         match = NAME.fullmatch(file.path.name)
         if match and match["rest"] and len(self._positions) < 100_000:
-            self._positions.setdefault(place.position, match["rest"])
+            self._positions.setdefault(stack_index.position, match["rest"])
         height = z_um(metadata)
-        if self._z_step is None and height is not None and place == Place(0, 0, 0):
-            heights = self._heights.setdefault(place, {})
+        if self._z_step is None and height is not None and stack_index == StackIndex(0, 0, 0):
+            heights = self._heights.setdefault(stack_index, {})
             if z - 1 in heights and height != heights[z - 1]:
                 self._z_step = abs(height - heights[z - 1])
             heights[z] = height

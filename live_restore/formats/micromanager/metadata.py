@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from live_restore.formats.acquisition_format import Plan
-from live_restore.formats.plan import ChannelPlan, IntendedPlan, NoPlan, SettingsPlan
-from live_restore.stack import VoxelSize
 from live_restore.files.values import (
     NotJsonError,
     integer,
@@ -17,6 +14,9 @@ from live_restore.files.values import (
     positive,
     text,
 )
+from live_restore.formats.acquisition_format import AcquisitionPlan
+from live_restore.formats.plan import ChannelPlan, IntendedPlan, NoPlan, SettingsPlan
+from live_restore.stack import VoxelSize
 
 MAX_NAMES = 100_000
 """Positions or channels whose names are kept."""
@@ -43,7 +43,7 @@ class Summary:
     prefix: str = ""
     channel_names: tuple[str, ...] = ()
     position_names: tuple[str, ...] = ()
-    plan: Plan = field(default_factory=NoPlan)
+    plan: AcquisitionPlan = field(default_factory=NoPlan)
     z_step_um: float | None = None
     pixel_um: float | None = None
     interval_s: float | None = None
@@ -141,7 +141,9 @@ def _used_channels(settings: Mapping[str, Any], names: tuple[str, ...]) -> list[
     return used if not names else []
 
 
-def _plan(raw: Mapping[str, Any], settings: Mapping[str, Any], names: tuple[str, ...]) -> Plan:
+def _plan(
+    raw: Mapping[str, Any], settings: Mapping[str, Any], names: tuple[str, ...]
+) -> AcquisitionPlan:
     slices = _dimension(raw, "z", "Slices")
     times = _dimension(raw, "time", "Frames") or 1
     positions = _dimension(raw, "position", "Positions") or 1

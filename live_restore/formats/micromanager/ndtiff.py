@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from live_restore.errors import StackBusyError, StackChangedError, StackUnreadableError
-from live_restore.formats.acquisition_format import DatasetState, Plan
 from live_restore.files.raw_data import MAX_SUMMARY_JSON, names_in, opened, read_at
-from live_restore.formats.planes import FoundPlanes
+from live_restore.files.values import NotJsonError, json_object
+from live_restore.formats.acquisition_format import AcquisitionPlan, AcquisitionState
+from live_restore.formats.axes import AxisError, AxisLabels, ImageFacts
 from live_restore.formats.micromanager.metadata import Summary, parse_summary
 from live_restore.formats.micromanager.plane import (
     ByteOrder,
@@ -32,9 +33,8 @@ from live_restore.formats.micromanager.plane import (
     read_directory,
     read_metadata,
 )
-from live_restore.formats.axes import AxisError, AxisLabels, ImageFacts
-from live_restore.stack import StackKey, Volume
-from live_restore.files.values import NotJsonError, json_object
+from live_restore.formats.planes import FoundPlanes
+from live_restore.stack import StackIndex, Volume
 
 INDEX = "NDTiff.index"
 FULL_RESOLUTION = "Full resolution"
@@ -117,7 +117,7 @@ class NdTiffFormat:
 
     name = "ndtiff"
 
-    def claims(self, folder: Path, names: Collection[str]) -> bool:  # noqa: ARG002
+    def recognises(self, folder: Path, names: Collection[str]) -> bool:  # noqa: ARG002
         """Return whether there are such files, and no other images beside them."""
         if FULL_RESOLUTION in names:
             return True
@@ -142,7 +142,7 @@ class NdTiffFollower:
         self._index_at = 0
         self._index_broken = False
 
-    def poll(self, *, over: bool = False, plan: Plan | None = None) -> DatasetState:
+    def poll(self, *, over: bool = False, plan: AcquisitionPlan | None = None) -> AcquisitionState:
         """Return what is there now."""
         folder, names = self._list()
         for name in names:
@@ -172,9 +172,9 @@ class NdTiffFollower:
         )
         return self._found.state(plan or summary.plan, over, ended, why)
 
-    def read(self, key: StackKey) -> Volume:
+    def read(self, stack_index: StackIndex) -> Volume:
         """Return a stack, (Z, Y, X)."""
-        return self._found.read(key)
+        return self._found.read(stack_index)
 
     def _list(self) -> tuple[Path, list[str]]:
         """Return the folder of the images and its TIFF files, in the order of their writing."""
@@ -359,11 +359,11 @@ class NdTiffFollower:
         metadata: tuple[int, int] | Mapping[str, Any],
     ) -> None:
         """Take a plane; ``metadata`` are its image's, or where they lie and how long they are."""
-        place, z = self._labels.place(axes)
+        stack_index, z = self._labels.stack_index(axes)
         beside = 0
         if isinstance(metadata, tuple):
             beside = metadata[1]
-            metadata = read_metadata(stream, *metadata) if self._facts.wants(place) else {}
+            metadata = read_metadata(stream, *metadata) if self._facts.wants(stack_index) else {}
         file.known.add(plane.at)
-        self._found.add(place, z, plane, stream, beside)
-        self._facts.learn(place, z, metadata)
+        self._found.add(stack_index, z, plane, stream, beside)
+        self._facts.learn(stack_index, z, metadata)

@@ -22,14 +22,20 @@ from live_restore.errors import (
     StackChangedError,
     StackUnreadableError,
 )
-from live_restore.formats.acquisition_format import DatasetState, Place, Plan
 from live_restore.files.raw_data import MAX_SUMMARY_JSON, names_in, opened, read_at
-from live_restore.formats.planes import FoundPlanes
-from live_restore.formats.micromanager.metadata import Summary, exposure_ms, parse_summary, pixel_size_um, z_um
-from live_restore.formats.micromanager.plane import Plane, UnusableError, dtype_of
-from live_restore.formats.tiff.structure import walk
-from live_restore.stack import StackKey, Volume
 from live_restore.files.values import require_bearable_json
+from live_restore.formats.acquisition_format import AcquisitionPlan, AcquisitionState
+from live_restore.formats.micromanager.metadata import (
+    Summary,
+    exposure_ms,
+    parse_summary,
+    pixel_size_um,
+    z_um,
+)
+from live_restore.formats.micromanager.plane import Plane, UnusableError, dtype_of
+from live_restore.formats.planes import FoundPlanes
+from live_restore.formats.tiff.structure import walk
+from live_restore.stack import StackIndex, Volume
 
 METADATA = "metadata.txt"
 
@@ -69,7 +75,7 @@ class MmSeriesFormat:
 
     name = "mm-series"
 
-    def claims(self, folder: Path, names: Collection[str]) -> bool:
+    def recognises(self, folder: Path, names: Collection[str]) -> bool:
         """Return whether it is such a folder.
 
         Runs beside each other look like the positions of one run. What tells them apart is the
@@ -137,7 +143,7 @@ class MmSeriesFollower:
         self._channels: dict[str, int] = {}
         self._z_step: float | None = None
 
-    def poll(self, *, over: bool = False, plan: Plan | None = None) -> DatasetState:
+    def poll(self, *, over: bool = False, plan: AcquisitionPlan | None = None) -> AcquisitionState:
         """Return what is there now."""
         self._find_folders()
         known = len(self._folders)
@@ -165,9 +171,9 @@ class MmSeriesFollower:
             why = f"{METADATA} {'is closed by its last brace' if ended else 'is still open'}"
         return self._found.state(plan or summary.plan, over, ended, why)
 
-    def read(self, key: StackKey) -> Volume:
+    def read(self, stack_index: StackIndex) -> Volume:
         """Return a stack, (Z, Y, X)."""
-        return self._found.read(key)
+        return self._found.read(stack_index)
 
     def _find_folders(self) -> None:
         if "" in self._folders:
@@ -236,7 +242,7 @@ class MmSeriesFollower:
         for name in names:
             if name in folder.seen:
                 continue
-            where = self._place(folder, name)
+            where = self._stack_index(folder, name)
             if where is not None:
                 try:
                     taken = self._take(folder.path / name, *where)
@@ -249,12 +255,12 @@ class MmSeriesFollower:
                     continue
             folder.seen.add(name)
 
-    def _place(self, folder: _Folder, name: str) -> tuple[Place, int] | None:
+    def _stack_index(self, folder: _Folder, name: str) -> tuple[StackIndex, int] | None:
         """Return which plane a file of this name is, ``None`` for other files."""
         new = _NEW.fullmatch(name)
         if new:
-            place = Place(int(new["position"]), int(new["time"]), int(new["channel"]))
-            return place, int(new["z"])
+            stack_index = StackIndex(int(new["position"]), int(new["time"]), int(new["channel"]))
+            return stack_index, int(new["z"])
         old = _OLD.fullmatch(name)
         if not old:
             return None
@@ -263,9 +269,9 @@ class MmSeriesFollower:
             among = list(self._folders).index(folder.label)
             folder.number = labels.index(folder.label) if folder.label in labels else among
         channel = self._channels.setdefault(old["name"], len(self._channels))
-        return Place(folder.number, int(old["time"]), channel), int(old["z"])
+        return StackIndex(folder.number, int(old["time"]), channel), int(old["z"])
 
-    def _take(self, path: Path, place: Place, z: int) -> bool:
+    def _take(self, path: Path, stack_index: StackIndex, z: int) -> bool:
         """Take one plane if its file is whole; return False if it is to be tried again."""
         with opened(path) as (stream, size):
             structure = walk(stream, size, path)
@@ -282,7 +288,7 @@ class MmSeriesFollower:
             plane = Plane(
                 path, page.offsets[0], page.height, page.width, dtype, structure.byte_order
             )
-            self._found.add(place, z, plane, stream)
+            self._found.add(stack_index, z, plane, stream)
         return True
 
 

@@ -113,8 +113,8 @@ def _segment(
             if page.fill_order == 2:
                 stored = bytes(imagecodecs.bitorder_decode(stored))
             # Some writers pad the last strip to full height.
-            room = page.segment_height * shape[1] * dtype.itemsize
-            raw = decode(stored, out=bytearray(room))
+            disk_space = page.segment_height * shape[1] * dtype.itemsize
+            raw = decode(stored, out=bytearray(disk_space))
         if len(raw) < needed:
             raise DecodeError(f"{len(raw)} bytes decoded where {needed} belong")
         if page.predictor == FLOATING_POINT:

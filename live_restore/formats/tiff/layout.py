@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from live_restore.errors import StackRefusedError, StackUnreadableError
-from live_restore.stack import VoxelSize
 from live_restore.files.values import NotJsonError, json_object
+from live_restore.stack import VoxelSize
 
 UndeclaredAxis = Literal["Z", "T"]
 

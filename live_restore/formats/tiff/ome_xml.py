@@ -188,7 +188,7 @@ def _sizes(found: Found, image: _Image) -> tuple[str, tuple[int, ...]]:
     return axes, tuple(size[axis] for axis in axes)
 
 
-def _place(
+def _stack_index(
     found: Found, image: _Image, axes: str, sizes: tuple[int, ...], at: int
 ) -> tuple[dict[int, int], int]:
     """Return the directory of each plane (counted in the image's own order), and the next one."""
@@ -247,7 +247,7 @@ def ome(found: Found, text: str) -> Layout | None:
     table = np.full(expected, -1, dtype=np.int64)
     following = 0
     for number, image in enumerate(images):
-        placed, following = _place(found, image, axes, sizes, following)
+        placed, following = _stack_index(found, image, axes, sizes, following)
         table[[number * each + plane for plane in placed]] = list(placed.values())
     present = int((table >= 0).sum())
     if present < expected:

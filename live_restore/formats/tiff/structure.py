@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from live_restore.errors import StackUnreadableError
-from live_restore.formats.tiff.page import UNCOMPRESSED, ByteOrder, Page, Structure
 from live_restore.files.values import bearable_bytes
+from live_restore.formats.tiff.page import UNCOMPRESSED, ByteOrder, Page, Structure
 
 MAX_DIRECTORY_ENTRIES = 4096
 """Entries in one directory; vendors' files hold up to about a hundred."""
@@ -168,12 +168,12 @@ class _Walker:
             each = _TYPE_BYTES.get(kind)
             if each is None:
                 continue
-            place = at + head + number * entry + (entry - inline)
+            stack_index = at + head + number * entry + (entry - inline)
             if items * each > inline:
-                place = value
-                if place == 0 or place + items * each > self.size:
+                stack_index = value
+                if stack_index == 0 or stack_index + items * each > self.size:
                     raise _MissingError(f"the value of tag {code} in {what} is not there yet")
-            tag = _Tag(kind, items, place)
+            tag = _Tag(kind, items, stack_index)
             if code == _DESCRIPTION:
                 texts.append(tag)
             tags.setdefault(code, tag)

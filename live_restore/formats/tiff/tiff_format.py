@@ -25,8 +25,9 @@ from live_restore.errors import (
     StackRefusedError,
     StackUnreadableError,
 )
-from live_restore.formats.file_format import Arriving, Complete
 from live_restore.files.raw_data import new_volume
+from live_restore.files.reading import open_regular
+from live_restore.formats.file_format import Arriving, Complete
 from live_restore.formats.tiff.blank import blank_planes, zero_tail
 from live_restore.formats.tiff.decode import COMPRESSIONS, DecodeError, dtype_name, read_plane
 from live_restore.formats.tiff.layout import (
@@ -42,8 +43,7 @@ from live_restore.formats.tiff.layout import (
 from live_restore.formats.tiff.ome_xml import is_ome, is_whole, ome
 from live_restore.formats.tiff.page import MAX_FOLLOWING, FollowingPages, Page, Structure
 from live_restore.formats.tiff.structure import walk
-from live_restore.stack import Dataset, Fingerprint, StackKey, Volume
-from live_restore.files.reading import open_regular
+from live_restore.stack import FileStacks, Fingerprint, StackIndex, Volume
 
 SUFFIXES = (".tif", ".tiff", ".btf", ".tf2", ".tf8")
 OWN_SOFTWARE = "live-restore"
@@ -72,7 +72,7 @@ class _Examined:
     structure: Structure
     layout: Layout
     pages: Sequence[Page]
-    dataset: Dataset
+    file_stacks: FileStacks
 
 
 class _OwnOutputError(Exception):
@@ -134,7 +134,7 @@ class TiffFormat:
     def __init__(self, *, undeclared_axis: UndeclaredAxis = "Z") -> None:
         self.undeclared_axis = undeclared_axis
 
-    def claims(self, path: Path) -> bool:
+    def recognises(self, path: Path) -> bool:
         """Return whether the name ends as a TIFF's does."""
         return path.name.lower().endswith(SUFFIXES)
 
@@ -163,10 +163,10 @@ class TiffFormat:
         except _OwnOutputError:
             return None
         declared = found.layout.declared_planes is not None
-        return Complete(found.dataset, declared, blank, tail)
+        return Complete(found.file_stacks, declared, blank, tail)
 
     @contextmanager
-    def open(self, dataset: Dataset) -> Iterator[TiffReader]:
+    def open(self, file_stacks: FileStacks) -> Iterator[TiffReader]:
         """Open a complete dataset for reading.
 
         Raises
@@ -176,10 +176,10 @@ class TiffFormat:
         StackBusyError
             It cannot be opened or read just now.
         """
-        path = dataset.path
+        path = file_stacks.path
         try:
             with _opened(path) as (stream, fingerprint):
-                _unchanged(dataset, fingerprint)
+                _unchanged(file_stacks, fingerprint)
                 found = self._examine(stream, fingerprint, path)
                 if isinstance(found, Arriving):
                     raise StackIncompleteError(found.reason, path, "wait for the rest of it")
@@ -210,7 +210,7 @@ class TiffFormat:
         positions, times, channels, depth = layout.planes.shape
         thumbnails = len(structure.pages) - len(structure.series_pages)
         notes = layout.notes + ((f"{thumbnails} thumbnails left out",) if thumbnails else ())
-        dataset = Dataset(
+        file_stacks = FileStacks(
             path,
             fingerprint,
             positions,
@@ -225,7 +225,7 @@ class TiffFormat:
             layout.time_increment_s,
             notes,
         )
-        return _Examined(structure, layout, pages, dataset)
+        return _Examined(structure, layout, pages, file_stacks)
 
     def _lay_out(
         self, structure: Structure, pages: Sequence[Page], size: int, path: Path
@@ -275,18 +275,18 @@ class TiffFormat:
     ) -> tuple[tuple[int, ...], bool]:
         try:
             blank = blank_planes(
-                stream, found.pages, found.structure.byte_order, found.dataset.dtype
+                stream, found.pages, found.structure.byte_order, found.file_stacks.dtype
             )
             return blank, zero_tail(stream, found.pages, frozenset(blank))
         except DecodeError as error:
             raise _damaged(path, str(error)) from error
 
 
-def _unchanged(dataset: Dataset, fingerprint: Fingerprint) -> None:
-    if fingerprint != dataset.fingerprint:
+def _unchanged(file_stacks: FileStacks, fingerprint: Fingerprint) -> None:
+    if fingerprint != file_stacks.fingerprint:
         raise StackChangedError(
             "the file changed since it was found complete",
-            dataset.path,
+            file_stacks.path,
             "let it be written to its end first",
         )
 
@@ -361,7 +361,7 @@ class TiffReader:
         self._stream = stream
         self._found = found
 
-    def read(self, key: StackKey) -> Volume:
+    def read(self, stack_index: StackIndex) -> Volume:
         """Return one stack (Z, Y, X), native byte order, contiguous.
 
         Raises
@@ -375,36 +375,39 @@ class TiffReader:
         StackRefusedError
             Not-a-number or infinite values.
         """
-        dataset = self._found.dataset
-        planes = self._found.layout.planes[key.position, key.time, key.channel]
-        volume = new_volume(dataset.shape_zyx, dataset.dtype, dataset.path)
+        file_stacks = self._found.file_stacks
+        planes = self._found.layout.planes[stack_index]
+        volume = new_volume(file_stacks.shape_zyx, file_stacks.dtype, file_stacks.path)
         order = self._found.structure.byte_order
         for z, index in enumerate(planes.tolist()):
             try:
-                volume[z] = read_plane(self._stream, self._found.pages[index], order, dataset.dtype)
+                volume[z] = read_plane(
+                    self._stream, self._found.pages[index], order, file_stacks.dtype
+                )
             except DecodeError as error:
                 self._still_the_same()
                 raise _damaged(
-                    dataset.path, f"plane {index + 1} (z {z}) of {key} is damaged: {error}"
+                    file_stacks.path,
+                    f"plane {index + 1} (z {z}) of {stack_index.label} is damaged: {error}",
                 ) from error
         self._still_the_same()
         if volume.dtype.kind == "f":
             wrong = volume.size - int(np.isfinite(volume).sum())
             if wrong:
                 raise StackRefusedError(
-                    f"{key} holds NaN or infinite values in {wrong} voxels",
-                    dataset.path,
+                    f"{stack_index.label} holds NaN or infinite values in {wrong} voxels",
+                    file_stacks.path,
                     "replace them and save again",
                 )
         return volume
 
     def _still_the_same(self) -> None:
         """Raise ``StackChangedError`` if the file is another than when it was inspected."""
-        dataset = self._found.dataset
-        _unchanged(dataset, _fingerprint(self._stream))
+        file_stacks = self._found.file_stacks
+        _unchanged(file_stacks, _fingerprint(self._stream))
         try:
-            now = dataset.path.stat()
+            now = file_stacks.path.stat()
         except (FileNotFoundError, NotADirectoryError):
             # Already read whole from the open file; that its name is gone changes no pixel.
             return
-        _unchanged(dataset, Fingerprint(now.st_size, now.st_mtime_ns))
+        _unchanged(file_stacks, Fingerprint(now.st_size, now.st_mtime_ns))

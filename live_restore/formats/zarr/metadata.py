@@ -15,12 +15,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from live_restore.formats.acquisition_format import Place
-from live_restore.formats.plan import ChannelPlan
-from live_restore.formats.zarr.useq_frames import FrameOrder, frame_order
-from live_restore.formats.zarr.arrays import Array
-from live_restore.stack import Volume, VoxelSize
 from live_restore.files.values import integer, positive, text
+from live_restore.formats.plan import ChannelPlan
+from live_restore.formats.zarr.arrays import Array
+from live_restore.formats.zarr.useq_frames import FrameOrder, frame_order
+from live_restore.stack import StackIndex, Volume, VoxelSize
 
 MAX_PLANES = 2_000_000
 MAX_STACKS = 250_000
@@ -82,7 +81,7 @@ class Image:
         """Return whether a chunk can hold more than one plane."""
         return any(chunk > 1 for chunk in chunks[:-2])
 
-    def covered(self, array: Array, prefix: tuple[int, ...]) -> Iterator[tuple[Place, int]]:
+    def covered(self, array: Array, prefix: tuple[int, ...]) -> Iterator[tuple[StackIndex, int]]:
         """Yield the planes, as stack and z, of the chunks that begin with ``prefix``."""
         ranges = [
             range(n * chunk, min((n + 1) * chunk, size))
@@ -94,20 +93,23 @@ class Image:
                     yield self.order.frame(index[0])
                 continue
             at = dict(zip(self.axes, index, strict=False))
-            yield Place(0, at.get("t", 0), at.get("c", 0)), at.get("z", 0)
+            yield StackIndex(0, at.get("t", 0), at.get("c", 0)), at.get("z", 0)
 
-    def _index(self, place: Place, z: int) -> tuple[int, ...]:
+    def _index(self, stack_index: StackIndex, z: int) -> tuple[int, ...]:
         if self.order is not None:
-            return (self.order.number(place, z),)
-        at = {"t": place.time, "c": place.channel, "z": z}
+            return (self.order.number(stack_index, z),)
+        at = {"t": stack_index.time, "c": stack_index.channel, "z": z}
         return tuple(at[axis] for axis in self.axes[:-2])
 
     def chunks_of(
-        self, array: Array, place: Place, indices: Sequence[int]
+        self, array: Array, stack_index: StackIndex, indices: Sequence[int]
     ) -> Iterator[tuple[int, ...]]:
         """Yield the chunks that hold these planes of a stack, each once."""
         prefixes = dict.fromkeys(
-            tuple(n // chunk for n, chunk in zip(self._index(place, z), array.chunks, strict=False))
+            tuple(
+                n // chunk
+                for n, chunk in zip(self._index(stack_index, z), array.chunks, strict=False)
+            )
             for z in indices
         )
         for prefix in prefixes:
@@ -120,7 +122,7 @@ class Image:
         part: NDArray[np.generic],
         array: Array,
         index: tuple[int, ...],
-        place: Place,
+        stack_index: StackIndex,
         indices: Sequence[int],
     ) -> None:
         """Copy what a decoded chunk holds of these planes into ``volume`` (Z, Y, X)."""
@@ -129,7 +131,9 @@ class Image:
         for number, z in enumerate(indices):
             inside = tuple(
                 n - i * chunk
-                for n, i, chunk in zip(self._index(place, z), index, array.chunks, strict=False)
+                for n, i, chunk in zip(
+                    self._index(stack_index, z), index, array.chunks, strict=False
+                )
             )
             if all(0 <= n < chunk for n, chunk in zip(inside, array.chunks, strict=False)):
                 target[number] = part[inside][: target.shape[1], : target.shape[2]]

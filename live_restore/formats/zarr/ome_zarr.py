@@ -21,9 +21,23 @@ from live_restore.errors import (
     StackChangedError,
     StackUnreadableError,
 )
-from live_restore.formats.acquisition_format import DatasetInfo, DatasetState, Place, Plan, StackEvidence
 from live_restore.files.raw_data import names_in, new_volume, opened, read_at
-from live_restore.formats.planes import Problems, place_of, require_pixels, require_whole
+from live_restore.files.values import (
+    BEARABLE_BYTES,
+    NotJsonError,
+    bearable_bytes,
+    json_object,
+)
+from live_restore.formats.acquisition_format import (
+    AcquisitionInfo,
+    AcquisitionPlan,
+    AcquisitionState,
+    StackEvidence,
+)
+from live_restore.formats.plan import IntendedPlan, Ledger, SettingsPlan
+from live_restore.formats.planes import Problems, require_pixels, require_whole
+from live_restore.formats.zarr.arrays import Array, ZarrError, parse_v2, parse_v3
+from live_restore.formats.zarr.chunks import flat_chunks, nested_chunks
 from live_restore.formats.zarr.metadata import (
     Image,
     OmeZarrError,
@@ -32,16 +46,7 @@ from live_restore.formats.zarr.metadata import (
     series,
     with_order,
 )
-from live_restore.formats.plan import IntendedPlan, Ledger, SettingsPlan
-from live_restore.formats.zarr.arrays import Array, ZarrError, parse_v2, parse_v3
-from live_restore.formats.zarr.chunks import flat_chunks, nested_chunks
-from live_restore.stack import Fingerprint, StackKey, Volume
-from live_restore.files.values import (
-    BEARABLE_BYTES,
-    NotJsonError,
-    bearable_bytes,
-    json_object,
-)
+from live_restore.stack import Fingerprint, StackIndex, Volume
 
 MAX_METADATA = 32 * 2**20
 """Bytes of one group's metadata; pymmcore-plus adds about 150 bytes for each plane."""
@@ -70,7 +75,7 @@ class OmeZarrFormat:
 
     name = "ome-zarr"
 
-    def claims(self, folder: Path, names: Collection[str]) -> bool:  # noqa: ARG002
+    def recognises(self, folder: Path, names: Collection[str]) -> bool:  # noqa: ARG002
         """Return whether there are such files."""
         return "zarr.json" in names or ".zattrs" in names or ".zgroup" in names
 
@@ -86,10 +91,10 @@ class OmeZarrFollower:
         self._folder = folder
         self._problems = Problems()
         self._images: dict[str, _Image] = {}
-        self._verdicts: dict[Place, StackEvidence] = {}
+        self._verdicts: dict[StackIndex, StackEvidence] = {}
         self._unusable: set[str] = set()
 
-    def poll(self, *, over: bool = False, plan: Plan | None = None) -> DatasetState:
+    def poll(self, *, over: bool = False, plan: AcquisitionPlan | None = None) -> AcquisitionState:
         """Return what is there now."""
         for position, path in enumerate(self._paths()[:MAX_POSITIONS]):
             if path in self._unusable:
@@ -107,65 +112,68 @@ class OmeZarrFollower:
                 self._images.pop(path, None)
         images = [image for image in self._images.values() if image.array is not None]
         ended, why = self._ended(images)
-        stacks: dict[StackKey, StackEvidence] = {}
+        stacks: dict[StackIndex, StackEvidence] = {}
         for image in images:
             assert image.image is not None
             assert image.array is not None
             verdicts = image.ledger.verdicts(plan or self._plan(image), over or ended is True)
             shared = image.image.planes_share_chunks(image.array.chunks)
-            for place, evidence in verdicts.items():
+            for stack_index, evidence in verdicts.items():
                 if shared:
                     evidence = replace(evidence, may_change=True)
-                self._verdicts[place] = evidence
-                stacks[StackKey(self._folder.name, *place)] = evidence
-        return DatasetState(
+                self._verdicts[stack_index] = evidence
+                stacks[stack_index] = evidence
+        return AcquisitionState(
             self._info(images), MappingProxyType(stacks), ended, why, self._problems.lines
         )
 
-    def read(self, key: StackKey) -> Volume:
+    def read(self, stack_index: StackIndex) -> Volume:
         """Return a stack, (Z, Y, X)."""
-        place = place_of(key)
-        indices = require_whole(key, self._verdicts.get(place), self._folder)
-        image, array, axes = self._holding(key)
+        indices = require_whole(stack_index, self._verdicts.get(stack_index), self._folder)
+        image, array, axes = self._holding(stack_index)
         height, width = array.shape[-2:]
         shape, dtype = (len(indices), height, width), array.dtype.newbyteorder("=")
         needed = math.prod(shape) * dtype.itemsize
-        if needed > BEARABLE_BYTES and needed > bearable_bytes(self._stored(image, place, indices)):
+        if needed > BEARABLE_BYTES and needed > bearable_bytes(
+            self._stored(image, stack_index, indices)
+        ):
             raise StackUnreadableError(
                 f"its chunks are too small for a stack of {' x '.join(map(str, shape))} voxels",
                 image.array_folder,
                 "copy the data set again",
             )
         volume = new_volume(shape, dtype, image.array_folder)
-        for index in axes.chunks_of(array, place, indices):
+        for index in axes.chunks_of(array, stack_index, indices):
             try:
                 part = array.decode(self._chunk(image, array, index))
             except ZarrError as error:
                 raise StackUnreadableError(
                     str(error), image.array_folder / array.key(index), "copy the data set again"
                 ) from error
-            axes.place_chunk(volume, part, array, index, place, indices)
-        require_pixels(key, volume, self._folder)
+            axes.place_chunk(volume, part, array, index, stack_index, indices)
+        require_pixels(stack_index, volume, self._folder)
         return volume
 
-    def _stored(self, image: _Image, place: Place, indices: tuple[int, ...]) -> int:
+    def _stored(self, image: _Image, stack_index: StackIndex, indices: tuple[int, ...]) -> int:
         """Return how many bytes the chunks of a stack have on disk."""
         assert image.image is not None
         assert image.array is not None
         stored = 0
-        for index in image.image.chunks_of(image.array, place, indices):
+        for index in image.image.chunks_of(image.array, stack_index, indices):
             with opened(image.array_folder / image.array.key(index)) as (_, size):
                 stored += size
         return stored
 
-    def _holding(self, key: StackKey) -> tuple[_Image, Array, Image]:
+    def _holding(self, stack_index: StackIndex) -> tuple[_Image, Array, Image]:
         """Return the image that holds a stack."""
         for image in self._images.values():
             if image.array is not None and image.image is not None:
                 in_a_row = image.image.order is not None
-                if in_a_row or image.position == key.position:
+                if in_a_row or image.position == stack_index.position:
                     return image, image.array, image.image
-        raise StackChangedError(f"{key} cannot be used any more", self._folder, "look at it")
+        raise StackChangedError(
+            f"{stack_index.label} cannot be used any more", self._folder, "look at it"
+        )
 
     # Metadata -------------------------------------------------------------------------------------
 
@@ -232,7 +240,7 @@ class OmeZarrFollower:
         # The writer tells the length only at the end.
         return replace(array, shape=(len(order.frames), *array.shape[1:]))
 
-    def _plan(self, image: _Image) -> Plan:
+    def _plan(self, image: _Image) -> AcquisitionPlan:
         assert image.image is not None
         assert image.array is not None
         if image.image.order is not None:
@@ -242,8 +250,8 @@ class OmeZarrFollower:
             return SettingsPlan(sizes["z"], image.facts.channels, sizes["t"])
         return IntendedPlan(sizes["z"], sizes["t"] * sizes["c"])
 
-    def _info(self, images: list[_Image]) -> DatasetInfo:
-        info = DatasetInfo(self._folder.name, OmeZarrFormat.name)
+    def _info(self, images: list[_Image]) -> AcquisitionInfo:
+        info = AcquisitionInfo(self._folder.name, OmeZarrFormat.name)
         if not images:
             return info
         first = images[0]
@@ -299,11 +307,11 @@ class OmeZarrFollower:
             image.tiles[prefix] = parts
             if parts == needed:
                 del image.tiles[prefix]
-                for place, z in image.image.covered(array, prefix):
+                for stack_index, z in image.image.covered(array, prefix):
                     image.planes += 1
                     if image.image.order is None:
-                        place = place._replace(position=image.position)
-                    image.ledger.add(place, z)
+                        stack_index = stack_index._replace(position=image.position)
+                    image.ledger.add(stack_index, z)
 
     def _chunk(self, image: _Image, array: Array, index: tuple[int, ...]) -> bytes:
         path = image.array_folder / array.key(index)

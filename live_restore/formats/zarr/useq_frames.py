@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from live_restore.formats.acquisition_format import Place
-from live_restore.formats.plan import ChannelPlan, SettingsPlan
 from live_restore.files.values import integer, number, positive
+from live_restore.formats.plan import ChannelPlan, SettingsPlan
+from live_restore.stack import StackIndex
 
 MAX_FRAMES = 2_000_000
 
@@ -45,10 +45,10 @@ class FrameOrder:
     interval_s: float | None
     sizes: tuple[int, int, int, int]
 
-    def frame(self, number: int) -> tuple[Place, int]:
+    def frame(self, number: int) -> tuple[StackIndex, int]:
         """Return the stack and the z index of a frame."""
         position, time, channel, z = self.frames[number].tolist()
-        return Place(position, time, channel), z
+        return StackIndex(position, time, channel), z
 
     @functools.cached_property
     def _numbers(self) -> NDArray[np.int32]:
@@ -56,9 +56,9 @@ class FrameOrder:
         numbers[tuple(self.frames.T)] = np.arange(len(self.frames), dtype=np.int32)
         return numbers
 
-    def number(self, place: Place, z: int) -> int:
+    def number(self, stack_index: StackIndex, z: int) -> int:
         """Return which frame a plane is."""
-        return int(self._numbers[(*place, z)])
+        return int(self._numbers[(*stack_index, z)])
 
 
 def frame_order(

@@ -8,8 +8,8 @@ import numpy as np
 
 from live_restore.errors import ModelError
 from live_restore.inference.backends.backend import Limits, ModelSource, tile_failure
-from live_restore.inference.device.hardware import available_cores
 from live_restore.inference.backends.session import Device, Floats
+from live_restore.inference.device.hardware import available_cores
 
 CPU = "CPUExecutionProvider"
 

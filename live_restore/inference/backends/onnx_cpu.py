@@ -1,6 +1,6 @@
 """ONNX Runtime on the CPU in float32: always there, and the path that the others must agree with.
 
-Models are checked against it when they are exported (``export/live_restore_export/onnx/verify.py``).
+Models are checked against it when they are exported (``live_restore_export.onnx.verify``).
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from live_restore.errors import ModelError
 from live_restore.inference.backends.backend import Limits, ModelSource
 from live_restore.inference.backends.onnx import CPU, OnnxSession, create, runtime_version
-from live_restore.inference.device.hardware import available_memory_bytes, cpu_name
 from live_restore.inference.backends.session import Device, Shape5
+from live_restore.inference.device.hardware import available_memory_bytes, cpu_name
 
 
 class TrustedSession(OnnxSession):

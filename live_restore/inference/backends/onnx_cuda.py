@@ -24,8 +24,8 @@ from live_restore.inference.backends.onnx import (
     runtime_version,
     signature,
 )
-from live_restore.inference.device.hardware import nvidia_gpu
 from live_restore.inference.backends.session import Device, Floats, Shape5
+from live_restore.inference.device.hardware import nvidia_gpu
 
 _PROVIDER = "CUDAExecutionProvider"
 

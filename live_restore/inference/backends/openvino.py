@@ -15,8 +15,8 @@ import numpy as np
 
 from live_restore.errors import ModelError
 from live_restore.inference.backends.backend import Limits, ModelSource, tile_failure
-from live_restore.inference.device.hardware import available_cores, available_memory_bytes
 from live_restore.inference.backends.session import Device, Floats, Shape5
+from live_restore.inference.device.hardware import available_cores, available_memory_bytes
 
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 _NOT_INSTALLED = "OpenVINO is not installed; pip install 'live-restore[openvino]'"

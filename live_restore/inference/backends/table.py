@@ -30,5 +30,5 @@ def parse_device(device: str) -> tuple[str, int]:
     >>> parse_device("cuda:1"), parse_device("auto")
     (('cuda', 1), ('auto', 0))
     """
-    wish, _, number = device.partition(":")
-    return wish, int(number or 0)
+    request, _, number = device.partition(":")
+    return request, int(number or 0)

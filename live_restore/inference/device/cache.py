@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from live_restore.files.values import NotJsonError, json_object
 from live_restore.files.reading import read_regular
+from live_restore.files.values import NotJsonError, json_object
 
 _FILE = "backends.json"
 _MAX_TABLE_BYTES = 4 * 2**20
@@ -31,7 +31,7 @@ def state_folder() -> Path:
     return platformdirs.user_state_path("live-restore", appauthor=False)
 
 
-class Remembered:
+class DeviceCache:
     """A small table on disk: a key in words, and what was measured.
 
     It only saves time. What cannot be read is measured again, and what cannot be written will be.

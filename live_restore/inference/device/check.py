@@ -19,8 +19,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from live_restore.inference.model.card import ModelCard
 from live_restore.inference.backends.session import Floats, Shape5
+from live_restore.inference.model.card import ModelCard
 
 _PERIOD_ZYX = (8, 32, 32)
 _WAVES = 8

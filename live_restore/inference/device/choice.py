@@ -27,9 +27,9 @@ from live_restore.errors import (
     RuntimeFailureError,
 )
 from live_restore.inference.backends.backend import Backend, Limits, ModelSource, Variant
+from live_restore.inference.backends.session import Device, Floats, Session, Shape5
 from live_restore.inference.backends.table import parse_device
-from live_restore.inference.model.card import ModelCard
-from live_restore.inference.device.hardware import available_cores, cpu_name
+from live_restore.inference.device.cache import DeviceCache
 from live_restore.inference.device.check import (
     TOLERANCE_FP32,
     TOLERANCE_REDUCED,
@@ -38,9 +38,9 @@ from live_restore.inference.device.check import (
     trusted_shape,
     worst_error,
 )
+from live_restore.inference.device.hardware import available_cores, cpu_name
 from live_restore.inference.device.precision import ERROR_BOUND, reduced_obstacle
-from live_restore.inference.device.cache import Remembered
-from live_restore.inference.backends.session import Device, Floats, Session, Shape5
+from live_restore.inference.model.card import ModelCard
 
 # Larger tiles are measured as this one: a slow processor would take minutes for theirs.
 _SMALL_ZYX = (16, 64, 64)
@@ -50,7 +50,7 @@ _MOST_SHAPES = 4
 
 
 @dataclass(frozen=True)
-class Wish:
+class DeviceRequest:
     """What the settings say: ``inference.device``, whether less than float32 is allowed, limits."""
 
     device: str = "auto"
@@ -66,7 +66,7 @@ class Candidates:
     obstacles: dict[str, str]
 
 
-def candidates(wish: Wish, card: ModelCard, backends: Sequence[Backend]) -> Candidates:
+def candidates(request: DeviceRequest, card: ModelCard, backends: Sequence[Backend]) -> Candidates:
     """Return what there is to choose from.
 
     Raises
@@ -74,7 +74,7 @@ def candidates(wish: Wish, card: ModelCard, backends: Sequence[Backend]) -> Cand
     DeviceError
         A device was asked for by name and cannot be used here.
     """
-    name, index = parse_device(wish.device)
+    name, index = parse_device(request.device)
     found: list[Variant] = []
     obstacles: dict[str, str] = {}
     for backend in backends:
@@ -86,12 +86,12 @@ def candidates(wish: Wish, card: ModelCard, backends: Sequence[Backend]) -> Cand
         found += [
             Variant(backend, precision, index)
             for precision in backend.precisions()
-            if precision == "fp32" or (wish.reduced and not reduced_obstacle(card, precision))
+            if precision == "fp32" or (request.reduced and not reduced_obstacle(card, precision))
         ]
     if not found:
         why_not = obstacles.get(name, "there is no such device")
         raise DeviceError(
-            f'device "{wish.device}" cannot be used: {why_not}', None, 'or set device = "auto"'
+            f'device "{request.device}" cannot be used: {why_not}', None, 'or set device = "auto"'
         )
     return Candidates(tuple(found), obstacles)
 
@@ -136,16 +136,16 @@ class ChosenSession:
         source: ModelSource,
         card: ModelCard,
         trusted: Session,
-        wish: Wish,
+        request: DeviceRequest,
         backends: Sequence[Backend],
-        remembered: Remembered,
+        device_cache: DeviceCache,
     ) -> None:
         self._source = source
         self._card = card
         self._trusted = trusted
-        self._wish = wish
-        self._remembered = remembered
-        self._candidates = candidates(wish, card, backends)
+        self._request = request
+        self._device_cache = device_cache
+        self._candidates = candidates(request, card, backends)
         self._refused: dict[Variant, DeviceError | ModelError | InferenceError] = {}
         self._approved: set[Variant] = set()
         self._sessions: dict[Shape5, _Chosen] = {}
@@ -170,7 +170,7 @@ class ChosenSession:
                 except DeviceMemoryError:
                     raise  # smaller tiles may do
                 except RuntimeFailureError as error:
-                    if self._wish.device != "auto" or not self._is_lost(chosen.variant):
+                    if self._request.device != "auto" or not self._is_lost(chosen.variant):
                         self._forget(chosen.variant)  # opened anew for the next tile
                         raise
                     self._refuse(chosen.variant, _LostError(f"it failed ({error.what})"))
@@ -209,7 +209,7 @@ class ChosenSession:
                 continue
             return _Chosen(variant, session, self._described(session.device, variant, record))
         raise DeviceError(
-            f'device "{self._wish.device}" cannot be used: {self._told_refusals()}',
+            f'device "{self._request.device}" cannot be used: {self._told_refusals()}',
             None,
             'or set device = "auto"',
         )
@@ -239,18 +239,18 @@ class ChosenSession:
             return variants, {}
         measured: Any = (*shape[:2], *map(min, shape[2:], small_shape(self._card)[2:]))
         key = self._key(variants, measured)
-        known = self._remembered.get(key)
+        known = self._device_cache.get(key)
         record = known if known is not None and _is_record(known) else None
         if record is None:
             record = self._measure(variants, measured)
-            self._remembered.put(key, record)
+            self._device_cache.put(key, record)
         rates = record["mvoxel_per_s"]
         return sorted(variants, key=lambda v: -rates.get(str(v), 0.0)), record
 
     def _key(self, variants: Sequence[Variant], shape: Shape5) -> str:
         # Everything that makes another choice right: computer, runtimes, model, tile, limits.
         versions = dict.fromkeys(v.backend.version() for v in variants)
-        cores = self._wish.limits.threads or available_cores()
+        cores = self._request.limits.threads or available_cores()
         return " | ".join(
             [
                 f"{cpu_name()}, {cores} threads",
@@ -295,7 +295,7 @@ class ChosenSession:
         if self._is_trusted(variant):
             return self._trusted
         return variant.backend.open(
-            self._source, shape, variant.precision, variant.index, self._wish.limits
+            self._source, shape, variant.precision, variant.index, self._request.limits
         )
 
     def _is_trusted(self, variant: Variant) -> bool:
@@ -326,11 +326,11 @@ class ChosenSession:
         tile = known_tile(shape, self._card)
         # Named after the question, too: a later version may ask another one.
         name = f"{self._source.digest[:16]}-{hashlib.sha256(tile.tobytes()).hexdigest()[:16]}"
-        kept = self._remembered.array(name, shape)
+        kept = self._device_cache.array(name, shape)
         if kept is not None:
             return kept
         answer = self._trusted.run(tile)
-        self._remembered.keep_array(name, answer)
+        self._device_cache.keep_array(name, answer)
         return answer
 
     def _why_no_gpu(self) -> str:
@@ -341,16 +341,16 @@ class ChosenSession:
     def _described(self, device: Device, variant: Variant, record: dict[str, Any]) -> Device:
         """Return the device with the reason of the choice and what a person must know."""
         rates = record.get("mvoxel_per_s", {})
-        parts = [] if self._wish.device == "auto" else [f'device = "{self._wish.device}"']
+        parts = [] if self._request.device == "auto" else [f'device = "{self._request.device}"']
         if rates:
             told = ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
             parts.append(f"measured on this computer, {record['date']} (Mvoxel/s): {told}")
-        elif self._wish.device == "auto":
+        elif self._request.device == "auto":
             parts.append("nothing else works here")
         if self._refused:
             parts.append(f"not used: {self._told_refusals()}")
         warnings = []
-        if self._wish.device == "auto" and variant.backend.on_cpu:
+        if self._request.device == "auto" and variant.backend.on_cpu:
             warnings.append(f"running on the CPU: {self._why_no_gpu()}")
         warnings += [
             f"{refused} is not used: {error.what}"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from live_restore.inference.model.card import ModelCard
-from live_restore.inference.backends.session import Device
 from live_restore.files.values import integer
+from live_restore.inference.backends.session import Device
+from live_restore.inference.model.card import ModelCard
 
 # Feature volumes that are alive at once. From the growth of peak memory between two tile sizes,
 # 2026-11-24: ONNX Runtime CPU 5.7 and 5.4 (bundled model; C 32 G 2 B 3), OpenVINO fp32 5.9 and

@@ -22,9 +22,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from live_restore.errors import ModelError
+from live_restore.files.reading import open_regular, read_regular
 from live_restore.inference.model.card import ModelCard
 from live_restore.inference.model.plain_yaml import plain_yaml
-from live_restore.files.reading import open_regular, read_regular
 
 DESCRIPTIONS = ("bioimageio.yaml", "rdf.yaml")
 CARD_CONFIG = "live_restore"
