@@ -74,7 +74,7 @@ class ChannelGroups:
         return ChannelGroup(self._file_stacks, together, self._cancelled)
 
     def feed(self, raw: RawStack) -> list[StackOutcome]:
-        """Take one raw stack; restore what is ready now and return it. Raises as ``ChannelGroup``."""
+        """Take one raw stack, restore what is ready now, return it; raises as ``ChannelGroup``."""
         group = self.gather(raw)
         return [] if group is None else group.restore(self._model_set)
 

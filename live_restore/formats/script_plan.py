@@ -150,7 +150,7 @@ def extend_plan(dataset: Path, z_of: Mapping[StackIndex, tuple[int, ...]]) -> No
     OutputError
         The disk refused.
     """
-    by_z: dict[tuple[int, ...], list[StackIndex]] = {}
+    by_z: dict[tuple[int, ...], list[tuple[int, int, int]]] = {}
     for stack_index, z in z_of.items():
         by_z.setdefault(z, []).append(stack_index)
     lines = [_Line(z=list(z), stacks=stacks) for z, stacks in by_z.items()]

@@ -1,7 +1,8 @@
 """Simulated fluorescence stacks: structures, optics and camera, each in physical units.
 
 A scene is a cloud of emitters drawn on a finer idea of space than the voxels, summed into voxels
-and convolved with the point spread function of a drawn microscope (``simulator.optics``). Every stack is reproducible from its seed.
+and convolved with the point spread function of a drawn microscope (``simulator.optics``). Every
+stack is reproducible from its seed.
 """
 
 from __future__ import annotations
