@@ -117,7 +117,7 @@ def watch(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     )
     from live_restore.engine.priority import give_way
     from live_restore.inference.model_set import ModelSet
-    from live_restore.journal.journal import journal_path
+    from live_restore.journal.location import journal_path
 
     root = watched_folder(arguments.folder)
     settings = load_settings(arguments.config, flags)
@@ -221,7 +221,9 @@ def status(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     """Run ``live-restore status``."""
     from live_restore.engine.daemon import watched_folder
     from live_restore.journal.database import lock_is_held
-    from live_restore.journal.journal import Journal, State, journal_path
+    from live_restore.journal.location import journal_path
+    from live_restore.journal.states import State
+    from live_restore.journal.view import JournalView
 
     root = watched_folder(arguments.folder)
     settings = load_settings(arguments.config, flags)
@@ -232,12 +234,12 @@ def status(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
             root,
             f'start with: live-restore watch "{root}"',
         )
-    with Journal(path, root, read_only=True) as journal:
+    with JournalView(path, root) as journal:
         entries, counts = journal.entries(), journal.counts()
     watched, now = lock_is_held(path), time.time()
-    lost = {e.source for e in entries if e.lost_its_result(root)}
+    lost = {e.key for e in entries if e.lost_its_result(root)}
     reasons = {
-        e.source: _LOST_RESULT if e.source in lost else e.told_reason(now, watched=watched)
+        e.key: _LOST_RESULT if e.key in lost else e.reason_now(now, watched=watched)
         for e in entries
     }
     if arguments.json:
@@ -252,10 +254,10 @@ def status(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
                     "doubtful": sum(entry.doubtful for entry in entries),
                     "files": [
                         {
-                            "source": entry.source.as_posix(),
+                            "source": entry.key.path.as_posix(),
                             "state": entry.state.value,
                             "doubtful": entry.doubtful,
-                            "reason": reasons[entry.source],
+                            "reason": reasons[entry.key],
                             "stacks": entry.stacks,
                             "attempts": entry.attempts,
                             "result": entry.result,
@@ -270,7 +272,7 @@ def status(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
         return 0
     shown = [
         entry for entry in entries
-        if arguments.all or entry.state is not State.DONE or entry.doubtful or entry.source in lost
+        if arguments.all or entry.state is not State.DONE or entry.doubtful or entry.key in lost
     ]  # fmt: skip
     doubtful = sum(entry.doubtful for entry in entries)
     told = {**{state.value: n for state, n in counts.items()}, "of the done doubtful": doubtful}
@@ -287,9 +289,9 @@ def status(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
         table.add_column("why", overflow="fold")
         for entry in shown:
             # As Text: square brackets in a file name are no markup.
-            why = Text(one_line(reasons[entry.source]))
+            why = Text(one_line(reasons[entry.key]))
             state = "done, doubtful" if entry.doubtful else entry.state.value
-            table.add_row(state, Text(one_line(entry.source)), why)
+            table.add_row(state, Text(one_line(entry.key)), why)
         console.print(table)
     print(f"log: {path.with_suffix('.log')}")
     return 0

@@ -16,7 +16,7 @@ from rich.text import Text
 from live_restore.engine.daemon import STOPPING, Daemon, Status
 from live_restore.engine.progress import Snapshot
 from live_restore.errors import one_line
-from live_restore.journal.journal import State
+from live_restore.journal.states import State
 
 _REFRESH_S = 0.25
 

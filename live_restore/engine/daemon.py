@@ -25,11 +25,14 @@ from live_restore.engine.progress import Progress
 from live_restore.errors import JournalError, LiveRestoreError, UsageError
 from live_restore.formats.table import make_acquisition_formats, make_formats
 from live_restore.inference.model_set import ModelSet
-from live_restore.journal.journal import Journal, State, journal_path
+from live_restore.journal.journal import Journal
+from live_restore.journal.location import journal_path
+from live_restore.journal.states import State
 from live_restore.settings.model import Settings
 from live_restore.sources.events import watch_events
 from live_restore.sources.folder import FolderSource
-from live_restore.sources.source import Source
+from live_restore.sources.source import Callbacks, Source
+from live_restore.stack import StackKey
 
 log = structlog.get_logger()
 
@@ -102,14 +105,12 @@ class Daemon:
             self._acquisition_formats,
             journal,
             settings,
-            self._on_bad,
-            self.progress.warn,
-            self._stop_asked,
+            Callbacks(self._on_bad, self.progress.warn, self._stop_asked),
         )
 
-    def _on_bad(self, source: Path, state: State) -> None:
+    def _on_bad(self, key: StackKey, state: State) -> None:
         count = self.progress.failed if state is State.FAILED else self.progress.refused
-        count(source)
+        count(key)
 
     def stop(self) -> None:
         """Ask the daemon to stop; callable from a signal handler or any thread."""
@@ -170,8 +171,8 @@ class Daemon:
                 self.progress.warn(device.warning)
                 log.warning(device.warning, device=device.hardware)
         for entry in self._journal.recover(self._settings.journal.max_attempts):
-            log.error("set aside", stack_key=str(entry.source), reason=entry.reason)
-            self.progress.warn(f"{entry.source}: {entry.reason}")
+            log.error("set aside", stack_key=str(entry.key), reason=entry.reason)
+            self.progress.warn(f"{entry.key}: {entry.reason}")
         pipeline = Pipeline(
             self._root,
             self._journal,

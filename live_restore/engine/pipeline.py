@@ -30,8 +30,9 @@ from live_restore.engine.backoff import Backoff
 from live_restore.engine.channel_groups import ChannelGroup, ChannelGroups
 from live_restore.engine.disk_space import DiskSpace
 from live_restore.engine.file_job import FileJob, Job, RawStack, ResultPlan
-from live_restore.engine.outcome import Deferrals, NotNow, OutcomeRecorder
+from live_restore.engine.outcome import OutcomeRecorder
 from live_restore.engine.progress import Progress
+from live_restore.engine.retry import Deferrals, NotNow
 from live_restore.engine.stack_job import StackJobs
 from live_restore.errors import JournalError, LiveRestoreError, StackChangedError
 from live_restore.files.naming import results_folder
@@ -40,10 +41,11 @@ from live_restore.formats.acquisition_format import AcquisitionFormat
 from live_restore.formats.file_format import Format
 from live_restore.inference.model_set import ModelSet
 from live_restore.inference.restorer import CancelledError
-from live_restore.journal.journal import Entry, Journal
+from live_restore.journal.entry import Entry
+from live_restore.journal.journal import Journal
 from live_restore.outputs.report import StackOutcome
 from live_restore.settings.model import Settings
-from live_restore.stack import StackIndex
+from live_restore.stack import StackKey
 
 log = structlog.get_logger()
 
@@ -106,7 +108,7 @@ class Pipeline:
         model_set: ModelSet,
         settings: Settings,
         progress: Progress,
-        reconsider: Callable[[Path], None],
+        reconsider: Callable[[StackKey], None],
         *,
         retry: bool = True,
         stop_asked: Callable[[], bool] = lambda: False,
@@ -235,7 +237,7 @@ class Pipeline:
         try:
             entry = self._journal.lease(
                 self._settings.journal.lease_s,
-                NotNow(self._deferrals.not_yet(), self._without_room),
+                NotNow(self._deferrals.not_yet(), self._disk_is_resting),
                 alone=alone,
                 newest_first=self._newest_first,
             )
@@ -264,7 +266,7 @@ class Pipeline:
 
     def _read_one(self, work: _Work) -> None:
         try:
-            folder = self._results_folder(work.entry.source)
+            folder = self._results_folder(work.entry.key)
             self._disk_space.require(folder)
             job = self._open(work.entry)
             # A name that cannot be had is better known before the work than after it; and a
@@ -278,18 +280,16 @@ class Pipeline:
             work.error = work.error or error
         self._put(self._raw, _Item(work, None))
 
-    def _results_folder(self, source: Path) -> Path:
-        is_stack = StackIndex.from_label(source.name) is not None
-        template = self._settings.output.template
-        return results_folder(self._root / source, template, of_acquisition=is_stack)
+    def _results_folder(self, key: StackKey) -> Path:
+        return results_folder(self._root, key, self._settings.output.template)
 
-    def _without_room(self, source: Path) -> bool:
-        return self._disk_space.is_resting(self._results_folder(source))
+    def _disk_is_resting(self, key: StackKey) -> bool:
+        return self._disk_space.is_resting(self._results_folder(key))
 
     def _open(self, entry: Entry) -> Job:
-        path = self._root / entry.source
-        if entry.stack_index is not None:
-            return self._stack_jobs.open(path.parent, entry.stack_index, entry.fingerprint)
+        path = self._root / entry.key.acquisition
+        if entry.key.index is not None:
+            return self._stack_jobs.open(path, entry.key.index, entry.fingerprint)
         job = FileJob.open(path, self._formats, self._settings.files)
         if job.file_stacks.fingerprint != entry.fingerprint:
             raise StackChangedError("changed after it was found complete", path)
@@ -353,7 +353,7 @@ class Pipeline:
         try:
             if work.error is not None:
                 return []
-            self._progress.working_on(str(work.entry.source))
+            self._progress.working_on(str(work.entry.key))
             return group.restore(model_set)
         except Exception as error:  # noqa: BLE001 - worker boundary: the writer ends the claim
             work.error = work.error or error

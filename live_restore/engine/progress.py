@@ -7,7 +7,8 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from pathlib import Path
+
+from live_restore.stack import StackKey
 
 # How many of the last results the shown delay and speed are taken from.
 _RECENT = 20
@@ -45,8 +46,8 @@ class Progress:
         self.started_at = time.time()
         self._stopping = False
         self._files = self._stacks = 0
-        self._failed: set[Path] = set()
-        self._refused: set[Path] = set()
+        self._failed: set[StackKey] = set()
+        self._refused: set[StackKey] = set()
         self._current = ""
         self._delays: deque[float] = deque(maxlen=_RECENT)
         self._rates: deque[tuple[int, float]] = deque(maxlen=_RECENT)
@@ -58,13 +59,13 @@ class Progress:
             self._current = source
 
     def restored(
-        self, source: Path, stacks: int, voxels: int, network_s: float, delay_s: float | None
+        self, key: StackKey, stacks: int, voxels: int, network_s: float, delay_s: float | None
     ) -> None:
         """Count one published file; earlier failures of it are made good.
 
         ``delay_s`` is ``None`` for a file that did not arrive during this run.
         """
-        self.already_restored(source)
+        self.already_restored(key)
         with self._lock:
             self._files += 1
             self._stacks += stacks
@@ -72,21 +73,21 @@ class Progress:
                 self._delays.append(delay_s)
             self._rates.append((voxels, network_s))
 
-    def already_restored(self, source: Path) -> None:
+    def already_restored(self, key: StackKey) -> None:
         """Forget earlier failures of a file whose result is there."""
         with self._lock:
-            self._failed.discard(source)
-            self._refused.discard(source)
+            self._failed.discard(key)
+            self._refused.discard(key)
 
-    def failed(self, source: Path) -> None:
+    def failed(self, key: StackKey) -> None:
         """Count a file that could not be restored, once."""
         with self._lock:
-            self._failed.add(source)
+            self._failed.add(key)
 
-    def refused(self, source: Path) -> None:
+    def refused(self, key: StackKey) -> None:
         """Count a file with nothing to restore, once."""
         with self._lock:
-            self._refused.add(source)
+            self._refused.add(key)
 
     def warn(self, message: str) -> None:
         """Remember a warning for the display; the same one is not repeated."""

@@ -28,7 +28,7 @@ from live_restore.formats.acquisition_format import (
 from live_restore.formats.following import Following
 from live_restore.formats.table import acquisition_format_for
 from live_restore.inference.model_set import ModelSet
-from live_restore.journal.entry import State
+from live_restore.journal.states import State
 from live_restore.outputs.ome_zarr import choose_in_ome_zarr, publish_in_ome_zarr
 from live_restore.outputs.report import StackOutcome
 from live_restore.outputs.result import (
@@ -40,7 +40,7 @@ from live_restore.outputs.result import (
     restored_pixels,
 )
 from live_restore.settings.model import FilesSettings, Settings
-from live_restore.sources.stack_completeness import judge
+from live_restore.sources.completeness import decide_stack
 from live_restore.stack import FileStacks, Fingerprint, StackIndex, Volume
 
 # Data sets whose followers are kept: those that are recorded and restored at the same time.
@@ -346,7 +346,7 @@ class FinishedAcquisition:
         """
         folder = self._following.folder
         evidence = self._state.stacks[stack_index]
-        state, reason = judge(
+        state, reason = decide_stack(
             evidence, taken_as_over=True, final=True, calm=True, partial=files.partial_stacks
         )
         if state is State.REFUSED:

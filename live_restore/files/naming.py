@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from live_restore.stack import StackKey
+
 TEMPORARY_SUFFIX = ".live-restore-part"
 _RESULTS = "_restored"
 
@@ -65,19 +67,22 @@ def results_of_acquisition(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}{_RESULTS}")
 
 
-def results_folder(source: Path, template: str, *, of_acquisition: bool) -> Path:
-    """Return the folder for the result of a file, or of a stack of a data set.
+def results_folder(root: Path, key: StackKey, template: str) -> Path:
+    """Return the folder for the result of a file, or of a stack of an acquisition, below ``root``.
 
     Examples
     --------
     >>> template = "{folder}/restored/{name}.ome.tif"
-    >>> results_folder(Path("day/a.tif"), template, of_acquisition=False).as_posix()
-    'day/restored'
-    >>> results_folder(Path("day/run_1/p000_t0000_c00"), template, of_acquisition=True).as_posix()
-    'day/run_1_restored'
+    >>> results_folder(Path("data"), StackKey(Path("day/a.tif")), template).as_posix()
+    'data/day/restored'
+    >>> from live_restore.stack import StackIndex
+    >>> stack = StackKey(Path("day/run_1"), StackIndex(0, 0, 0))
+    >>> results_folder(Path("data"), stack, template).as_posix()
+    'data/day/run_1_restored'
     """
-    if of_acquisition:
-        return results_of_acquisition(source.parent)
+    source = root / key.acquisition
+    if key.index is not None:
+        return results_of_acquisition(source)
     return Path(template.format(folder=source.parent, name=bare_name(source))).parent
 
 

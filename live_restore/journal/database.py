@@ -1,4 +1,4 @@
-"""The journal's file: schema, lock and transactions. What the rows mean is ``journal.py``'s."""
+"""The journal's file: lock and transactions. What the rows mean is ``journal.py``'s business."""
 
 from __future__ import annotations
 
@@ -10,31 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from live_restore.errors import FolderBusyError, JournalError, LiveRestoreError, one_line
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS entry (
-    id          INTEGER PRIMARY KEY,
-    recipe      TEXT NOT NULL,
-    source      BLOB NOT NULL,            -- os.fsencode: file names need not be valid text
-    state       TEXT NOT NULL,
-    reason      TEXT NOT NULL DEFAULT '',
-    size        INTEGER NOT NULL,
-    mtime_ns    INTEGER NOT NULL,
-    attempts    INTEGER NOT NULL DEFAULT 0,
-    stacks      INTEGER NOT NULL DEFAULT 0,
-    result      BLOB NOT NULL DEFAULT x'', -- likewise
-    turn        INTEGER,                  -- order of completion
-    seen_at     REAL NOT NULL,
-    finished_at REAL,
-    owner       TEXT,
-    lease_until REAL,
-    UNIQUE (recipe, source)
-);
-CREATE INDEX IF NOT EXISTS entry_by_state ON entry (recipe, state, turn);
-CREATE INDEX IF NOT EXISTS entry_by_turn ON entry (turn);
-CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-"""
-_SCHEMA_VERSION = 1
+from live_restore.journal import schema
 
 # What a person can do about it while the program runs; anything else means a broken journal.
 _MAY_PASS = frozenset(
@@ -55,7 +31,7 @@ DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
 _LOCK_PATIENCE_S = 0.5
 
 
-class JournalFile:
+class Database:
     """An open journal; safe to use from several threads.
 
     Raises
@@ -72,12 +48,20 @@ class JournalFile:
         self._lock = None if read_only else _take_lock(path, root)
         db: sqlite3.Connection | None = None
         try:
-            db = self._db = _open(path, read_only)
-            _check_schema(db, path)
-            if not read_only:
-                _prepare(db, root, recipe)
-            stored = _fact(db, "recipe")
-            self.recipe = recipe or stored
+            db = self._db = _open(path, read_only=read_only)
+            found = schema.version_of(db, path)
+            if read_only:
+                if 0 < found < schema.VERSION:
+                    db = self._db = _copy_in_memory(db)
+                    schema.bring_up_to_date(db, found)
+            else:
+                db.execute("PRAGMA journal_mode=WAL")
+                db.execute("PRAGMA synchronous=FULL")
+                if found < schema.VERSION:
+                    schema.bring_up_to_date(db, found)
+                facts = {"root": one_line(root), "recipe": recipe}
+                db.executemany("INSERT OR REPLACE INTO fact VALUES (?, ?)", facts.items())
+            self.recipe = recipe or schema.fact(db, "recipe")
         except (*DATABASE_ERRORS, LiveRestoreError) as error:
             if db is not None:
                 db.close()
@@ -158,7 +142,7 @@ def root_of(path: Path) -> tuple[str, bool]:
     """
     try:
         with closing(_open(path, read_only=True)) as db:
-            return _fact(db, "root"), _fact(db, "recursive") != "no"
+            return schema.fact(db, "root"), schema.fact(db, "recursive") != "no"
     except DATABASE_ERRORS:
         return "", True
 
@@ -180,19 +164,6 @@ def _explain(doing: str, error: Exception, path: Path) -> LiveRestoreError:
     else:
         remedy = "move the file away to begin anew; results that are there are recognised"
     return (JournalError if code in _MAY_PASS else LiveRestoreError)(what, path, remedy)
-
-
-def _check_schema(db: sqlite3.Connection, path: Path) -> None:
-    if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'fact'").fetchone():
-        return
-    found = _fact(db, "schema")
-    if found and not (found.isdecimal() and int(found) <= _SCHEMA_VERSION):
-        raise LiveRestoreError(
-            f"the journal is of a newer live-restore (schema {one_line(found)}, this one knows "
-            f"{_SCHEMA_VERSION})",
-            path,
-            "use that version, or move the file away to begin anew",
-        )
 
 
 def _take_lock(path: Path, root: Path) -> Any:
@@ -217,10 +188,13 @@ def _take_lock(path: Path, root: Path) -> Any:
     return lock
 
 
-def _open(path: Path, read_only: bool) -> sqlite3.Connection:
+def _open(path: Path, *, read_only: bool) -> sqlite3.Connection:
     if read_only:
         db = sqlite3.connect(
-            f"{path.resolve().as_uri()}?mode=ro", uri=True, check_same_thread=False
+            f"{path.resolve().as_uri()}?mode=ro",
+            uri=True,
+            check_same_thread=False,
+            isolation_level=None,
         )
     else:
         db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
@@ -228,14 +202,15 @@ def _open(path: Path, read_only: bool) -> sqlite3.Connection:
     return db
 
 
-def _prepare(db: sqlite3.Connection, root: Path, recipe: str) -> None:
-    db.execute("PRAGMA journal_mode=WAL")
-    db.execute("PRAGMA synchronous=FULL")
-    db.executescript(_SCHEMA)
-    facts = {"schema": str(_SCHEMA_VERSION), "root": one_line(root), "recipe": recipe}
-    db.executemany("INSERT OR REPLACE INTO fact VALUES (?, ?)", facts.items())
-
-
-def _fact(db: sqlite3.Connection, name: str) -> str:
-    row = db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
-    return str(row["value"]) if row else ""
+def _copy_in_memory(db: sqlite3.Connection) -> sqlite3.Connection:
+    """Return a copy that may be changed: whoever only looks on migrates nobody's journal."""
+    copy = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+    copy.row_factory = sqlite3.Row
+    try:
+        db.backup(copy)
+    except BaseException:
+        copy.close()
+        raise
+    finally:
+        db.close()
+    return copy

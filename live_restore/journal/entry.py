@@ -1,40 +1,33 @@
-"""The rows of the journal: what is known about one file, or about one stack of a data set."""
+"""One row of the journal: what is known about one file, or about one stack of an acquisition."""
 
 from __future__ import annotations
 
 import os
 import sqlite3
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from live_restore.errors import LiveRestoreError, one_line
-from live_restore.stack import Fingerprint, StackIndex
+from live_restore.journal.states import State
+from live_restore.stack import Fingerprint, StackIndex, StackKey
 
+WHOLE = -1
+"""Stored as position, time and channel of what is one unit of work: a file and all its stacks."""
 
-class State(StrEnum):
-    """Where a file, or a stack of a data set, stands."""
-
-    ARRIVING = "arriving"
-    INCOMPLETE = "incomplete"
-    WAITING = "waiting"
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-    REFUSED = "refused"
+NOWHERE = Fingerprint(-1, -1)
+"""No file has it: whatever is found under the name is new."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One file (of one or several stacks), or one stack of a data set, as the journal knows it.
+    """One file (of one or several stacks), or one stack of an acquisition, as the journal knows it.
 
-    ``source`` is relative to the watched folder; of a stack of a data set it is the data set's
-    folder and the stack's label (``run_1/p000_t0004_c01``). Times ending in ``_at`` are seconds
-    since 1970, for people. ``lease_until`` is the time by which a living process renews its claim.
-    The reason of a done entry says why its result is doubtful.
+    Times ending in ``_at`` are seconds since 1970, for people. ``lease_until`` is the time by which
+    a living process renews its lease. The reason of a done entry says why its result is doubtful.
     """
 
-    source: Path
+    key: StackKey
     state: State
     reason: str
     fingerprint: Fingerprint
@@ -50,8 +43,8 @@ class Entry:
         """Whether it is restored, and a person should look before believing the result."""
         return self.state is State.DONE and bool(self.reason)
 
-    def told_reason(self, now: float, *, watched: bool = True) -> str:
-        """Return the reason, or why nobody works on it although it is claimed.
+    def reason_now(self, now: float, *, watched: bool = True) -> str:
+        """Return the reason, or why nobody works on it although it is leased.
 
         Parameters
         ----------
@@ -69,11 +62,6 @@ class Entry:
             )
         return self.reason
 
-    @property
-    def stack_index(self) -> StackIndex | None:
-        """Which stack of a data set it is; ``None`` for a file."""
-        return StackIndex.from_label(self.source.name)
-
     def lost_its_result(self, root: Path) -> bool:
         """Return whether it is done, its raw file is there, and its result certainly is not."""
         if self.state is not State.DONE or not self.result:
@@ -86,26 +74,38 @@ class Entry:
             return False
         else:
             return False
-        raw = self.source if self.stack_index is None else self.source.parent
         try:
-            (root / raw).lstat()
+            (root / self.key.acquisition).lstat()
         except (OSError, ValueError):
             return False
         return True
 
 
-NOWHERE = Fingerprint(-1, -1)
-"""No file has it: whatever is found under the name is new."""
+def acquisition_bytes(acquisition: Path) -> bytes:
+    """Return how the path of an acquisition is stored: file names need not be valid text."""
+    return os.fsencode(acquisition.as_posix())
 
 
-def key_of(source: Path) -> bytes:
-    """Return how a source is stored: file names need not be valid text."""
-    return os.fsencode(source.as_posix())
+def key_columns(key: StackKey) -> dict[str, Any]:
+    """Return the columns that identify an entry.
+
+    >>> key_columns(StackKey(Path("day/run_1"), StackIndex(0, 4, 1)))
+    {'acquisition': b'day/run_1', 'position': 0, 'time': 4, 'channel': 1}
+    """
+    position, time, channel = key.index or (WHOLE, WHOLE, WHOLE)
+    return {
+        "acquisition": acquisition_bytes(key.acquisition),
+        "position": position,
+        "time": time,
+        "channel": channel,
+    }
 
 
-def source_of(key: bytes) -> Path:
-    """Return the source that is stored so."""
-    return Path(os.fsdecode(key))
+def key_of(row: sqlite3.Row) -> StackKey:
+    """Return the key in a row."""
+    acquisition = Path(os.fsdecode(row["acquisition"]))
+    index = StackIndex(row["position"], row["time"], row["channel"])
+    return StackKey(acquisition, None if index.position == WHOLE else index)
 
 
 def state_of(text: str) -> State:
@@ -124,7 +124,7 @@ def entry_of(row: sqlite3.Row) -> Entry:
     """Return the entry in a row; raises ``LiveRestoreError`` where the journal is damaged."""
     try:
         return Entry(
-            source=source_of(row["source"]),
+            key=key_of(row),
             state=state_of(row["state"]),
             reason=row["reason"],
             fingerprint=Fingerprint(row["size"], row["mtime_ns"]),

@@ -1,82 +1,50 @@
-"""The journal: what has been seen, claimed, restored, refused, and why. It survives everything.
+"""The journal: what has been seen, leased, restored, refused, and why. It survives everything.
 
-States of an entry::
-
-    arriving ──> waiting ──> running ──> done
-       │  ^         │ ^         │ ├────> failed      tried, and it cannot be restored
-       v  │         │ └─────────┘ └────> refused     nothing in it to restore
-    incomplete      v      (given back: retried after a wait, or its process died)
-                 refused
-
-A file that changes later starts again at *arriving*. An entry belongs to one *recipe* (models and
-settings that decide a voxel): with another model every stack is work again.
+An entry belongs to one *recipe* (models and settings that decide a voxel): with another model
+every stack is work again. Its states are drawn in ``states.py``.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
-from live_restore.errors import FolderBusyError, one_line
-from live_restore.journal.database import JournalFile, lock_is_held, root_of
-from live_restore.journal.entry import (
-    NOWHERE,
-    Entry,
-    State,
-    entry_of,
-    key_of,
-    source_of,
-    state_of,
-)
-from live_restore.stack import Fingerprint, StackIndex
+from live_restore.errors import FolderBusyError, StackUnreadableError, one_line
+from live_restore.journal.database import Database
+from live_restore.journal.entry import NOWHERE, Entry, entry_of, key_columns, key_of
+from live_restore.journal.location import other_watcher
+from live_restore.journal.states import State
+from live_restore.journal.view import WHOSE, JournalView
+from live_restore.stack import Fingerprint, StackKey
 
-__all__ = ["Entry", "Journal", "State", "journal_path", "other_watcher"]
-
-
-def journal_path(root: Path, folder: Path | None = None) -> Path:
-    """Return where the journal of a watched folder lives: on a local disk, never inside it."""
-    if folder is None:
-        import platformdirs
-
-        folder = platformdirs.user_state_path("live-restore", appauthor=False)
-    resolved = os.path.normcase(root.resolve())
-    digest = hashlib.sha256(os.fsencode(resolved)).hexdigest()[:16]
-    return folder / f"{digest}.sqlite"
-
-
-def other_watcher(root: Path, folder: Path | None, *, recursive: bool) -> Path | str | None:
-    """Return a folder above or inside ``root`` that a living process watches, or ``None``.
-
-    Two that watch a folder and its sub-folder would both restore everything in the latter.
-    ``recursive`` says whether ``root`` is watched with its sub-folders.
-    """
-    own = journal_path(root, folder)
-    for parent in root.parents:
-        path = journal_path(parent, folder)
-        if lock_is_held(path) and root_of(path)[1]:
-            return parent
-    if not recursive:
-        return None
-    inside = one_line(root).rstrip(os.sep) + os.sep
-    for path in own.parent.glob("*.sqlite"):
-        if path != own and lock_is_held(path):
-            watched, _ = root_of(path)
-            if os.path.normcase(watched).startswith(os.path.normcase(inside)):
-                return watched
-    return None
+_RECORD = """
+INSERT INTO entry (recipe, acquisition, position, time, channel, state, reason, size, mtime_ns,
+                   stacks, turn, seen_at)
+VALUES (:recipe, :acquisition, :position, :time, :channel, :state, :reason, :size, :mtime_ns,
+        :stacks,
+        CASE WHEN :state = 'waiting' THEN (SELECT COALESCE(MAX(turn), 0) + 1 FROM entry) END,
+        :now)
+ON CONFLICT (recipe, acquisition, position, time, channel) DO UPDATE SET
+    attempts = CASE WHEN size = excluded.size AND mtime_ns = excluded.mtime_ns
+                    THEN attempts ELSE 0 END,
+    turn = CASE WHEN size = excluded.size AND mtime_ns = excluded.mtime_ns
+                     AND state = 'waiting' AND excluded.state = 'waiting'
+                THEN turn ELSE excluded.turn END,
+    state = excluded.state, reason = excluded.reason, size = excluded.size,
+    mtime_ns = excluded.mtime_ns, stacks = excluded.stacks,
+    result = x'', finished_at = NULL, owner = NULL, lease_until = NULL
+WHERE NOT (state = 'running' AND size = excluded.size AND mtime_ns = excluded.mtime_ns)
+"""
 
 
-class Journal:
-    """The journal of one watched folder; safe to use from several threads.
+class Journal(JournalView):
+    """The journal of one watched folder, open for writing; safe to use from several threads.
 
-    Opened for writing it holds a lock, so that one process works on a folder; the lock goes when
-    the process goes, however it dies. Opened ``read_only`` it looks on.
+    It holds a lock, so that one process works on a folder; the lock goes when the process goes,
+    however it dies.
 
     Raises
     ------
@@ -86,24 +54,10 @@ class Journal:
         The journal cannot be opened.
     """
 
-    def __init__(
-        self, path: Path, root: Path, *, recipe: str = "", read_only: bool = False
-    ) -> None:
-        self._file = JournalFile(path, root, recipe=recipe, read_only=read_only)
-        self.path = path
-        self.recipe = self._file.recipe
+    def __init__(self, path: Path, root: Path, *, recipe: str = "") -> None:
+        database = Database(path, root, recipe=recipe, read_only=False)
+        super().__init__(path, root, database=database)
         self._owner = f"{os.getpid()}"
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def reserve_folder(self, root: Path, folder: Path | None, *, recursive: bool) -> None:
         """Make sure that nobody watches a folder above or inside ``root``.
@@ -133,15 +87,11 @@ class Journal:
         with self._file.transaction():
             yield
 
-    def close(self) -> None:
-        """Close the database and let go of the folder."""
-        self._file.close()
-
     # What sources say -------------------------------------------------------------------------
 
-    def note(
+    def record(
         self,
-        source: Path,
+        key: StackKey,
         fingerprint: Fingerprint,
         state: State,
         reason: str = "",
@@ -149,51 +99,45 @@ class Journal:
     ) -> None:
         """Record what a source found out: any state but running and done.
 
-        A file that is waiting unchanged keeps its turn; attempts begin anew when the file has
-        changed. Nothing is recorded over a claim on the very same file.
+        What waits unchanged keeps its turn; attempts begin anew when the raw data have changed.
+        Nothing is recorded over a lease on the very same raw data.
+
+        Raises
+        ------
+        StackUnreadableError
+            The journal cannot hold this row; others can be recorded all the same.
+        JournalError
+            The disk refuses.
         """
         if state in (State.RUNNING, State.DONE):
-            raise ValueError(f"a source cannot say {state}")
+            raise ValueError(f"a source cannot record {state}")
+        row = {
+            "recipe": self.recipe,
+            **key_columns(key),
+            "state": state.value,
+            "reason": one_line(reason),
+            "size": fingerprint.size,
+            "mtime_ns": fingerprint.mtime_ns,
+            "stacks": stacks,
+            "now": time.time(),
+        }
         with self._file.transaction() as db:
-            db.execute(
-                """
-                INSERT INTO entry (recipe, source, state, reason, size, mtime_ns, stacks, turn,
-                                   seen_at)
-                VALUES (:recipe, :source, :state, :reason, :size, :mtime_ns, :stacks,
-                        CASE WHEN :state = 'waiting'
-                             THEN (SELECT COALESCE(MAX(turn), 0) + 1 FROM entry) END,
-                        :now)
-                ON CONFLICT (recipe, source) DO UPDATE SET
-                    attempts = CASE WHEN size = excluded.size AND mtime_ns = excluded.mtime_ns
-                                    THEN attempts ELSE 0 END,
-                    turn = CASE WHEN size = excluded.size AND mtime_ns = excluded.mtime_ns
-                                     AND state = 'waiting' AND excluded.state = 'waiting'
-                                THEN turn ELSE excluded.turn END,
-                    state = excluded.state, reason = excluded.reason, size = excluded.size,
-                    mtime_ns = excluded.mtime_ns, stacks = excluded.stacks,
-                    result = x'', finished_at = NULL, owner = NULL, lease_until = NULL
-                WHERE NOT (state = 'running' AND size = excluded.size
-                           AND mtime_ns = excluded.mtime_ns)
-                """,
-                {
-                    "recipe": self.recipe,
-                    "source": key_of(source),
-                    "state": state.value,
-                    "reason": one_line(reason),
-                    "size": fingerprint.size,
-                    "mtime_ns": fingerprint.mtime_ns,
-                    "stacks": stacks,
-                    "now": time.time(),
-                },
-            )
+            try:
+                db.execute(_RECORD, row)
+            except OverflowError as error:  # raised before SQLite has seen any of it
+                raise StackUnreadableError(
+                    f"has a size or a date that the journal cannot keep ({error})",
+                    key.path,
+                    "give it another date",
+                ) from None
 
-    def forget(self, source: Path) -> None:
-        """Drop a file that vanished before it was complete."""
+    def forget(self, key: StackKey) -> None:
+        """Drop what vanished before it was complete."""
         with self._file.transaction() as db:
             db.execute(
-                "DELETE FROM entry WHERE recipe = ? AND source = ? "
+                f"DELETE FROM entry WHERE {WHOSE} "  # noqa: S608 - a constant
                 "AND state IN ('arriving', 'incomplete', 'waiting', 'refused')",
-                (self.recipe, key_of(source)),
+                {"recipe": self.recipe, **key_columns(key)},
             )
 
     # What the worker says ---------------------------------------------------------------------
@@ -201,19 +145,19 @@ class Journal:
     def lease(
         self,
         lease_s: float,
-        exclude: Container[Path] = frozenset(),
+        exclude: Container[StackKey] = frozenset(),
         *,
         alone: bool = True,
         newest_first: bool = False,
     ) -> Entry | None:
-        """Take the entry that has waited longest, or ``None``; counts as an attempt.
+        """Lease the entry that has waited longest, or return ``None``; counts as an attempt.
 
         Parameters
         ----------
         lease_s
-            The claim is told as hung when it has not been renewed for so long (s).
+            The lease is reported as hung when it has not been renewed for so long (s).
         exclude
-            Sources to leave for later (they wait for a retry, or for room); asked for one after
+            What to leave for later (it waits for a retry, or for disk space); asked for one after
             the other, while others wait for the journal.
         alone
             Whether the caller has nothing else in hand. Only then an entry is given that was in
@@ -227,7 +171,7 @@ class Journal:
                 f"SELECT * FROM entry WHERE recipe = ? AND state = 'waiting' ORDER BY turn {order}",  # noqa: S608 - one of the two words above
                 (self.recipe,),
             )
-            row = next((r for r in rows if source_of(r["source"]) not in exclude), None)
+            row = next((r for r in rows if key_of(r) not in exclude), None)
             if row is None or (row["attempts"] and not alone):
                 return None
             db.execute(
@@ -238,7 +182,7 @@ class Journal:
             return entry_of(db.execute("SELECT * FROM entry WHERE id = ?", (row["id"],)).fetchone())
 
     def renew(self, lease_s: float) -> None:
-        """Heartbeat: extend this process's claims."""
+        """Heartbeat: extend this process's leases."""
         with self._file.transaction() as db:
             db.execute(
                 "UPDATE entry SET lease_until = ? WHERE state = 'running' AND owner = ?",
@@ -246,13 +190,13 @@ class Journal:
             )
 
     def finish(self, entry: Entry, state: State, *, reason: str = "", result: str = "") -> None:
-        """End a claim as done (``reason``: doubtful, and why), failed or refused."""
+        """End a lease as done (``reason``: doubtful, and why), failed or refused."""
         if state not in (State.DONE, State.FAILED, State.REFUSED):
-            raise ValueError(f"a claim cannot end as {state}")
+            raise ValueError(f"a lease cannot end as {state}")
         self._end(entry, state, reason, result, time.time(), attempts=entry.attempts)
 
     def lose(self, entry: Entry, reason: str) -> None:
-        """End a claim on a file that is not there as it was found.
+        """End a lease on raw data that are not there as they were found.
 
         It has failed, but whatever is found under its name later is new, also after a restart.
         """
@@ -261,7 +205,7 @@ class Journal:
         )  # fmt: skip
 
     def give_back(self, entry: Entry, reason: str = "", *, counts: bool = False) -> None:
-        """End a claim without a verdict: the entry waits again, in its old turn.
+        """End a lease without an outcome: the entry waits again, in its old turn.
 
         ``counts`` keeps the attempt on the entry's account.
         """
@@ -279,42 +223,43 @@ class Journal:
         attempts: int,
         fingerprint: Fingerprint | None = None,
     ) -> None:
-        # The fingerprint guards against a verdict about a file that has been replaced meanwhile.
+        # The fingerprint guards against an outcome of a file that has been replaced meanwhile.
         with self._file.transaction() as db:
             db.execute(
-                "UPDATE entry SET state = ?, reason = ?, result = ?, finished_at = ?, "
-                "attempts = ?, size = ?, mtime_ns = ?, owner = NULL, lease_until = NULL "
-                "WHERE recipe = ? AND source = ? AND size = ? AND mtime_ns = ? "
-                "AND state = 'running'",
-                (
-                    state.value,
-                    one_line(reason),
-                    os.fsencode(result),
-                    finished_at,
-                    attempts,
-                    *(fingerprint or entry.fingerprint),
-                    self.recipe,
-                    key_of(entry.source),
-                    *entry.fingerprint,
-                ),
+                "UPDATE entry SET state = :state, reason = :reason, result = :result, "  # noqa: S608
+                "finished_at = :finished_at, attempts = :attempts, size = :new_size, "
+                "mtime_ns = :new_mtime_ns, owner = NULL, lease_until = NULL "
+                f"WHERE {WHOSE} AND size = :size AND mtime_ns = :mtime_ns AND state = 'running'",
+                {
+                    "state": state.value,
+                    "reason": one_line(reason),
+                    "result": os.fsencode(result),
+                    "finished_at": finished_at,
+                    "attempts": attempts,
+                    "new_size": (fingerprint or entry.fingerprint).size,
+                    "new_mtime_ns": (fingerprint or entry.fingerprint).mtime_ns,
+                    "recipe": self.recipe,
+                    **key_columns(entry.key),
+                    "size": entry.fingerprint.size,
+                    "mtime_ns": entry.fingerprint.mtime_ns,
+                },
             )
 
     def recover(self, max_attempts: int) -> list[Entry]:
         """Take up what a dead process left: call once, before the first claim.
 
-        Holding the folder's lock proves that no claim in here has a living owner. Entries that
-        were being worked on ``max_attempts`` times when their process died are set aside as
-        failed; the rest wait again.
+        Holding the folder's lock proves that no lease in here has a living owner, be it of this
+        recipe or of another. Entries that were being worked on ``max_attempts`` times when their
+        process died are set aside as failed; the rest wait again.
 
         Returns
         -------
         list of Entry
-            The entries that were set aside.
+            The entries that were set aside, of every recipe.
         """
         with self._file.transaction() as db:
             aside = db.execute(
-                "SELECT id FROM entry WHERE recipe = ? AND state = 'running' AND attempts >= ?",
-                (self.recipe, max_attempts),
+                "SELECT id FROM entry WHERE state = 'running' AND attempts >= ?", (max_attempts,)
             ).fetchall()
             db.execute(
                 "UPDATE entry SET state = 'failed', finished_at = ?, owner = NULL, "
@@ -339,9 +284,9 @@ class Journal:
         with self._file.transaction() as db:
             for entry in gone:
                 db.execute(
-                    "UPDATE entry SET state = 'waiting', attempts = 0, reason = '', result = x'', "
-                    "finished_at = NULL WHERE recipe = ? AND source = ? AND state = 'done'",
-                    (self.recipe, key_of(entry.source)),
+                    "UPDATE entry SET state = 'waiting', attempts = 0, reason = '', result = x'', "  # noqa: S608
+                    f"finished_at = NULL WHERE {WHOSE} AND state = 'done'",
+                    {"recipe": self.recipe, **key_columns(entry.key)},
                 )
         return len(gone)
 
@@ -353,66 +298,3 @@ class Journal:
                 "WHERE recipe = ? AND state = 'failed'",
                 (self.recipe,),
             ).rowcount
-
-    # What people ask --------------------------------------------------------------------------
-
-    def entries(self) -> list[Entry]:
-        """Return every entry of this recipe, in order of completion, the unfinished last."""
-        with self._file.reading() as db:
-            rows = db.execute(
-                "SELECT * FROM entry WHERE recipe = ? ORDER BY turn IS NULL, turn, id",
-                (self.recipe,),
-            ).fetchall()
-        return [entry_of(row) for row in rows]
-
-    def entry(self, source: Path) -> Entry | None:
-        """Return what is known about one source."""
-        with self._file.reading() as db:
-            row = db.execute(
-                "SELECT * FROM entry WHERE recipe = ? AND source = ?", (self.recipe, key_of(source))
-            ).fetchone()
-            return None if row is None else entry_of(row)
-
-    def stacks_in(self, dataset: Path) -> dict[StackIndex, Entry]:
-        """Return what is known about the stacks of a data set, by position, time and channel."""
-        first = key_of(dataset / "p")  # how every label begins
-        with self._file.reading() as db:
-            rows = db.execute(
-                "SELECT * FROM entry WHERE recipe = ? AND source >= ? AND source < ?",
-                (self.recipe, first, first[:-1] + b"q"),
-            ).fetchall()
-        entries = [entry_of(row) for row in rows]
-        return {
-            e.stack_index: e
-            for e in entries
-            if e.stack_index is not None and e.source.parent == dataset
-        }
-
-    def waits(self, exclude: frozenset[Path] = frozenset()) -> bool:
-        """Return whether any source waits that is not in ``exclude``."""
-        with self._file.reading() as db:
-            # One more than are excluded: then at least one is not among them.
-            rows = db.execute(
-                "SELECT source FROM entry WHERE recipe = ? AND state = 'waiting' LIMIT ?",
-                (self.recipe, len(exclude) + 1),
-            ).fetchall()
-        return any(source_of(row["source"]) not in exclude for row in rows)
-
-    def counts(self) -> dict[State, int]:
-        """Return the number of entries in each state."""
-        with self._file.reading() as db:
-            rows = db.execute(
-                "SELECT state, COUNT(*) AS n FROM entry WHERE recipe = ? GROUP BY state",
-                (self.recipe,),
-            ).fetchall()
-        found = {state_of(row["state"]): int(row["n"]) for row in rows}
-        return {state: found.get(state, 0) for state in State}
-
-    def doubtful(self) -> int:
-        """Return how many entries are done, but doubtful."""
-        with self._file.reading() as db:
-            (count,) = db.execute(
-                "SELECT COUNT(*) FROM entry WHERE recipe = ? AND state = 'done' AND reason != ''",
-                (self.recipe,),
-            ).fetchone()
-        return int(count)

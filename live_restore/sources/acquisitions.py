@@ -1,6 +1,6 @@
-"""The data sets under a watched folder: which folders are one, and when each is looked at.
+"""The acquisitions under a watched folder: which folders are one, and when each is looked at.
 
-A folder that some format claims is one data set, and is not looked into for single files.
+A folder that some format recognises is one acquisition, and is not looked into for single files.
 """
 
 from __future__ import annotations
@@ -11,38 +11,40 @@ from pathlib import Path
 
 import structlog
 
-from live_restore.errors import StackBusyError, StackChangedError, StackUnreadableError
+from live_restore.errors import StackBusyError, StackChangedError, StackError, StackUnreadableError
 from live_restore.files.naming import acquisition_of_results
+from live_restore.files.raw_data import names_in
 from live_restore.formats.acquisition_format import AcquisitionFormat
 from live_restore.formats.following import Following
 from live_restore.formats.table import acquisition_format_for, recognised_by
-from live_restore.journal.journal import Journal, State
+from live_restore.journal.journal import Journal
+from live_restore.journal.states import State
 from live_restore.outputs.ome_zarr import is_own_ome_zarr
 from live_restore.settings.model import Settings
-from live_restore.sources.pending import PendingRecords
-from live_restore.sources.watched_acquisition import BUSY_POLL_S, WatchedAcquisition
-from live_restore.stack import StackIndex
+from live_restore.sources.pending import PendingFindings
+from live_restore.sources.run_clock import BUSY_POLL_S
+from live_restore.sources.source import Callbacks
+from live_restore.sources.watched_acquisition import WatchedAcquisition
+from live_restore.stack import StackKey
 
 log = structlog.get_logger()
 
 
 class Acquisitions:
-    """Follows the data sets that a walk through the watched folder comes upon.
+    """Follows the acquisitions that a walk through the watched folder comes upon.
 
     Parameters
     ----------
     root
         The watched folder (absolute).
     formats
-        Formats of data sets to look for.
-    journal, notes
-        What is known, and where verdicts go.
+        Formats of acquisition folders to look for.
+    journal, pending
+        What is known, and where decisions go.
     settings
         Sections ``watch`` and ``files`` are used.
-    on_bad
-        Called with the source and FAILED or REFUSED.
-    warn
-        Called with what a person should know at once.
+    callbacks
+        Whom to report to.
     clock
         The time (monotonic s).
     """
@@ -52,10 +54,9 @@ class Acquisitions:
         root: Path,
         formats: Sequence[AcquisitionFormat],
         journal: Journal,
-        pending: PendingRecords,
+        pending: PendingFindings,
         settings: Settings,
-        on_bad: Callable[[Path, State], None],
-        warn: Callable[[str], None],
+        callbacks: Callbacks,
         clock: Callable[[], float],
     ) -> None:
         self._root = root
@@ -63,17 +64,22 @@ class Acquisitions:
         self._journal = journal
         self._pending = pending
         self._settings = settings
-        self._on_bad = on_bad
-        self._warn = warn
+        self._callbacks = callbacks
         self._clock = clock
         self._followed: dict[Path, WatchedAcquisition] = {}
+        # When the folders above a new file were last asked whether they are acquisitions.
+        self._asked: dict[Path, float] = {}
 
-    # Finding --------------------------------------------------------------------------------------
+    # Finding ----------------------------------------------------------------------------------
 
-    def recognises(self, folder: Path, names: Collection[str]) -> bool:
-        """Return whether a folder of these entries is a data set, or holds results of one.
+    def adopt(self, folder: Path, names: Collection[str]) -> bool:
+        """Follow a folder from now on if, by its entries, it is an acquisition.
 
-        A data set is followed from now on, and stays one whatever is put into it later.
+        Returns
+        -------
+        bool
+            Whether it is one, or holds results of one: not to be looked into for files. What is
+            adopted stays an acquisition whatever is put into it later.
         """
         if folder in self._followed:
             return True
@@ -94,65 +100,88 @@ class Acquisitions:
             self._journal,
             self._pending,
             self._settings,
-            self._on_bad,
-            self._warn,
+            self._callbacks,
             self._clock(),
         )
-        log.info("data set found", folder=str(folder), format=found.name)
+        log.info("acquisition found", folder=str(folder), format=found.name)
         return True
+
+    def adopt_above(self, path: Path) -> bool:
+        """Adopt a folder above a file if it is an acquisition that has only just begun.
+
+        Asked before a file is opened for the first time: file events come before the next scan.
+        """
+        for folder in reversed(path.parents[: len(path.relative_to(self._root).parts)]):
+            now = self._clock()
+            if now - self._asked.get(folder, -math.inf) < self._settings.watch.settle_s:
+                continue
+            self._asked[folder] = now
+            try:
+                files, folders = names_in(folder)
+            except StackError:
+                continue  # gone, or not to be listed just now; the next scan asks again
+            if self.adopt(folder, [*files, *folders]):
+                return True
+        return False
+
+    def ask_again(self) -> None:
+        """Forget which folders were asked: the whole tree has been walked."""
+        self._asked.clear()
 
     def _is_acquisition(self, folder: Path) -> bool:
         return folder in self._followed or (
             folder.is_dir() and acquisition_format_for(folder, self._formats) is not None
         )
 
-    def holds(self, path: Path) -> bool:
-        """Return whether a path is part of a data set, which is looked at soon, or a result."""
+    def wake_if_inside(self, path: Path) -> bool:
+        """Look soon at the acquisition that a path belongs to; return whether there is one.
+
+        Results of an acquisition belong to it, too, and wake nothing.
+        """
         for folder in (path, *path.parents):
             followed = self._followed.get(folder)
             if followed is not None:
-                followed.wake()
+                followed.clock.wake()
                 return True
             raw = acquisition_of_results(folder)
             if raw is not None and raw in self._followed:
                 return True
         return False
 
-    # Looking --------------------------------------------------------------------------------------
+    # Looking ----------------------------------------------------------------------------------
 
-    def poll(self, *, hurry: bool, stopping: Callable[[], bool]) -> float:
-        """Look at every data set that is due; return when to do so again (s from now).
+    def poll(self, *, hurry: bool) -> float:
+        """Look at every acquisition that is due; return when to do so again (s from now).
 
         ``hurry``: take a run for over after a short quiet.
         """
-        for folder, dataset in list(self._followed.items()):
-            if stopping():
+        for folder, followed in list(self._followed.items()):
+            if self._callbacks.stopping():
                 break
             began = self._clock()
-            if began < dataset.next_look:
+            if began < followed.clock.next_look:
                 continue
             try:
-                dataset.look(began, hurry=hurry)
+                followed.look(began, hurry=hurry)
             except StackChangedError:
                 self._followed.pop(folder).leave()
                 continue
             except StackUnreadableError as error:
-                dataset.trouble(began, State.REFUSED, error.reason)
+                followed.trouble(began, State.REFUSED, error.reason)
             except StackBusyError as error:
-                dataset.trouble(began, State.ARRIVING, error.reason)
-            dataset.looked(began, self._clock() - began)
-        due = min((each.next_look for each in self._followed.values()), default=math.inf)
+                followed.trouble(began, State.ARRIVING, error.reason)
+            followed.clock.looked(began, self._clock() - began)
+        due = min((each.clock.next_look for each in self._followed.values()), default=math.inf)
         return max(due - self._clock(), BUSY_POLL_S)
 
     def undecided(self) -> int:
         """Return how many stacks only need a little more quiet to be decided about."""
-        return sum(dataset.undecided() for dataset in self._followed.values())
+        return sum(followed.undecided() for followed in self._followed.values())
 
-    def reconsider(self, source: Path) -> bool:
+    def reconsider(self, key: StackKey) -> bool:
         """A stack was not there as it was found; return whether it is one of ours."""
-        stack_index = StackIndex.from_label(source.name)
-        dataset = self._followed.get(self._root / source.parent)
-        if stack_index is None or dataset is None:
+        followed = self._followed.get(self._root / key.acquisition)
+        if key.index is None or followed is None:
             return False
-        dataset.reconsider(stack_index)
+        followed.reconsider(key.index)
         return True

@@ -6,21 +6,22 @@ import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from live_restore.errors import JournalError
-from live_restore.journal.journal import Journal, State
-from live_restore.stack import Fingerprint
+from live_restore.errors import JournalError, StackUnreadableError
+from live_restore.journal.journal import Journal
+from live_restore.journal.states import State
+from live_restore.sources.source import Callbacks
+from live_restore.stack import Fingerprint, StackKey
 
 # What is found is recorded in batches: each transaction waits for the disk (about 1 ms on an SSD).
 # A batch is no larger, so that work begins while a large folder is still being looked through.
-_BATCH_FILES = 100
+_BATCH_FINDINGS = 100
 _BATCH_S = 0.25
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What the journal is to record about a source; without a state it is to forget it."""
+    """What the journal is to record about a file or a stack; without a state it is to forget it."""
 
     fingerprint: Fingerprint
     state: State | None
@@ -28,29 +29,32 @@ class Finding:
     stacks: int = 0
 
 
-class PendingRecords:
-    """Notes that the journal has not taken yet.
+class PendingFindings:
+    """Findings that the journal has not taken yet.
 
     Parameters
     ----------
     journal
         Where they go.
+    callbacks
+        Whom to tell of a finding that no journal can take.
     clock
         The time (monotonic s).
     """
 
-    def __init__(self, journal: Journal, clock: Callable[[], float]) -> None:
+    def __init__(self, journal: Journal, callbacks: Callbacks, clock: Callable[[], float]) -> None:
         self._journal = journal
+        self._callbacks = callbacks
         self._clock = clock
-        self._pending: dict[Path, Finding] = {}
+        self._findings: dict[StackKey, Finding] = {}
         self._recorded_at = -math.inf
 
-    def add(self, source: Path, note: Finding) -> None:
-        """Take a note; the last one about a source counts."""
-        self._pending.pop(source, None)  # the order is that of completion
-        self._pending[source] = note
+    def add(self, key: StackKey, finding: Finding) -> None:
+        """Take a finding; the last one about a key counts."""
+        self._findings.pop(key, None)  # the order is that of completion
+        self._findings[key] = finding
         due = self._clock() - self._recorded_at > _BATCH_S
-        if due or len(self._pending) % _BATCH_FILES == 0:
+        if due or len(self._findings) % _BATCH_FINDINGS == 0:
             with contextlib.suppress(JournalError):  # raised where the poll ends
                 self.record()
 
@@ -63,23 +67,34 @@ class PendingRecords:
             It refuses.
         """
         self._recorded_at = self._clock()
-        if self._pending:
-            with self._journal.batch():
-                for source, note in self._pending.items():
-                    if note.state is None:
-                        self._journal.forget(source)
-                    else:
-                        self._journal.note(
-                            source, note.fingerprint, note.state, note.reason, note.stacks
-                        )
-            self._pending = {}
+        if not self._findings:
+            return
+        impossible: dict[StackKey, StackUnreadableError] = {}
+        with self._journal.batch():
+            for key, finding in self._findings.items():
+                try:
+                    self._record(key, finding)
+                except StackUnreadableError as error:  # one row must not cost the others theirs
+                    impossible[key] = error
+        self._findings = {}
+        for key, why in impossible.items():
+            self._callbacks.on_bad(key, State.FAILED)
+            self._callbacks.warn(f"{key}: {why.reason}")
 
-    def settled(self, source: Path) -> Fingerprint | None:
-        """Return what a source was like when it was decided about, ``None`` if it never was."""
-        note = self._pending.get(source)
-        if note is not None:
-            return None if note.state in (None, State.ARRIVING) else note.fingerprint
-        entry = self._journal.entry(source)
+    def _record(self, key: StackKey, finding: Finding) -> None:
+        if finding.state is None:
+            self._journal.forget(key)
+        else:
+            self._journal.record(
+                key, finding.fingerprint, finding.state, finding.reason, finding.stacks
+            )
+
+    def settled(self, key: StackKey) -> Fingerprint | None:
+        """Return what something was like when it was decided about, ``None`` if it never was."""
+        finding = self._findings.get(key)
+        if finding is not None:
+            return None if finding.state in (None, State.ARRIVING) else finding.fingerprint
+        entry = self._journal.entry(key)
         if entry is None or entry.state is State.ARRIVING:
             return None
         return entry.fingerprint

@@ -1,9 +1,44 @@
-"""The seam behind which sources live: who says which stacks are complete."""
+"""The seam behind which sources live: who finds out which stacks are complete.
+
+::
+
+    source = FolderSource(root, ...)        looks at nothing yet
+    while not stopped:
+        next_look_s = source.poll()         looks once, records what is new in the journal
+        source.wait(next_look_s)            until a hint arrives, or it is time
+
+A source never reads pixels and never waits for a result. What was found and turned out otherwise
+when it was to be read comes back through :meth:`Source.reconsider`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from live_restore.journal.states import State
+from live_restore.stack import StackKey
+
+
+@dataclass(frozen=True)
+class Callbacks:
+    """Whom a source reports to, and what it asks.
+
+    Parameters
+    ----------
+    on_bad
+        Called with what turns out to be damaged (FAILED) or nothing to restore (REFUSED).
+    warn
+        Called with what a person should know at once.
+    stopping
+        Whether to leave off where it is; asked after every file.
+    """
+
+    on_bad: Callable[[StackKey, State], None] = lambda _, __: None
+    warn: Callable[[str], None] = lambda _: None
+    stopping: Callable[[], bool] = lambda: False
 
 
 class Source(Protocol):
@@ -12,8 +47,8 @@ class Source(Protocol):
     def poll(self, *, hurry: bool = False) -> float:
         """Look once, record what is new, and return when to look again (s from now).
 
-        ``hurry``: nobody will look much longer, so decide about unfinished runs as soon as they
-        have been quiet for a while.
+        ``hurry``: nobody will look much longer, so decide about unfinished acquisitions as soon as
+        they have been quiet for a while.
 
         Raises
         ------
@@ -34,6 +69,6 @@ class Source(Protocol):
         """Return how many files and stacks only need a little more quiet to be decided about."""
         ...
 
-    def reconsider(self, source: Path) -> None:
-        """Look at a file anew although it was settled; called from any thread, returns at once."""
+    def reconsider(self, key: StackKey) -> None:
+        """Look anew at what was settled; called from any thread, returns at once."""
         ...

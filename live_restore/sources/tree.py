@@ -15,6 +15,7 @@ from live_restore.formats.file_format import Format
 from live_restore.formats.table import format_for
 from live_restore.outputs.ome_tiff import read_token
 from live_restore.settings.model import Settings
+from live_restore.sources.source import Callbacks
 from live_restore.stack import Fingerprint
 
 log = structlog.get_logger()
@@ -33,7 +34,7 @@ class Seen:
 
 
 class Tree:
-    """Lists a tree again and again, and remembers what it has said about it.
+    """Lists a tree again and again, and remembers what it has reported about it.
 
     Symbolic links, hidden names, and folders of the name that results have are passed by.
 
@@ -45,12 +46,10 @@ class Tree:
         Formats to look for.
     settings
         Sections ``watch`` and ``output`` are used.
-    warn
-        Called with what a person should know at once.
-    stopping
-        Whether to leave off where it is; asked before every file.
-    is_dataset
-        Whether a folder with these entries is a data set: then it is not looked into.
+    callbacks
+        Whom to report to; ``stopping`` is asked before every file.
+    adopt
+        Whether a folder with these entries is an acquisition: then it is not looked into.
     clock
         The time (monotonic s).
     """
@@ -60,17 +59,15 @@ class Tree:
         root: Path,
         formats: Sequence[Format],
         settings: Settings,
-        warn: Callable[[str], None],
-        stopping: Callable[[], bool],
-        is_acquisition: Callable[[Path, Collection[str]], bool],
+        callbacks: Callbacks,
+        adopt: Callable[[Path, Collection[str]], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._root = root
         self._formats = formats
         self._settings = settings
-        self._warn = warn
-        self._stopping = stopping
-        self._is_acquisition = is_acquisition
+        self._callbacks = callbacks
+        self._adopt = adopt
         self._clock = clock
         self._output_folder = output_folder_name(settings.output.template)
         self.unreadable: set[Path] = set()
@@ -78,11 +75,11 @@ class Tree:
         self._checked_results: set[Path] = set()
 
     def begin(self) -> None:
-        """Say that the whole tree is walked now."""
+        """The whole tree is walked from now on."""
         self._unreadable_now = set()
 
     def forget_vanished(self) -> None:
-        """Say that the whole tree has been walked: what was not met is not there any more."""
+        """The whole tree has been walked: what was not met is not there any more."""
         self.unreadable &= self._unreadable_now
         self._checked_results = {f for f in self._checked_results if f.exists()}
 
@@ -95,13 +92,13 @@ class Tree:
                 with os.scandir(folder) as listing:
                     entries = list(listing)
             except OSError as error:
-                self._say_unreadable(folder, error)
+                self._report_unreadable(folder, error)
                 continue
             self.unreadable.discard(folder)
-            if self._is_acquisition(folder, [entry.name for entry in entries]):
+            if self._adopt(folder, [entry.name for entry in entries]):
                 continue
             for entry in entries:
-                if self._stopping():
+                if self._callbacks.stopping():
                     return
                 path = folder / entry.name
                 try:
@@ -117,7 +114,7 @@ class Tree:
                 except FileNotFoundError:
                     continue  # vanished since the folder was listed: not there any more
                 except OSError as error:  # a folder that may be listed but not entered
-                    self._say_unreadable(path, error)
+                    self._report_unreadable(path, error)
 
     def _check_results(self, folder: Path) -> None:
         """Warn once if raw files lie where only results are expected."""
@@ -132,13 +129,13 @@ class Tree:
                         continue
                     checked += 1
                     if read_token(path) is None:
-                        said = (
+                        told = (
                             f"{folder.relative_to(self._root)} is where results go, so files in it "
                             f"({entry.name}) are not restored; move raw data elsewhere or set "
                             "output.template"
                         )
-                        self._warn(said)
-                        log.warning(said, folder=str(folder))
+                        self._callbacks.warn(told)
+                        log.warning(told, folder=str(folder))
                         break
                     if checked == _CHECKED_RESULTS:
                         break
@@ -151,7 +148,7 @@ class Tree:
         """Return a file as it is at this moment."""
         return Seen(path, Fingerprint(status.st_size, status.st_mtime_ns), self._clock())
 
-    def _say_unreadable(self, path: Path, error: OSError) -> None:
+    def _report_unreadable(self, path: Path, error: OSError) -> None:
         self._unreadable_now.add(path)
         if path not in self.unreadable:
             self.unreadable.add(path)

@@ -1,0 +1,43 @@
+"""Where the journal of a watched folder lives, and who else watches there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from live_restore.errors import one_line
+from live_restore.journal.database import lock_is_held, root_of
+
+
+def journal_path(root: Path, folder: Path | None = None) -> Path:
+    """Return where the journal of a watched folder lives: on a local disk, never inside it."""
+    if folder is None:
+        import platformdirs
+
+        folder = platformdirs.user_state_path("live-restore", appauthor=False)
+    resolved = os.path.normcase(root.resolve())
+    digest = hashlib.sha256(os.fsencode(resolved)).hexdigest()[:16]
+    return folder / f"{digest}.sqlite"
+
+
+def other_watcher(root: Path, folder: Path | None, *, recursive: bool) -> Path | str | None:
+    """Return a folder above or inside ``root`` that a living process watches, or ``None``.
+
+    Two that watch a folder and its sub-folder would both restore everything in the latter.
+    ``recursive`` says whether ``root`` is watched with its sub-folders.
+    """
+    own = journal_path(root, folder)
+    for parent in root.parents:
+        path = journal_path(parent, folder)
+        if lock_is_held(path) and root_of(path)[1]:
+            return parent
+    if not recursive:
+        return None
+    inside = one_line(root).rstrip(os.sep) + os.sep
+    for path in own.parent.glob("*.sqlite"):
+        if path != own and lock_is_held(path):
+            watched, _ = root_of(path)
+            if os.path.normcase(watched).startswith(os.path.normcase(inside)):
+                return watched
+    return None

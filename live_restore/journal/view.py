@@ -1,0 +1,124 @@
+"""The reading side of the journal: what displays and commands ask; changes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from live_restore.journal.database import Database
+from live_restore.journal.entry import (
+    WHOLE,
+    Entry,
+    acquisition_bytes,
+    entry_of,
+    key_columns,
+    key_of,
+    state_of,
+)
+from live_restore.journal.states import State
+from live_restore.stack import StackIndex, StackKey
+
+WHOSE = (
+    "recipe = :recipe AND acquisition = :acquisition AND position = :position "
+    "AND time = :time AND channel = :channel"
+)
+"""Says in SQL which entry is meant, with ``key_columns`` and a recipe as parameters."""
+
+
+class JournalView:
+    """The journal of one watched folder, open to be looked at; safe to use from several threads.
+
+    Parameters
+    ----------
+    path
+        Its file.
+    root
+        The watched folder.
+    recipe
+        Whose entries count; "": those of the last one that wrote.
+
+    Raises
+    ------
+    LiveRestoreError
+        The journal cannot be opened.
+    """
+
+    def __init__(
+        self, path: Path, root: Path, *, recipe: str = "", database: Database | None = None
+    ) -> None:
+        self._file = database or Database(path, root, recipe=recipe, read_only=True)
+        self.path = path
+        self.recipe = self._file.recipe
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database and let go of the folder."""
+        self._file.close()
+
+    def entries(self) -> list[Entry]:
+        """Return every entry of this recipe, in order of completion, the unfinished last."""
+        with self._file.reading() as db:
+            rows = db.execute(
+                "SELECT * FROM entry WHERE recipe = ? ORDER BY turn IS NULL, turn, id",
+                (self.recipe,),
+            ).fetchall()
+        return [entry_of(row) for row in rows]
+
+    def entry(self, key: StackKey) -> Entry | None:
+        """Return what is known about one file or stack."""
+        with self._file.reading() as db:
+            row = db.execute(
+                f"SELECT * FROM entry WHERE {WHOSE}",  # noqa: S608 - a constant
+                {"recipe": self.recipe, **key_columns(key)},
+            ).fetchone()
+            return None if row is None else entry_of(row)
+
+    def stacks_in(self, acquisition: Path) -> dict[StackIndex, Entry]:
+        """Return what is known about the stacks of an acquisition folder."""
+        with self._file.reading() as db:
+            rows = db.execute(
+                "SELECT * FROM entry WHERE recipe = ? AND acquisition = ? AND position != ?",
+                (self.recipe, acquisition_bytes(acquisition), WHOLE),
+            ).fetchall()
+        entries = [entry_of(row) for row in rows]
+        return {entry.key.index: entry for entry in entries if entry.key.index is not None}
+
+    def waits(self, exclude: frozenset[StackKey] = frozenset()) -> bool:
+        """Return whether anything waits that is not in ``exclude``."""
+        with self._file.reading() as db:
+            # One more than are excluded: then at least one is not among them.
+            rows = db.execute(
+                "SELECT * FROM entry WHERE recipe = ? AND state = 'waiting' LIMIT ?",
+                (self.recipe, len(exclude) + 1),
+            ).fetchall()
+        return any(key_of(row) not in exclude for row in rows)
+
+    def counts(self) -> dict[State, int]:
+        """Return the number of entries in each state."""
+        with self._file.reading() as db:
+            rows = db.execute(
+                "SELECT state, COUNT(*) AS n FROM entry WHERE recipe = ? GROUP BY state",
+                (self.recipe,),
+            ).fetchall()
+        found = {state_of(row["state"]): int(row["n"]) for row in rows}
+        return {state: found.get(state, 0) for state in State}
+
+    def doubtful(self) -> int:
+        """Return how many entries are done, but doubtful."""
+        with self._file.reading() as db:
+            (count,) = db.execute(
+                "SELECT COUNT(*) FROM entry WHERE recipe = ? AND state = 'done' AND reason != ''",
+                (self.recipe,),
+            ).fetchone()
+        return int(count)
