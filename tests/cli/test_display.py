@@ -15,7 +15,7 @@ from rich.console import Console
 from live_restore.cli.display import _duration, render
 from live_restore.engine.daemon import Status
 from live_restore.engine.progress import Snapshot
-from live_restore.journal.journal import State
+from live_restore.journal.states import State
 
 
 def shown(status: Status, snapshot: Snapshot, width: int = 100) -> str:

@@ -32,9 +32,13 @@ from live_restore.files import publish as publish_module
 from live_restore.files.naming import TEMPORARY_SUFFIX
 from live_restore.formats.table import make_acquisition_formats, make_formats
 from live_restore.inference.model_set import ModelSet
-from live_restore.journal.journal import Entry, Journal, State
+from live_restore.journal.entry import Entry
+from live_restore.journal.journal import Journal
+from live_restore.journal.states import State
 from live_restore.settings.load import load_settings
+from live_restore.stack import StackKey
 from tests.support.fakes import Floats, fake_shelf, fingerprint_of, halve
+from tests.support.keys import key_at
 from tests.support.processes import wait_for
 
 PATIENCE_S = 20.0
@@ -48,7 +52,7 @@ class Bench:
     journal: Journal
     model_set: ModelSet = field(default_factory=fake_shelf)
     progress: Progress = field(default_factory=Progress)
-    reconsidered: list[Path] = field(default_factory=list)
+    reconsidered: list[StackKey] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     pipeline: Pipeline | None = None
 
@@ -65,7 +69,7 @@ class Bench:
 
     def wait_in_journal(self, path: Path) -> Path:
         source = path.relative_to(self.root)
-        self.journal.note(source, fingerprint_of(path), State.WAITING, stacks=1)
+        self.journal.record(key_at(source), fingerprint_of(path), State.WAITING, stacks=1)
         return path
 
     def start(
@@ -99,7 +103,7 @@ class Bench:
         assert pipeline.crash is None, pipeline.crash
 
     def entry(self, name: str) -> Entry:
-        return next(e for e in self.journal.entries() if e.source == Path(name))
+        return next(e for e in self.journal.entries() if e.key.path == Path(name))
 
     def state(self, name: str) -> State:
         return self.entry(name).state
@@ -224,13 +228,13 @@ def test_an_output_that_is_refused_is_tried_again(bench: Bench) -> None:
     bench.stack("a.tif")
     pipeline = bench.start()
     wait_for(lambda: bool(bench.entry("a.tif").reason), "the first refusal", PATIENCE_S)
-    wait_for(lambda: Path("a.tif") in pipeline._deferrals, "a deferral", PATIENCE_S)
+    wait_for(lambda: key_at("a.tif") in pipeline._deferrals, "a deferral", PATIENCE_S)
     assert bench.state("a.tif") in (State.WAITING, State.RUNNING)
     assert bench.entry("a.tif").attempts <= 1
     assert bench.progress.snapshot().files_failed == 0
     blocked.unlink()
     wait_for(lambda: bench.state("a.tif") is State.DONE, "the retry", PATIENCE_S)
-    wait_for(lambda: Path("a.tif") not in pipeline._deferrals, "its end", PATIENCE_S)
+    wait_for(lambda: key_at("a.tif") not in pipeline._deferrals, "its end", PATIENCE_S)
 
 
 def test_without_retry_what_the_disk_refused_waits_and_counts_as_failed(bench: Bench) -> None:
@@ -296,7 +300,7 @@ def test_a_file_replaced_while_it_is_restored(bench: Bench) -> None:
     wait_for(pipeline.idle, "the end", PATIENCE_S)
     assert bench.state("a.tif") is State.FAILED
     assert "changed while it was being restored" in bench.entry("a.tif").reason
-    assert bench.reconsidered == [Path("a.tif")]
+    assert bench.reconsidered == [key_at("a.tif")]
     assert not bench.result("a.ome.tif").exists()
     # Once the new file is restored, nothing has failed in this run.
     bench.stack("a.tif")
@@ -328,7 +332,7 @@ def test_a_file_that_went_before_it_was_read(bench: Bench, replaced: bool) -> No
         tifffile.imwrite(path, np.ones((9, 8, 8), np.uint16), photometric="minisblack")
     bench.run()
     assert (bench.state("a.tif"), bench.state("b.tif")) == (State.FAILED, State.DONE)
-    assert bench.reconsidered == [Path("a.tif")]
+    assert bench.reconsidered == [key_at("a.tif")]
     assert bench.entry("a.tif").fingerprint.size == -1
 
 
@@ -718,4 +722,4 @@ def test_the_newest_waits_for_no_more_than_the_one_in_hand(bench: Bench) -> None
     gate.open.set()
     wait_for(lambda: bench.journal.counts()[State.DONE] == 6, "the end", PATIENCE_S)
     order = sorted(bench.journal.entries(), key=lambda e: e.finished_at or 0.0)
-    assert [e.source.name for e in order][:2] == ["4.tif", "newest.tif"]
+    assert [e.key.path.name for e in order][:2] == ["4.tif", "newest.tif"]

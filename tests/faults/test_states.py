@@ -29,7 +29,8 @@ from live_restore.engine.pipeline import Pipeline
 from live_restore.engine.progress import Progress
 from live_restore.files.naming import TEMPORARY_SUFFIX
 from live_restore.formats.table import make_acquisition_formats, make_formats
-from live_restore.journal.journal import Journal, State
+from live_restore.journal.journal import Journal
+from live_restore.journal.states import State
 from live_restore.settings.load import load_settings
 from live_restore.sources.folder import FolderSource
 from tests.support.fakes import fake_shelf
@@ -183,7 +184,7 @@ class Acquisition(RuleBasedStateMachine):
         complete = {n for n, data in self.raw.items() if data == self.whole[n]}
         there = {p.name: p.read_bytes() for p in self.root.iterdir() if p.is_file()}
         assert there == self.raw, "raw data changed"
-        entries = {e.source.as_posix(): e for e in self.journal.entries()}
+        entries = {e.key.path.as_posix(): e for e in self.journal.entries()}
         done = {n for n in complete if n in entries and entries[n].state is State.DONE}
         assert done == complete, {n: e.state for n, e in entries.items()}
         assert not [n for n in self.raw.keys() - complete if entries[n].state is State.DONE]

@@ -252,7 +252,8 @@ def _config(folder: Path) -> None:
 
 
 def _journal(folder: Path) -> None:
-    from live_restore.journal.journal import Journal, State
+    from live_restore.journal.journal import Journal
+    from live_restore.journal.states import State
     from live_restore.stack import Fingerprint
 
     with Journal(folder / "a.sqlite", folder, recipe="r") as journal:

@@ -12,9 +12,11 @@ from live_restore.errors import (
     SettingsError,
 )
 from live_restore.inference.device.cache import DeviceCache
-from live_restore.journal.journal import Journal, State
+from live_restore.journal.journal import Journal
+from live_restore.journal.states import State
 from live_restore.settings.load import load_settings
 from tests.fuzz.seeds import _journal as write_journal
+from tests.support.keys import key_at
 
 
 def test_measurements_that_are_none(tmp_path: Path) -> None:
@@ -46,7 +48,7 @@ def test_a_result_in_the_journal_that_is_no_name(tmp_path: Path) -> None:
     with Journal(tmp_path / "a.sqlite", tmp_path, recipe="r") as journal:
         from live_restore.stack import Fingerprint
 
-        journal.note(Path("a.tif"), Fingerprint(1, 2), State.WAITING, "", 1)
+        journal.record(key_at("a.tif"), Fingerprint(1, 2), State.WAITING, "", 1)
         entry = journal.lease(30.0)
         assert entry is not None
         journal.finish(entry, State.DONE, result="a\0b")

@@ -226,7 +226,8 @@ def use_config(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> 
 
 def use_journal(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> None:
     """Open the journal and go on with it."""
-    from live_restore.journal.journal import Journal, State
+    from live_restore.journal.journal import Journal
+    from live_restore.journal.states import State
 
     hurt.write(folder)
     try:

@@ -16,10 +16,15 @@ import pytest
 
 from live_restore.errors import FolderBusyError, JournalError, LiveRestoreError
 from live_restore.journal.database import lock_is_held
-from live_restore.journal.journal import Entry, Journal, State, journal_path
-from live_restore.stack import Fingerprint, StackIndex
+from live_restore.journal.entry import Entry
+from live_restore.journal.journal import Journal
+from live_restore.journal.location import journal_path
+from live_restore.journal.states import State
+from live_restore.journal.view import JournalView
+from live_restore.stack import Fingerprint, StackIndex, StackKey
+from tests.support.keys import key_at
 
-A, B, C = Path("a.tif"), Path("sub/b.tif"), Path("c.tif")
+A, B, C = key_at("a.tif"), key_at("sub/b.tif"), key_at("c.tif")
 OLD, NEW = Fingerprint(10, 1), Fingerprint(20, 2)
 
 
@@ -39,21 +44,21 @@ def only(journal: Journal) -> Entry:
     return entry
 
 
-def claimed(journal: Journal, source: Path = A, fingerprint: Fingerprint = OLD) -> Entry:
-    journal.note(source, fingerprint, State.WAITING, stacks=1)
+def claimed(journal: Journal, key: StackKey = A, fingerprint: Fingerprint = OLD) -> Entry:
+    journal.record(key, fingerprint, State.WAITING, stacks=1)
     entry = journal.lease(30)
     assert entry is not None
     return entry
 
 
 def test_from_arriving_to_done(journal: Journal) -> None:
-    journal.note(A, OLD, State.ARRIVING, "2 of 3 planes")
+    journal.record(A, OLD, State.ARRIVING, "2 of 3 planes")
     assert (only(journal).state, only(journal).reason) == (State.ARRIVING, "2 of 3 planes")
     assert journal.lease(30) is None
-    journal.note(A, NEW, State.WAITING, stacks=4)
+    journal.record(A, NEW, State.WAITING, stacks=4)
     entry = journal.lease(30)
     assert entry is not None
-    assert (entry.source, entry.state, entry.attempts, entry.stacks) == (A, State.RUNNING, 1, 4)
+    assert (entry.key, entry.state, entry.attempts, entry.stacks) == (A, State.RUNNING, 1, 4)
     assert journal.counts()[State.RUNNING] == 1
     journal.finish(entry, State.DONE, result="restored/a.ome.tif")
     done = only(journal)
@@ -66,15 +71,15 @@ def test_from_arriving_to_done(journal: Journal) -> None:
 
 @pytest.mark.parametrize("state", [State.ARRIVING, State.INCOMPLETE, State.FAILED, State.REFUSED])
 def test_what_a_source_says_is_kept(journal: Journal, state: State) -> None:
-    journal.note(A, OLD, state, "because")
+    journal.record(A, OLD, state, "because")
     assert (only(journal).state, only(journal).reason) == (state, "because")
     assert journal.counts() == {s: int(s is state) for s in State}
 
 
 @pytest.mark.parametrize("state", [State.RUNNING, State.DONE])
 def test_a_source_cannot_say_what_only_a_worker_knows(journal: Journal, state: State) -> None:
-    with pytest.raises(ValueError, match="cannot say"):
-        journal.note(A, OLD, state)
+    with pytest.raises(ValueError, match="cannot record"):
+        journal.record(A, OLD, state)
 
 
 @pytest.mark.parametrize("state", [State.WAITING, State.ARRIVING, State.RUNNING, State.INCOMPLETE])
@@ -84,36 +89,36 @@ def test_a_claim_ends_with_a_verdict(journal: Journal, state: State) -> None:
 
 
 def test_claims_are_in_order_of_completion(journal: Journal) -> None:
-    journal.note(A, OLD, State.ARRIVING)
+    journal.record(A, OLD, State.ARRIVING)
     for source in (B, A, C):
-        journal.note(source, OLD, State.WAITING)
+        journal.record(source, OLD, State.WAITING)
     assert journal.waits(frozenset({A, B}))
     assert not journal.waits(frozenset({A, B, C}))
     order = []
     while entry := journal.lease(30):
-        order.append(entry.source)
+        order.append(entry.key)
     assert order == [B, A, C]
 
 
 def test_the_newest_may_come_first(journal: Journal) -> None:
     for name in ("a.tif", "b.tif", "c.tif"):
-        journal.note(Path(name), OLD, State.WAITING)
+        journal.record(key_at(name), OLD, State.WAITING)
     claims = [journal.lease(30, newest_first=True) for _ in range(4)]
-    assert [c and c.source.name for c in claims] == ["c.tif", "b.tif", "a.tif", None]
+    assert [c and c.key.path.name for c in claims] == ["c.tif", "b.tif", "a.tif", None]
 
 
 def test_the_stacks_of_a_data_set_are_told_by_their_places(journal: Journal) -> None:
-    inside = [Path("run_1/p000_t0000_c00"), Path("run_1/p002_t0013_c01")]
+    inside = [key_at("run_1/p000_t0000_c00"), key_at("run_1/p002_t0013_c01")]
     beside = [
         "run_1/p.tif",
         "run_1/q",
         "run_1/p000_t0000_c00/p000_t0000_c00",
         "run_10/p000_t0000_c00",
     ]
-    for source in (*inside, *map(Path, beside), Path("p000_t0007_c00")):
-        journal.note(source, OLD, State.WAITING)
+    for source in (*inside, *map(key_at, beside), key_at("p000_t0007_c00")):
+        journal.record(source, OLD, State.WAITING)
     found = journal.stacks_in(Path("run_1"))
-    assert {stack_index: entry.source for stack_index, entry in found.items()} == {
+    assert {stack_index: entry.key for stack_index, entry in found.items()} == {
         StackIndex(0, 0, 0): inside[0],
         StackIndex(2, 13, 1): inside[1],
     }
@@ -121,7 +126,7 @@ def test_the_stacks_of_a_data_set_are_told_by_their_places(journal: Journal) -> 
 
 
 def test_a_stack_whose_result_was_deleted_is_made_again(journal: Journal, tmp_path: Path) -> None:
-    entry = claimed(journal, Path("run_1/p000_t0000_c00"))
+    entry = claimed(journal, key_at("run_1/p000_t0000_c00"))
     journal.finish(entry, State.DONE, result=str(tmp_path / "deleted.ome.tif"))
     assert journal.redo_missing(tmp_path) == 0  # the data set is not there either
     (tmp_path / "run_1").mkdir()
@@ -129,42 +134,42 @@ def test_a_stack_whose_result_was_deleted_is_made_again(journal: Journal, tmp_pa
 
 
 def test_a_waiting_file_that_is_named_again_keeps_its_turn(journal: Journal) -> None:
-    journal.note(A, OLD, State.WAITING)
-    journal.note(B, OLD, State.WAITING)
-    journal.note(A, OLD, State.WAITING, stacks=2)
-    assert [e.source for e in journal.entries()] == [A, B]
-    journal.note(A, NEW, State.WAITING)
-    assert [e.source for e in journal.entries()] == [B, A]
+    journal.record(A, OLD, State.WAITING)
+    journal.record(B, OLD, State.WAITING)
+    journal.record(A, OLD, State.WAITING, stacks=2)
+    assert [e.key for e in journal.entries()] == [A, B]
+    journal.record(A, NEW, State.WAITING)
+    assert [e.key for e in journal.entries()] == [B, A]
 
 
 def test_excluded_sources_are_left_for_later(journal: Journal) -> None:
-    journal.note(A, OLD, State.WAITING)
-    journal.note(B, OLD, State.WAITING)
+    journal.record(A, OLD, State.WAITING)
+    journal.record(B, OLD, State.WAITING)
     entry = journal.lease(30, frozenset({A}))
     assert entry is not None
-    assert entry.source == B
+    assert entry.key == B
     assert journal.lease(30, frozenset({A})) is None
 
 
 def test_given_back_it_keeps_turn_and_account(journal: Journal) -> None:
     entry = claimed(journal, A)
-    journal.note(B, OLD, State.WAITING)
+    journal.record(B, OLD, State.WAITING)
     journal.give_back(entry, "no space")
-    assert [(e.source, e.attempts) for e in journal.entries()] == [(A, 0), (B, 0)]
+    assert [(e.key, e.attempts) for e in journal.entries()] == [(A, 0), (B, 0)]
     assert journal.entries()[0].reason == "no space"
     entry = journal.lease(30)
     assert entry is not None
-    assert entry.source == A
+    assert entry.key == A
     journal.give_back(entry, counts=True)
     assert journal.entries()[0].attempts == 1
 
 
 def test_a_verdict_about_a_replaced_file_is_ignored(journal: Journal) -> None:
     entry = claimed(journal)
-    journal.note(A, NEW, State.ARRIVING, "being written")
+    journal.record(A, NEW, State.ARRIVING, "being written")
     journal.finish(entry, State.DONE, result="old")
     assert (only(journal).state, only(journal).result) == (State.ARRIVING, "")
-    journal.note(A, NEW, State.WAITING)
+    journal.record(A, NEW, State.WAITING)
     journal.finish(entry, State.FAILED, reason="old")
     journal.give_back(entry)
     assert (only(journal).state, only(journal).fingerprint) == (State.WAITING, NEW)
@@ -189,7 +194,7 @@ def test_a_claim_ends_once(journal: Journal) -> None:
 
 def test_naming_a_file_again_does_not_break_the_claim_on_it(journal: Journal) -> None:
     entry = claimed(journal)
-    journal.note(A, OLD, State.WAITING)
+    journal.record(A, OLD, State.WAITING)
     assert only(journal).state is State.RUNNING
     journal.finish(entry, State.DONE)
     assert only(journal).state is State.DONE
@@ -197,7 +202,7 @@ def test_naming_a_file_again_does_not_break_the_claim_on_it(journal: Journal) ->
 
 def test_a_changed_file_starts_anew(journal: Journal) -> None:
     journal.finish(claimed(journal), State.DONE, result="x")
-    journal.note(A, NEW, State.WAITING)
+    journal.record(A, NEW, State.WAITING)
     entry = only(journal)
     assert (entry.attempts, entry.finished_at, entry.result) == (0, None, "")
 
@@ -210,11 +215,11 @@ def test_a_lost_file_is_new_when_it_comes_back(journal: Journal) -> None:
 
 def test_forget_drops_only_what_was_not_worked_on(journal: Journal) -> None:
     journal.finish(claimed(journal, A), State.DONE)
-    journal.note(B, OLD, State.ARRIVING)
+    journal.record(B, OLD, State.ARRIVING)
     claimed(journal, C)
     for source in (A, B, C):
         journal.forget(source)
-    assert {e.source for e in journal.entries()} == {A, C}
+    assert {e.key for e in journal.entries()} == {A, C}
 
 
 def test_retry_failed_gives_a_clean_account(journal: Journal) -> None:
@@ -223,7 +228,7 @@ def test_retry_failed_gives_a_clean_account(journal: Journal) -> None:
     assert journal.retry_failed() == 1
     entry = journal.lease(30)
     assert entry is not None
-    assert (entry.source, entry.attempts, entry.reason) == (A, 1, "")
+    assert (entry.key, entry.attempts, entry.reason) == (A, 1, "")
     assert journal.lease(30) is None
 
 
@@ -232,18 +237,18 @@ def test_another_recipe_is_new_work(file: Path, tmp_path: Path) -> None:
         journal.finish(claimed(journal), State.DONE)
     with Journal(file, tmp_path, recipe="two") as journal:
         assert journal.entries() == []
-        assert claimed(journal).source == A
+        assert claimed(journal).key == A
     with Journal(file, tmp_path, recipe="one") as journal:
         assert only(journal).state is State.DONE
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names are always text there")
 def test_names_need_not_be_text(journal: Journal, tmp_path: Path) -> None:
-    source = Path(os.fsdecode(b"caf\xe9 \xff\n.tif"))
+    source = StackKey(Path(os.fsdecode(b"caf\xe9 \xff\n.tif")))
     entry = claimed(journal, source)
-    assert entry.source == source
-    result = tmp_path / "restored" / source
-    journal.finish(entry, State.DONE, reason=f"odd: {source}", result=str(result))
+    assert entry.key == source
+    result = tmp_path / "restored" / source.path
+    journal.finish(entry, State.DONE, reason=f"odd: {source.path}", result=str(result))
     assert only(journal).result == str(result)
     assert only(journal).reason.isprintable()
 
@@ -268,11 +273,12 @@ def test_each_folder_has_its_own_journal_outside_it(tmp_path: Path, state_folder
 _OTHER = """
 import sys
 from pathlib import Path
-from live_restore.journal.journal import Journal, State
-from live_restore.stack import Fingerprint
+from live_restore.journal.journal import Journal
+from live_restore.journal.states import State
+from live_restore.stack import Fingerprint, StackKey
 journal = Journal(Path(sys.argv[1]), Path(sys.argv[2]), recipe="one")
 for name in sys.argv[3:]:
-    journal.note(Path(name), Fingerprint(10, 1), State.WAITING)
+    journal.record(StackKey(Path(name)), Fingerprint(10, 1), State.WAITING)
 while journal.lease(30):
     pass
 print("holding", flush=True)
@@ -309,7 +315,7 @@ def test_one_process_per_folder(file: Path, tmp_path: Path) -> None:
         with pytest.raises(FolderBusyError, match="already watched") as caught:
             Journal(file, tmp_path, recipe="one")
         assert caught.value.exit_code == 2
-        with Journal(file, tmp_path, read_only=True) as onlooker:
+        with JournalView(file, tmp_path) as onlooker:
             assert only(onlooker).state is State.RUNNING
 
 
@@ -317,7 +323,7 @@ def test_a_killed_process_leaves_the_folder_and_its_work(file: Path, tmp_path: P
     with Holder(file, tmp_path, "a.tif", "c.tif") as holder:
         holder.kill()
         assert holder.process.returncode == -signal.SIGKILL
-    with Journal(file, tmp_path, read_only=True) as onlooker:
+    with JournalView(file, tmp_path) as onlooker:
         assert onlooker.counts()[State.RUNNING] == 2
     with Journal(file, tmp_path, recipe="one") as journal:
         assert journal.lease(30) is None
@@ -325,7 +331,7 @@ def test_a_killed_process_leaves_the_folder_and_its_work(file: Path, tmp_path: P
         assert journal.counts()[State.WAITING] == 2
         entry = journal.lease(30)
         assert entry is not None
-        assert (entry.source, entry.attempts) == (A, 2)
+        assert (entry.key, entry.attempts) == (A, 2)
 
 
 def test_what_kills_again_and_again_is_set_aside_once(file: Path, tmp_path: Path) -> None:
@@ -334,7 +340,7 @@ def test_what_kills_again_and_again_is_set_aside_once(file: Path, tmp_path: Path
             holder.kill()
         with Journal(file, tmp_path, recipe="one") as journal:
             aside = journal.recover(max_attempts=3)
-            assert [e.source for e in aside] == ([A] if attempt == 2 else [])
+            assert [e.key for e in aside] == ([A] if attempt == 2 else [])
     with Journal(file, tmp_path, recipe="one") as journal:
         assert only(journal).state is State.FAILED
         assert "the program died 3 times" in only(journal).reason
@@ -345,7 +351,7 @@ def test_what_kills_again_and_again_is_set_aside_once(file: Path, tmp_path: Path
 def test_what_was_in_hand_when_the_program_died_is_claimed_alone(journal: Journal) -> None:
     claimed(journal, A)
     claimed(journal, B)
-    journal.note(C, OLD, State.WAITING)
+    journal.record(C, OLD, State.WAITING)
     journal.recover(max_attempts=3)
     assert journal.lease(30, alone=False) is None
     entry = journal.lease(30, alone=True)
@@ -404,28 +410,28 @@ def test_a_heartbeat_extends_the_lease(journal: Journal, file: Path) -> None:
 
 def test_threads_never_claim_the_same(journal: Journal) -> None:
     for number in range(40):
-        journal.note(Path(f"{number}.tif"), OLD, State.WAITING)
+        journal.record(key_at(f"{number}.tif"), OLD, State.WAITING)
     taken: list[Path] = []
 
     def work() -> None:
         while entry := journal.lease(30):
-            taken.append(entry.source)
+            taken.append(entry.key)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(taken) == sorted(Path(f"{n}.tif") for n in range(40))
+    assert set(taken) == {key_at(f"{n}.tif") for n in range(40)}
 
 
-@pytest.mark.parametrize("read_only", [True, False])
-def test_a_file_that_is_no_journal(tmp_path: Path, read_only: bool) -> None:
+@pytest.mark.parametrize("kind", [Journal, JournalView])
+def test_a_file_that_is_no_journal(tmp_path: Path, kind: type[JournalView]) -> None:
     file = tmp_path / "journal.sqlite"
     file.write_bytes(b"this is no database" * 100)
     for _ in range(2):  # the second time shows that the lock was let go
         with pytest.raises(LiveRestoreError, match="journal cannot be opened"):
-            Journal(file, tmp_path, recipe="one", read_only=read_only)
+            kind(file, tmp_path, recipe="one")
 
 
 def test_an_empty_or_absent_file_is_no_journal_to_look_at(tmp_path: Path) -> None:
@@ -433,7 +439,7 @@ def test_an_empty_or_absent_file_is_no_journal_to_look_at(tmp_path: Path) -> Non
         if name.startswith("empty"):
             (tmp_path / name).touch()
         with pytest.raises(LiveRestoreError, match="journal cannot be opened"):
-            Journal(tmp_path / name, tmp_path, read_only=True)
+            JournalView(tmp_path / name, tmp_path)
 
 
 def test_a_folder_that_cannot_be_one(tmp_path: Path) -> None:
@@ -443,53 +449,53 @@ def test_a_folder_that_cannot_be_one(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_said_and_survived(journal: Journal) -> None:
-    journal.note(A, OLD, State.WAITING)
+    journal.record(A, OLD, State.WAITING)
     db = journal._file._db
     (pages,) = db.execute("PRAGMA page_count").fetchone()
     db.execute(f"PRAGMA max_page_count = {pages}")
 
     def fill() -> None:
         for number in range(1000):
-            journal.note(Path("x" * 200 + f"{number}.tif"), OLD, State.WAITING)
+            journal.record(key_at("x" * 200 + f"{number}.tif"), OLD, State.WAITING)
 
     with pytest.raises(LiveRestoreError, match=r"cannot be written .*full.*free some space"):
         fill()
     db.execute("PRAGMA max_page_count = 1000000")
     assert journal.lease(30) is not None
-    journal.note(B, OLD, State.WAITING)
+    journal.record(B, OLD, State.WAITING)
 
 
 def test_a_batch_is_recorded_whole_or_not_at_all(journal: Journal) -> None:
     def half_way() -> None:
         with journal.batch():
-            journal.note(A, OLD, State.WAITING)
-            journal.note(B, OLD, State.WAITING)
+            journal.record(A, OLD, State.WAITING)
+            journal.record(B, OLD, State.WAITING)
             raise KeyError("half-way")
 
     with pytest.raises(KeyError):
         half_way()
     assert journal.entries() == []
     with journal.batch():
-        journal.note(B, OLD, State.WAITING)
-        journal.note(A, OLD, State.WAITING)
-    assert [e.source for e in journal.entries()] == [B, A]
+        journal.record(B, OLD, State.WAITING)
+        journal.record(A, OLD, State.WAITING)
+    assert [e.key for e in journal.entries()] == [B, A]
 
 
-@pytest.mark.parametrize("read_only", [True, False])
+@pytest.mark.parametrize("kind", [Journal, JournalView])
 def test_a_journal_of_a_newer_version_is_refused_by_name(
-    file: Path, tmp_path: Path, read_only: bool
+    file: Path, tmp_path: Path, kind: type[JournalView]
 ) -> None:
     Journal(file, tmp_path, recipe="one").close()
     with closing(sqlite3.connect(file)) as db:
-        db.execute("UPDATE fact SET value = '2' WHERE name = 'schema'")
+        db.execute("UPDATE fact SET value = '3' WHERE name = 'schema'")
         db.commit()
     for _ in range(2):  # the second time shows that the lock was let go
-        with pytest.raises(LiveRestoreError, match=r"newer live-restore \(schema 2.*knows 1"):
-            Journal(file, tmp_path, recipe="one", read_only=read_only)
+        with pytest.raises(LiveRestoreError, match=r"newer live-restore \(schema 3.*knows 2"):
+            kind(file, tmp_path, recipe="one")
 
 
 def test_a_state_of_a_newer_version_is_an_error_in_one_line(journal: Journal) -> None:
-    journal.note(A, OLD, State.WAITING)
+    journal.record(A, OLD, State.WAITING)
     journal._file._db.execute("UPDATE entry SET state = 'paused'")
     for ask in (journal.entries, journal.counts, lambda: journal.entry(A)):
         with pytest.raises(LiveRestoreError, match=r"state that this version does not \(paused\)"):
@@ -525,7 +531,7 @@ def test_thousands_of_files_are_recorded_and_asked_for_cheaply(journal: Journal)
         for query, index in (
             ("SELECT COALESCE(MAX(turn), 0) + 1 FROM entry", "entry_by_turn"),
             (
-                "SELECT source FROM entry WHERE recipe = 'one' AND state = 'waiting' LIMIT 1",
+                "SELECT * FROM entry WHERE recipe = 'one' AND state = 'waiting' LIMIT 1",
                 "entry_by_state",
             ),
         ):
@@ -535,19 +541,19 @@ def test_thousands_of_files_are_recorded_and_asked_for_cheaply(journal: Journal)
 
 def test_a_lost_result_is_told_and_made_again(journal: Journal, tmp_path: Path) -> None:
     for source in (A, B, C):
-        (tmp_path / source).parent.mkdir(exist_ok=True)
-        (tmp_path / source).touch()
+        (tmp_path / source.path).parent.mkdir(exist_ok=True)
+        (tmp_path / source.path).touch()
         journal.finish(claimed(journal, source), State.DONE, result=str(tmp_path / f"{source}.r"))
         (tmp_path / f"{source}.r").touch()
     assert not any(e.lost_its_result(tmp_path) for e in journal.entries())
     (tmp_path / f"{A}.r").unlink()
     (tmp_path / f"{B}.r").unlink()
-    (tmp_path / B).unlink()  # nothing to restore it from
-    assert [e.source for e in journal.entries() if e.lost_its_result(tmp_path)] == [A]
+    (tmp_path / B.acquisition).unlink()  # nothing to restore it from
+    assert [e.key for e in journal.entries() if e.lost_its_result(tmp_path)] == [A]
     assert journal.redo_missing(tmp_path) == 1
     entry = journal.lease(30)
     assert entry is not None
-    assert (entry.source, entry.attempts) == (A, 1)
+    assert (entry.key, entry.attempts) == (A, 1)
     assert journal.lease(30) is None
 
 
@@ -567,3 +573,12 @@ def test_it_is_durable(journal: Journal) -> None:
     with journal._file.reading() as db:
         assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
         assert db.execute("PRAGMA synchronous").fetchone()[0] == 2
+
+
+def test_what_another_recipe_left_is_recovered_and_reported_too(file: Path, tmp_path: Path) -> None:
+    with Journal(file, tmp_path, recipe="one") as journal:
+        claimed(journal)
+    with Journal(file, tmp_path, recipe="two") as journal:
+        assert [entry.key for entry in journal.recover(max_attempts=1)] == [A]
+    with Journal(file, tmp_path, recipe="one") as journal:
+        assert only(journal).state is State.FAILED

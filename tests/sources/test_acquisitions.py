@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import tifffile
 
-from live_restore.journal.journal import State
-from live_restore.sources.watched_acquisition import END_HELD_S
+from live_restore.journal.states import State
+from live_restore.sources.run_clock import END_HELD_S
 from live_restore.stack import Fingerprint, StackIndex
 from tests.formats.test_ome_zarr import multiscales, v3_array, v3_group, write_chunks
 from tests.support.mm_files import NdTiff
@@ -177,7 +177,7 @@ def test_a_run_newer_than_its_results_is_known_by_its_pixels(
     results.mkdir()
     while (entry := scene.journal.lease(30)) is not None:
         scene.journal.finish(
-            entry, State.DONE, result=str(results / f"{entry.source.name}.ome.tif")
+            entry, State.DONE, result=str(results / f"{entry.key.path.name}.ome.tif")
         )
     checksum = zlib.crc32(truth.stacks[StackIndex(0, 0, 0)].pixels.tobytes())
     report = {"stacks": [{"raw_crc32": checksum if same else checksum ^ 1}]}
@@ -257,8 +257,8 @@ def test_no_file_of_a_data_set_is_taken_for_a_run_of_its_own(
             scene.source.hint(path)
         scene.poll(0.4)
     scene.poll(END_HELD_S, times=2)
-    assert {e.source.parent.as_posix() for e in scene.journal.entries()} == {truth.folder_name}
-    assert all(e.stack_index is not None for e in scene.journal.entries())
+    assert {e.key.acquisition.as_posix() for e in scene.journal.entries()} == {truth.folder_name}
+    assert all(e.key.index is not None for e in scene.journal.entries())
 
 
 def test_an_event_of_a_file_does_not_hide_its_data_set(scene: Scene, shared_data: Path) -> None:
@@ -287,7 +287,7 @@ def test_files_found_before_their_data_set_was_recognised_are_forgotten(
     for path, text in texts.items():
         path.write_bytes(text)
     scene.poll(2.5, times=3)
-    assert all(e.stack_index is not None for e in scene.journal.entries())
+    assert all(e.key.index is not None for e in scene.journal.entries())
     assert folder.parent.name == truth.folder_name
 
 
@@ -300,7 +300,7 @@ def test_results_are_no_input_whatever_lies_among_them(scene: Scene, shared_data
     scene.settle()
     scene.source.hint(results / "p000_t0000_c00.ome.tif")
     scene.settle()
-    assert {e.source.parent.as_posix() for e in scene.journal.entries()} == {truth.folder_name}
+    assert {e.key.acquisition.as_posix() for e in scene.journal.entries()} == {truth.folder_name}
     stack(scene.root / "cells_restored" / "a.tif")  # no data set beside it: somebody's own folder
     scene.poll(2.5)
     scene.settle()
@@ -316,7 +316,7 @@ def test_a_stack_that_could_not_be_read_is_not_tried_for_ever(
     entry = scene.journal.lease(30)
     assert entry is not None
     scene.journal.lose(entry, "it looks different from there")
-    scene.source.reconsider(entry.source)
+    scene.source.reconsider(entry.key)
     scene.poll(2.5, times=4)
     assert counts(scene, truth.folder_name) == {"waiting": 11, "failed": 1}
     scene.restart()
@@ -342,7 +342,7 @@ def test_what_is_not_one_data_set_is_said_once(scene: Scene) -> None:
     v3_group(scene.root / "plate.zarr", plate={"wells": []})
     scene.poll(0.3, times=3)
     (entry,) = scene.journal.entries()
-    assert (entry.source, entry.state) == (Path("plate.zarr"), State.REFUSED)
+    assert (entry.key.path, entry.state) == (Path("plate.zarr"), State.REFUSED)
     assert "plate" in entry.reason
     scene.poll(2.5, times=3)
     assert scene.bad == [(Path("plate.zarr"), State.REFUSED)]
@@ -355,7 +355,7 @@ def test_an_empty_run_is_shown(scene: Scene) -> None:
     scene.poll(61)
     scene.poll(2.5)
     (entry,) = scene.journal.entries()
-    assert (entry.source, entry.state) == (Path(RUN), State.REFUSED)
+    assert (entry.key.path, entry.state) == (Path(RUN), State.REFUSED)
     assert "holds no planes" in entry.reason
 
 
@@ -367,7 +367,7 @@ def test_a_data_set_stays_one_when_a_picture_is_put_into_it(
     scene.poll(0.3, times=3)
     tifffile.imwrite(scene.root / truth.folder_name / "note.tif", np.ones((8, 8), np.uint8))
     scene.poll(2.5, times=3)
-    assert {e.source.parent.as_posix() for e in scene.journal.entries()} == {truth.folder_name}
+    assert {e.key.acquisition.as_posix() for e in scene.journal.entries()} == {truth.folder_name}
     assert counts(scene, truth.folder_name) == {"waiting": 12}
 
 

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 
 from live_restore.formats.file_format import Arriving, Complete
 from live_restore.settings.model import FilesSettings, WatchSettings
-from live_restore.sources.completeness import Verdict, decide, quiet_needed_s
+from live_restore.sources.completeness import Readiness, decide_file, quiet_needed_s
 from tests.support.fakes import a_dataset
 
 WATCH = WatchSettings(settle_s=0.25, quiet_s=2, stall_s=600)
 FILES = FilesSettings()
 RESTORE_BLANKS = FilesSettings(blank_planes="restore")
-LATER, READY, INCOMPLETE = Verdict.LOOK_LATER, Verdict.READY, Verdict.INCOMPLETE
+LATER, READY, INCOMPLETE = Readiness.LOOK_LATER, Readiness.READY, Readiness.INCOMPLETE
 
 DECLARED = Complete(a_dataset(), declared=True)
 UNDECLARED = Complete(a_dataset(), declared=False)
@@ -42,9 +42,9 @@ ARRIVING = Arriving("2 of 3 planes")
     ],
 )
 def test_verdicts(
-    evidence: Arriving | Complete, files: FilesSettings, quiet_s: float, verdict: Verdict
+    evidence: Arriving | Complete, files: FilesSettings, quiet_s: float, verdict: Readiness
 ) -> None:
-    assert decide(evidence, quiet_s, WATCH, files).verdict is verdict
+    assert decide_file(evidence, quiet_s, WATCH, files).readiness is verdict
 
 
 @given(
@@ -55,10 +55,10 @@ def test_verdicts(
 def test_a_later_look_has_a_reason_and_an_end(
     evidence: Arriving | Complete, quiet_s: float, gap_s: float
 ) -> None:
-    decision = decide(evidence, quiet_s, WATCH, FILES, gap_s)
-    if decision.verdict is LATER:
+    decision = decide_file(evidence, quiet_s, WATCH, FILES, gap_s)
+    if decision.readiness is LATER:
         assert decision.reason
-    assert decide(evidence, WATCH.stall_s, WATCH, FILES, gap_s).verdict is not LATER
+    assert decide_file(evidence, WATCH.stall_s, WATCH, FILES, gap_s).readiness is not LATER
 
 
 @pytest.mark.parametrize(
@@ -66,15 +66,15 @@ def test_a_later_look_has_a_reason_and_an_end(
 )
 def test_the_pauses_of_a_writer_tell_how_long_to_wait(gap_s: float, quiet_s: float) -> None:
     assert quiet_needed_s(gap_s, WATCH) == pytest.approx(quiet_s)
-    assert decide(UNDECLARED, quiet_s - 0.01, WATCH, FILES, gap_s).verdict is LATER
-    assert decide(UNDECLARED, quiet_s + 0.01, WATCH, FILES, gap_s).verdict is READY
-    assert decide(DECLARED, 0.25, WATCH, FILES, gap_s).verdict is READY
+    assert decide_file(UNDECLARED, quiet_s - 0.01, WATCH, FILES, gap_s).readiness is LATER
+    assert decide_file(UNDECLARED, quiet_s + 0.01, WATCH, FILES, gap_s).readiness is READY
+    assert decide_file(DECLARED, 0.25, WATCH, FILES, gap_s).readiness is READY
 
 
 def test_reasons_say_what_and_what_to_do() -> None:
-    reason = decide(BLANK, 600, WATCH, FILES).reason
+    reason = decide_file(BLANK, 600, WATCH, FILES).reason
     assert reason.startswith("5 plane(s) hold nothing but zeros (plane 0, 2, 3, 4, ...)")
     assert 'set files.blank_planes = "restore" if they are real' in reason
-    assert decide(ARRIVING, 600, WATCH, FILES).reason == (
+    assert decide_file(ARRIVING, 600, WATCH, FILES).reason == (
         "2 of 3 planes; unchanged for 600 s, not restored"
     )

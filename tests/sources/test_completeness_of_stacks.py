@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from live_restore.formats.acquisition_format import StackEvidence, Stage
-from live_restore.journal.entry import State
-from live_restore.sources.stack_completeness import judge
+from live_restore.journal.states import State
+from live_restore.sources.completeness import decide_stack
 
 
 def evidence(stage: Stage, *present: int, **more: Any) -> StackEvidence:
@@ -60,12 +60,16 @@ def test_verdicts(
     partial: Any,
     expected: State,
 ) -> None:
-    state, _ = judge(what, taken_as_over=taken_as_over, final=final, calm=calm, partial=partial)
+    state, _ = decide_stack(
+        what, taken_as_over=taken_as_over, final=final, calm=calm, partial=partial
+    )
     assert state is expected
 
 
 def test_reasons_say_what_is_missing() -> None:
-    _, incomplete = judge(HALF, taken_as_over=True, final=True, calm=True, partial="incomplete")
+    _, incomplete = decide_stack(
+        HALF, taken_as_over=True, final=True, calm=True, partial="incomplete"
+    )
     assert incomplete == "why; the run is over, not restored"
-    _, restored = judge(HALF, taken_as_over=True, final=True, calm=True, partial="restore")
+    _, restored = decide_stack(HALF, taken_as_over=True, final=True, calm=True, partial="restore")
     assert restored == "partial: why; the run is over"

@@ -16,8 +16,9 @@ import tifffile
 from live_restore.errors import JournalError, LiveRestoreError, StackBusyError
 from live_restore.formats.file_format import Arriving, Complete
 from live_restore.formats.tiff.tiff_format import TiffFormat
-from live_restore.journal.journal import State
+from live_restore.journal.states import State
 from live_restore.sources.events import watch_events
+from tests.support.keys import key_at
 from tests.support.processes import wait_for
 from tests.support.watched import Scene, stack
 
@@ -42,7 +43,7 @@ def test_complete_stacks_are_named_in_order_of_their_last_write(scene: Scene) ->
         path = stack(scene.root / name)
         os.utime(path, (1e9 + age, 1e9 + age))
     scene.settle()
-    assert [e.source.as_posix() for e in scene.journal.entries()] == [
+    assert [e.key.path.as_posix() for e in scene.journal.entries()] == [
         "b.tif", "a.tif", "sub/deep/c.tif",
     ]  # fmt: skip
     assert set(scene.states().values()) == {W}
@@ -458,7 +459,7 @@ def test_reconsidered_it_is_named_again(scene: Scene) -> None:
     scene.journal.finish(entry, F, reason="changed")
     scene.settle()
     assert scene.states() == {"a.tif": F}
-    scene.source.reconsider(Path("a.tif"))
+    scene.source.reconsider(key_at("a.tif"))
     scene.settle()
     assert scene.states() == {"a.tif": W}
 
@@ -469,7 +470,7 @@ def test_names_of_every_kind(scene: Scene) -> None:
     for name in names:
         stack(scene.root / "a.tif").rename(scene.root / os.fsdecode(name))
     scene.settle()
-    assert {os.fsencode(e.source) for e in scene.journal.entries()} == set(names)
+    assert {os.fsencode(e.key.path) for e in scene.journal.entries()} == set(names)
 
 
 # Files that grow plane by plane ---------------------------------------------------------------
@@ -505,7 +506,7 @@ def test_what_it_was_restored_too_early_for_is_remembered_when_it_is_reconsidere
     entry = scene.journal.lease(30)
     assert entry is not None
     scene.journal.lose(entry, "changed")
-    scene.source.reconsider(Path("a.tif"))
+    scene.source.reconsider(key_at("a.tif"))
     scene.poll()
     scene.poll(3)
     assert scene.states() != {"a.tif": W}
@@ -611,7 +612,7 @@ def test_a_share_that_goes_and_comes_back_is_forgotten_meanwhile_but_not_restore
     assert scene.states() == expected
     scene.root.rename(scene.root.with_name("away"))
     scene.poll(3)
-    assert not scene.source._settled
+    assert not scene.source._files._settled
     assert len(scene.source._tree.unreadable) == 1
     scene.root.with_name("away").rename(scene.root)
     scene.settle()
@@ -710,7 +711,7 @@ def test_lost_while_its_share_was_away_it_is_found_when_it_comes_back(scene: Sce
     assert entry is not None
     away = path.rename(scene.root.with_name("away.tif"))
     scene.journal.lose(entry, "the file vanished")
-    scene.source.reconsider(entry.source)
+    scene.source.reconsider(entry.key)
     scene.source.poll()
     away.rename(path)
     scene.settle()

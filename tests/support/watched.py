@@ -11,9 +11,12 @@ import tifffile
 
 from live_restore.formats.table import make_acquisition_formats
 from live_restore.formats.tiff.tiff_format import TiffFormat
-from live_restore.journal.journal import Entry, Journal, State
+from live_restore.journal.entry import Entry
+from live_restore.journal.journal import Journal
+from live_restore.journal.states import State
 from live_restore.settings.load import load_settings
 from live_restore.sources.folder import FolderSource
+from live_restore.sources.source import Callbacks
 
 
 def stack(path: Path, planes: int = 3, *, declared: bool = True) -> Path:
@@ -50,9 +53,11 @@ class Scene:
             make_acquisition_formats(),
             self.journal,
             load_settings(None, {"watch": {"stall_s": 60}, **self.settings}),
-            lambda source, state: self.bad.append((source, state)),
-            self.warnings.append,
-            lambda: self.stopping,
+            Callbacks(
+                lambda key, state: self.bad.append((key.path, state)),
+                self.warnings.append,
+                lambda: self.stopping,
+            ),
             lambda: self.now,
             lambda: self.worked,
         )
@@ -70,7 +75,7 @@ class Scene:
 
     def unsettled(self) -> int:
         """Return how many files are not decided yet."""
-        return len(self.source._candidates)
+        return len(self.source._files.open_questions())
 
     def settle(self) -> None:
         """Look, wait long enough for any finished file, and look again."""
@@ -79,7 +84,7 @@ class Scene:
         self.poll(2.5)
 
     def states(self) -> dict[str, State]:
-        return {e.source.as_posix(): e.state for e in self.journal.entries()}
+        return {e.key.path.as_posix(): e.state for e in self.journal.entries()}
 
     def entry(self, name: str) -> Entry:
-        return next(e for e in self.journal.entries() if e.source == Path(name))
+        return next(e for e in self.journal.entries() if e.key.path == Path(name))
