@@ -123,16 +123,8 @@ class WatchedFiles:
         Files known to lack planes, that keep changing, or that cannot be opened for a while, are
         not among them.
         """
-        return sum(1 for candidate in self._candidates.values() if self._is_undecided(candidate))
-
-    def _is_undecided(self, candidate: _Candidate) -> bool:
-        if candidate.changes >= 2:
-            return False
-        if candidate.busy_since is not None:
-            return self._clock() - candidate.busy_since < self._settings.watch.quiet_s
-        if isinstance(candidate.evidence, Complete):
-            return not candidate.evidence.blank_planes
-        return candidate.evidence is None
+        now, quiet_s = self._clock(), self._settings.watch.quiet_s
+        return sum(_is_undecided(each, now, quiet_s) for each in self._candidates.values())
 
     def observe(self, seen: Seen, *, anew: bool = False) -> None:
         """Take one look at a file into account, and decide about it if that is possible now.
@@ -147,10 +139,10 @@ class WatchedFiles:
                 self._settled[key] = known
                 return
             self._settled.pop(key, None)
-            gap_s = 0.0 if known is None else self._gap_s(known, seen)
+            gap_s = 0.0 if known is None else _gap_s(known, seen, self._settings.watch.stall_s)
             candidate = self._candidates[key] = _Candidate(fingerprint, seen.at, gap_s)
         elif candidate.fingerprint != fingerprint:
-            candidate.longest_gap_s = self._gap_s(candidate, seen)
+            candidate.longest_gap_s = _gap_s(candidate, seen, self._settings.watch.stall_s)
             candidate.fingerprint, candidate.unchanged_since = fingerprint, seen.at
             candidate.evidence, candidate.busy_since = None, None
             candidate.changes += 1
@@ -287,15 +279,6 @@ class WatchedFiles:
             candidate.reported = reason
             self._pending.add(key, Finding(candidate.fingerprint, State.ARRIVING, reason))
 
-    def _gap_s(self, known: _Candidate | _Settled, seen: Seen) -> float:
-        """Return the longest pause (s) of the writer of a file that has changed."""
-        if seen.fingerprint == known.fingerprint:
-            return known.longest_gap_s
-        gap_s = seen.at - known.unchanged_since
-        if seen.fingerprint.size <= known.fingerprint.size or gap_s > self._settings.watch.stall_s:
-            return 0.0  # another file under the name, not one that grows
-        return max(known.longest_gap_s, gap_s)
-
     def _recall(self, key: StackKey) -> _Settled | None:
         """Return what is known of a file that has not been here since it was last scanned for."""
         fingerprint = self._pending.settled(key)
@@ -303,3 +286,23 @@ class WatchedFiles:
 
     def _key(self, path: Path) -> StackKey:
         return StackKey(path.relative_to(self._root))
+
+
+def _is_undecided(candidate: _Candidate, now: float, quiet_s: float) -> bool:
+    if candidate.changes >= 2:
+        return False
+    if candidate.busy_since is not None:
+        return now - candidate.busy_since < quiet_s
+    if isinstance(candidate.evidence, Complete):
+        return not candidate.evidence.blank_planes
+    return candidate.evidence is None
+
+
+def _gap_s(known: _Candidate | _Settled, seen: Seen, stall_s: float) -> float:
+    """Return the longest pause (s) of the writer of a file that has changed."""
+    if seen.fingerprint == known.fingerprint:
+        return known.longest_gap_s
+    gap_s = seen.at - known.unchanged_since
+    if seen.fingerprint.size <= known.fingerprint.size or gap_s > stall_s:
+        return 0.0  # another file under the name, not one that grows
+    return max(known.longest_gap_s, gap_s)

@@ -205,27 +205,9 @@ class WatchedAcquisition:
         times_ns = list(islice(_times_ns(self.folder, 1), _FILES_DATED))
         finished = [row.finished_at for row in rows.values() if row.finished_at is not None]
         newer = finished and times_ns and min(times_ns) / 1e9 > max(finished)
-        if newer and not self._is_the_same_run(state, rows):
+        if newer and not _is_the_same_run(self._following, state, rows):
             rows = {}  # all of it is work again; a result of the very same pixels will do
         return _Before(rows, min(max(times_ns, default=0), time.time_ns()))
-
-    def _is_the_same_run(self, state: AcquisitionState, rows: Mapping[StackIndex, Entry]) -> bool:
-        """Return whether the first stack that is done was made of the pixels that are there now.
-
-        All files being newer than all results is no proof: a run that was followed and is still
-        going on, in one large file, looks so too.
-        """
-        done = sorted(index for index, row in rows.items() if row.state is State.DONE)
-        for index in done[:1]:
-            known = restored_pixels(stack_report_path(Path(rows[index].result), index.label))
-            if known is None or index not in state.stacks:
-                return False
-            try:
-                volume = self._following.read(index)
-            except (StackIncompleteError, StackUnreadableError):
-                return False
-            return zlib.crc32(np.ascontiguousarray(volume).data) == known
-        return True
 
     def _take_in(self, state: AcquisitionState, now_ns: int) -> bool:
         """Take in the stacks that are new or have grown; return whether there are any."""
@@ -306,6 +288,27 @@ class WatchedAcquisition:
 
     def _key(self, index: StackIndex) -> StackKey:
         return StackKey(self._source, index)
+
+
+def _is_the_same_run(
+    following: Following, state: AcquisitionState, rows: Mapping[StackIndex, Entry]
+) -> bool:
+    """Return whether the first stack that is done was made of the pixels that are there now.
+
+    All files being newer than all results is no proof: a run that was followed and is still going
+    on, in one large file, looks so too.
+    """
+    done = sorted(index for index, row in rows.items() if row.state is State.DONE)
+    for index in done[:1]:
+        known = restored_pixels(stack_report_path(Path(rows[index].result), index.label))
+        if known is None or index not in state.stacks:
+            return False
+        try:
+            volume = following.read(index)
+        except (StackIncompleteError, StackUnreadableError):
+            return False
+        return zlib.crc32(np.ascontiguousarray(volume).data) == known
+    return True
 
 
 def _in_order(index: StackIndex) -> tuple[int, int, int]:

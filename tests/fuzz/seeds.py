@@ -259,7 +259,7 @@ def _journal(folder: Path) -> None:
     with Journal(folder / "a.sqlite", folder, recipe="r") as journal:
         for number in range(4):
             source = Path(f"cell_{number}.tif")
-            journal.note(source, Fingerprint(10, 20), State.WAITING, "", 1)
+            journal.record(source, Fingerprint(10, 20), State.WAITING, "", 1)
         entry = journal.lease(30.0)
         assert entry is not None
         journal.finish(entry, State.DONE, result="restored/x.ome.tif")
