@@ -1,0 +1,147 @@
+"""The reader: leases what waits in the journal, and reads it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from live_restore.engine.backoff import Backoff
+from live_restore.engine.disk_space import DiskSpace
+from live_restore.engine.handover import Handover
+from live_restore.engine.in_hand import InHand
+from live_restore.engine.job import Job
+from live_restore.engine.jobs import Jobs
+from live_restore.engine.messages import StackRead, Work, WorkEnd
+from live_restore.engine.retry import Deferrals, NotNow
+from live_restore.engine.workers import WorkerPool
+from live_restore.errors import JournalError
+from live_restore.inference.restorer import CancelledError
+from live_restore.journal.entry import Entry
+from live_restore.journal.journal import Journal
+from live_restore.stack import StackKey
+
+_TICK_S = 0.1
+_LONGEST_PAUSE_S = 1.0
+
+
+class Reader:
+    """Leases one piece of work after the other, and hands its raw stacks on.
+
+    Parameters
+    ----------
+    journal, lease_s
+        Where work waits, and how long a lease lasts without renewal (s).
+    jobs
+        Opens what was leased.
+    workers
+        Asked for a free one before each lease where the newest goes first; else ``None``.
+    in_hand, deferrals, disk_space, backoff
+        What keeps from leasing.
+    raw
+        Where raw stacks go.
+    stopping
+        Whether a stop is asked for.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        lease_s: float,
+        jobs: Jobs,
+        workers: WorkerPool | None,
+        in_hand: InHand,
+        deferrals: Deferrals,
+        disk_space: DiskSpace,
+        backoff: Backoff,
+        raw: Handover[StackRead | WorkEnd],
+        stopping: Callable[[], bool],
+    ) -> None:
+        self._journal = journal
+        self._lease_s = lease_s
+        self._jobs = jobs
+        self._workers = workers
+        self._in_hand = in_hand
+        self._deferrals = deferrals
+        self._disk_space = disk_space
+        self._backoff = backoff
+        self._raw = raw
+        self._stopping = stopping
+        self._work_waits = threading.Event()
+
+    def notify(self) -> None:
+        """There may be new work in the journal; called from any thread."""
+        self._work_waits.set()
+
+    def run(self) -> None:
+        """Lease and read until a stop is asked for."""
+        try:
+            while not self._stopping():
+                self._work_waits.clear()
+                # The newest is only the newest if nothing is leased ahead of it.
+                if self._workers is not None and not self._workers.reserve(_TICK_S):
+                    continue
+                entry = self._lease()
+                if entry is None:
+                    if self._workers is not None:
+                        self._workers.release()
+                    self._work_waits.wait(self._deferrals.next_in_s())
+                    continue
+                self._read(Work(entry))
+                if entry.attempts > 1:  # it may be what kills: no other must pay for it
+                    self._in_hand.wait_until_none(self._stopping)
+        finally:
+            self._raw.close()
+
+    def _lease(self) -> Entry | None:
+        alone = self._in_hand.begin()
+        entry = None
+        try:
+            entry = self._journal.lease(
+                self._lease_s,
+                NotNow(self._deferrals.not_yet(), self._disk_is_resting),
+                alone=alone,
+                newest_first=self._workers is not None,
+            )
+            if entry is not None:  # else nothing was written
+                self._backoff.accepted()
+        except JournalError as error:
+            if not self._deferrals.retry:
+                raise
+            self._pause(min(self._backoff.refused(error), _LONGEST_PAUSE_S))
+        finally:
+            if entry is None:
+                self._in_hand.end()
+        return entry
+
+    def _pause(self, seconds: float) -> None:
+        pause = threading.Event()
+        while seconds > 0 and not self._stopping():
+            pause.wait(min(seconds, _TICK_S))
+            seconds -= _TICK_S
+
+    def _disk_is_resting(self, key: StackKey) -> bool:
+        return self._disk_space.is_resting(self._jobs.results_folder(key))
+
+    def _read(self, work: Work) -> None:
+        try:
+            folder = self._jobs.results_folder(work.entry.key)
+            self._disk_space.require(folder)
+            job = self._jobs.open(work.entry)
+            # A name that cannot be had is better known before the work than after it; and a
+            # result that is already there (the journal was lost) needs no work at all.
+            work.plan = self._jobs.plan(job)
+            work.job = job
+            if not work.plan.current:
+                self._disk_space.require(folder, job.file_stacks.voxel_bytes)
+                self._read_stacks(work, job)
+        except Exception as error:  # noqa: BLE001 - worker boundary: the writer ends the lease
+            work.fail(error)
+        self._raw.put(WorkEnd(work))
+
+    def _read_stacks(self, work: Work, job: Job) -> None:
+        for raw in job.read():
+            if self._stopping():
+                raise CancelledError
+            if work.error is not None:
+                break
+            self._raw.put(StackRead(work, raw))

@@ -1,0 +1,95 @@
+"""The restoring stage: hands raw stacks to the workers, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from live_restore.engine.channel_groups import ChannelGroup, ChannelGroups
+from live_restore.engine.handover import Handover
+from live_restore.engine.messages import StackDone, StackRead, Work, WorkEnd
+from live_restore.engine.progress import Progress
+from live_restore.engine.workers import WorkerPool
+from live_restore.inference.model_set import ModelSet
+from live_restore.outputs.output import FinishedStack
+
+
+class Restoring:
+    """Takes raw stacks, lets workers restore them, and hands on what will come of them.
+
+    Parameters
+    ----------
+    model_set
+        Which model restores which channel.
+    workers
+        Who restores.
+    newest_first
+        Whether each piece of work has reserved a worker.
+    raw, restored
+        Where stacks come from, and go.
+    progress
+        Told what is worked on.
+    stopping
+        Whether a stop is asked for.
+    """
+
+    def __init__(
+        self,
+        model_set: ModelSet,
+        workers: WorkerPool,
+        raw: Handover[StackRead | WorkEnd],
+        restored: Handover[StackDone | WorkEnd],
+        progress: Progress,
+        stopping: Callable[[], bool],
+        *,
+        newest_first: bool,
+    ) -> None:
+        self._model_set = model_set
+        self._workers = workers
+        self._raw = raw
+        self._restored = restored
+        self._progress = progress
+        self._stopping = stopping
+        self._newest_first = newest_first
+
+    def run(self) -> None:
+        """Restore until nothing more is read."""
+        try:
+            for message in self._raw:
+                work = message.work
+                if isinstance(message, WorkEnd):
+                    self._restored.put(message)
+                    if self._newest_first:
+                        self._workers.release_after(work.last)
+                elif (group := self._gather(message)) is not None:
+                    work.last = self._submit(work, group)
+                    self._restored.put(StackDone(work, work.last))
+        finally:
+            self._workers.close()
+            self._restored.close()
+
+    def _gather(self, message: StackRead) -> ChannelGroup | None:
+        work = message.work
+        if work.error is not None or work.job is None:
+            return None
+        try:
+            if work.groups is None:
+                stacks = work.job.file_stacks
+                work.groups = ChannelGroups(stacks, self._model_set, self._stopping)
+            return work.groups.gather(message.raw)
+        except Exception as error:  # noqa: BLE001 - worker boundary: the writer ends the lease
+            work.fail(error)
+            return None
+
+    def _submit(self, work: Work, group: ChannelGroup) -> Future[list[FinishedStack]]:
+        def restore(model_set: ModelSet) -> list[FinishedStack]:
+            try:
+                if work.error is not None:
+                    return []
+                self._progress.working_on(str(work.entry.key))
+                return group.restore(model_set)
+            except Exception as error:  # noqa: BLE001 - worker boundary: the writer ends the lease
+                work.fail(error)
+                return []
+
+        return self._workers.submit(restore)
