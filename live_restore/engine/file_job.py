@@ -20,15 +20,9 @@ from live_restore.errors import (
 from live_restore.formats.file_format import Arriving, Complete, Format
 from live_restore.formats.table import format_for
 from live_restore.inference.model_set import ModelSet
-from live_restore.outputs.report import StackOutcome
-from live_restore.outputs.result import (
-    Published,
-    ResultPath,
-    choose_result,
-    is_current,
-    publish_result,
-    published_doubt,
-)
+from live_restore.outputs.output import FinishedStack, Published, ResultPath, ResultRequest
+from live_restore.outputs.provenance import is_current, published_doubt
+from live_restore.outputs.table import output_of_files
 from live_restore.settings.model import FilesSettings, Settings
 from live_restore.sources.completeness import blank_reason
 from live_restore.stack import FileStacks, StackIndex, Volume
@@ -83,16 +77,16 @@ class Job(Protocol):
     def publish(
         self,
         plan: ResultPlan,
-        outcomes: Iterable[StackOutcome],
+        stacks: Iterable[FinishedStack],
         model_set: ModelSet,
         settings: Settings,
     ) -> Published:
-        """Write and publish the outcomes as they come, unless the raw data have changed meanwhile.
+        """Write and publish the stacks as they come, unless the raw data have changed meanwhile.
 
         Raises
         ------
         StackError
-            They changed while they were being restored; or what ``outcomes`` raise.
+            They changed while they were being restored; or what ``stacks`` raise.
         OutputError
             The disk refused.
         """
@@ -214,8 +208,7 @@ class FileJob:
     def plan(self, model_set: ModelSet, settings: Settings) -> ResultPlan:
         """Say where the result goes; see :class:`Job`."""
         model_name = require_a_model(self.file_stacks, model_set)
-        template = settings.output.template
-        result_path = choose_result(self.file_stacks.path, template, model_name, model_set.recipe)
+        result_path = output_of_files().choose(self._request(model_name, model_set, settings))
         current = is_current(result_path, self.file_stacks)
         return ResultPlan(
             model_name, result_path, current, published_doubt(result_path) if current else ""
@@ -224,27 +217,23 @@ class FileJob:
     def publish(
         self,
         plan: ResultPlan,
-        outcomes: Iterable[StackOutcome],
+        stacks: Iterable[FinishedStack],
         model_set: ModelSet,
         settings: Settings,
     ) -> Published:
-        """Write and publish the outcomes; see :class:`Job`."""
+        """Write and publish the stacks; see :class:`Job`."""
         self.check_unchanged()  # where its folder is gone, that must not be made anew
-        result_path = plan.result_path
-        if not result_path.taken and result_path.image.exists():
-            # Since it was chosen, ``a.tif`` was given the name that ``a.ome.tif`` had found free.
-            template = settings.output.template
-            result_path = choose_result(
-                self.file_stacks.path, template, plan.model_name, model_set.recipe
-            )
-        return publish_result(
+        request = self._request(plan.model_name, model_set, settings)
+        return output_of_files().publish(request, plan.result_path, stacks, self.check_unchanged)
+
+    def _request(self, model_name: str, model_set: ModelSet, settings: Settings) -> ResultRequest:
+        return ResultRequest(
             self.file_stacks,
-            outcomes,
-            result_path=result_path,
-            recipe=model_set.recipe,
-            settings_digest=settings.pixel_digest(),
-            units=settings.output.units,
-            verify=self.check_unchanged,
+            settings.output.template,
+            model_name,
+            model_set.recipe,
+            settings.pixel_digest(),
+            settings.output.units,
         )
 
 

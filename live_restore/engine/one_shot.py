@@ -23,7 +23,7 @@ from live_restore.errors import (
 from live_restore.files.publish import remove_leftovers
 from live_restore.formats.table import make_acquisition_formats, make_formats
 from live_restore.inference.model_set import ModelSet
-from live_restore.outputs.report import StackOutcome
+from live_restore.outputs.output import FinishedStack
 from live_restore.settings.model import Settings
 
 
@@ -127,7 +127,7 @@ class OneShot:
             path, published.image, published.report, published.warnings, notes=published.notes
         )
 
-    def _outcomes(self, job: Job) -> Iterator[StackOutcome]:
+    def _outcomes(self, job: Job) -> Iterator[FinishedStack]:
         channel_groups = ChannelGroups(job.file_stacks, self._model_set)
         for raw in job.read():
             yield from channel_groups.feed(raw)

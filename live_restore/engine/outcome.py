@@ -26,7 +26,7 @@ from live_restore.errors import (
 )
 from live_restore.inference.restorer import CancelledError
 from live_restore.journal.journal import Entry, Journal, State
-from live_restore.outputs.result import Published
+from live_restore.outputs.output import Published
 from live_restore.stack import FileStacks
 
 log = structlog.get_logger()

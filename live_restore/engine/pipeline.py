@@ -41,7 +41,7 @@ from live_restore.formats.file_format import Format
 from live_restore.inference.model_set import ModelSet
 from live_restore.inference.restorer import CancelledError
 from live_restore.journal.journal import Entry, Journal
-from live_restore.outputs.report import StackOutcome
+from live_restore.outputs.output import FinishedStack
 from live_restore.settings.model import Settings
 from live_restore.stack import StackIndex
 
@@ -72,7 +72,7 @@ class _Item:
     payload: RawStack | _Promise | None
 
 
-_Promise = Future[list[StackOutcome]]
+_Promise = Future[list[FinishedStack]]
 _Queue = queue.Queue[_Item | None]
 
 
@@ -349,7 +349,7 @@ class Pipeline:
         group: ChannelGroup,
         model_set: ModelSet,
         free: queue.SimpleQueue[ModelSet],
-    ) -> list[StackOutcome]:
+    ) -> list[FinishedStack]:
         try:
             if work.error is not None:
                 return []
@@ -377,7 +377,7 @@ class Pipeline:
             self._verdicts.already_restored(work.entry, work.plan)
             return
 
-        def outcomes() -> Iterator[StackOutcome]:
+        def outcomes() -> Iterator[FinishedStack]:
             nonlocal ended
             item = first
             while isinstance(item.payload, Future):

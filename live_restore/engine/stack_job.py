@@ -29,16 +29,14 @@ from live_restore.formats.following import Following
 from live_restore.formats.table import acquisition_format_for
 from live_restore.inference.model_set import ModelSet
 from live_restore.journal.entry import State
-from live_restore.outputs.ome_zarr import choose_in_ome_zarr, publish_in_ome_zarr
-from live_restore.outputs.report import StackOutcome
-from live_restore.outputs.result import (
+from live_restore.outputs.output import (
+    AcquisitionStack,
+    FinishedStack,
     Published,
-    choose_result,
-    is_current,
-    publish_result,
-    published_doubt,
-    restored_pixels,
+    ResultRequest,
 )
+from live_restore.outputs.provenance import is_current, published_doubt, restored_pixels
+from live_restore.outputs.table import output_of_acquisitions
 from live_restore.settings.model import FilesSettings, Settings
 from live_restore.sources.stack_completeness import judge
 from live_restore.stack import FileStacks, Fingerprint, StackIndex, Volume
@@ -96,15 +94,8 @@ class StackJob:
     def plan(self, model_set: ModelSet, settings: Settings) -> ResultPlan:
         """Say where the result goes; see ``Job``."""
         model_name = require_a_model(self._file_stacks, model_set)
-        if settings.output.datasets == "ome-zarr":
-            result_path = choose_in_ome_zarr(
-                self._file_stacks, self._stack_index, self._results, model_name, model_set.recipe
-            )
-        else:
-            template = template_in(self._results)
-            result_path = choose_result(
-                self._file_stacks.path, template, model_name, model_set.recipe
-            )
+        request = self._request(model_name, model_set, settings)
+        result_path = output_of_acquisitions(settings.output).choose(request)
         current = is_current(result_path, self._file_stacks)
         if result_path.taken and not current:
             # Without its journal a stack has no time stamp; its pixels are proof.
@@ -137,33 +128,27 @@ class StackJob:
     def publish(
         self,
         plan: ResultPlan,
-        outcomes: Iterable[StackOutcome],
+        stacks: Iterable[FinishedStack],
         model_set: ModelSet,
         settings: Settings,
     ) -> Published:
-        """Write and publish the outcome; see ``Job``."""
+        """Write and publish the stack; see ``Job``."""
         if not self._following.folder.is_dir():
             self._home.require()  # else its folder would be made anew
-        if settings.output.datasets == "ome-zarr":
-            return publish_in_ome_zarr(
-                self._file_stacks,
-                self._stack_index,
-                self._info,
-                outcomes,
-                result_path=plan.result_path,
-                recipe=model_set.recipe,
-                settings_digest=settings.pixel_digest(),
-                units=settings.output.units,
-                verify=self._check_unchanged,
-            )
-        return publish_result(
+        request = self._request(plan.model_name, model_set, settings)
+        return output_of_acquisitions(settings.output).publish(
+            request, plan.result_path, stacks, self._check_unchanged
+        )
+
+    def _request(self, model_name: str, model_set: ModelSet, settings: Settings) -> ResultRequest:
+        return ResultRequest(
             self._file_stacks,
-            outcomes,
-            result_path=plan.result_path,
-            recipe=model_set.recipe,
-            settings_digest=settings.pixel_digest(),
-            units=settings.output.units,
-            verify=self._check_unchanged,
+            template_in(self._results),
+            model_name,
+            model_set.recipe,
+            settings.pixel_digest(),
+            settings.output.units,
+            AcquisitionStack(self._info, self._stack_index),
         )
 
     def _check_unchanged(self) -> tuple[str, ...]:

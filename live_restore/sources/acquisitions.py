@@ -17,7 +17,7 @@ from live_restore.formats.acquisition_format import AcquisitionFormat
 from live_restore.formats.following import Following
 from live_restore.formats.table import acquisition_format_for, recognised_by
 from live_restore.journal.journal import Journal, State
-from live_restore.outputs.ome_zarr import is_own_ome_zarr
+from live_restore.outputs.table import is_own_result
 from live_restore.settings.model import Settings
 from live_restore.sources.pending import PendingRecords
 from live_restore.sources.watched_acquisition import BUSY_POLL_S, WatchedAcquisition
@@ -83,7 +83,7 @@ class Acquisitions:
         found = recognised_by(folder, names, self._formats)
         if found is None:
             return False
-        if is_own_ome_zarr(folder):
+        if is_own_result(folder):
             return True
         for inner in [f for f in self._followed if folder in f.parents]:
             # One position of it had been taken for a run of its own.

@@ -26,7 +26,7 @@ from live_restore.files.naming import stack_report_path
 from live_restore.formats.acquisition_format import AcquisitionState, StackEvidence
 from live_restore.formats.following import Following
 from live_restore.journal.journal import Entry, Journal, State
-from live_restore.outputs.result import restored_pixels
+from live_restore.outputs.provenance import restored_pixels
 from live_restore.settings.model import Settings
 from live_restore.sources.completeness import quiet_needed_s
 from live_restore.sources.pending import Finding, PendingRecords
