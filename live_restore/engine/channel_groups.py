@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from live_restore.engine.file_job import RawStack
+from live_restore.engine.job import RawStack
 from live_restore.errors import StackRefusedError
 from live_restore.inference.model_set import ModelSet
 from live_restore.inference.restorer import Restored
-from live_restore.outputs.report import StackOutcome
+from live_restore.outputs.output import FinishedStack
 from live_restore.stack import FileStacks
+from live_restore.trust.assess import assess
 
 
 class ChannelGroups:
@@ -73,7 +74,7 @@ class ChannelGroups:
         together.sort(key=lambda stack: stack.index)
         return ChannelGroup(self._file_stacks, together, self._cancelled)
 
-    def feed(self, raw: RawStack) -> list[StackOutcome]:
+    def feed(self, raw: RawStack) -> list[FinishedStack]:
         """Take one raw stack, restore what is ready now, return it; raises as ``ChannelGroup``."""
         group = self.gather(raw)
         return [] if group is None else group.restore(self._model_set)
@@ -87,8 +88,8 @@ class ChannelGroup:
     stacks: list[RawStack]
     cancelled: Callable[[], bool]
 
-    def restore(self, model_set: ModelSet) -> list[StackOutcome]:
-        """Restore them with the models of ``model_set``, whichever device those are on.
+    def restore(self, model_set: ModelSet) -> list[FinishedStack]:
+        """Restore them with the models of ``model_set``, and assess what became of them.
 
         In a file of several stacks, a constant one (a shutter that stayed shut) must not cost the
         others their result: it is copied, and the report says so.
@@ -103,7 +104,8 @@ class ChannelGroup:
         stacks, channel = self.stacks, self.stacks[0].index.channel
         restorer = model_set.restorer_for(self.file_stacks, channel)
         if restorer is None:
-            return _left(stacks, f'no model for channel "{self.file_stacks.channel_name(channel)}"')
+            name = self.file_stacks.channel_name(channel)
+            return self._left(f'no model for channel "{name}"')
         alone = len(stacks) == 1
         volume = stacks[0].volume if alone else np.stack([s.volume for s in stacks])
         try:
@@ -111,17 +113,36 @@ class ChannelGroup:
         except StackRefusedError as error:
             if self.file_stacks.stack_count == len(stacks):
                 raise
-            return _left(stacks, error.what)
+            return self._left(error.what)
         shares = [restored] if alone else [_share(restored, n) for n in range(len(stacks))]
+        card, voxel = restorer.model.card, self.file_stacks.voxel
         return [
-            StackOutcome(s.index, s.volume, share, restorer.model, "", s.read_s)
-            for s, share in zip(stacks, shares, strict=True)
+            FinishedStack(
+                stack.index,
+                stack.volume,
+                share,
+                restorer.model,
+                assess(stack.volume, share, card, voxel, speaks_for_group=share is shares[0]),
+                read_s=stack.read_s,
+            )
+            for stack, share in zip(stacks, shares, strict=True)
         ]
 
-
-def _left(stacks: list[RawStack], reason: str) -> list[StackOutcome]:
-    """Return stacks as they are, and why."""
-    return [StackOutcome(s.index, s.volume, None, None, reason, s.read_s) for s in stacks]
+    def _left(self, reason: str) -> list[FinishedStack]:
+        """Return the stacks as they are, and why."""
+        voxel = self.file_stacks.voxel
+        return [
+            FinishedStack(
+                stack.index,
+                stack.volume,
+                None,
+                None,
+                assess(stack.volume, None, None, voxel),
+                reason,
+                stack.read_s,
+            )
+            for stack in self.stacks
+        ]
 
 
 def _share(joint: Restored, number: int) -> Restored:
@@ -129,4 +150,4 @@ def _share(joint: Restored, number: int) -> Restored:
     volume = np.ascontiguousarray(joint.volume[number])
     if number == 0:
         return replace(joint, volume=volume)
-    return replace(joint, volume=volume, clipped_voxels=0, seconds={}, warnings=())
+    return replace(joint, volume=volume, clipped_voxels=0, seconds={})

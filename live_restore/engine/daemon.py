@@ -20,6 +20,7 @@ from types import FrameType
 import structlog
 
 from live_restore.engine.backoff import Backoff
+from live_restore.engine.jobs import Jobs
 from live_restore.engine.pipeline import Pipeline
 from live_restore.engine.progress import Progress
 from live_restore.errors import JournalError, LiveRestoreError, UsageError
@@ -173,11 +174,12 @@ class Daemon:
         for entry in self._journal.recover(self._settings.journal.max_attempts):
             log.error("set aside", stack_key=str(entry.key), reason=entry.reason)
             self.progress.warn(f"{entry.key}: {entry.reason}")
+        jobs = Jobs(
+            self._root, self._formats, self._acquisition_formats, self._model_set, self._settings
+        )
         pipeline = Pipeline(
-            self._root,
             self._journal,
-            self._formats,
-            self._acquisition_formats,
+            jobs,
             self._model_set,
             self._settings,
             self.progress,

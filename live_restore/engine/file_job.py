@@ -1,16 +1,14 @@
-"""One unit of work on its way through the restorer: a file here, a stack of a data set elsewhere.
-
-The daemon and ``live-restore restore`` share it.
-"""
+"""A complete file, as a job: all its stacks give one result."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
+from live_restore.engine.home import Home
+from live_restore.engine.job import RawStack, ResultPlan, require_a_model
 from live_restore.errors import (
     StackBusyError,
     StackChangedError,
@@ -20,116 +18,12 @@ from live_restore.errors import (
 from live_restore.formats.file_format import Arriving, Complete, Format
 from live_restore.formats.table import format_for
 from live_restore.inference.model_set import ModelSet
-from live_restore.outputs.report import StackOutcome
-from live_restore.outputs.result import (
-    Published,
-    ResultPath,
-    choose_result,
-    is_current,
-    publish_result,
-    published_doubt,
-)
+from live_restore.outputs.output import Publication, ResultRequest
+from live_restore.outputs.provenance import is_current, published_doubt
+from live_restore.outputs.table import output_of_files
 from live_restore.settings.model import FilesSettings, Settings
 from live_restore.sources.completeness import blank_reason
-from live_restore.stack import FileStacks, StackIndex, Volume
-
-
-@dataclass(frozen=True)
-class RawStack:
-    """A stack as read, (Z, Y, X), and how long that took (s)."""
-
-    index: StackIndex
-    volume: Volume
-    read_s: float
-
-
-@dataclass(frozen=True)
-class ResultPlan:
-    """Where a job's result goes, named after which model.
-
-    ``current``: it is already there, and ``doubt`` is what its report says against it.
-    """
-
-    model_name: str
-    result_path: ResultPath
-    current: bool
-    doubt: str = ""
-
-
-class Job(Protocol):
-    """Something complete that gives one result."""
-
-    @property
-    def file_stacks(self) -> FileStacks:
-        """What is to be restored."""
-        ...
-
-    def plan(self, model_set: ModelSet, settings: Settings) -> ResultPlan:
-        """Say where the result goes, before any work is done on it.
-
-        Raises
-        ------
-        StackRefusedError
-            No channel has a model, or the name is too long.
-        OutputError
-            No name can be had for the result.
-        """
-        ...
-
-    def read(self) -> Iterator[RawStack]:
-        """Yield every stack; raises ``StackError``."""
-        ...
-
-    def publish(
-        self,
-        plan: ResultPlan,
-        outcomes: Iterable[StackOutcome],
-        model_set: ModelSet,
-        settings: Settings,
-    ) -> Published:
-        """Write and publish the outcomes as they come, unless the raw data have changed meanwhile.
-
-        Raises
-        ------
-        StackError
-            They changed while they were being restored; or what ``outcomes`` raise.
-        OutputError
-            The disk refused.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class Home:
-    """The folder that raw data lie in, known even if another folder has its name by now.
-
-    Where a network share was there may be an empty folder of the local disk: a result made there
-    would be hidden as soon as the share comes back.
-    """
-
-    folder: Path
-    identity: tuple[int, int] | None
-
-    @classmethod
-    def of(cls, folder: Path) -> Home:
-        """Look at the folder as it is now."""
-        return cls(folder, _identity(folder))
-
-    def require(self) -> None:
-        """Make sure that it is still there; raises ``StackBusyError``."""
-        if self.identity is None or _identity(self.folder) != self.identity:
-            raise StackBusyError(
-                "its folder is gone, or another one has its name", self.folder,
-                "check the disk or the network",
-            )  # fmt: skip
-
-
-def _identity(folder: Path) -> tuple[int, int] | None:
-    try:
-        status = folder.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
+from live_restore.stack import FileStacks
 
 
 @dataclass(frozen=True)
@@ -214,53 +108,24 @@ class FileJob:
     def plan(self, model_set: ModelSet, settings: Settings) -> ResultPlan:
         """Say where the result goes; see :class:`Job`."""
         model_name = require_a_model(self.file_stacks, model_set)
-        template = settings.output.template
-        result_path = choose_result(self.file_stacks.path, template, model_name, model_set.recipe)
+        result_path = output_of_files().choose(self._request(model_name, model_set, settings))
         current = is_current(result_path, self.file_stacks)
         return ResultPlan(
             model_name, result_path, current, published_doubt(result_path) if current else ""
         )
 
-    def publish(
-        self,
-        plan: ResultPlan,
-        outcomes: Iterable[StackOutcome],
-        model_set: ModelSet,
-        settings: Settings,
-    ) -> Published:
-        """Write and publish the outcomes; see :class:`Job`."""
+    def begin(self, plan: ResultPlan, model_set: ModelSet, settings: Settings) -> Publication:
+        """Begin to publish the result; see :class:`Job`."""
         self.check_unchanged()  # where its folder is gone, that must not be made anew
-        result_path = plan.result_path
-        if not result_path.taken and result_path.image.exists():
-            # Since it was chosen, ``a.tif`` was given the name that ``a.ome.tif`` had found free.
-            template = settings.output.template
-            result_path = choose_result(
-                self.file_stacks.path, template, plan.model_name, model_set.recipe
-            )
-        return publish_result(
+        request = self._request(plan.model_name, model_set, settings)
+        return output_of_files().begin(request, plan.result_path, self.check_unchanged)
+
+    def _request(self, model_name: str, model_set: ModelSet, settings: Settings) -> ResultRequest:
+        return ResultRequest(
             self.file_stacks,
-            outcomes,
-            result_path=result_path,
-            recipe=model_set.recipe,
-            settings_digest=settings.pixel_digest(),
-            units=settings.output.units,
-            verify=self.check_unchanged,
+            settings.output.template,
+            model_name,
+            model_set.recipe,
+            settings.pixel_digest(),
+            settings.output.units,
         )
-
-
-def require_a_model(file_stacks: FileStacks, model_set: ModelSet) -> str:
-    """Return the name of the first model used; refuse a file of which no channel has one.
-
-    Raises
-    ------
-    StackRefusedError
-        Every channel is skipped.
-    """
-    for channel in range(file_stacks.channels):
-        restorer = model_set.restorer_for(file_stacks, channel)
-        if restorer is not None:
-            return restorer.model.card.name
-    names = ", ".join(file_stacks.channel_name(c) for c in range(file_stacks.channels))
-    raise StackRefusedError(
-        f"no model for any of its channels ({names})", file_stacks.path, "add one to [[models]]"
-    )

@@ -12,8 +12,9 @@ from pathlib import Path
 from types import FrameType
 
 from live_restore.engine.channel_groups import ChannelGroups
-from live_restore.engine.file_job import FileJob, Job
-from live_restore.engine.stack_job import FinishedAcquisition
+from live_restore.engine.file_job import FileJob
+from live_restore.engine.finished_acquisition import FinishedAcquisition
+from live_restore.engine.job import Job
 from live_restore.errors import (
     LiveRestoreError,
     StackError,
@@ -23,7 +24,6 @@ from live_restore.errors import (
 from live_restore.files.publish import remove_leftovers
 from live_restore.formats.table import make_acquisition_formats, make_formats
 from live_restore.inference.model_set import ModelSet
-from live_restore.outputs.report import StackOutcome
 from live_restore.settings.model import Settings
 
 
@@ -122,15 +122,15 @@ class OneShot:
         if image.parent not in self._cleaned_folders:
             self._cleaned_folders.add(image.parent)
             remove_leftovers(image.parent)
-        published = job.publish(plan, self._outcomes(job), self._model_set, self._settings)
+        groups = ChannelGroups(job.file_stacks, self._model_set)
+        with job.begin(plan, self._model_set, self._settings) as publication:
+            for raw in job.read():
+                for stack in groups.feed(raw):
+                    publication.take(stack)
+            published = publication.close()
         return OneResult(
             path, published.image, published.report, published.warnings, notes=published.notes
         )
-
-    def _outcomes(self, job: Job) -> Iterator[StackOutcome]:
-        channel_groups = ChannelGroups(job.file_stacks, self._model_set)
-        for raw in job.read():
-            yield from channel_groups.feed(raw)
 
 
 def absolute(named: Path) -> Path:

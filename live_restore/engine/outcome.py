@@ -10,7 +10,7 @@ import structlog
 
 from live_restore.engine.backoff import Backoff
 from live_restore.engine.disk_space import DiskSpace
-from live_restore.engine.file_job import ResultPlan
+from live_restore.engine.job import ResultPlan
 from live_restore.engine.progress import Progress
 from live_restore.engine.retry import Deferrals
 from live_restore.errors import (
@@ -28,7 +28,7 @@ from live_restore.inference.restorer import CancelledError
 from live_restore.journal.entry import Entry
 from live_restore.journal.journal import Journal
 from live_restore.journal.states import State
-from live_restore.outputs.result import Published
+from live_restore.outputs.output import Published
 from live_restore.stack import FileStacks, StackKey
 
 log = structlog.get_logger()
@@ -58,8 +58,8 @@ class OutcomeRecorder:
     stopping
         Whether to leave off trying; a claim whose verdict is not recorded is taken up by the next
         start, which finds the result if there is one.
-    said
-        What has been told already about the whole run.
+    reported
+        What has been reported already about the whole run.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class OutcomeRecorder:
         folder_of: Callable[[StackKey], Path],
         max_attempts: int,
         stopping: Callable[[], bool],
-        said: Iterable[str] = (),
+        reported: Iterable[str] = (),
     ) -> None:
         self._backoff = backoff
         self._disk_space = disk_space
@@ -84,7 +84,7 @@ class OutcomeRecorder:
         self._progress = progress
         self._deferrals = deferrals
         self._reconsider = reconsider
-        self._said = set(said)
+        self._reported = set(reported)
 
     def already_restored(self, entry: Entry, plan: ResultPlan) -> None:
         """The result was there before; nothing had to be done."""
@@ -110,7 +110,7 @@ class OutcomeRecorder:
         for warning in published.warnings:
             self._progress.warn(f"{entry.key}: {warning}")
         for note in (*published.device_warnings, *published.notes):
-            self._say_once(note)
+            self._report_once(note)
         if published.doubt:
             log.warning("doubtful", stack_key=str(entry.key), reason=published.doubt)
         log.info(
@@ -159,10 +159,10 @@ class OutcomeRecorder:
             lambda: self._journal.finish(entry, State.DONE, reason=doubt, result=str(image))
         )
 
-    def _say_once(self, note: str) -> None:
+    def _report_once(self, note: str) -> None:
         """Tell what holds for a whole run, most likely, and must not drown what does not."""
-        if note not in self._said:
-            self._said.add(note)
+        if note not in self._reported:
+            self._reported.add(note)
             self._progress.warn(note)
             log.info(note)
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from live_restore.engine.file_job import Home, RawStack, ResultPlan, require_a_model
+from live_restore.engine.home import Home
+from live_restore.engine.job import RawStack, ResultPlan, require_a_model
 from live_restore.errors import (
     StackBusyError,
     StackChangedError,
     StackError,
     StackIncompleteError,
-    StackRefusedError,
     StackUnreadableError,
 )
 from live_restore.files.naming import results_of_acquisition, template_in
@@ -28,19 +28,14 @@ from live_restore.formats.acquisition_format import (
 from live_restore.formats.following import Following
 from live_restore.formats.table import acquisition_format_for
 from live_restore.inference.model_set import ModelSet
-from live_restore.journal.states import State
-from live_restore.outputs.ome_zarr import choose_in_ome_zarr, publish_in_ome_zarr
-from live_restore.outputs.report import StackOutcome
-from live_restore.outputs.result import (
-    Published,
-    choose_result,
-    is_current,
-    publish_result,
-    published_doubt,
-    restored_pixels,
+from live_restore.outputs.output import (
+    AcquisitionStack,
+    Publication,
+    ResultRequest,
 )
-from live_restore.settings.model import FilesSettings, Settings
-from live_restore.sources.completeness import decide_stack
+from live_restore.outputs.provenance import is_current, published_doubt, restored_pixels
+from live_restore.outputs.table import output_of_acquisitions
+from live_restore.settings.model import Settings
 from live_restore.stack import FileStacks, Fingerprint, StackIndex, Volume
 
 # Data sets whose followers are kept: those that are recorded and restored at the same time.
@@ -96,15 +91,8 @@ class StackJob:
     def plan(self, model_set: ModelSet, settings: Settings) -> ResultPlan:
         """Say where the result goes; see ``Job``."""
         model_name = require_a_model(self._file_stacks, model_set)
-        if settings.output.datasets == "ome-zarr":
-            result_path = choose_in_ome_zarr(
-                self._file_stacks, self._stack_index, self._results, model_name, model_set.recipe
-            )
-        else:
-            template = template_in(self._results)
-            result_path = choose_result(
-                self._file_stacks.path, template, model_name, model_set.recipe
-            )
+        request = self._request(model_name, model_set, settings)
+        result_path = output_of_acquisitions(settings.output).choose(request)
         current = is_current(result_path, self._file_stacks)
         if result_path.taken and not current:
             # Without its journal a stack has no time stamp; its pixels are proof.
@@ -134,36 +122,24 @@ class StackJob:
             self._volume = np.ascontiguousarray(volume)
         return self._volume
 
-    def publish(
-        self,
-        plan: ResultPlan,
-        outcomes: Iterable[StackOutcome],
-        model_set: ModelSet,
-        settings: Settings,
-    ) -> Published:
-        """Write and publish the outcome; see ``Job``."""
+    def begin(self, plan: ResultPlan, model_set: ModelSet, settings: Settings) -> Publication:
+        """Begin to publish the result; see ``Job``."""
         if not self._following.folder.is_dir():
             self._home.require()  # else its folder would be made anew
-        if settings.output.datasets == "ome-zarr":
-            return publish_in_ome_zarr(
-                self._file_stacks,
-                self._stack_index,
-                self._info,
-                outcomes,
-                result_path=plan.result_path,
-                recipe=model_set.recipe,
-                settings_digest=settings.pixel_digest(),
-                units=settings.output.units,
-                verify=self._check_unchanged,
-            )
-        return publish_result(
+        request = self._request(plan.model_name, model_set, settings)
+        return output_of_acquisitions(settings.output).begin(
+            request, plan.result_path, self._check_unchanged
+        )
+
+    def _request(self, model_name: str, model_set: ModelSet, settings: Settings) -> ResultRequest:
+        return ResultRequest(
             self._file_stacks,
-            outcomes,
-            result_path=plan.result_path,
-            recipe=model_set.recipe,
-            settings_digest=settings.pixel_digest(),
-            units=settings.output.units,
-            verify=self._check_unchanged,
+            template_in(self._results),
+            model_name,
+            model_set.recipe,
+            settings.pixel_digest(),
+            settings.output.units,
+            AcquisitionStack(self._info, self._stack_index),
         )
 
     def _check_unchanged(self) -> tuple[str, ...]:
@@ -189,7 +165,7 @@ class StackJob:
             raise StackChangedError(error.what, self._file_stacks.path, error.remedy) from error
         if not self._following.folder.is_dir():
             self._home.require()
-            return (*self._warnings, "the data set was moved or deleted after it had been read")
+            return (*self._warnings, "the acquisition was moved or deleted after it had been read")
         return self._warnings
 
 
@@ -284,82 +260,3 @@ class StackJobs:
         if len(self._followed) > _FOLLOWED_AT_ONCE:
             self._followed.popitem(last=False)
         return following
-
-
-class FinishedAcquisition:
-    """A data set folder whose run is over.
-
-    Parameters
-    ----------
-    folder
-        The folder (absolute).
-    formats
-        Formats of data sets.
-
-    Raises
-    ------
-    StackRefusedError
-        No format knows the folder.
-    StackUnreadableError
-        It is known, but damaged.
-    """
-
-    def __init__(self, folder: Path, formats: Sequence[AcquisitionFormat]) -> None:
-        chosen = acquisition_format_for(folder, formats)
-        if chosen is None:
-            raise StackRefusedError(
-                "is a folder, and no dataset that live-restore knows", folder,
-                "for all files in it use: live-restore watch FOLDER --once",
-            )  # fmt: skip
-        self._following = Following(folder, chosen)
-        self._state = self._following.poll(over=True)
-        if not self._state.stacks:
-            problem = "; ".join(self._state.problems) or "holds no planes"
-            raise StackUnreadableError(problem, folder, "check the acquisition")
-        times_ns = (f.stat().st_mtime_ns for f in folder.rglob("*") if f.is_file())
-        self._written_ns = max(times_ns, default=0)
-
-    def stacks(self) -> list[StackIndex]:
-        """Return the stacks that have begun, position slowest, then time, then channel."""
-        return sorted(self._state.stacks)
-
-    def job(
-        self, stack_index: StackIndex, files: FilesSettings, output: Path | None = None
-    ) -> StackJob:
-        """Return the job of one stack.
-
-        Parameters
-        ----------
-        stack_index
-            Which stack.
-        files
-            Says what becomes of partial stacks.
-        output
-            Where the folder of results goes, if not beside the data set.
-
-        Raises
-        ------
-        StackRefusedError
-            It is a single plane.
-        StackIncompleteError
-            Planes are missing.
-        """
-        folder = self._following.folder
-        evidence = self._state.stacks[stack_index]
-        state, reason = decide_stack(
-            evidence, taken_as_over=True, final=True, calm=True, partial=files.partial_stacks
-        )
-        if state is State.REFUSED:
-            raise StackRefusedError(reason, folder / stack_index.label)
-        if state is not State.WAITING:
-            raise StackIncompleteError(reason, folder / stack_index.label, "record it again")
-        info = self._state.info
-        assert info.dtype is not None
-        assert info.shape_yx is not None
-        size = len(evidence.present) * info.shape_yx[0] * info.shape_yx[1] * info.dtype.itemsize
-        results = results_of_acquisition(folder)
-        if output is not None:
-            results = output / results.name
-        return StackJob(
-            self._following, self._state, stack_index, Fingerprint(size, self._written_ns), results
-        )

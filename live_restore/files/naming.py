@@ -81,8 +81,21 @@ def results_folder(root: Path, key: StackKey, template: str) -> Path:
     'data/day/run_1_restored'
     """
     source = root / key.acquisition
-    if key.index is not None:
-        return results_of_acquisition(source)
+    return (
+        results_of_acquisition(source)
+        if key.index is not None
+        else folder_of_result(source, template)
+    )
+
+
+def folder_of_result(source: Path, template: str) -> Path:
+    """Return the folder that a template puts the result of ``source`` into.
+
+    Examples
+    --------
+    >>> folder_of_result(Path("day/a.tif"), "{folder}/restored/{name}.ome.tif").as_posix()
+    'day/restored'
+    """
     return Path(template.format(folder=source.parent, name=bare_name(source))).parent
 
 

@@ -25,11 +25,6 @@ from live_restore.inference.load import Model
 from live_restore.settings.model import CameraSettings, InferenceSettings
 from live_restore.stack import Units, Volume, result_dtype
 
-# Brighter spots (network units) are rare in training data: in a simulated stack with spots
-# at 8, the bundled model gave back four fifths of their light.
-_BRIGHTEST_KNOWN = 4.0
-_SHARE_WORTH_A_DOUBT = 0.01
-
 
 @dataclass(frozen=True)
 class Restored:
@@ -47,8 +42,12 @@ class Restored:
         Tiles that were run.
     seconds
         Time of each stage: ``normalise``, ``network``, ``finish``.
-    warnings
-        What a careful person would want to know.
+    brightest
+        The brightest voxel of the raw stack (network units).
+    percentiles
+        Of the raw stack, that were to be 0 and 1 in network units.
+    scale_from_extremes
+        Whether those were equal, so that its lowest and highest voxel had to do.
     tiles_reduced
         Why tiles are smaller than they should be; empty when they are not.
     given_back
@@ -61,7 +60,9 @@ class Restored:
     tile_zyx: tuple[int, int, int]
     tile_count: int
     seconds: dict[str, float]
-    warnings: tuple[str, ...] = ()
+    brightest: float
+    percentiles: tuple[float, float]
+    scale_from_extremes: bool = False
     tiles_reduced: str = ""
     given_back: GivenBack | None = None
 
@@ -146,7 +147,7 @@ class Restorer:
         """
         started = time.perf_counter()
         channels = stack if stack.ndim == 4 else stack[np.newaxis]
-        scale, warnings = self._scale(stack)
+        scale, brightest, scale_from_extremes = self._scale(stack)
         scaled = time.perf_counter()
         if self._settings.tiling == "reference":
             network, tile, count = self._reference(channels, scale, cancelled)
@@ -160,7 +161,6 @@ class Restorer:
             scale.restore(network)
             to_camera = None
             given_back = give_back(channels, network.reshape(channels.shape), self._camera)
-            warnings += _warn_of_lost_structure(given_back)
         volume, clipped = finished_volume(
             network, to_camera, result_dtype(stack.dtype, self._units)
         )
@@ -176,41 +176,30 @@ class Restorer:
                 "network": ran - scaled,
                 "finish": finished - ran,
             },
-            warnings=warnings,
+            brightest=brightest,
+            percentiles=self._percentiles,
+            scale_from_extremes=scale_from_extremes,
             tiles_reduced=self._stepped_down,
             given_back=given_back,
         )
 
-    def _scale(self, stack: Volume) -> tuple[IntensityScale, tuple[str, ...]]:
-        scale, warnings = self._reference_scale(stack)
+    def _scale(self, stack: Volume) -> tuple[IntensityScale, float, bool]:
+        """Return scale, brightest voxel in its units, and whether the stack's extremes are it."""
+        scale = scale_from_percentiles(stack, *self._percentiles)
+        from_extremes = not scale.high_adu > scale.low_adu
+        highest = float(stack.max())
+        if from_extremes:
+            lowest = float(stack.min())
+            if highest == lowest:
+                raise StackRefusedError(
+                    f"is constant (every voxel is {lowest:g})", None, "there is nothing to restore"
+                )
+            scale = IntensityScale(lowest, highest)
+        brightest = (highest - scale.low_adu) / (scale.high_adu - scale.low_adu)
         # Counts are counts; and reference tiling is asked for to get the published numbers.
         if stack.dtype.kind == "f" and self._settings.tiling != "reference":
             scale = scale.of_any_unit()
-        return scale, warnings
-
-    def _reference_scale(self, stack: Volume) -> tuple[IntensityScale, tuple[str, ...]]:
-        scale = scale_from_percentiles(stack, *self._percentiles)
-        if scale.high_adu > scale.low_adu:
-            return scale, self._warn_of_bright_spots(stack, scale)
-        low, high = float(stack.min()), float(stack.max())
-        if high == low:
-            raise StackRefusedError(
-                f"is constant (every voxel is {low:g})", None, "there is nothing to restore"
-            )
-        return IntensityScale(low, high), (
-            f"percentiles {self._percentiles} of the stack are equal; "
-            "its extremes were used as intensity scale",
-        )
-
-    def _warn_of_bright_spots(self, stack: Volume, scale: IntensityScale) -> tuple[str, ...]:
-        span = scale.high_adu - scale.low_adu
-        brightest = (float(stack.max()) - scale.low_adu) / span
-        if brightest <= _BRIGHTEST_KNOWN:
-            return ()
-        return (
-            f"its brightest voxel is {brightest:.1f} times as bright as {self._percentiles[1]:g} % "
-            "of the voxels: lonely bright spots may come out too dim",
-        )
+        return scale, brightest, from_extremes
 
     def _tiled(
         self, channels: Volume, scale: IntensityScale, cancelled: Callable[[], bool]
@@ -270,16 +259,6 @@ class Restorer:
                 "use a model whose output has the shape of its input",
             )
         return restored
-
-
-def _warn_of_lost_structure(given_back: GivenBack) -> tuple[str, ...]:
-    if given_back.share < _SHARE_WORTH_A_DOUBT:
-        return ()
-    return (
-        f"in {100 * given_back.share:.0f} % of it the network took away more than the noise of "
-        f"[camera], and {100 * given_back.weight:.0f} % of that was given back (where every stack "
-        "says so, check [camera])",
-    )
 
 
 def finished_volume(

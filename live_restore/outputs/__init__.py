@@ -1,1 +1,1 @@
-"""What lies on disk in the end: restored images and their reports. One table, one seam."""
+"""What lies on disk in the end: restored images and their reports. One seam, one table."""

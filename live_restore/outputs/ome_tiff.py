@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
+import time
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from live_restore._version import __version__
-from live_restore.errors import OutputError
+from live_restore.errors import OutputError, StackRefusedError
 from live_restore.files import disk
+from live_restore.files.naming import candidates, report_path
+from live_restore.files.publish import publishing, remove_for_good
 from live_restore.files.reading import open_regular
-from live_restore.stack import FileStacks, StackIndex, Volume
+from live_restore.outputs.output import (
+    FinishedStack,
+    Publication,
+    Published,
+    ResultPath,
+    ResultRequest,
+    Verify,
+)
+from live_restore.outputs.provenance import report_name_is_ours
+from live_restore.outputs.report import Report
+from live_restore.stack import FileStacks, StackIndex, Volume, result_dtype
 
 SOFTWARE = "live-restore"
 """How the TIFF Software tag of every result begins; such files are never taken for input."""
@@ -28,10 +44,97 @@ _HEADER_BYTES = 4 * 2**20
 _CLASSIC_TIFF_BYTES = 2**32 - 2**25
 # A plane's directory, with room to spare.
 _DIRECTORY_BYTES = 512
+_LONGEST_NAME = 255
+"""Of NTFS, APFS (UTF-16 units), ext4 and XFS (bytes)."""
+
+
+class OmeTiffOutput:
+    """A file per raw file, or per stack of an acquisition folder; see ``Output``."""
+
+    def choose(self, request: ResultRequest) -> ResultPath:
+        """Return where the result goes; see ``Output``."""
+        source, tried = request.file_stacks.path, []
+        for path, token in candidates(source, request.template, request.model_name, request.recipe):
+            if path != source:
+                there = _is_there(path, source)
+                report = report_path(path)
+                if (not there or read_token(path) == token) and report_name_is_ours(report):
+                    return ResultPath(path, report, token, there)
+            tried.append(path)
+        raise OutputError(
+            f"is taken by a file that live-restore did not write (so is {tried[-1].name})",
+            tried[0],
+            "move that file away, or set output.template to another folder",
+        )
+
+    def begin(
+        self, request: ResultRequest, result_path: ResultPath, verify: Verify = tuple
+    ) -> Publication:
+        """Begin to write a file aside; see ``Output``."""
+        if not result_path.taken and result_path.image.exists():
+            # Since it was chosen, ``a.tif`` was given the name that ``a.ome.tif`` had found free.
+            result_path = self.choose(request)
+        return _OmeTiffPublication(request, result_path, verify)
+
+    def made(self, path: Path) -> bool:
+        """Return whether a file is a result of ours; see ``Output``."""
+        return read_token(path) is not None
+
+
+class _AbandonedError(Exception):
+    """Makes contexts clean up as after an error."""
+
+
+class _OmeTiffPublication(Publication):
+    """A file written aside; see ``Publication``."""
+
+    def __init__(self, request: ResultRequest, result_path: ResultPath, verify: Verify) -> None:
+        self._result_path = result_path
+        self._verify = verify
+        self._report = Report(request, result_path.image.name)
+        self._writing_s = 0.0
+        raw = request.file_stacks
+        written = replace(raw, dtype=result_dtype(raw.dtype, request.units))
+        with ExitStack() as publishing_, ExitStack() as writing:
+            temporary = publishing_.enter_context(
+                publishing(result_path.image, check=lambda path: self._writer.check(path))
+            )
+            self._writer = writing.enter_context(
+                writing_ome_tiff(temporary, written, result_path.token)
+            )
+            self._writing, self._publishing = writing.pop_all(), publishing_.pop_all()
+
+    def take(self, stack: FinishedStack) -> None:
+        """Write the planes of a stack to their places; see ``Publication``."""
+        began = time.perf_counter()
+        try:
+            self._writer.write(stack.index, stack.volume)
+        except BaseException:
+            with self._publishing, self._writing:  # they clean up, and say what the disk refused
+                raise
+        self._writing_s += time.perf_counter() - began
+        self._report.add(stack)
+
+    def close(self) -> Published:
+        """Publish image and report; see ``Publication``."""
+        with self._publishing:
+            with self._writing:
+                self._report.warnings += self._verify()
+            began = time.perf_counter()
+            # The report of an earlier result must not stand beside a newer image, whatever happens
+            # between.
+            remove_for_good(self._result_path.report)
+        publishing_s = time.perf_counter() - began
+        return self._report.publish(self._result_path, write=self._writing_s, publish=publishing_s)
+
+    def abandon(self) -> None:
+        """Leave nothing behind; see ``Publication``."""
+        with suppress(_AbandonedError), self._publishing, self._writing:
+            raise _AbandonedError
 
 
 class OmeTiffWriter:
-    """Writes one dataset's restored stacks, in any order, into a file of the dataset's axes.
+    """Writes one file's restored stacks, in any order, into a file of the same axes.
 
     The file's structure is written first with its pixels still empty, then each stack's planes go
     to their places. No stack but the one being written is held in memory.
@@ -84,7 +187,7 @@ def writing_ome_tiff(path: Path, file_stacks: FileStacks, token: str) -> Iterato
     ----------
     path
         A temporary file.
-    dataset
+    file_stacks
         Describes axes, shape, dtype and metadata.
     token
         The result's identity, kept in the Software tag (see :func:`read_token`).
@@ -106,6 +209,40 @@ def read_token(path: Path) -> str | None:
     except OSError:
         return None
     return found.group(1).decode() if found else None
+
+
+def _is_there(path: Path, source: Path) -> bool:
+    """Return whether anything has that name, be it a link that leads nowhere."""
+    if _name_length(path) > _LONGEST_NAME:  # told before the work; the folder may not exist yet
+        raise _too_long(path, source)
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise _too_long(path, source) from error
+        raise OutputError(
+            f"cannot be looked for ({error.strerror or error})",
+            path,
+            "make its folder readable, or set output.template to another",
+        ) from error
+    return True
+
+
+def _name_length(path: Path) -> int:
+    """Return the length of a name as file systems count it."""
+    if os.name == "nt":
+        return len(path.name.encode("utf-16-le", "surrogatepass")) // 2
+    return len(os.fsencode(path.name))
+
+
+def _too_long(path: Path, source: Path) -> StackRefusedError:
+    return StackRefusedError(
+        f"its result would have too long a name ({len(path.name)} characters)",
+        source,
+        "shorten the name",
+    )
 
 
 def _axis_sizes(file_stacks: FileStacks) -> dict[str, int]:

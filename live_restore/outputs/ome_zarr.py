@@ -1,4 +1,4 @@
-"""Restored stacks of a data set as OME-Zarr that grows: one image (TCZYX) per position.
+"""Restored stacks of an acquisition as OME-Zarr that grows: one image (TCZYX) per position.
 
 ::
 
@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,20 +25,27 @@ from pydantic import BaseModel, Field, ValidationError
 
 from live_restore._version import __version__
 from live_restore.errors import OutputError, StackRefusedError
-from live_restore.files.naming import result_token, stack_report_path
+from live_restore.files.naming import folder_of_result, result_token, stack_report_path
 from live_restore.files.publish import (
     disk_errors,
     make_folder,
     publish_folder,
-    publish_text,
     remove_for_good,
     temporary_for,
 )
 from live_restore.files.reading import read_regular
 from live_restore.files.values import NotJsonError, json_object
 from live_restore.formats.acquisition_format import AcquisitionInfo
-from live_restore.outputs.report import Report, StackOutcome
-from live_restore.outputs.result import Published, ResultPath, report_name_is_ours
+from live_restore.outputs.output import (
+    FinishedStack,
+    Publication,
+    Published,
+    ResultPath,
+    ResultRequest,
+    Verify,
+)
+from live_restore.outputs.provenance import report_name_is_ours
+from live_restore.outputs.report import Report
 from live_restore.stack import FileStacks, StackIndex, Units, Volume, result_dtype
 
 _ATTRIBUTE = "live-restore"
@@ -49,9 +55,84 @@ _Index = Annotated[int, Field(ge=0, lt=2**31)]
 _NOTE = "stacks that are not listed under restored hold no data: they read as zeros"
 
 
-def is_own_ome_zarr(folder: Path) -> bool:
-    """Return whether this program made an OME-Zarr."""
-    return _mark(folder) is not None
+class OmeZarrOutput:
+    """An image per position of an acquisition folder, which grows stack by stack; see ``Output``.
+
+    Of acquisition folders only: ``request.acquisition_stack`` is not ``None``.
+    """
+
+    def choose(self, request: ResultRequest) -> ResultPath:
+        """Return the image of the stack's position, and the stack's report; see ``Output``."""
+        assert request.acquisition_stack is not None
+        file_stacks, stack = request.file_stacks, request.acquisition_stack.index
+        results = folder_of_result(file_stacks.path, request.template)
+        token = result_token(file_stacks.path.parent, results, request.recipe)
+        plain = f"p{stack.position:03d}"
+        for name in (plain, f"{plain}.{request.model_name}-{token[:8]}"):
+            image = results / f"{name}.ome.zarr"
+            mark = _mark(image)
+            ours = mark is not None and mark.get("result") == token
+            report = stack_report_path(image, stack.label)
+            if (ours or not image.exists()) and report_name_is_ours(report):
+                if mark is not None:
+                    _require_shape(file_stacks, mark, image)
+                taken = mark is not None and any(
+                    c == stack.channel and first <= stack.time <= last
+                    for c, first, last in mark["restored"]
+                )
+                return ResultPath(image, report, token, taken)
+        raise OutputError(
+            "is taken by something that live-restore did not write", image, "move it away"
+        )
+
+    def begin(
+        self, request: ResultRequest, result_path: ResultPath, verify: Verify = tuple
+    ) -> Publication:
+        """Begin to add a stack to the image of its position; see ``Output``."""
+        if not result_path.taken and result_path.image.exists():
+            result_path = self.choose(request)  # somebody else's may have that name since
+        return _OmeZarrPublication(request, result_path, verify)
+
+    def made(self, path: Path) -> bool:
+        """Return whether a folder is an image of ours; see ``Output``."""
+        return _mark(path) is not None
+
+
+class _OmeZarrPublication(Publication):
+    """One stack for the image of its position: held in memory, then written as one shard."""
+
+    def __init__(self, request: ResultRequest, result_path: ResultPath, verify: Verify) -> None:
+        assert request.acquisition_stack is not None
+        self._request = request
+        self._of = request.acquisition_stack
+        self._result_path = result_path
+        self._verify = verify
+        self._stack: FinishedStack | None = None
+
+    def take(self, stack: FinishedStack) -> None:
+        """Keep the one stack; see ``Publication``."""
+        assert self._stack is None
+        self._stack = stack
+
+    def close(self) -> Published:
+        """Write the stack, then its report; see ``Publication``."""
+        stack, path = self._stack, self._result_path
+        assert stack is not None
+        report = Report(self._request, path.image.name)
+        report.add(stack)
+        report.warnings += self._verify()
+        began = time.perf_counter()
+        info, index = self._of.acquisition, self._of.index
+        with disk_errors(path.image):
+            remove_for_good(path.report)
+            if not path.image.exists():
+                _create(path, self._request.file_stacks, index, info, self._request.units)
+            _write(path, index, stack.volume, info)
+        return report.publish(path, publish=time.perf_counter() - began)
+
+    def abandon(self) -> None:
+        """Forget the stack; see ``Publication``."""
+        self._stack = None
 
 
 def _mark(folder: Path) -> dict[str, Any] | None:
@@ -73,51 +154,6 @@ class _Mark(BaseModel):
     restored: list[tuple[_Index, _Index, _Index]]
 
 
-def choose_in_ome_zarr(
-    file_stacks: FileStacks, stack: StackIndex, results: Path, model_name: str, recipe: str
-) -> ResultPath:
-    """Return the place of one stack: its position's image, and its report.
-
-    As with files, an image of another recipe or program is never written to.
-
-    Parameters
-    ----------
-    dataset
-        The stack, described as a file of its own.
-    stack
-        Which stack of its data set.
-    results
-        The folder for the results of its data set.
-    model_name, recipe
-        For the name of another recipe's image.
-
-    Raises
-    ------
-    StackRefusedError
-        Its image is of another shape or type.
-    OutputError
-        Both possible names are taken.
-    """
-    token = result_token(file_stacks.path.parent, results, recipe)
-    plain = f"p{stack.position:03d}"
-    for name in (plain, f"{plain}.{model_name}-{token[:8]}"):
-        image = results / f"{name}.ome.zarr"
-        mark = _mark(image)
-        ours = mark is not None and mark.get("result") == token
-        report = stack_report_path(image, stack.label)
-        if (ours or not image.exists()) and report_name_is_ours(report):
-            if mark is not None:
-                _require_shape(file_stacks, mark, image)
-            taken = mark is not None and any(
-                c == stack.channel and first <= stack.time <= last
-                for c, first, last in mark["restored"]
-            )
-            return ResultPath(image, report, token, taken)
-    raise OutputError(
-        "is taken by something that live-restore did not write", image, "move it away"
-    )
-
-
 def _require_shape(file_stacks: FileStacks, mark: dict[str, Any], image: Path) -> None:
     if tuple(mark["shape_zyx"]) != file_stacks.shape_zyx:
         raise StackRefusedError(
@@ -127,54 +163,6 @@ def _require_shape(file_stacks: FileStacks, mark: dict[str, Any], image: Path) -
             file_stacks.path,
             'set output.datasets = "ome-tiff"',
         )
-
-
-def publish_in_ome_zarr(
-    file_stacks: FileStacks,
-    stack: StackIndex,
-    info: AcquisitionInfo,
-    outcomes: Iterable[StackOutcome],
-    *,
-    result_path: ResultPath,
-    recipe: str,
-    settings_digest: str,
-    units: Units = "camera",
-    verify: Callable[[], tuple[str, ...]] = tuple,
-) -> Published:
-    """Write one stack into the image of its position, then its report.
-
-    Parameters
-    ----------
-    dataset, stack
-        As for :func:`choose_in_ome_zarr`.
-    info
-        The data set.
-    outcomes
-        The one outcome; may raise, and then nothing is published.
-    place
-        From :func:`choose_in_ome_zarr`.
-    recipe, settings_digest, units, verify
-        As for ``publish_result``.
-
-    Raises
-    ------
-    OutputError
-        The disk refused, or what was read back differs from what was written.
-    """
-    report = Report(file_stacks, recipe, settings_digest, result_path.image.name, units)
-    (outcome,) = outcomes
-    report.add(outcome, file_stacks.channel_name(0))
-    report.warnings += verify()
-    began = time.perf_counter()
-    with disk_errors(result_path.image):
-        remove_for_good(result_path.report)
-        if not result_path.image.exists():
-            _create(result_path, file_stacks, stack, info, units)
-        _write(result_path, stack, outcome, info)
-    seconds = time.perf_counter() - began
-    delay_s = max(0.0, time.time() - file_stacks.fingerprint.mtime_ns / 1e9)
-    publish_text(result_path.report, report.to_json(publish=seconds, delay=delay_s))
-    return Published.told_by(report, result_path, delay_s, publish=seconds)
 
 
 def _create(
@@ -226,7 +214,7 @@ def _create(
 
 
 def _write(
-    result_path: ResultPath, stack: StackIndex, outcome: StackOutcome, info: AcquisitionInfo
+    result_path: ResultPath, stack: StackIndex, volume: Volume, info: AcquisitionInfo
 ) -> None:
     """Add a stack to an image, and then say so in its metadata."""
     import zarr
@@ -240,14 +228,14 @@ def _write(
     channels = max(array.shape[1], stack.channel + 1, len(info.channel_names))
     if (times, channels) != array.shape[:2]:
         array.resize((times, channels, *array.shape[2:]))
-    array[stack.time, stack.channel] = outcome.volume
+    array[stack.time, stack.channel] = volume
     mark = _mark(result_path.image)
     if mark is None:
         raise OutputError("is no image of live-restore any more", result_path.image, "move it away")
     mark["restored"] = _with(mark["restored"], stack.channel, stack.time)
     mark["pending"] = _without(mark["restored"], channels, times)
     ome = dict(group.attrs["ome"])  # type: ignore[arg-type]
-    ome["omero"] = {"channels": _channels(ome, info, channels, stack.channel, outcome.volume)}
+    ome["omero"] = {"channels": _channels(ome, info, channels, stack.channel, volume)}
     group.update_attributes({"ome": ome, _ATTRIBUTE: mark})
 
 

@@ -19,7 +19,7 @@ from live_restore.formats.following import Following
 from live_restore.formats.table import acquisition_format_for, recognised_by
 from live_restore.journal.journal import Journal
 from live_restore.journal.states import State
-from live_restore.outputs.ome_zarr import is_own_ome_zarr
+from live_restore.outputs.table import is_own_result
 from live_restore.settings.model import Settings
 from live_restore.sources.pending import PendingFindings
 from live_restore.sources.run_clock import BUSY_POLL_S
@@ -89,7 +89,7 @@ class Acquisitions:
         found = recognised_by(folder, names, self._formats)
         if found is None:
             return False
-        if is_own_ome_zarr(folder):
+        if is_own_result(folder):
             return True
         for inner in [f for f in self._followed if folder in f.parents]:
             # One position of it had been taken for a run of its own.

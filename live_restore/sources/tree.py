@@ -13,7 +13,7 @@ import structlog
 from live_restore.files.naming import TEMPORARY_SUFFIX, output_folder_name
 from live_restore.formats.file_format import Format
 from live_restore.formats.table import format_for
-from live_restore.outputs.ome_tiff import read_token
+from live_restore.outputs.table import is_own_result
 from live_restore.settings.model import Settings
 from live_restore.sources.source import Callbacks
 from live_restore.stack import Fingerprint
@@ -128,7 +128,7 @@ class Tree:
                     if not (entry.is_file(follow_symlinks=False) and self.is_input_name(path)):
                         continue
                     checked += 1
-                    if read_token(path) is None:
+                    if not is_own_result(path):
                         told = (
                             f"{folder.relative_to(self._root)} is where results go, so files in it "
                             f"({entry.name}) are not restored; move raw data elsewhere or set "

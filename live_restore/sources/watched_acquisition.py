@@ -24,7 +24,7 @@ from live_restore.formats.following import Following
 from live_restore.journal.entry import Entry
 from live_restore.journal.journal import Journal
 from live_restore.journal.states import State
-from live_restore.outputs.result import restored_pixels
+from live_restore.outputs.provenance import restored_pixels
 from live_restore.settings.model import Settings
 from live_restore.sources.completeness import decide_stack
 from live_restore.sources.pending import Finding, PendingFindings

@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 import tifffile
 
-from live_restore.outputs.report import told_doubt
 from live_restore.simulation.camera import Camera
 from live_restore.simulation.quality import psnr
 from live_restore.simulation.scene import LivingCell
@@ -129,20 +127,6 @@ def test_models_tells_where_a_model_helps(tmp_path: Path) -> None:
     said = run_command(tmp_path, "models", "--config", config).stdout
     assert "shown to help at signal-to-noise ratios of 20 to 90" in said
     assert "blur: 1 to 2 x (tested 1 to 4)" in said
-
-
-@pytest.mark.parametrize(
-    ("doubts", "said"),
-    [
-        ([[]], ""),
-        ([["about 1.5, dark"]], "about 1.5, dark"),
-        ([["about 1.5, dark"], [], ["about 1.7, dark"]], "2 of 3 stacks: about 1.5, dark"),
-        ([["dark"], ["odd"]], "1 of 2 stacks: dark; 1 of 2 stacks: odd"),
-    ],
-)
-def test_a_line_for_many_stacks(doubts: list[list[str]], said: str) -> None:
-    assert told_doubt([{"doubts": d} for d in doubts]) == said
-    assert told_doubt([{}]) == "", "a stack that was left as it is"
 
 
 def test_estimating_changes_nothing(tmp_path: Path) -> None:

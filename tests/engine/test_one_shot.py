@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import tifffile
 
-from live_restore.engine import file_job as job_module
 from live_restore.engine import one_shot as one_shot_module
 from live_restore.engine.channel_groups import ChannelGroups
 from live_restore.engine.file_job import FileJob
@@ -28,7 +27,7 @@ from live_restore.errors import (
 )
 from live_restore.files.naming import TEMPORARY_SUFFIX
 from live_restore.formats.table import make_formats
-from live_restore.outputs.report import StackOutcome
+from live_restore.outputs.ome_tiff import OmeTiffOutput
 from live_restore.settings.load import load_settings
 from live_restore.settings.model import FilesSettings
 from tests.support.fakes import fake_shelf, halve
@@ -150,26 +149,26 @@ def test_a_name_that_was_free_may_be_taken_when_the_work_is_done(tmp_path: Path)
     plans = [job.plan(model_set, settings) for job in jobs]
     assert plans[0].result_path.image == plans[1].result_path.image
 
-    def outcomes(job: FileJob) -> Iterator[StackOutcome]:
-        channel_groups = ChannelGroups(job.file_stacks, model_set)
-        return (outcome for raw in job.read() for outcome in channel_groups.feed(raw))
-
-    images = [
-        job.publish(plan, outcomes(job), model_set, settings).image
-        for job, plan in zip(jobs, plans, strict=True)
-    ]
+    images = []
+    for job, plan in zip(jobs, plans, strict=True):
+        groups = ChannelGroups(job.file_stacks, model_set)
+        with job.begin(plan, model_set, settings) as publication:
+            for raw in job.read():
+                for stack in groups.feed(raw):
+                    publication.take(stack)
+            images.append(publication.close().image)
     assert [len(tifffile.imread(path)) for path in images] == [3, 4]
 
 
 def test_the_name_is_chosen_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It reads megabytes of what is there already."""
-    choose, calls = job_module.choose_result, []
+    choose, calls = OmeTiffOutput.choose, []
 
     def choosing(*arguments: Any) -> Any:
         calls.append(arguments)
         return choose(*arguments)
 
-    monkeypatch.setattr(job_module, "choose_result", choosing)
+    monkeypatch.setattr(OmeTiffOutput, "choose", choosing)
     one_shot().restore(written(tmp_path / "a.tif", image()))
     assert len(calls) == 1
 

@@ -18,6 +18,7 @@ import tifffile
 
 from live_restore.engine import backoff as patience_module
 from live_restore.engine.file_job import FileJob
+from live_restore.engine.jobs import Jobs
 from live_restore.engine.pipeline import Pipeline
 from live_restore.engine.progress import Progress
 from live_restore.errors import (
@@ -75,13 +76,15 @@ class Bench:
     def start(
         self, *, retry: bool = True, stop_asked: Callable[[], bool] = lambda: False
     ) -> Pipeline:
+        settings = load_settings(
+            None, {"journal": {"retry_s": 0.05, "lease_s": 0.3}, **self.settings}
+        )
+        jobs = Jobs(self.root, make_formats(), make_acquisition_formats(), self.model_set, settings)
         self.pipeline = Pipeline(
-            self.root,
             self.journal,
-            make_formats(),
-            make_acquisition_formats(),
+            jobs,
             self.model_set,
-            load_settings(None, {"journal": {"retry_s": 0.05, "lease_s": 0.3}, **self.settings}),
+            settings,
             self.progress,
             self.reconsidered.append,
             retry=retry,
@@ -207,14 +210,14 @@ def test_the_settings_say_which_end_is_restored_first(bench: Bench, newest_first
 def test_an_error_while_publishing_is_that_files_alone(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish = FileJob.publish
+    begin = FileJob.begin
 
     def surprise(job: Any, *arguments: Any) -> Any:
         if job.file_stacks.path.name == "2.tif":
             raise KeyError("surprise")
-        return publish(job, *arguments)
+        return begin(job, *arguments)
 
-    monkeypatch.setattr(FileJob, "publish", surprise)
+    monkeypatch.setattr(FileJob, "begin", surprise)
     for n in (1, 2, 3):
         bench.stack(f"{n}.tif")
     bench.run()
@@ -591,14 +594,14 @@ def test_a_file_that_is_refused_by_the_disk_does_not_block_the_rest(
 ) -> None:
     bench.stack("1.tif")
     bench.stack("2.tif")
-    publish = FileJob.publish
+    begin = FileJob.begin
 
     def refuse_first(job: Any, *arguments: Any) -> Any:
         if job.file_stacks.path.name == "1.tif":
             raise OutputError("no space", job.file_stacks.path, "free some")
-        return publish(job, *arguments)
+        return begin(job, *arguments)
 
-    monkeypatch.setattr(FileJob, "publish", refuse_first)
+    monkeypatch.setattr(FileJob, "begin", refuse_first)
     bench.start()
     wait_for(lambda: bench.state("2.tif") is State.DONE, "the second", PATIENCE_S)
     bench.stop()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ import pytest
 import tifffile
 
 from live_restore.engine.channel_groups import ChannelGroups
+from live_restore.engine.finished_acquisition import FinishedAcquisition
+from live_restore.engine.job import ResultPlan
 from live_restore.engine.one_shot import OneResult, OneShot
-from live_restore.engine.stack_job import FinishedAcquisition, StackJobs
+from live_restore.engine.stack_job import StackJob, StackJobs
 from live_restore.errors import (
     LiveRestoreError,
     StackBusyError,
@@ -28,7 +30,7 @@ from live_restore.formats.following import Following
 from live_restore.formats.table import make_acquisition_formats
 from live_restore.inference.model_set import ModelSet
 from live_restore.settings.load import load_settings
-from live_restore.settings.model import FilesSettings
+from live_restore.settings.model import FilesSettings, Settings
 from live_restore.stack import Fingerprint, StackIndex
 from tests.formats.test_ome_zarr import TRUTH, multiscales, v3_array, v3_group, write_chunks
 from tests.support.fakes import fake_shelf
@@ -239,9 +241,7 @@ def test_a_result_of_the_same_pixels_is_known_whenever_they_were_found(
     chunk = shared_chunks(folder)
     model_set, settings = fake_shelf(), load_settings(None, {"output": {"datasets": datasets}})
     job = jobs.open(folder, FIRST, Fingerprint(180, 17))
-    job.publish(
-        job.plan(model_set, settings), outcomes(job, model_set, lambda: None), model_set, settings
-    )
+    publish(job, job.plan(model_set, settings), model_set, settings)
     assert jobs.open(folder, FIRST, Fingerprint(180, 18)).plan(model_set, settings).current
     chunk.write_bytes(chunk.read_bytes()[::-1])
     assert not jobs.open(folder, FIRST, Fingerprint(180, 18)).plan(model_set, settings).current
@@ -256,11 +256,21 @@ def shared_chunks(folder: Path, image: Any = TRUTH) -> Path:
     return folder / "0" / "c" / "0" / "0" / "0" / "0" / "0"
 
 
-def outcomes(job: Any, model_set: ModelSet, between: Any) -> Iterator[Any]:
-    channel_groups = ChannelGroups(job.file_stacks, model_set)
-    for raw in job.read():
-        between()
-        yield from channel_groups.feed(raw)
+def publish(
+    job: StackJob,
+    plan: ResultPlan,
+    model_set: ModelSet,
+    settings: Settings,
+    between: Callable[[], None] = lambda: None,
+) -> None:
+    """Restore and publish a stack; ``between`` is called when it has been read."""
+    groups = ChannelGroups(job.file_stacks, model_set)
+    with job.begin(plan, model_set, settings) as publication:
+        for raw in job.read():
+            between()
+            for stack in groups.feed(raw):
+                publication.take(stack)
+        publication.close()
 
 
 @pytest.mark.parametrize("change", [True, False], ids=["changed", "as it was"])
@@ -278,7 +288,7 @@ def test_a_chunk_that_is_written_again_meanwhile_gives_no_result(
             chunk.write_bytes(chunk.read_bytes()[::-1])
 
     try:
-        job.publish(plan, outcomes(job, model_set, between), model_set, settings)
+        publish(job, plan, model_set, settings, between)
     except StackChangedError:
         assert change
     assert plan.result_path.image.exists() is not change

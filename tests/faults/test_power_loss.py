@@ -19,9 +19,9 @@ import pytest
 
 from live_restore.files import disk, publish
 from live_restore.inference.restorer import Restored
-from live_restore.outputs.report import StackOutcome
-from live_restore.outputs.result import choose_result, publish_result
-from live_restore.stack import StackIndex
+from live_restore.outputs.ome_tiff import OmeTiffOutput
+from live_restore.outputs.output import ResultRequest
+from live_restore.testing.outputs import finished_stack, publish_all
 from tests.support.fakes import a_dataset, fake_restorer
 
 Step = tuple[str, Path, Path]
@@ -115,12 +115,13 @@ def publish_one(folder: Path, recorder: Recorder, *, again: bool = False) -> tup
     raw = np.random.default_rng(int(again)).integers(1, 99, (3, 5, 6)).astype(np.uint16)
     source = a_dataset(folder / "a.tif")
     restored: Restored = fake_restorer().restore(raw)
-    outcome = StackOutcome(StackIndex(0, 0, 0), raw, restored, fake_restorer().model)
+    stack = finished_stack(raw, restored, fake_restorer().model)
     template = "{folder}/restored/{name}.ome.tif"
-    place = choose_result(source.path, template, "fake", "r" * 64)
+    request = ResultRequest(source, template, "fake", "r" * 64, "s")
+    result_path = OmeTiffOutput().choose(request)
     disk.current = recorder
-    publish_result(source, [outcome], result_path=place, recipe="r" * 64, settings_digest="s")
-    return place.image, place.report
+    publish_all(OmeTiffOutput(), request, result_path, [stack])
+    return result_path.image, result_path.report
 
 
 @pytest.fixture

@@ -134,10 +134,10 @@ def use_model(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> N
     from live_restore.inference.device.check import known_tile, trusted_shape
     from live_restore.inference.device.tile_size import largest_tile_voxels
     from live_restore.inference.load import find_model, load_model
-    from live_restore.inference.model.envelope import unknown_voxel, voxel_doubt
     from live_restore.inference.restorer import Restorer
     from live_restore.settings.model import InferenceSettings
     from live_restore.stack import VoxelSize
+    from live_restore.trust.doubts import light_doubt, unknown_voxel_note, voxel_doubt
 
     hurt.write(folder)
     for path in (folder, *(folder / name for name in hurt.files)):
@@ -149,10 +149,10 @@ def use_model(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> N
             known_tile(trusted_shape((1, card.input_channels, 8, 200, 200), card), card)
             if card.envelope is not None:
                 card.envelope.in_words()
-                card.envelope.doubt(3.0)
+                light_doubt(card.envelope, 3.0)
             voxel = VoxelSize(0.3, 0.1, 0.1)
             voxel_doubt(voxel, card.trained_voxel_um)
-            unknown_voxel(voxel, card.trained_voxel_um)
+            unknown_voxel_note(voxel, card.trained_voxel_um)
             stack = np.arange(3 * 8 * 8, dtype=np.uint16).reshape(3, 8, 8)
             taken = stack if card.input_channels == 1 else np.stack([stack] * card.input_channels)
             Restorer(model, InferenceSettings()).restore(taken)
@@ -162,36 +162,33 @@ def use_model(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> N
 
 def use_records(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> None:
     """Read back what this program is supposed to have written."""
-    from live_restore.files.naming import report_path
+    from live_restore.files.naming import report_path, template_in
+    from live_restore.formats.acquisition_format import AcquisitionInfo
     from live_restore.formats.script_plan import PlanReader
     from live_restore.inference.device.cache import DeviceCache
-    from live_restore.outputs.ome_tiff import read_token
-    from live_restore.outputs.ome_zarr import choose_in_ome_zarr, is_own_ome_zarr
-    from live_restore.outputs.result import (
-        ResultPath,
-        choose_result,
-        is_current,
-        published_doubt,
-        restored_pixels,
-    )
+    from live_restore.outputs.output import AcquisitionStack, ResultPath, ResultRequest
+    from live_restore.outputs.provenance import is_current, published_doubt, restored_pixels
+    from live_restore.outputs.table import OUTPUTS, is_own_result
     from live_restore.stack import StackIndex
     from tests.support.fakes import a_dataset
 
     hurt.write(folder)
     dataset = a_dataset(folder / "cell.tif")
     image = folder / "restored" / "cell.ome.tif"
-    read_token(image)
     place = ResultPath(image, report_path(image), "0123456789abcdef", True)
+    of_file = ResultRequest(dataset, "{folder}/restored/{name}.ome.tif", "m", "r" * 64, "s")
+    of_stack = ResultRequest(
+        a_dataset(folder / "run" / "p000_t0000_c00"), template_in(folder / "results"), "m", "r",
+        "s", acquisition_stack=AcquisitionStack(AcquisitionInfo("run", "any"), StackIndex(0, 0, 0)),
+    )  # fmt: skip
     for ask in (
-        lambda: choose_result(dataset.path, "{folder}/restored/{name}.ome.tif", "m", "r" * 64),
+        lambda: OUTPUTS["ome-tiff"]().choose(of_file),
         lambda: is_current(place, dataset),
         lambda: published_doubt(place),
         lambda: restored_pixels(place.report),
-        lambda: is_own_ome_zarr(folder / "results" / "p000.ome.zarr"),
-        lambda: choose_in_ome_zarr(
-            a_dataset(folder / "run" / "p000_t0000_c00"), StackIndex(0, 0, 0), folder / "results",
-            "m", "r",
-        ),
+        lambda: is_own_result(image),
+        lambda: is_own_result(folder / "results" / "p000.ome.zarr"),
+        lambda: OUTPUTS["ome-zarr"]().choose(of_stack),
         lambda: _plan(PlanReader(folder / "run_1").read()),
         lambda: DeviceCache(folder / "backends.json").get("key"),
         lambda: DeviceCache(folder / "backends.json").array("a", (1, 1, 2, 3, 3)),

@@ -11,6 +11,7 @@ from live_restore.inference.image.residual import GivenBack, give_back
 from live_restore.settings.model import CameraSettings
 from live_restore.simulation.camera import Camera
 from live_restore.simulation.quality import psnr
+from live_restore.trust.doubts import lost_structure_doubt
 from tests.support.fakes import Floats, fake_restorer
 
 CAMERA = Camera(offset_adu=100, gain_adu_per_e=2.0, read_noise_e=1.6)
@@ -304,7 +305,7 @@ def test_a_restorer_that_knows_the_camera_says_what_it_gave_back() -> None:
     assert told.volume.dtype == raw.dtype
     truth = CAMERA.noiseless_adu(light)
     assert psnr(told.volume, truth) > psnr(plain.volume, truth) + 1
-    (warning,) = told.warnings
+    warning = str(lost_structure_doubt(told.given_back))
     assert warning.startswith("in 100 % of it the network took away more than the noise of")
     assert "where every stack says so, check [camera]" in warning
 
@@ -335,4 +336,4 @@ def test_sharpening_models_are_not_compared() -> None:
     raw = exposed(textured(smooth_light()))
     restored = fake_restorer(flatten, camera=TOLD, truth_psf_width=0.5).restore(raw)
     assert restored.given_back is None
-    assert restored.warnings == ()
+    assert lost_structure_doubt(restored.given_back) is None

@@ -13,6 +13,7 @@ from live_restore.inference.image.intensity import IntensityScale
 from live_restore.inference.load import find_model, load_model
 from live_restore.inference.restorer import CancelledError, Restorer, to_dtype
 from live_restore.settings.load import load_settings
+from live_restore.trust.doubts import intensity_doubt
 from tests.support.fakes import FakeSession, Floats, fake_restorer, halve
 
 
@@ -39,7 +40,8 @@ def test_a_network_that_does_nothing_changes_nothing(shape: tuple[int, ...], dty
     np.testing.assert_allclose(restored.volume, raw, rtol=1e-4)
     assert np.array_equal(raw, before)
     assert restored.clipped_voxels == 0
-    assert restored.warnings == ()
+    assert not restored.scale_from_extremes
+    assert intensity_doubt(restored) is None
     assert set(restored.seconds) == {"normalise", "network", "finish"}
 
 
@@ -77,7 +79,7 @@ def test_a_sparse_stack_whose_percentiles_are_equal() -> None:
     restored = fake_restorer(same).restore(raw)
     assert np.array_equal(restored.volume, raw)
     assert (restored.scale.low_adu, restored.scale.high_adu) == (100, 5000)
-    assert "percentiles" in restored.warnings[0]
+    assert restored.scale_from_extremes
 
 
 def test_clipping_is_counted() -> None:

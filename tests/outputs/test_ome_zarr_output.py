@@ -16,15 +16,19 @@ import pytest
 
 from live_restore.errors import OutputError, StackRefusedError
 from live_restore.files import disk
+from live_restore.files.naming import template_in
 from live_restore.formats.acquisition_format import AcquisitionInfo
-from live_restore.outputs.ome_zarr import (
-    choose_in_ome_zarr,
-    is_own_ome_zarr,
-    publish_in_ome_zarr,
+from live_restore.outputs.ome_zarr import OmeZarrOutput
+from live_restore.outputs.output import (
+    AcquisitionStack,
+    FinishedStack,
+    Published,
+    ResultPath,
+    ResultRequest,
 )
-from live_restore.outputs.report import StackOutcome
-from live_restore.outputs.result import Published, is_current, restored_pixels
+from live_restore.outputs.provenance import is_current, restored_pixels
 from live_restore.stack import FileStacks, StackIndex, Volume, VoxelSize
+from live_restore.testing.outputs import finished_stack, publish_all
 from tests.support.fakes import a_dataset, fake_model, fake_restorer
 from tests.support.zarrs import validate
 
@@ -61,25 +65,33 @@ class Run:
             channel_names=(INFO.channel_name(stack_index.channel),),
         )
 
-    def choose(self, stack_index: StackIndex, shape: tuple[int, int, int] = SHAPE) -> Any:
-        dataset = self.dataset(stack_index, shape)
-        return choose_in_ome_zarr(dataset, stack_index, self.results, "fake", self.recipe)
+    def request(
+        self,
+        stack_index: StackIndex,
+        shape: tuple[int, int, int] = SHAPE,
+        info: AcquisitionInfo = INFO,
+    ) -> ResultRequest:
+        return ResultRequest(
+            self.dataset(stack_index, shape),
+            template_in(self.results),
+            "fake",
+            self.recipe,
+            "s",
+            acquisition_stack=AcquisitionStack(info, stack_index),
+        )
+
+    def choose(self, stack_index: StackIndex, shape: tuple[int, int, int] = SHAPE) -> ResultPath:
+        return OmeZarrOutput().choose(self.request(stack_index, shape))
 
     def publish(
         self, stack_index: StackIndex, raw: Volume, info: AcquisitionInfo = INFO, **card: Any
     ) -> Published:
-        def outcomes() -> Iterator[StackOutcome]:
-            yield StackOutcome(StackIndex(), raw, fake_restorer().restore(raw), fake_model(**card))
+        def stacks() -> Iterator[FinishedStack]:
+            restored = fake_restorer().restore(raw)
+            yield finished_stack(raw, restored, fake_model(**card), voxel=INFO.voxel)
 
-        return publish_in_ome_zarr(
-            self.dataset(stack_index),
-            stack_index,
-            info,
-            outcomes(),
-            result_path=self.choose(stack_index),
-            recipe=self.recipe,
-            settings_digest="s",
-        )
+        request = self.request(stack_index, info=info)
+        return publish_all(OmeZarrOutput(), request, self.choose(stack_index), stacks())
 
     def mark(self, name: str = "p000.ome.zarr") -> dict[str, Any]:
         group = json.loads((self.results / name / "zarr.json").read_text())
@@ -148,7 +160,7 @@ def test_a_published_stack_is_known(run: Run) -> None:
     assert is_current(run.choose(stack_index), run.dataset(stack_index))
     assert restored_pixels(run.choose(stack_index).report) == zlib.crc32(raw.tobytes())
     assert not is_current(run.choose(StackIndex(0, 1, 0)), run.dataset(StackIndex(0, 1, 0)))
-    assert is_own_ome_zarr(run.results / "p000.ome.zarr")
+    assert OmeZarrOutput().made(run.results / "p000.ome.zarr")
 
 
 def test_an_image_of_another_recipe_is_left_alone(run: Run, tmp_path: Path) -> None:
@@ -166,7 +178,7 @@ def test_a_folder_of_somebody_else_is_left_alone(run: Run) -> None:
     run.choose(StackIndex(0, 0, 0)).image.mkdir()
     with pytest.raises(OutputError, match="did not write"):
         run.choose(StackIndex(0, 0, 0))
-    assert not is_own_ome_zarr(run.results / "p000.ome.zarr")
+    assert not OmeZarrOutput().made(run.results / "p000.ome.zarr")
 
 
 def test_a_stack_of_another_shape_is_refused_before_the_work(run: Run) -> None:

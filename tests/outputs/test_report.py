@@ -2,34 +2,56 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from live_restore.outputs.report import REPORT_FORMAT, Report, StackOutcome, image_statistics
+from live_restore.engine.one_shot import OneShot
+from live_restore.inference.model_set import ModelSet
+from live_restore.inference.restorer import Restorer
+from live_restore.outputs import report as report_module
+from live_restore.outputs.output import FinishedStack, ResultRequest
+from live_restore.outputs.provenance import REPORT_FORMAT
+from live_restore.outputs.report import Report
+from live_restore.settings.load import load_settings
+from live_restore.settings.model import ModelRule
 from live_restore.stack import FileStacks, Units, VoxelSize
-from tests.support.fakes import a_dataset, fake_restorer
+from live_restore.testing.outputs import finished_stack
+from tests.outputs.report_cases import CASES, comparable
+from tests.support.fakes import a_dataset, fake_model, fake_restorer
+
+KNOWN = json.loads((Path(__file__).parent / "known_reports.json").read_text(encoding="utf-8"))
 
 
-def reported(dataset: FileStacks, *outcomes: StackOutcome, **times: float) -> dict[str, Any]:
-    report = Report(dataset, "recipe", "settings", "raw.ome.tif")
+def reported(dataset: FileStacks, *outcomes: FinishedStack, **times: float) -> dict[str, Any]:
+    report = report_of(dataset)
     for outcome in outcomes:
-        report.add(outcome, dataset.channel_name(outcome.index.channel))
+        report.add(outcome)
     return dict(json.loads(report.to_json(**times)))
+
+
+def report_of(dataset: FileStacks, units: Units = "camera") -> Report:
+    return Report(
+        ResultRequest(dataset, "{name}", "fake", "recipe", "settings", units), "raw.ome.tif"
+    )
 
 
 def raw_stack(dtype: str = "uint16") -> np.ndarray:
     return np.random.default_rng(2).integers(10, 200, (3, 5, 6)).astype(dtype)
 
 
-def restored_outcome(dataset: FileStacks, warning: str = "") -> StackOutcome:
+def restored_outcome(dataset: FileStacks, warning: str = "") -> FinishedStack:
     restorer = fake_restorer(lambda tile: tile - 100)
     object.__setattr__(restorer.model.session.device, "warning", warning)
     raw = raw_stack()
-    return StackOutcome(dataset.indices()[0], raw, restorer.restore(raw), restorer.model, "", 0.25)
+    restored = restorer.restore(raw)
+    return finished_stack(raw, restored, restorer.model, voxel=dataset.voxel, read_s=0.25)
 
 
 def test_a_restored_stack() -> None:
@@ -75,13 +97,13 @@ def test_tiles_that_had_to_be_smaller_and_the_device_of_each_stack() -> None:
 
 
 def test_a_sharpened_result_says_once_that_it_is_partly_a_guess() -> None:
-    dataset = a_dataset()
-    outcome = restored_outcome(dataset)
+    dataset, outcome = a_dataset(), restored_outcome(a_dataset())
     assert outcome.model is not None
     assert reported(dataset, outcome)["notes"] == []
     sharpening = outcome.model.card.model_copy(update={"truth_psf_width": 0.5})
-    object.__setattr__(outcome.model, "card", sharpening)
-    (note,) = reported(dataset, outcome, outcome)["notes"]
+    model = replace(outcome.model, card=sharpening)
+    sharpened = finished_stack(outcome.raw, outcome.restored, model)
+    (note,) = reported(dataset, sharpened, sharpened)["notes"]
     assert "0.5 times as wide" in note
     assert "guess" in note
 
@@ -95,16 +117,16 @@ def test_where_whole_grey_values_are_coarse_a_note_says_so(
 ) -> None:
     dataset, restorer = a_dataset(), fake_restorer(lambda tile: tile, units=units)
     raw = np.random.default_rng(3).normal(1000, noise_adu, (3, 40, 40)).astype(np.uint16)
-    outcome = StackOutcome(dataset.indices()[0], raw, restorer.restore(raw), restorer.model)
-    report = Report(dataset, "recipe", "settings", "raw.ome.tif", units)
-    report.add(outcome, "GFP")
-    report.add(outcome, "GFP")
+    outcome = finished_stack(raw, restorer.restore(raw), restorer.model)
+    report = report_of(dataset, units)
+    report.add(outcome)
+    report.add(outcome)
     assert ['output.units = "camera-float"' in note for note in report.notes] == [True] * noted
 
 
 def test_a_stack_left_as_it_is() -> None:
     dataset = a_dataset()
-    said = reported(dataset, StackOutcome(dataset.indices()[0], raw_stack(), None, None, "skipped"))
+    said = reported(dataset, finished_stack(raw_stack(), reason="skipped"))
     (stack,) = said["stacks"]
     assert (stack["restored"], stack["reason"]) == (False, "skipped")
     assert "after" not in stack
@@ -112,16 +134,55 @@ def test_a_stack_left_as_it_is() -> None:
     assert said["warnings"] == ["p000_t0000_c00: left as it is: skipped"]
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
-def test_statistics(dtype: str) -> None:
-    volume = raw_stack(dtype)
-    said = image_statistics(volume)
-    assert (said["min"], said["max"]) == (volume.min(), volume.max())
-    assert said["median"] == np.median(volume)
-    assert said["std"] == pytest.approx(volume.std(dtype=np.float64))
-    assert said["p99.9"] == pytest.approx(np.percentile(volume, 99.9))
+@pytest.mark.parametrize("name", CASES)
+def test_reports_are_what_they_were(tmp_path: Path, name: str) -> None:
+    case, path = CASES[name], tmp_path / "cell.ome.tif"
+    case.write(path)
+    settings = load_settings(None, {"watch": {"settle_s": 0.01}, **case.settings})
+    restorer = Restorer(
+        fake_model(case.network, **case.card),
+        settings.inference,
+        settings.output.units,
+        settings.camera,
+    )
+    rules = [(ModelRule(channels=case.skip, skip=True), None)] if case.skip else []
+    model_set = ModelSet((*rules, (ModelRule(), restorer)), "r" * 64)
+    published = OneShot(model_set, settings).restore(path).report
+    same(comparable(json.loads(published.read_text(encoding="utf-8"))), KNOWN[name], name)
 
 
-def test_statistics_of_extreme_floats_are_still_json() -> None:
-    volume = np.array([[[-3e38, 3e38]]], np.float32)
-    json.dumps(image_statistics(volume), allow_nan=False)
+def same(found: Any, known: Any, where: str) -> None:
+    """Compare two reports, keys in order, numbers to 6 digits."""
+    if isinstance(known, dict):
+        assert list(found) == list(known), where
+        for key, value in known.items():
+            same(found[key], value, f"{where}: {key}")
+    elif isinstance(known, list):
+        assert len(found) == len(known), (where, found, known)
+        for number, value in enumerate(known):
+            same(found[number], value, f"{where}, {number}")
+    elif isinstance(known, float):
+        assert found == pytest.approx(known, rel=1e-6, abs=1e-9), where
+    else:
+        assert found == (stacks_renamed(known) if isinstance(known, str) else known), where
+
+
+def stacks_renamed(text: str) -> str:
+    """Stacks were called "cell.ome.tif p0 t1 c0" in warnings; all else was as today."""
+    numbers = r"cell\.ome\.tif p(\d) t(\d) c(\d): "
+    return re.sub(
+        numbers, lambda m: "p{:03d}_t{:04d}_c{:02d}: ".format(*map(int, m.groups())), text
+    )
+
+
+def test_whoever_writes_a_report_computes_nothing() -> None:
+    """It is written in the thread that everything waits for."""
+    source = Path(report_module.__file__).read_text(encoding="utf-8")
+    imported = {
+        node.module
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.ImportFrom) and node.module
+    }
+    computing = ("live_restore.inference.image", "live_restore.trust.s", "live_restore.trust.a")
+    assert [name for name in imported if name.startswith((*computing, "numpy"))] == []
+    assert "live_restore.trust.doubts" in imported, "the test looks at what is imported"

@@ -30,15 +30,17 @@ from live_restore.formats.table import make_formats
 from live_restore.inference.device.cache import DeviceCache
 from live_restore.inference.load import load_model
 from live_restore.inference.model.zoo_package import read_package
-from live_restore.outputs.ome_tiff import read_token
-from live_restore.outputs.ome_zarr import is_own_ome_zarr
-from live_restore.outputs.result import choose_result, report_name_is_ours, restored_pixels
+from live_restore.outputs.ome_tiff import OmeTiffOutput, read_token
+from live_restore.outputs.output import ResultRequest
+from live_restore.outputs.provenance import report_name_is_ours, restored_pixels
+from live_restore.outputs.table import is_own_result
 from live_restore.settings.model import Settings
 from live_restore.sources.tree import Tree as WatchedTree
 from live_restore.stack import StackIndex
 from tests.fuzz.mutators import ODD
 from tests.fuzz.seeds import RDF
 from tests.fuzz.tree import Tree
+from tests.support.fakes import a_dataset
 from tests.support.small_runs import RUNS
 
 pytestmark = [
@@ -97,11 +99,12 @@ def test_in_the_place_of_what_this_program_reads_back(tmp_path: Path, odd: str) 
     assert read_token(image) is None
     assert restored_pixels(report) is None
     assert not report_name_is_ours(report)
-    assert not is_own_ome_zarr(tmp_path / "p000.ome.zarr")
+    assert not is_own_result(tmp_path / "p000.ome.zarr")
     assert DeviceCache(tmp_path / "backends.json").entries() == {}
     assert DeviceCache(tmp_path / "backends.json").array("a", (2,)) is None
     template = "{folder}/restored/{name}.ome.tif"
-    place = choose_result(tmp_path / "cell.tif", template, "m", "r" * 64)
+    request = ResultRequest(a_dataset(tmp_path / "cell.tif"), template, "m", "r" * 64, "s")
+    place = OmeTiffOutput().choose(request)
     assert place.image.name.startswith("cell.m-"), "the plain name is taken, by whatever it is"
     assert plan_path(tmp_path / "run").name == Path(names[3]).name
     with pytest.raises(StackUnreadableError):

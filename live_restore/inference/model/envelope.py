@@ -1,17 +1,10 @@
-"""The envelope of a model: where it was shown to help, and whether a stack lies inside."""
+"""The envelope of a model: where it was shown to help."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from live_restore.stack import VoxelSize
-
 Range = tuple[float, float]
-
-# A pixel size that was calibrated anew differs by a few percent, and no network sees that.
-_VOXEL_SLACK = 1.05
 
 
 class SweepLimit(BaseModel):
@@ -30,10 +23,10 @@ class SweepLimit(BaseModel):
     def in_words(self) -> str:
         """Return one phrase, such as ``blur: 1 to 2 (tested 1 to 4)``."""
         unit = f" {self.unit}" if self.unit else ""
-        tested = f"(tested {_between(self.tested)})"
+        tested = f"(tested {range_in_words(self.tested)})"
         if self.helps is None:
             return f"{self.quantity}: helped nowhere {tested}"
-        return f"{self.quantity}: {_between(self.helps)}{unit} {tested}"
+        return f"{self.quantity}: {range_in_words(self.helps)}{unit} {tested}"
 
 
 class Envelope(BaseModel):
@@ -62,66 +55,16 @@ class Envelope(BaseModel):
         else:
             first = (
                 "shown to help at signal-to-noise ratios of "
-                f"{_between(self.snr)} (estimated on the raw stack)"
+                f"{range_in_words(self.snr)} (estimated on the raw stack)"
             )
         return [first, *(limit.in_words() for limit in self.limits.values())]
 
-    def doubt(self, ratio: float) -> str | None:
-        """Return why a stack of this estimated signal-to-noise ratio is doubtful, or ``None``."""
-        is_about = f"its signal-to-noise ratio is about {ratio:.1f}"
-        if self.snr is None:
-            return f"{is_about}; the model was shown to help at none; use the raw stack"
-        lowest, highest = self.snr
-        if ratio < lowest:
-            return (
-                f"{is_about}, below the {lowest:.3g} down to which the model was shown to help; "
-                "believe no detail that the raw stack does not show, or give it more light"
-            )
-        if ratio > highest:
-            return (
-                f"{is_about}, above the {highest:.3g} up to which the model was shown to help; "
-                "the raw stack may be the better image"
-            )
-        return None
 
+def range_in_words(values: Range) -> str:
+    """Return a range as a person writes it.
 
-def voxel_doubt(voxel: VoxelSize, trained_um: Mapping[str, Range]) -> str | None:
-    """Return how a voxel size lies outside what a model was trained on, or ``None``.
-
-    Parameters
-    ----------
-    voxel
-        Of the raw stack; what is unknown is not compared.
-    trained_um
-        Ranges (um) by the keys ``z`` and ``xy``, as on a card.
+    >>> range_in_words((0.06, 0.2)), range_in_words((2.0, 2.0))
+    ('0.06 to 0.2', '2')
     """
-    said = []
-    for name, key, size_um in _sizes(voxel):
-        if size_um is None or key not in trained_um:
-            continue
-        lowest, highest = trained_um[key]
-        if not lowest / _VOXEL_SLACK <= size_um <= highest * _VOXEL_SLACK:
-            said.append(f"{name} {size_um:.3g} um (trained on {_between((lowest, highest))} um)")
-    if not said:
-        return None
-    return f"its voxels have another size than the model was trained on: {', '.join(said)}"
-
-
-def unknown_voxel(voxel: VoxelSize, trained_um: Mapping[str, Range]) -> str | None:
-    """Return a remark where the size that would have to be compared is not known."""
-    missing = [name for name, key, size in _sizes(voxel) if size is None and key in trained_um]
-    if not missing:
-        return None
-    return (
-        f"voxel size unknown ({', '.join(missing)}): "
-        "whether it is one that the model was trained on cannot be told"
-    )
-
-
-def _sizes(voxel: VoxelSize) -> tuple[tuple[str, str, float | None], ...]:
-    return (("z", "z", voxel.z_um), ("y", "xy", voxel.y_um), ("x", "xy", voxel.x_um))
-
-
-def _between(values: Range) -> str:
     lowest, highest = values
     return f"{lowest:.4g}" if lowest == highest else f"{lowest:.4g} to {highest:.4g}"

@@ -1,4 +1,4 @@
-"""Results: whose name it is, what is never overwritten, and when there is nothing to do."""
+"""Results as OME-TIFF: whose name it is, what is never overwritten, when nothing is to do."""
 
 from __future__ import annotations
 
@@ -13,15 +13,11 @@ import pytest
 import tifffile
 
 from live_restore.errors import OutputError, StackRefusedError
-from live_restore.outputs.report import StackOutcome
-from live_restore.outputs.result import (
-    Published,
-    ResultPath,
-    choose_result,
-    is_current,
-    publish_result,
-)
+from live_restore.outputs.ome_tiff import OmeTiffOutput
+from live_restore.outputs.output import FinishedStack, Published, ResultPath, ResultRequest
+from live_restore.outputs.provenance import is_current
 from live_restore.stack import FileStacks
+from live_restore.testing.outputs import finished_stack, publish_all
 from tests.support.fakes import a_dataset, fingerprint_of
 
 TEMPLATE = "{folder}/restored/{name}.ome.tif"
@@ -32,23 +28,26 @@ def raw_file(path: Path) -> FileStacks:
     return a_dataset(path, fingerprint=fingerprint_of(path))
 
 
-def outcomes(dataset: FileStacks, value: int = 1) -> Iterator[StackOutcome]:
+def outcomes(dataset: FileStacks, value: int = 1) -> Iterator[FinishedStack]:
     for key in dataset.indices():
         volume = np.full(dataset.shape_zyx, value, dataset.dtype)
-        yield StackOutcome(key, volume, None, None, "unchanged")
+        yield finished_stack(volume, index=key, reason="unchanged")
 
 
 def publish(dataset: FileStacks, recipe: str = "one", **changes: Any) -> Published:
     options = dict(changes)
-    place = chosen(dataset, recipe, options.pop("template", TEMPLATE))
+    request = requested(dataset, recipe, options.pop("template", TEMPLATE))
     stacks = options.pop("stacks", None) or outcomes(dataset, options.pop("value", 1))
-    return publish_result(
-        dataset, stacks, result_path=place, recipe=recipe, settings_digest="s", **options
-    )
+    output = OmeTiffOutput()
+    return publish_all(output, request, output.choose(request), stacks, **options)
+
+
+def requested(dataset: FileStacks, recipe: str, template: str) -> ResultRequest:
+    return ResultRequest(dataset, template, "fast", recipe, "s")
 
 
 def chosen(dataset: FileStacks, recipe: str = "one", template: str = TEMPLATE) -> ResultPath:
-    return choose_result(dataset.path, template, "fast", recipe)
+    return OmeTiffOutput().choose(requested(dataset, recipe, template))
 
 
 def current(dataset: FileStacks, recipe: str = "one") -> bool:
@@ -171,7 +170,7 @@ def test_without_its_image_or_report_it_is_not_current(tmp_path: Path) -> None:
     assert not current(dataset)
 
 
-def failing(dataset: FileStacks) -> Iterator[StackOutcome]:
+def failing(dataset: FileStacks) -> Iterator[FinishedStack]:
     yield next(outcomes(dataset))
     raise RuntimeError("network")
 
@@ -205,7 +204,7 @@ def test_a_report_that_cannot_be_written_leaves_a_result_to_be_redone(
         raise OutputError("no space", tmp_path)
 
     with monkeypatch.context() as patched:
-        patched.setattr("live_restore.outputs.result.publish_text", full)
+        patched.setattr("live_restore.outputs.report.publish_text", full)
         with pytest.raises(OutputError):
             publish(dataset)
     assert not current(dataset)

@@ -1,0 +1,94 @@
+"""One unit of work: what is read together, and gives one result.
+
+The daemon and ``live-restore restore`` share it. There are two kinds: a file with all its stacks
+(``file_job.py``), and one stack of an acquisition folder (``stack_job.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from live_restore.errors import StackRefusedError
+from live_restore.inference.model_set import ModelSet
+from live_restore.outputs.output import Publication, ResultPath
+from live_restore.settings.model import Settings
+from live_restore.stack import FileStacks, StackIndex, Volume
+
+
+@dataclass(frozen=True)
+class RawStack:
+    """A stack as read, (Z, Y, X), and how long that took (s)."""
+
+    index: StackIndex
+    volume: Volume
+    read_s: float
+
+
+@dataclass(frozen=True)
+class ResultPlan:
+    """Where a job's result goes, named after which model.
+
+    ``current``: it is already there, and ``doubt`` is what its report says against it.
+    """
+
+    model_name: str
+    result_path: ResultPath
+    current: bool
+    doubt: str = ""
+
+
+class Job(Protocol):
+    """Something complete that gives one result."""
+
+    @property
+    def file_stacks(self) -> FileStacks:
+        """What is to be restored."""
+        ...
+
+    def plan(self, model_set: ModelSet, settings: Settings) -> ResultPlan:
+        """Say where the result goes, before any work is done on it.
+
+        Raises
+        ------
+        StackRefusedError
+            No channel has a model, or the name is too long.
+        OutputError
+            No name can be had for the result.
+        """
+        ...
+
+    def read(self) -> Iterator[RawStack]:
+        """Yield every stack; raises ``StackError``."""
+        ...
+
+    def begin(self, plan: ResultPlan, model_set: ModelSet, settings: Settings) -> Publication:
+        """Begin to publish the result, unless the raw data have changed meanwhile.
+
+        Raises
+        ------
+        StackError
+            They have changed; :meth:`Publication.close` looks once more, and raises the same.
+        OutputError
+            The disk refused.
+        """
+        ...
+
+
+def require_a_model(file_stacks: FileStacks, model_set: ModelSet) -> str:
+    """Return the name of the first model used; refuse a file of which no channel has one.
+
+    Raises
+    ------
+    StackRefusedError
+        Every channel is skipped.
+    """
+    for channel in range(file_stacks.channels):
+        restorer = model_set.restorer_for(file_stacks, channel)
+        if restorer is not None:
+            return restorer.model.card.name
+    names = ", ".join(file_stacks.channel_name(c) for c in range(file_stacks.channels))
+    raise StackRefusedError(
+        f"no model for any of its channels ({names})", file_stacks.path, "add one to [[models]]"
+    )

@@ -1,0 +1,68 @@
+"""What ties a result to the raw data and the recipe that it was made of, read back from its report.
+
+Anybody may have changed, moved or deleted a report since: whatever is odd about one means that it
+tells nothing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from live_restore.errors import one_line
+from live_restore.files.reading import open_regular, read_regular
+from live_restore.files.values import NotJsonError, json_object
+from live_restore.outputs.output import ResultPath
+from live_restore.stack import FileStacks
+from live_restore.trust.doubts import in_one_line
+
+REPORT_FORMAT = "live-restore-report/1"
+_LONGEST_DOUBT = 1000
+_MAX_REPORT_BYTES = 128 * 2**20
+"""Of a report: a stack takes about 1.5 kB."""
+
+
+def is_current(result_path: ResultPath, file_stacks: FileStacks) -> bool:
+    """Return whether the published result of this very raw file is already in its place."""
+    try:
+        source = _read_report(result_path.report)["source"]
+        same = (source["size"], source["mtime_ns"]) == tuple(file_stacks.fingerprint)
+    except (OSError, NotJsonError, KeyError, TypeError):
+        return False  # no report, or not one of ours: then there is no result either
+    return bool(same) and result_path.taken
+
+
+def published_doubt(result_path: ResultPath) -> str:
+    """Return why the result that is there is doubtful, as its report says; "" where it is not."""
+    try:
+        stacks = _read_report(result_path.report)["stacks"]
+        return one_line(in_one_line([line.get("doubts", ()) for line in stacks]))[:_LONGEST_DOUBT]
+    except (OSError, NotJsonError, KeyError, TypeError, AttributeError):
+        return ""
+
+
+def restored_pixels(report: Path) -> int | None:
+    """Return the CRC-32 of the raw pixels that the first stack of a result was made of.
+
+    ``None`` where there is no report, or where it does not tell.
+    """
+    try:
+        checksum = _read_report(report)["stacks"][0]["raw_crc32"]
+    except (OSError, NotJsonError, LookupError, TypeError):
+        return None
+    return checksum if isinstance(checksum, int) else None
+
+
+def report_name_is_ours(path: Path) -> bool:
+    """Return whether there is nothing at ``path``, or a report."""
+    try:
+        with open_regular(path) as file:
+            return REPORT_FORMAT.encode() in file.read(200)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+
+
+def _read_report(path: Path) -> Any:
+    return json_object(read_regular(path, _MAX_REPORT_BYTES))

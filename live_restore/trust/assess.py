@@ -1,0 +1,104 @@
+"""How far a stack can be trusted: all that is known about it, in one value."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from live_restore.inference.model.card import ModelCard
+from live_restore.inference.restorer import Restored
+from live_restore.stack import Volume, VoxelSize
+from live_restore.trust import doubts
+from live_restore.trust.snr import SignalToNoise, estimate_snr
+from live_restore.trust.statistics import image_statistics
+
+
+@dataclass(frozen=True)
+class StackTrust:
+    """What the voxels of one stack tell about it.
+
+    Parameters
+    ----------
+    raw_crc32
+        Of the raw voxels, (Z, Y, X) in C order: proof of what a result was made of.
+    before
+        Statistics of the raw stack (ADU).
+    signal_to_noise
+        Of the raw stack; ``None`` where nothing can be known.
+    after
+        Statistics of the restored stack, in its units; ``None`` where it was left as it is.
+    doubts
+        Why the restored stack may be wrong.
+    warnings
+        What went wrong with it, and is no doubt about the rest of it.
+    notes
+        What holds for most stacks of an acquisition alike.
+    """
+
+    raw_crc32: int
+    before: dict[str, float]
+    signal_to_noise: SignalToNoise | None
+    after: dict[str, float] | None = None
+    doubts: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def assess(
+    raw: Volume,
+    restored: Restored | None,
+    card: ModelCard | None,
+    voxel: VoxelSize,
+    *,
+    speaks_for_group: bool = True,
+) -> StackTrust:
+    """Look at a stack, and at what became of it.
+
+    Parameters
+    ----------
+    raw
+        (Z, Y, X) as read (ADU).
+    restored, card
+        What the model made of it, and the model's card; ``None`` where it was left as it is.
+    voxel
+        Of the raw stack.
+    speaks_for_group
+        Whether doubts about all the channels that were restored together are told with this one.
+    """
+    checksum = zlib.crc32(np.ascontiguousarray(raw).data)
+    before, snr = image_statistics(raw), estimate_snr(raw)
+    if restored is None or card is None:
+        return StackTrust(checksum, before, snr)
+    trained_um = card.trained_voxel_um
+    found = [
+        None
+        if snr is None or card.envelope is None
+        else doubts.light_doubt(card.envelope, snr.ratio),
+        doubts.voxel_doubt(voxel, trained_um),
+    ]
+    if speaks_for_group:
+        found += [
+            doubts.intensity_doubt(restored),
+            doubts.lost_structure_doubt(restored.given_back),
+        ]
+    notes = (
+        card.sharpening_note() or None,
+        doubts.rounding_note(restored.volume.dtype, None if snr is None else snr.noise_adu),
+        doubts.unknown_voxel_note(voxel, trained_um),
+    )
+    return StackTrust(
+        raw_crc32=checksum,
+        before=before,
+        signal_to_noise=snr,
+        after=image_statistics(restored.volume),
+        doubts=_only(found),
+        warnings=_only([doubts.clipped_warning(restored)]),
+        notes=_only(notes),
+    )
+
+
+def _only(sentences: Iterable[str | None]) -> tuple[str, ...]:
+    return tuple(sentence for sentence in sentences if sentence is not None)

@@ -1,0 +1,165 @@
+"""What makes a restored stack doubtful, and what a careful person should know besides. Pure.
+
+A *doubt* is a reason why this stack may be wrong: something about it lies outside what its model
+was shown to do well. A *note* holds for most stacks of an acquisition alike, and says what could
+not be compared, or how to get more out of the next one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from live_restore.inference.image.residual import GivenBack
+from live_restore.inference.model.envelope import Envelope, Range, range_in_words
+from live_restore.inference.restorer import Restored
+from live_restore.stack import VoxelSize
+
+# A pixel size that was calibrated anew differs by a few percent, and no network sees that.
+_VOXEL_SLACK = 1.05
+# Brighter spots (network units) are rare in training data: in a simulated stack with spots
+# at 8, the bundled model gave back four fifths of their light.
+_BRIGHTEST_KNOWN = 4.0
+_SHARE_WORTH_A_DOUBT = 0.01
+# Below it rounding (0.29 grey values rms) cost a good network half a decibel and more, at a third
+# of it three (docs/decisions/2026-11-26-compared-before-rounding.md).
+_COARSE_NOISE_ADU = 15.0
+_NUMBER = re.compile(r"\d[\d.e+-]*")
+
+
+def light_doubt(envelope: Envelope, ratio: float) -> str | None:
+    """Return why a stack of this estimated signal-to-noise ratio is doubtful, or ``None``."""
+    is_about = f"its signal-to-noise ratio is about {ratio:.1f}"
+    if envelope.snr is None:
+        return f"{is_about}; the model was shown to help at none; use the raw stack"
+    lowest, highest = envelope.snr
+    if ratio < lowest:
+        return (
+            f"{is_about}, below the {lowest:.3g} down to which the model was shown to help; "
+            "believe no detail that the raw stack does not show, or give it more light"
+        )
+    if ratio > highest:
+        return (
+            f"{is_about}, above the {highest:.3g} up to which the model was shown to help; "
+            "the raw stack may be the better image"
+        )
+    return None
+
+
+def voxel_doubt(voxel: VoxelSize, trained_um: Mapping[str, Range]) -> str | None:
+    """Return how a voxel size lies outside what a model was trained on, or ``None``.
+
+    Parameters
+    ----------
+    voxel
+        Of the raw stack; what is unknown is not compared.
+    trained_um
+        Ranges (um) by the keys ``z`` and ``xy``, as on a card.
+    """
+    found = []
+    for name, key, size_um in _sizes(voxel):
+        if size_um is None or key not in trained_um:
+            continue
+        lowest, highest = trained_um[key]
+        if not lowest / _VOXEL_SLACK <= size_um <= highest * _VOXEL_SLACK:
+            trained = range_in_words((lowest, highest))
+            found.append(f"{name} {size_um:.3g} um (trained on {trained} um)")
+    if not found:
+        return None
+    return f"its voxels have another size than the model was trained on: {', '.join(found)}"
+
+
+def unknown_voxel_note(voxel: VoxelSize, trained_um: Mapping[str, Range]) -> str | None:
+    """Return a note where the size that would have to be compared is not known."""
+    missing = [name for name, key, size in _sizes(voxel) if size is None and key in trained_um]
+    if not missing:
+        return None
+    return (
+        f"voxel size unknown ({', '.join(missing)}): "
+        "whether it is one that the model was trained on cannot be told"
+    )
+
+
+def intensity_doubt(restored: Restored) -> str | None:
+    """Return what is odd about the intensity scale of a stack, or ``None``."""
+    if restored.scale_from_extremes:
+        return (
+            f"percentiles {restored.percentiles} of the stack are equal; "
+            "its extremes were used as intensity scale"
+        )
+    if restored.brightest <= _BRIGHTEST_KNOWN:
+        return None
+    return (
+        f"its brightest voxel is {restored.brightest:.1f} times as bright as "
+        f"{restored.percentiles[1]:g} % of the voxels: lonely bright spots may come out too dim"
+    )
+
+
+def lost_structure_doubt(given_back: GivenBack | None) -> str | None:
+    """Return how much more than noise the network took away, ``None`` where it is little."""
+    if given_back is None or given_back.share < _SHARE_WORTH_A_DOUBT:
+        return None
+    return (
+        f"in {100 * given_back.share:.0f} % of it the network took away more than the noise of "
+        f"[camera], and {100 * given_back.weight:.0f} % of that was given back (where every stack "
+        "says so, check [camera])"
+    )
+
+
+def clipped_warning(restored: Restored) -> str | None:
+    """Return how many voxels lay outside the integer type of the result, or ``None``."""
+    if not restored.clipped_voxels:
+        return None
+    return (
+        f"{restored.clipped_voxels} voxels lay outside {restored.volume.dtype.name} "
+        "and were clipped"
+    )
+
+
+def rounding_note(dtype: np.dtype[np.generic], noise_adu: float | None) -> str | None:
+    """Return a note where whole grey values are coarse for what was restored.
+
+    Parameters
+    ----------
+    dtype
+        Of the restored stack.
+    noise_adu
+        Standard deviation of the raw stack's noise (ADU), ``None`` where it is not known.
+    """
+    if dtype.kind not in "iu" or noise_adu is None or noise_adu >= _COARSE_NOISE_ADU:
+        return None
+    return (
+        "the noise is a few grey values only, so that rounding to whole ones costs "
+        'accuracy: set output.units = "camera-float" to keep the fractions'
+    )
+
+
+def in_one_line(doubts_of_stacks: Sequence[Sequence[str]]) -> str:
+    """Return in one line why stacks of a result are doubtful, or "" where none is.
+
+    Parameters
+    ----------
+    doubts_of_stacks
+        The doubts about each stack of the result, none for one without.
+
+    Examples
+    --------
+    >>> in_one_line([["dark"], [], ["dark", "odd"]])
+    '2 of 3 stacks: dark; 1 of 3 stacks: odd'
+    """
+    # Numbers differ from stack to stack; the kinds are told apart by what follows them.
+    kinds: dict[str, list[str]] = {}
+    for doubts in doubts_of_stacks:
+        for doubt in doubts:
+            kinds.setdefault(_NUMBER.sub("", doubt), []).append(doubt)
+    if len(doubts_of_stacks) == 1:
+        return "; ".join(found[0] for found in kinds.values())
+    return "; ".join(
+        f"{len(found)} of {len(doubts_of_stacks)} stacks: {found[0]}" for found in kinds.values()
+    )
+
+
+def _sizes(voxel: VoxelSize) -> tuple[tuple[str, str, float | None], ...]:
+    return (("z", "z", voxel.z_um), ("y", "xy", voxel.y_um), ("x", "xy", voxel.x_um))

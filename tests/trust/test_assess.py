@@ -1,0 +1,115 @@
+"""A stack is assessed by the worker that restored it."""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from live_restore.engine import channel_groups
+from live_restore.engine.jobs import Jobs
+from live_restore.engine.pipeline import Pipeline
+from live_restore.engine.progress import Progress
+from live_restore.formats.table import make_acquisition_formats, make_formats
+from live_restore.inference.model.envelope import Envelope
+from live_restore.journal.journal import Journal
+from live_restore.journal.states import State
+from live_restore.settings.load import load_settings
+from live_restore.stack import VoxelSize
+from live_restore.trust.assess import StackTrust, assess
+from live_restore.trust.snr import estimate_snr
+from live_restore.trust.statistics import image_statistics
+from tests.support.fakes import fake_model, fake_restorer, fake_shelf, fingerprint_of
+from tests.support.keys import key_at
+from tests.support.processes import wait_for
+
+VOXEL = VoxelSize(0.3, 0.1, 0.1)
+
+
+def raw_stack() -> np.ndarray:
+    return np.random.default_rng(1).integers(100, 200, (3, 24, 24)).astype(np.uint16)
+
+
+def test_a_stack_that_was_left_has_numbers_and_no_doubts() -> None:
+    raw = raw_stack()
+    assert assess(raw, None, None, VOXEL) == StackTrust(
+        raw_crc32=zlib.crc32(raw.data),
+        before=image_statistics(raw),
+        signal_to_noise=estimate_snr(raw),
+    )
+
+
+def test_the_checksum_is_that_of_the_voxels_in_c_order() -> None:
+    raw = raw_stack()
+    turned = np.asfortranarray(raw)
+    assert assess(turned, None, None, VOXEL).raw_crc32 == zlib.crc32(raw.data)
+
+
+def test_doubts_in_their_order_and_those_of_the_group_once() -> None:
+    raw = raw_stack()
+    raw[1, 12, 12] = 9000
+    restored = fake_restorer().restore(raw)
+    card = fake_model(
+        envelope=Envelope(snr=(5000, 9000)), trained_voxel_um={"z": (1, 2)}, truth_psf_width=0.5
+    ).card
+    trust = assess(raw, restored, card, VOXEL)
+    assert [doubt.split()[1] for doubt in trust.doubts] == [
+        "signal-to-noise",
+        "voxels",
+        "brightest",
+    ]
+    assert trust.after == image_statistics(restored.volume)
+    assert trust.notes[0].startswith("fake sharpens")
+    further = assess(raw, restored, card, VOXEL, speaks_for_group=False)
+    assert further.doubts == trust.doubts[:2]
+
+
+def test_the_worker_assesses_and_not_the_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def watched(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **named: Any) -> Any:
+            seen.append(threading.current_thread().name)
+            return function(*arguments, **named)
+
+        return call
+
+    monkeypatch.setattr(channel_groups, "assess", watched(assess))
+    for name in ("image_statistics", "estimate_snr"):
+        function = getattr(__import__("live_restore.trust.assess", fromlist=[name]), name)
+        monkeypatch.setattr(f"live_restore.trust.assess.{name}", watched(function))
+    root = tmp_path / "watched"
+    root.mkdir()
+    image = np.stack([raw_stack(), np.full((3, 24, 24), 7, np.uint16)])
+    tifffile.imwrite(root / "a.tif", image, photometric="minisblack", metadata={"axes": "TZYX"})
+    with Journal(tmp_path / "state" / "j.sqlite", root, recipe="r" * 64) as journal:
+        journal.record(key_at("a.tif"), fingerprint_of(root / "a.tif"), State.WAITING, stacks=2)
+        model_set, settings = fake_shelf(), load_settings()
+        jobs = Jobs(root, make_formats(), make_acquisition_formats(), model_set, settings)
+        pipeline = Pipeline(
+            journal,
+            jobs,
+            model_set,
+            settings,
+            Progress(),
+            lambda _: None,
+            retry=False,
+        )
+        pipeline.start()
+        try:
+            wait_for(lambda: pipeline.idle() or pipeline.crash is not None, "the pipeline", 20)
+        finally:
+            pipeline.stop()
+        assert pipeline.crash is None
+        assert next(iter(journal.entries())).state is State.DONE
+    # Two stacks: one restored (statistics twice), one left as it is.
+    assert len(seen) == 2 + 3 + 2
+    assert all(name.startswith("worker") for name in seen), seen

@@ -1,0 +1,29 @@
+"""Statistics of a stack: right for every dtype, and always JSON."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from live_restore.trust.statistics import image_statistics
+
+
+def raw_stack(dtype: str) -> np.ndarray:
+    return np.random.default_rng(2).integers(10, 200, (3, 5, 6)).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_statistics(dtype: str) -> None:
+    volume = raw_stack(dtype)
+    said = image_statistics(volume)
+    assert (said["min"], said["max"]) == (volume.min(), volume.max())
+    assert said["median"] == np.median(volume)
+    assert said["std"] == pytest.approx(volume.std(dtype=np.float64))
+    assert said["p99.9"] == pytest.approx(np.percentile(volume, 99.9))
+
+
+def test_statistics_of_extreme_floats_are_still_json() -> None:
+    volume = np.array([[[-3e38, 3e38]]], np.float32)
+    json.dumps(image_statistics(volume), allow_nan=False)
