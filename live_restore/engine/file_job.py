@@ -31,7 +31,7 @@ from live_restore.outputs.result import (
 )
 from live_restore.settings.model import FilesSettings, Settings
 from live_restore.sources.completeness import blank_reason
-from live_restore.stack import FileStacks, StackIndex, Volume
+from live_restore.stack import FileStacks, Fingerprint, StackIndex, Volume
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ class FileJob:
                 f"cannot be looked at ({error.strerror or error})", path,
                 "check the disk or the network",
             ) from error  # fmt: skip
-        if (status.st_size, status.st_mtime_ns) != tuple(self.file_stacks.fingerprint):
+        if Fingerprint.of(status) != self.file_stacks.fingerprint:
             raise StackChangedError(
                 "changed while it was being restored", path, "let it be written to its end first"
             )

@@ -360,6 +360,5 @@ class FinishedAcquisition:
         results = results_of_acquisition(folder)
         if output is not None:
             results = output / results.name
-        return StackJob(
-            self._following, self._state, stack_index, Fingerprint(size, self._written_ns), results
-        )
+        fingerprint = Fingerprint.in_range(size, self._written_ns)
+        return StackJob(self._following, self._state, stack_index, fingerprint, results)

@@ -208,8 +208,7 @@ class PlanReader:
             There is one, and it is damaged.
         """
         try:
-            status = self._path.stat()
-            fingerprint = Fingerprint(status.st_size, status.st_mtime_ns)
+            fingerprint = Fingerprint.of(self._path.stat())
             if fingerprint != self._fingerprint:
                 self._plan = _parse(self._path)
                 self._fingerprint = fingerprint

@@ -149,7 +149,7 @@ class Tree:
 
     def seen(self, path: Path, status: os.stat_result) -> Seen:
         """Return a file as it is at this moment."""
-        return Seen(path, Fingerprint(status.st_size, status.st_mtime_ns), self._clock())
+        return Seen(path, Fingerprint.of(status), self._clock())
 
     def _say_unreadable(self, path: Path, error: OSError) -> None:
         self._unreadable_now.add(path)

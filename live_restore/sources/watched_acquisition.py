@@ -295,7 +295,8 @@ class WatchedAcquisition:
             if row is not None and row.fingerprint.size == size:
                 self._stacks[stack_index] = _Known(row.fingerprint, row.state, row.reason)
             else:
-                self._stacks[stack_index] = _Known(Fingerprint(size, now_ns), State.ARRIVING)
+                fingerprint = Fingerprint.in_range(size, now_ns)
+                self._stacks[stack_index] = _Known(fingerprint, State.ARRIVING)
         return moved
 
     # Deciding -------------------------------------------------------------------------------------

@@ -409,7 +409,7 @@ def test_micro_manager_while_it_writes(trace: str, shared_data: Path, tmp_path: 
     for _ in replay.Trace(folder / f"{trace}.jsonl.gz").steps(tmp_path):
         for path in tmp_path.rglob("*.ome.tif"):
             state = path.stat()
-            print_of = Fingerprint(state.st_size, state.st_mtime_ns)
+            print_of = Fingerprint.of(state)
             if last.get(path) == print_of:
                 continue
             last[path] = print_of

@@ -116,8 +116,7 @@ def _not_now(error: OSError, path: Path) -> StackError:
 
 
 def _fingerprint(stream: BinaryIO) -> Fingerprint:
-    state = os.fstat(stream.fileno())
-    return Fingerprint(state.st_size, state.st_mtime_ns)
+    return Fingerprint.of(os.fstat(stream.fileno()))
 
 
 class TiffFormat:
@@ -410,4 +409,4 @@ class TiffReader:
         except (FileNotFoundError, NotADirectoryError):
             # Already read whole from the open file; that its name is gone changes no pixel.
             return
-        _unchanged(file_stacks, Fingerprint(now.st_size, now.st_mtime_ns))
+        _unchanged(file_stacks, Fingerprint.of(now))

@@ -46,12 +46,15 @@ from live_restore.formats.zarr.metadata import (
     series,
     with_order,
 )
-from live_restore.stack import Fingerprint, StackIndex, Volume
+from live_restore.stack import StackIndex, Volume
 
 MAX_METADATA = 32 * 2**20
 """Bytes of one group's metadata; pymmcore-plus adds about 150 bytes for each plane."""
 MAX_POSITIONS = 10_000
-"""Images of one data set that are followed."""
+"""Images of one acquisition that are followed."""
+
+_Stamp = tuple[int, int, int]
+"""Size, inode (a file that was replaced has another) and mtime in ns of a metadata file."""
 
 
 class _Image:
@@ -59,7 +62,7 @@ class _Image:
 
     def __init__(self, folder: Path, position: int, name: str) -> None:
         self.folder, self.position, self.name = folder, position, name
-        self.fingerprint: tuple[Fingerprint | None, ...] = ()
+        self.stamps: tuple[_Stamp | None, ...] = ()
         self.image: Image | None = None
         self.array: Array | None = None
         self.array_folder = folder
@@ -203,8 +206,8 @@ class OmeZarrFollower:
 
     def _look(self, image: _Image) -> None:
         """Read what changed in one image's metadata, and find its new chunks."""
-        fingerprint = (_fingerprint(image.folder), _fingerprint(image.array_folder))
-        if image.array is None or fingerprint != image.fingerprint:
+        stamps = (_stamp(image.folder), _stamp(image.array_folder))
+        if image.array is None or stamps != image.stamps:
             attributes = _attributes(image.folder)
             if attributes is None or "multiscales" not in attributes:
                 return
@@ -221,7 +224,7 @@ class OmeZarrFollower:
                 image.done.clear()
                 image.tiles.clear()
                 image.planes = 0
-            image.array, image.fingerprint = array, fingerprint
+            image.array, image.stamps = array, stamps
         assert image.array is not None
         self._find_chunks(image, image.array)
 
@@ -379,11 +382,12 @@ def _array(folder: Path) -> Array | None:
     return parse_v2(raw) if raw is not None else None
 
 
-def _fingerprint(folder: Path) -> Fingerprint | None:
+def _stamp(folder: Path) -> _Stamp | None:
+    """Return what tells whether a folder's metadata are still the ones that were read."""
     for name in ("zarr.json", ".zattrs"):
         try:
             status = os.stat(folder / name)  # noqa: PTH116 - one call, no Path.stat per part
         except OSError:
             continue
-        return Fingerprint(status.st_size ^ status.st_ino, status.st_mtime_ns)
+        return status.st_size, status.st_ino, status.st_mtime_ns
     return None
