@@ -16,8 +16,9 @@ from typing import Literal
 import numpy as np
 
 from live_restore.errors import LiveRestoreError
+from live_restore.files.user_folders import state_folder
 from live_restore.inference.backends.table import make_backends
-from live_restore.inference.device.cache import DeviceCache, state_folder
+from live_restore.inference.device.cache import DeviceCache
 from live_restore.inference.device.hardware import available_cores, available_memory_bytes, cpu_name
 from live_restore.inference.model_set import ModelSet
 from live_restore.inference.restorer import Restorer
