@@ -1,4 +1,4 @@
-"""The nouns: what a stack is, what it is called, and what a dataset of stacks looks like."""
+"""The nouns: what a stack is, what it is called, and what a file of stacks looks like."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class VoxelSize:
 
 @dataclass(frozen=True)
 class FileStacks:
-    """The stacks of one file (or one dataset folder), all of the same shape and type.
+    """The stacks of one file (or one acquisition folder), all of the same shape and type.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ class FileStacks:
     fingerprint
         Size and time stamp of the file when this was found out.
     positions, times, channels
-        How many of each; a dataset holds ``positions * times * channels`` stacks.
+        How many of each; the file holds ``positions * times * channels`` stacks.
     shape_zyx
         Shape of each stack.
     dtype

@@ -17,7 +17,7 @@ from live_restore.errors import (
     StackIncompleteError,
     StackRefusedError,
 )
-from live_restore.formats.file_format import Arriving, Complete, Format
+from live_restore.formats.file_format import Arriving, Complete, FileFormat
 from live_restore.formats.table import format_for
 from live_restore.inference.model_set import ModelSet
 from live_restore.outputs.report import StackOutcome
@@ -141,12 +141,12 @@ class FileJob:
     """
 
     file_stacks: FileStacks
-    format: Format
+    format: FileFormat
     home: Home
     certain: bool = True
 
     @classmethod
-    def open(cls, path: Path, formats: Sequence[Format], files: FilesSettings) -> FileJob:
+    def open(cls, path: Path, formats: Sequence[FileFormat], files: FilesSettings) -> FileJob:
         """Inspect ``path`` and return the job.
 
         Raises

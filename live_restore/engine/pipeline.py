@@ -37,7 +37,7 @@ from live_restore.errors import JournalError, LiveRestoreError, StackChangedErro
 from live_restore.files.naming import results_folder
 from live_restore.files.publish import remove_leftovers
 from live_restore.formats.acquisition_format import AcquisitionFormat
-from live_restore.formats.file_format import Format
+from live_restore.formats.file_format import FileFormat
 from live_restore.inference.model_set import ModelSet
 from live_restore.inference.restorer import CancelledError
 from live_restore.journal.journal import Entry, Journal
@@ -101,7 +101,7 @@ class Pipeline:
         self,
         root: Path,
         journal: Journal,
-        formats: Sequence[Format],
+        formats: Sequence[FileFormat],
         acquisition_formats: Sequence[AcquisitionFormat],
         model_set: ModelSet,
         settings: Settings,

@@ -55,7 +55,7 @@ def candidates(
 
 
 def results_of_acquisition(folder: Path) -> Path:
-    """Return where the results of a data set folder go: beside it, never inside.
+    """Return where the results of an acquisition folder go: beside it, never inside.
 
     Examples
     --------
@@ -66,7 +66,7 @@ def results_of_acquisition(folder: Path) -> Path:
 
 
 def results_folder(source: Path, template: str, *, of_acquisition: bool) -> Path:
-    """Return the folder for the result of a file, or of a stack of a data set.
+    """Return the folder for the result of a file, or of a stack of an acquisition.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def results_folder(source: Path, template: str, *, of_acquisition: bool) -> Path
 
 
 def acquisition_of_results(folder: Path) -> Path | None:
-    """Return the data set whose results a folder of this name would hold, ``None`` for none."""
+    """Return the acquisition whose results a folder of this name would hold, ``None`` for none."""
     name = folder.name.removesuffix(_RESULTS)
     return folder.with_name(name) if name and name != folder.name else None
 
@@ -105,7 +105,7 @@ def report_path(result: Path) -> Path:
 
 
 def stack_report_path(result: Path, label: str) -> Path:
-    """Return where the report of one stack of a data set goes.
+    """Return where the report of one stack of an acquisition goes.
 
     Examples
     --------

@@ -1,9 +1,9 @@
-"""What a script said it would record, kept beside the results of its run.
+"""What a script said it would record, kept beside the results of its acquisition.
 
 pycromanager writes nowhere how many planes a stack is to have. A script knows it from its events;
-written down here, it reaches every process that restores the run, now or next week. The file only
-grows, by a line for a few stacks: whoever writes it shares an interpreter with the acquisition, and
-may never keep that to itself for longer than a moment.
+written down here, it reaches every process that restores the acquisition, now or next week. The
+file only grows, by a line for a few stacks: whoever writes it shares an interpreter with the
+acquisition, and may never keep that to itself for longer than a moment.
 """
 
 from __future__ import annotations
@@ -137,13 +137,13 @@ class PlannedAxes:
             }
 
 
-def plan_path(dataset: Path) -> Path:
-    """Return where the plan of a data set folder lies: with its results, never inside it."""
-    return results_of_acquisition(dataset) / _NAME
+def plan_path(acquisition: Path) -> Path:
+    """Return where the plan of an acquisition folder lies: with its results, never inside it."""
+    return results_of_acquisition(acquisition) / _NAME
 
 
-def extend_plan(dataset: Path, z_of: Mapping[StackIndex, tuple[int, ...]]) -> None:
-    """Write down the planes of further stacks of a data set folder; what is said last holds.
+def extend_plan(acquisition: Path, z_of: Mapping[StackIndex, tuple[int, ...]]) -> None:
+    """Write down the planes of further stacks of an acquisition folder; what is said last holds.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def extend_plan(dataset: Path, z_of: Mapping[StackIndex, tuple[int, ...]]) -> No
         by_z.setdefault(z, []).append(stack_index)
     lines = [_Line(z=list(z), stacks=stacks) for z, stacks in by_z.items()]
     text = "".join(f"{line.model_dump_json()}\n" for line in lines)
-    path = plan_path(dataset)
+    path = plan_path(acquisition)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with append_regular(path) as stream:
@@ -169,8 +169,8 @@ def extend_plan(dataset: Path, z_of: Mapping[StackIndex, tuple[int, ...]]) -> No
         disk.current.sync(path)
 
 
-def remove_plan(dataset: Path) -> None:
-    """Remove the plan of a data set folder: of an earlier run of that name, or no longer true.
+def remove_plan(acquisition: Path) -> None:
+    """Remove the plan of an acquisition folder: of an earlier one of that name, or no longer true.
 
     Raises
     ------
@@ -178,24 +178,24 @@ def remove_plan(dataset: Path) -> None:
         The disk refused.
     """
     try:
-        plan_path(dataset).unlink(missing_ok=True)
+        plan_path(acquisition).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
-            f"cannot be removed ({error.strerror})", plan_path(dataset), "remove it by hand"
+            f"cannot be removed ({error.strerror})", plan_path(acquisition), "remove it by hand"
         ) from error
 
 
 class PlanReader:
-    """The plan that a script left for a data set folder, as far as it is written.
+    """The plan that a script left for an acquisition folder, as far as it is written.
 
     Parameters
     ----------
-    dataset
+    acquisition
         The folder.
     """
 
-    def __init__(self, dataset: Path) -> None:
-        self._path = plan_path(dataset)
+    def __init__(self, acquisition: Path) -> None:
+        self._path = plan_path(acquisition)
         self._fingerprint: Fingerprint | None = None
         self._plan: ScriptPlan | None = None
 
@@ -227,7 +227,7 @@ def _parse(path: Path) -> ScriptPlan:
     # failure it may be zeros.
     lines = text.partition(b"\0")[0].split(b"\n", _MAX_LINES)[:-1]
     if len(lines) == _MAX_LINES:
-        raise StackUnreadableError("is no plan of a run", path, "delete it, and try again")
+        raise StackUnreadableError("is no plan of an acquisition", path, "delete it, and try again")
     z_of: dict[StackIndex, tuple[int, ...]] = {}
     for line in lines:
         try:
@@ -236,6 +236,6 @@ def _parse(path: Path) -> ScriptPlan:
             z_of.update((StackIndex(*stack), z) for stack in said.stacks)
         except (ValidationError, TypeError) as error:
             raise StackUnreadableError(
-                "is no plan of a run", path, "delete it, and try again"
+                "is no plan of an acquisition", path, "delete it, and try again"
             ) from error
     return ScriptPlan(z_of)

@@ -135,8 +135,8 @@ class Spool:
         return part
 
     def _publish_whole(self, *, over: bool) -> None:
-        verdicts = self._ledger.verdicts(self._plan, over)
-        for stack_index in [p for p in self._parts if verdicts[p].complete]:
+        evidence = self._ledger.evidence(self._plan, over)
+        for stack_index in [p for p in self._parts if evidence[p].complete]:
             self._publish(stack_index, self._parts.pop(stack_index))
 
     def _publish(self, stack_index: StackIndex, part: _Part) -> None:

@@ -26,7 +26,7 @@ from live_restore.errors import (
 )
 from live_restore.files.raw_data import names_in
 from live_restore.formats.acquisition_format import AcquisitionFormat
-from live_restore.formats.file_format import Arriving, Complete, Format
+from live_restore.formats.file_format import Arriving, Complete, FileFormat
 from live_restore.formats.table import format_for
 from live_restore.journal.journal import Journal, State
 from live_restore.settings.model import Settings
@@ -93,7 +93,7 @@ class FolderSource:
     def __init__(
         self,
         root: Path,
-        formats: Sequence[Format],
+        formats: Sequence[FileFormat],
         acquisition_formats: Sequence[AcquisitionFormat],
         journal: Journal,
         settings: Settings,

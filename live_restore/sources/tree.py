@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from live_restore.files.naming import TEMPORARY_SUFFIX, output_folder_name
-from live_restore.formats.file_format import Format
+from live_restore.formats.file_format import FileFormat
 from live_restore.formats.table import format_for
 from live_restore.outputs.ome_tiff import read_token
 from live_restore.settings.model import Settings
@@ -58,7 +58,7 @@ class Tree:
     def __init__(
         self,
         root: Path,
-        formats: Sequence[Format],
+        formats: Sequence[FileFormat],
         settings: Settings,
         warn: Callable[[str], None],
         stopping: Callable[[], bool],

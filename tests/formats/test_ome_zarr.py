@@ -205,10 +205,10 @@ def test_missing_chunks_are_missing_planes(tmp_path: Path) -> None:
     v3_array(tmp_path / "0", PLANE)
     write_chunks(tmp_path / "0", PLANE, skip=((0, 1, 1, 0, 0), (1, 0, 2, 0, 0)))
     follower = OmeZarrFormat().follow(tmp_path)
-    verdicts = follower.poll().stacks
+    stacks = follower.poll().stacks
     gap, short = StackIndex(0, 0, 1), StackIndex(0, 1, 0)
-    assert verdicts[gap].present == (0, 2)
-    assert sum(e.complete for e in verdicts.values()) == 2
+    assert stacks[gap].present == (0, 2)
+    assert sum(e.complete for e in stacks.values()) == 2
     assert follower.poll(over=True).stacks[gap].partial
     assert follower.read(short).shape == (2, 5, 6)
     with pytest.raises(StackIncompleteError):
@@ -287,7 +287,7 @@ def test_paths_in_the_metadata_stay_inside(tmp_path: Path, path: str) -> None:
     write_chunks(tmp_path / "secret", PLANE)
     state = OmeZarrFormat().follow(run).poll()
     assert not state.stacks
-    assert "outside of the data set" in state.problems[0]
+    assert "outside of the acquisition" in state.problems[0]
 
 
 def test_plates_are_refused(tmp_path: Path) -> None:
@@ -446,7 +446,7 @@ def test_a_series_that_leads_outside_is_left_out(tmp_path: Path) -> None:
         write_chunks(folder / "0", (1, 5, 6), image=TRUTH[0, 0])
     state = OmeZarrFormat().follow(run).poll()
     assert set(state.stacks) == {StackIndex(1)}
-    assert "outside of the data set" in state.problems[0]
+    assert "outside of the acquisition" in state.problems[0]
 
 
 def test_an_image_that_became_unusable_is_not_read_from_another(tmp_path: Path) -> None:

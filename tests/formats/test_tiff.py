@@ -233,7 +233,7 @@ def test_what_may_pass_is_no_damage(
         with pytest.raises(StackBusyError, match=said), TIFF.open(dataset):
             pass
     with monkeypatch.context() as patch:
-        patch.setattr("live_restore.formats.tiff.tiff_format.read_plane", refuse)
+        patch.setattr("live_restore.formats.tiff.reader.read_plane", refuse)
         with pytest.raises(StackBusyError, match=said), TIFF.open(dataset) as reader:
             reader.read(dataset.indices()[0])
     assert complete(path).file_stacks == dataset

@@ -51,7 +51,7 @@ def test_a_summary_of_two_thousand_million_planes() -> None:
     ledger = Ledger()
     ledger.add(StackIndex(0, 0, 0), 0)
     with bounded(mib=1):
-        (evidence,) = ledger.verdicts(plan, False).values()
+        (evidence,) = ledger.evidence(plan, False).values()
     assert evidence.planes_expected == 2_000_000_000
     assert plan.planes(StackIndex(0, 0, 0)) == Planned(2_000_000_000)
 

@@ -1,10 +1,10 @@
 """Micro-Manager's "Image stack file": MMStack OME-TIFF, one or more files per position.
 
-The file begins with a header, the run's summary as JSON, and an index map: records of 20 bytes
+The file begins with a header, the summary as JSON, and an index map: records of 20 bytes
 (channel, z, time, position, offset of the plane's directory) in space that was reserved for as many
 images as fit into 4 GiB. A record is written *before* its image, so it counts only when the
-directory and the metadata behind it parse. Everything else is written when the run ends; the
-comments' offset in the header is the last of it. Layout: Micro-Manager "Image File Stacks"
+directory and the metadata behind it parse. Everything else is written when the acquisition ends;
+the comments' offset in the header is the last of it. Layout: Micro-Manager "Image File Stacks"
 documentation, and measured on Micro-Manager 1.4.22, 1.4.23 and 2.0.
 """
 
@@ -21,9 +21,9 @@ from live_restore.errors import StackBusyError, StackChangedError, StackUnreadab
 from live_restore.files.raw_data import MAX_SUMMARY_JSON, names_in, opened, read_at
 from live_restore.files.values import NotJsonError, json_object
 from live_restore.formats.acquisition_format import AcquisitionPlan, AcquisitionState
+from live_restore.formats.micromanager.found_planes import FoundPlanes
 from live_restore.formats.micromanager.metadata import Summary, exposure_ms, parse_summary, z_um
 from live_restore.formats.micromanager.plane import (
-    ByteOrder,
     NotYetError,
     OverlapError,
     Plane,
@@ -32,7 +32,7 @@ from live_restore.formats.micromanager.plane import (
     read_directory,
     read_metadata,
 )
-from live_restore.formats.planes import FoundPlanes
+from live_restore.formats.tiff.tags import ByteOrder, byte_order_of
 from live_restore.stack import StackIndex, Volume
 
 NAME = re.compile(r"(?P<prefix>.*)_MMStack(?:_(?P<rest>.*))?\.ome\.tif", re.DOTALL)
@@ -70,7 +70,7 @@ class MmStackFormat:
     def recognises(self, folder: Path, names: Collection[str]) -> bool:  # noqa: ARG002
         """Return whether there is such a file, and no other image beside it.
 
-        A folder into which people copy single files of several runs is no run.
+        A folder into which people copy single files of several acquisitions is none.
         """
         images = [name for name in names if name.lower().endswith((".tif", ".tiff"))]
         matches = [NAME.fullmatch(name) for name in images]
@@ -83,7 +83,7 @@ class MmStackFormat:
 
 
 class MmStackFollower:
-    """Follows one run saved as image stack files."""
+    """Follows one acquisition saved as image stack files."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -161,7 +161,7 @@ class MmStackFollower:
         """Read the header; return False while it is not whole."""
         if head[:4] not in (b"II*\0", b"MM\0*"):
             raise StackUnreadableError("not a TIFF file", file.path, "leave it out of the folder")
-        order: ByteOrder = "<" if head[:2] == b"II" else ">"
+        order = byte_order_of(head)
         marker, map_at = struct.unpack_from(order + "II", head, 8)
         kind, length = struct.unpack_from(order + "II", head, 32)
         if not (marker and map_at and kind and length):
@@ -200,8 +200,8 @@ class MmStackFollower:
     def _records(self, file: _File, stream: BinaryIO, size: int) -> bool:
         """Read the next records; return whether there may be more."""
         at = file.records_at + file.next_record * RECORD_BYTES
-        disk_space = min(RECORDS_AT_ONCE, file.capacity - file.next_record)
-        block = read_at(stream, at, max(0, disk_space) * RECORD_BYTES)
+        most = min(RECORDS_AT_ONCE, file.capacity - file.next_record)
+        block = read_at(stream, at, max(0, most) * RECORD_BYTES)
         count = 0
         for record in struct.iter_unpack(
             file.order + "5I", block[: len(block) // RECORD_BYTES * RECORD_BYTES]
@@ -236,7 +236,9 @@ class MmStackFollower:
         try:
             self._found.add(stack_index, z, plane, stream, where.metadata_bytes + RECORD_BYTES)
         except OverlapError as error:
-            raise StackUnreadableError(str(error), file.path, "copy the data set again") from error
+            raise StackUnreadableError(
+                str(error), file.path, "copy the acquisition again"
+            ) from error
         self._learn(file, stack_index, z, metadata)
         return True
 

@@ -1,4 +1,4 @@
-"""What Micro-Manager's metadata say: the plan of a run, its names and its sizes. Pure."""
+"""What Micro-Manager's metadata say: what was planned, names and sizes. Pure."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ MAX_NAMES = 100_000
 
 @dataclass(frozen=True)
 class Summary:
-    """A run's summary metadata, as far as they matter here.
+    """The summary metadata, as far as they matter here.
 
     Parameters
     ----------
     prefix
-        Name of the run's folder when it was made.
+        Name of the folder when it was made.
     channel_names, position_names
         By index.
     plan

@@ -1,9 +1,10 @@
 """Micro-Manager's "Separate image files": one TIFF per plane, and ``metadata.txt``.
 
-Files lie in the run's folder, or in one folder per position where there is a position list. A
-plane is written under its final name, so it counts when its TIFF is whole: the directory parses and
-every byte that it names is there. ``metadata.txt`` is valid JSON only at the end, but its summary
-is whole from the first image on; that it ends with both braces says that the run is over.
+Files lie in the folder of the acquisition, or in one folder per position where there is a position
+list. A plane is written under its final name, so it counts when its TIFF is whole: the directory
+parses and every byte that it names is there. ``metadata.txt`` is valid JSON only at the end, but
+its summary is whole from the first image on; that it ends with both braces says that the
+acquisition is over.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from live_restore.errors import (
 from live_restore.files.raw_data import MAX_SUMMARY_JSON, names_in, opened, read_at
 from live_restore.files.values import require_bearable_json
 from live_restore.formats.acquisition_format import AcquisitionPlan, AcquisitionState
+from live_restore.formats.micromanager.found_planes import FoundPlanes
 from live_restore.formats.micromanager.metadata import (
     Summary,
     exposure_ms,
@@ -33,7 +35,6 @@ from live_restore.formats.micromanager.metadata import (
     z_um,
 )
 from live_restore.formats.micromanager.plane import Plane, UnusableError, dtype_of
-from live_restore.formats.planes import FoundPlanes
 from live_restore.formats.tiff.structure import walk
 from live_restore.stack import StackIndex, Volume
 
@@ -78,7 +79,7 @@ class MmSeriesFormat:
     def recognises(self, folder: Path, names: Collection[str]) -> bool:
         """Return whether it is such a folder.
 
-        Runs beside each other look like the positions of one run. What tells them apart is the
+        Acquisitions beside each other look like the positions of one. What tells them apart is the
         position list in their summaries, so the beginning of one ``metadata.txt`` is read there.
         """
         try:
@@ -122,7 +123,7 @@ def _value(head: str, at: int) -> tuple[dict[str, Any] | None, int]:
 
 
 def _is_position(name: str, head: str) -> bool:
-    """Return whether a folder of this name holds one position of the run in its parent."""
+    """Return whether a folder of this name holds one position of the acquisition in its parent."""
     raw, end = _summary_in(head)
     if raw is None:
         return False
@@ -131,7 +132,7 @@ def _is_position(name: str, head: str) -> bool:
 
 
 class MmSeriesFollower:
-    """Follows one run saved as separate image files."""
+    """Follows one acquisition saved as separate image files."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

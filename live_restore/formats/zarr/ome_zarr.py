@@ -1,4 +1,4 @@
-"""OME-Zarr 0.4 and 0.5: as pymmcore-plus writes it, live, and finished data sets of any program.
+"""OME-Zarr 0.4 and 0.5: as pymmcore-plus writes it, live, and finished acquisitions of any program.
 
 pymmcore-plus writes each plane as one chunk, under a temporary name that is then replaced: a chunk
 that exists is whole. Where one chunk holds several planes it may be written several times, so there
@@ -88,13 +88,13 @@ class OmeZarrFormat:
 
 
 class OmeZarrFollower:
-    """Follows one OME-Zarr data set."""
+    """Follows one acquisition saved as OME-Zarr."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._problems = Problems()
         self._images: dict[str, _Image] = {}
-        self._verdicts: dict[StackIndex, StackEvidence] = {}
+        self._evidence: dict[StackIndex, StackEvidence] = {}
         self._unusable: set[str] = set()
 
     def poll(self, *, over: bool = False, plan: AcquisitionPlan | None = None) -> AcquisitionState:
@@ -119,12 +119,12 @@ class OmeZarrFollower:
         for image in images:
             assert image.image is not None
             assert image.array is not None
-            verdicts = image.ledger.verdicts(plan or self._plan(image), over or ended is True)
+            found = image.ledger.evidence(plan or self._plan(image), over or ended is True)
             shared = image.image.planes_share_chunks(image.array.chunks)
-            for stack_index, evidence in verdicts.items():
+            for stack_index, evidence in found.items():
                 if shared:
                     evidence = replace(evidence, may_change=True)
-                self._verdicts[stack_index] = evidence
+                self._evidence[stack_index] = evidence
                 stacks[stack_index] = evidence
         return AcquisitionState(
             self._info(images), MappingProxyType(stacks), ended, why, self._problems.lines
@@ -132,7 +132,7 @@ class OmeZarrFollower:
 
     def read(self, stack_index: StackIndex) -> Volume:
         """Return a stack, (Z, Y, X)."""
-        indices = require_whole(stack_index, self._verdicts.get(stack_index), self._folder)
+        indices = require_whole(stack_index, self._evidence.get(stack_index), self._folder)
         image, array, axes = self._holding(stack_index)
         height, width = array.shape[-2:]
         shape, dtype = (len(indices), height, width), array.dtype.newbyteorder("=")
@@ -143,7 +143,7 @@ class OmeZarrFollower:
             raise StackUnreadableError(
                 f"its chunks are too small for a stack of {' x '.join(map(str, shape))} voxels",
                 image.array_folder,
-                "copy the data set again",
+                "copy the acquisition again",
             )
         volume = new_volume(shape, dtype, image.array_folder)
         for index in axes.chunks_of(array, stack_index, indices):
@@ -151,7 +151,7 @@ class OmeZarrFollower:
                 part = array.decode(self._chunk(image, array, index))
             except ZarrError as error:
                 raise StackUnreadableError(
-                    str(error), image.array_folder / array.key(index), "copy the data set again"
+                    str(error), image.array_folder / array.key(index), "copy the acquisition again"
                 ) from error
             axes.place_chunk(volume, part, array, index, stack_index, indices)
         require_pixels(stack_index, volume, self._folder)
@@ -181,7 +181,7 @@ class OmeZarrFollower:
     # Metadata -------------------------------------------------------------------------------------
 
     def _paths(self) -> list[str]:
-        """Return the images of the data set, relative to its folder; "" is the folder itself."""
+        """Return the images of the acquisition, relative to its folder; "" is the folder itself."""
         attributes = _attributes(self._folder)
         if attributes is None:
             return []
@@ -229,7 +229,7 @@ class OmeZarrFollower:
         self._find_chunks(image, image.array)
 
     def _in_order(self, image: _Image, array: Array) -> Array:
-        """Return the array; where its frames lie in one row, as long as the run will make it."""
+        """Return the array; where its frames lie in one row, as long as it will become."""
         assert image.image is not None
         order = image.facts.order
         if order is None or image.image.axes != ("t", "y", "x") or len(order.frames) < 2:
@@ -339,7 +339,7 @@ def _inside(folder: Path, path: str) -> Path:
         raise OmeZarrError(f"names a path that cannot be: {path[:80]!r}") from error
     parts = path.split("/") if path else []
     if any(part in ("", ".", "..") or re.search(r"[\\:\0]", part) for part in parts):
-        raise OmeZarrError(f"names a path outside of the data set: {path[:80]!r}")
+        raise OmeZarrError(f"names a path outside of the acquisition: {path[:80]!r}")
     for part in parts:
         folder = folder / part
         try:

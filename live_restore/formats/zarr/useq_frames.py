@@ -1,4 +1,4 @@
-"""Which frame of a run is which plane, by its useq sequence. Pure.
+"""Which frame of an acquisition is which plane, by its useq sequence. Pure.
 
 Where channels skip planes or time points, pymmcore-plus 0.18.1 gives up the axes: its OME-Zarr is
 then one row of frames in the order of acquisition. Which is which has to be told from the sequence
@@ -26,7 +26,7 @@ MAX_FRAMES = 2_000_000
 
 @dataclass(frozen=True, eq=False)
 class FrameOrder:
-    """The frames of a run.
+    """The frames of an acquisition.
 
     Parameters
     ----------
