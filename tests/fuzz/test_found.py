@@ -34,8 +34,8 @@ from live_restore.formats.tiff.tiff_format import TiffFormat
 from live_restore.formats.zarr.ome_zarr import OmeZarrFormat
 from live_restore.formats.zarr.useq_frames import frame_order
 from live_restore.stack import StackIndex
+from live_restore.testing.bounds import bounded
 from tests.fuzz.mutate_tiff import set_entry, survey
-from tests.support.bounds import bounded
 from tests.support.mm_files import StackFile
 from tests.support.small_runs import stack_run, zarr_run
 
