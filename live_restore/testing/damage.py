@@ -7,20 +7,23 @@ from collections.abc import Iterator
 
 
 def cuts(size: int, most: int) -> list[int]:
-    """Return ``most`` lengths at which to cut a file: its ends closely, and all of it evenly.
+    """Return some ``most`` lengths at which to cut a file.
+
+    Its ends closely, all of it evenly, and ever closer to its end: much of a file may be reserved.
 
     Examples
     --------
     >>> cuts(6, 100)
     [0, 1, 2, 3, 4, 5]
-    >>> cuts(900, 9)
-    [0, 1, 2, 300, 600, 897, 898, 899]
+    >>> cuts(900, 8)
+    [0, 1, 388, 450, 644, 772, 836, 868, 884, 892, 896, 898, 899]
     """
-    third = most // 3
     if size <= most:
         return list(range(size))
-    evenly = (size * n // third for n in range(third))
-    return sorted({*range(third), *range(size - third, size), *evenly})
+    part = most // 4
+    evenly = (size * n // part for n in range(part))
+    closer = (size - 2**n for n in range(size.bit_length()) if 2**n <= size)
+    return sorted({*range(part), *range(size - part, size), *evenly, *closer})
 
 
 def mutants(data: bytes, seed: str, most: int) -> Iterator[bytes]:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import tifffile
+from live_restore.formats.micromanager.imagestack_file import MmStackFormat
 from numpy.typing import NDArray
 
 from live_restore.formats.acquisition_format import AcquisitionFormat
-from live_restore.formats.micromanager.image_stack_file import MmStackFormat
 from live_restore.formats.micromanager.ndtiff import NdTiffFormat
 from live_restore.formats.micromanager.separate_images import MmSeriesFormat
 from live_restore.formats.table import ACQUISITION_FORMATS, FILE_FORMATS
@@ -58,7 +58,7 @@ def _sample(case: Case) -> FileSample:
         case.name + suffix,
         lambda path: case.write(path, case.image()),
         case.truth(),
-        {"plain": _page_by_page, "ome_zyx": _declared_at_the_end}.get(case.name),
+        {"plain": _page_by_page, "ome_zyx": declared_at_the_end}.get(case.name),
     )
 
 
@@ -69,7 +69,7 @@ def _page_by_page(path: Path) -> Iterator[None]:
         yield
 
 
-def _declared_at_the_end(path: Path) -> Iterator[None]:
+def declared_at_the_end(path: Path) -> Iterator[None]:
     """Replay how tifffile writes planes into a file whose OME-XML it completes at the end."""
     stages = []
     image = BY_NAME["ome_zyx"].image()
@@ -89,7 +89,7 @@ def _declared_at_the_end(path: Path) -> Iterator[None]:
         yield
 
 
-def _stack_file(folder: Path) -> Iterator[None]:
+def stack_file(folder: Path) -> Iterator[None]:
     file = StackFile(folder / "run_1_MMStack_Pos0.ome.tif", SLICES, SUMMARY)
     yield
     for time in range(TIMES):
@@ -108,7 +108,7 @@ class TestMmStack(AcquisitionFormatCompliance):
         return MmStackFormat()
 
     def samples(self) -> Sequence[AcquisitionSample]:
-        return [AcquisitionSample("run_1", _stack_file, constant_planes())]
+        return [AcquisitionSample("run_1", stack_file, constant_planes())]
 
 
 def _ndtiff(folder: Path) -> Iterator[None]:

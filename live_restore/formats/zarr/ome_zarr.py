@@ -184,6 +184,8 @@ class OmeZarrFollower:
         """Return the images of the acquisition, relative to its folder; "" is the folder itself."""
         attributes = _attributes(self._folder)
         if attributes is None:
+            if not self._folder.is_dir():
+                raise StackChangedError("the folder vanished", self._folder, "put it back")
             return []
         if "plate" in attributes:
             raise StackUnreadableError(
