@@ -25,14 +25,14 @@ from live_restore.testing.formats import (
     FileFormatCompliance,
     FileSample,
 )
-from tests.formats.test_compliance import constant_planes, declared_at_the_end, stack_file
+from tests.support.growing import declared_at_the_end, grow_stack_file, planes_of_one_value
 from tests.support.tiffs import BY_NAME
 
 CASE = BY_NAME["ome_zyx"]
 TIFF = FileSample(
     "a.ome.tif", lambda path: CASE.write(path, CASE.image()), CASE.truth(), declared_at_the_end
 )
-RUN = AcquisitionSample("run_1", stack_file, constant_planes())
+RUN = AcquisitionSample("run_1", grow_stack_file, planes_of_one_value())
 NOWHERE = Fingerprint(0, 0)
 kept: list[Any] = []
 

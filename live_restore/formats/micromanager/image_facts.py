@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from live_restore.files.values import text
-from live_restore.formats.micromanager.metadata import exposure_ms, pixel_size_um, z_um
+from live_restore.formats.micromanager.metadata import by_channel, exposure_ms, pixel_size_um, z_um
 from live_restore.stack import StackIndex
 
 _NO_CHANNEL = "Default"
@@ -29,7 +29,7 @@ class ImageFacts:
         """Exposure (ms) by channel index, empty where no image tells."""
         if not any(self._exposures.values()):
             return ()
-        return tuple(self._exposures.get(c) for c in range(max(self._exposures) + 1))
+        return by_channel(self._exposures)
 
     @property
     def channel_names(self) -> tuple[str, ...]:

@@ -22,7 +22,13 @@ from live_restore.files.raw_data import MAX_SUMMARY_JSON, names_in, opened, read
 from live_restore.files.values import NotJsonError, json_object
 from live_restore.formats.acquisition_format import AcquisitionPlan, AcquisitionState
 from live_restore.formats.micromanager.found_planes import FoundPlanes
-from live_restore.formats.micromanager.metadata import Summary, exposure_ms, parse_summary, z_um
+from live_restore.formats.micromanager.metadata import (
+    Summary,
+    by_channel,
+    exposure_ms,
+    parse_summary,
+    z_um,
+)
 from live_restore.formats.micromanager.plane import (
     NotYetError,
     OverlapError,
@@ -91,7 +97,7 @@ class MmStackFollower:
         self._files: dict[str, _File] = {}
         self._summary: Summary | None = None
         self._image: dict[str, Any] = {}
-        self._exposures: dict[int, float] = {}
+        self._exposures: dict[int, float | None] = {}
         self._positions: dict[int, str] = {}
         self._heights: dict[StackIndex, dict[int, float]] = {}
         self._z_step: float | None = None
@@ -115,7 +121,7 @@ class MmStackFollower:
             summary,
             summary.voxel(self._image, self._z_step),
             position_names=self._position_names(summary),
-            exposure_ms=self._all_exposures(summary),
+            exposure_ms=summary.exposure_ms or by_channel(self._exposures),
         )
         open_files = sum(not file.finished for file in self._files.values())
         ended = bool(self._files) and not open_files
@@ -268,8 +274,3 @@ class MmStackFollower:
             return summary.position_names
         highest = min(max(self._positions), 2 * len(self._positions))
         return tuple(self._positions.get(number, "") for number in range(highest + 1))
-
-    def _all_exposures(self, summary: Summary) -> tuple[float | None, ...]:
-        if summary.exposure_ms or not self._exposures:
-            return summary.exposure_ms
-        return tuple(self._exposures.get(c) for c in range(max(self._exposures) + 1))

@@ -60,6 +60,17 @@ def pixel_size_um(metadata: Mapping[str, Any]) -> float | None:
     return positive(metadata.get("PixelSizeUm")) or positive(metadata.get("PixelSize_um"))
 
 
+def by_channel(values: Mapping[int, float | None]) -> tuple[float | None, ...]:
+    """Return values in the order of their channels, ``None`` for those that have none.
+
+    Examples
+    --------
+    >>> by_channel({2: 10.0, 0: 20.0}), by_channel({})
+    ((20.0, None, 10.0), ())
+    """
+    return tuple(values.get(channel) for channel in range(max(values, default=-1) + 1))
+
+
 def exposure_ms(metadata: Mapping[str, Any]) -> float | None:
     """Return an image's exposure (ms): Micro-Manager's key, or pycromanager's."""
     return positive(metadata.get("Exposure-ms")) or positive(metadata.get("Exposure"))

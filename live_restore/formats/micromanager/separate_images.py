@@ -29,6 +29,7 @@ from live_restore.formats.acquisition_format import AcquisitionPlan, Acquisition
 from live_restore.formats.micromanager.found_planes import FoundPlanes
 from live_restore.formats.micromanager.metadata import (
     Summary,
+    by_channel,
     exposure_ms,
     parse_summary,
     pixel_size_um,
@@ -140,7 +141,7 @@ class MmSeriesFollower:
         self._folders: dict[str, _Folder] = {}
         self._summary: Summary | None = None
         self._image: dict[str, Any] = {}
-        self._exposures: dict[int, float] = {}
+        self._exposures: dict[int, float | None] = {}
         self._channels: dict[str, int] = {}
         self._z_step: float | None = None
 
@@ -162,7 +163,7 @@ class MmSeriesFollower:
             summary.voxel(self._image, self._z_step),
             position_names=summary.position_names or self._position_names(),
             channel_names=summary.channel_names or tuple(self._channels),
-            exposure_ms=summary.exposure_ms or self._all_exposures(),
+            exposure_ms=summary.exposure_ms or by_channel(self._exposures),
         )
         ended: bool | None = None
         why = f"there is no {METADATA} to tell"
@@ -231,11 +232,6 @@ class MmSeriesFollower:
 
     def _position_names(self) -> tuple[str, ...]:
         return tuple(f.label for f in self._folders.values() if f.label)
-
-    def _all_exposures(self) -> tuple[float | None, ...]:
-        if not self._exposures:
-            return ()
-        return tuple(self._exposures.get(c) for c in range(max(self._exposures) + 1))
 
     # Planes ---------------------------------------------------------------------------------------
 

@@ -17,7 +17,8 @@ MAX_FOLLOWING = 250_000
 class Page:
     """One directory: a plane's layout and where its bytes lie.
 
-    ``offsets`` and ``counts`` (bytes) hold one entry per strip or tile, in file order.
+    ``offsets`` and ``counts`` (bytes) hold one entry per strip or tile, in file order. A field for
+    each tag that decides how those bytes become pixels: there are fifteen.
     """
 
     width: int

@@ -81,6 +81,17 @@ class _MissingError(Exception):
     """More bytes could mend it."""
 
 
+@dataclass
+class _Found:
+    """What has been named so far, in all: the walk ends where it is more than the file can hold."""
+
+    text_bytes: int = 0
+    directory_bytes: int = 0
+    segments: int = 0
+    decoded_bytes: int = 0
+    best_ratio: int = 1
+
+
 class _Walker:
     """One walk over one open file."""
 
@@ -92,8 +103,7 @@ class _Walker:
         self.first_tags: dict[int, _Entry] = {}
         self.first_texts: list[_Entry] = []
         self.later: dict[int, str] = {}
-        self.text_bytes = self.directory_bytes = self.segments = self.decoded_bytes = 0
-        self.best_ratio = 1
+        self.found = _Found()
 
     def damaged(self, what: str) -> StackUnreadableError:
         return StackUnreadableError(
@@ -170,8 +180,8 @@ class _Walker:
             raise self.damaged(f"{what} claims {count} entries")
         length = count * entry + struct.calcsize("=" + pointer)
         block = self.read(at + head, length, what)
-        self.directory_bytes += length
-        if self.directory_bytes > self.size:
+        self.found.directory_bytes += length
+        if self.found.directory_bytes > self.size:
             raise self.damaged("its directories overlap")
         tags: dict[int, _Entry] = {}
         texts: list[_Entry] = []
@@ -215,9 +225,9 @@ class _Walker:
     def text(self, tag: _Entry) -> str:
         """Return a text; ASCII by the standard, UTF-8 in practice, Latin-1 in old ImageJ files."""
         length = tag.count * _TYPE_BYTES[tag.type]
-        self.text_bytes += length
-        if self.text_bytes > MAX_TEXT_BYTES:
-            raise self.damaged(f"its descriptions claim {self.text_bytes} bytes")
+        self.found.text_bytes += length
+        if self.found.text_bytes > MAX_TEXT_BYTES:
+            raise self.damaged(f"its descriptions claim {self.found.text_bytes} bytes")
         raw = self.read(tag.at, length, "a text").rstrip(b"\0 \r\n\t")
         try:
             return raw.decode()
@@ -258,8 +268,8 @@ class _Walker:
             raise self.damaged(f"{plane} has strips or tiles without a size")
         separate = samples if self.number(tags, Tag.PLANAR, 1) == SEPARATE_PLANES else 1
         expected = -(-width // across) * -(-height // down) * separate
-        self.segments += expected
-        if self.segments > min(MAX_SEGMENTS, self.size):
+        self.found.segments += expected
+        if self.found.segments > min(MAX_SEGMENTS, self.size):
             raise self.damaged(f"{plane} claims {expected} strips or tiles")
         # Some writers describe tiles by the tags of strips.
         tile_offsets = tiled and Tag.TILE_OFFSETS in tags
@@ -309,13 +319,13 @@ class _Walker:
             raise self.damaged(
                 f"{plane} claims {page.width} x {page.height} pixels in {page.stored_bytes} bytes"
             )
-        self.best_ratio = max(ratio, self.best_ratio)
-        self.decoded_bytes += decoded
-        if self.decoded_bytes > self.best_ratio * self.size + RATIO_SLACK_BYTES:
+        self.found.best_ratio = max(ratio, self.found.best_ratio)
+        self.found.decoded_bytes += decoded
+        if self.found.decoded_bytes > self.found.best_ratio * self.size + RATIO_SLACK_BYTES:
             raise self.damaged("its planes overlap")
-        if self.decoded_bytes > bearable_bytes(self.size):
+        if self.found.decoded_bytes > bearable_bytes(self.size):
             raise self.damaged(
-                f"{self.size} bytes claim to hold images of {self.decoded_bytes} bytes"
+                f"{self.size} bytes claim to hold images of {self.found.decoded_bytes} bytes"
             )
 
     def result(self, missing: str, header: bytes) -> Structure:
