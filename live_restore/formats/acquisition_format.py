@@ -78,11 +78,11 @@ class AcquisitionPlan(Protocol):
     """What was intended."""
 
     def planes(self, stack_index: StackIndex) -> Planned | None:
-        """Return the planes that a stack is to have, ``None`` where the plan does not tell."""
+        """Return the planes that a stack is to have, ``None`` where the plan does not say."""
         ...
 
     def stacks(self) -> int | None:
-        """Return how many stacks there is to be."""
+        """Return how many stacks there are to be."""
         ...
 
 
@@ -105,7 +105,7 @@ class StackEvidence:
     present
         z indices whose planes are whole on disk and hold something, ascending.
     planes_expected
-        How many planes were planned; ``None`` where nothing tells yet.
+        How many planes were planned; ``None`` while that is unknown.
     expected
         z indices planned; ``None`` where only their number is known, or not even that.
     blank
@@ -157,7 +157,7 @@ class AcquisitionInfo:
     exposure_ms
         By channel index, possibly empty.
     stacks_planned
-        How many stacks there was to be, ``None`` where nothing tells.
+        How many stacks there were to be, ``None`` where that is unknown.
     """
 
     name: str

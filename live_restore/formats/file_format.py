@@ -55,7 +55,7 @@ class Complete:
     """Every plane is really there.
 
     ``declared`` is True when the file itself says how many planes it holds; without that, only
-    quiet tells a finished file from one that somebody is still appending planes to.
+    quiet distinguishes a finished file from one that somebody is still appending planes to.
     ``blank_planes`` are planes that hold nothing but zeros (indices from 0, in file order): what
     a pre-allocated file looks like where nothing has been written.
     ``zero_tail`` is True when the last plane that holds anything ends in whole rows of zeros
@@ -92,7 +92,7 @@ class FileFormat(Protocol):
         ...
 
     def inspect(self, path: Path) -> Arriving | Complete | None:
-        """Say what is there now; ``None`` for a file that this program itself wrote.
+        """Return what is there now; ``None`` for a file that this program itself wrote.
 
         Raises
         ------

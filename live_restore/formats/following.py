@@ -25,7 +25,7 @@ class Following:
     def __init__(self, folder: Path, acquisition_format: AcquisitionFormat) -> None:
         self.folder = folder
         self._follower = acquisition_format.follow(folder)
-        # What the script that records it said it would record, where one did.
+        # What the script that records it announced, where one did.
         self._plan = PlanReader(folder)
         self._identity: tuple[int, int] | None = None
         self._lock = threading.Lock()

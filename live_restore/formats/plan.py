@@ -123,7 +123,7 @@ class Ledger:
         stack = self._stacks.get(stack_index)
         if stack is None:
             # Loops nest: in whatever order, a stack that has two planes gets none after a
-            # further stack began. With one plane this cannot be told (z may be an outer loop).
+            # further stack began. With one plane this is unknown (z may be an outer loop).
             self._close_growing()
             stack = self._stacks[stack_index] = _Stack()
         (stack.blank if blank else stack.present).add(z)

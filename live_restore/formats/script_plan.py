@@ -62,7 +62,7 @@ class ScriptPlan:
     z_of: Mapping[StackIndex, tuple[int, ...]] = field(default_factory=dict)
 
     def planes(self, stack_index: StackIndex) -> Planned | None:
-        """Return the planes of a stack, ``None`` where the script has not said."""
+        """Return the planes of a stack, ``None`` where the script did not name it."""
         z = self.z_of.get(stack_index)
         if z is None:
             return None
@@ -97,7 +97,7 @@ class PlannedAxes:
         """Take one planned plane.
 
         ``loose``: further planes of its stack may be named later; until :meth:`settle` the plan
-        keeps silent about it, as a plan that names too few planes would cut a stack short.
+        does not mention it, as a plan that names too few planes would cut a stack short.
 
         Raises
         ------
@@ -116,7 +116,7 @@ class PlannedAxes:
         return stack_index
 
     def settle(self, stack_indices: Iterable[StackIndex]) -> None:
-        """Say that these stacks have been named with all their planes."""
+        """Record that these stacks have been named with all their planes."""
         for stack_index in stack_indices:
             with self._lock:
                 if stack_index in self._loose:
@@ -143,7 +143,7 @@ def plan_path(acquisition: Path) -> Path:
 
 
 def extend_plan(acquisition: Path, z_of: Mapping[StackIndex, tuple[int, ...]]) -> None:
-    """Write down the planes of further stacks of an acquisition folder; what is said last holds.
+    """Record the planes of further stacks of an acquisition folder; the last line on a stack holds.
 
     Raises
     ------
@@ -231,9 +231,9 @@ def _parse(path: Path) -> ScriptPlan:
     z_of: dict[StackIndex, tuple[int, ...]] = {}
     for line in lines:
         try:
-            said = _Line.model_validate_json(line)
-            z = tuple(said.z)
-            z_of.update((StackIndex(*stack), z) for stack in said.stacks)
+            found = _Line.model_validate_json(line)
+            z = tuple(found.z)
+            z_of.update((StackIndex(*stack), z) for stack in found.stacks)
         except (ValidationError, TypeError) as error:
             raise StackUnreadableError(
                 "is no plan of an acquisition", path, "delete it, and try again"

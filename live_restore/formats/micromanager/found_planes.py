@@ -113,7 +113,7 @@ class FoundPlanes:
         position_names: tuple[str, ...] = (),
         exposure_ms: tuple[float | None, ...] = (),
     ) -> None:
-        """Say what is known about the acquisition; names given here win over the summary's."""
+        """Record what is known about the acquisition; names given here win over the summary's."""
         first = self._first
         self._info = replace(
             self._info,

@@ -1,4 +1,4 @@
-"""What only the metadata of NDTiff's single images tell of an acquisition. Pure."""
+"""What only the metadata of single images say of an NDTiff acquisition. Pure."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class ImageFacts:
 
     @property
     def exposures(self) -> tuple[float | None, ...]:
-        """Exposure (ms) by channel index, empty where no image tells."""
+        """Exposure (ms) by channel index, empty where no image has one."""
         if not any(self._exposures.values()):
             return ()
         return by_channel(self._exposures)
 
     @property
     def channel_names(self) -> tuple[str, ...]:
-        """Names by channel index, empty where no image tells: before version 3.2 axes had none."""
+        """Names by channel index, empty where none has one: axes had none before version 3.2."""
         if not self._channels:
             return ()
         return tuple(self._channels.get(c, str(c)) for c in range(max(self._channels) + 1))
@@ -47,7 +47,7 @@ class ImageFacts:
         )
 
     def learn(self, stack_index: StackIndex, z: int, metadata: Mapping[str, Any]) -> None:
-        """Take what one image tells; z step by the distance of two neighbours."""
+        """Learn from one image; the z step is the distance of two neighbours."""
         if not self.wants(stack_index):
             return
         if stack_index.channel < 4096:

@@ -148,7 +148,7 @@ class MmStackFollower:
         return names
 
     def _look(self, file: _File, stream: BinaryIO, size: int) -> None:
-        """Take in what is new in one file."""
+        """Read what is new in one file."""
         head = read_at(stream, 0, HEADER_BYTES)
         if len(head) < HEADER_BYTES or not any(head):
             return
@@ -251,7 +251,7 @@ class MmStackFollower:
     def _learn(
         self, file: _File, stack_index: StackIndex, z: int, metadata: dict[str, Any]
     ) -> None:
-        """Keep what only an image's metadata tell."""
+        """Keep what only an image's metadata say."""
         self._image = self._image or {
             key: metadata[key] for key in ("PixelSizeUm", "PixelSize_um") if key in metadata
         }

@@ -137,7 +137,7 @@ def _dimension(raw: Mapping[str, Any], axis: str, old: str) -> int | None:
 
 
 def _used_channels(settings: Mapping[str, Any], names: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return the settings of each channel on disk, empty where they cannot be told."""
+    """Return the settings of each channel on disk, empty where they are unknown."""
     listed = settings.get("channels")
     if settings.get("useChannels") is False or not isinstance(listed, list):
         return []

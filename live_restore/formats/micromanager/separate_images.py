@@ -166,7 +166,7 @@ class MmSeriesFollower:
             exposure_ms=summary.exposure_ms or by_channel(self._exposures),
         )
         ended: bool | None = None
-        why = f"there is no {METADATA} to tell"
+        why = f"there is no {METADATA}"
         if any(folder.metadata for folder in self._folders.values()):
             ended = all(folder.ended for folder in self._folders.values())
             ended = ended and known == len(self._folders)

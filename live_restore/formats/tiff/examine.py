@@ -42,7 +42,7 @@ _VENDORS: dict[int, str] = {
     Tag.FLUOVIEW: "Olympus FluoView",
     Tag.ZEISS_LSM: "Zeiss LSM",
 }
-"""Files whose plane order only their own metadata tell."""
+"""Files whose plane order is only in their own metadata."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def damaged(path: Path, what: str) -> StackUnreadableError:
 def examine(
     stream: BinaryIO, fingerprint: Fingerprint, path: Path, undeclared_axis: UndeclaredAxis
 ) -> Examined | Arriving:
-    """Say what the file holds, or which evidence of its being whole is missing.
+    """Return what the file holds, or which evidence of its being whole is missing.
 
     Raises
     ------
@@ -189,7 +189,7 @@ def _checked(pages: Sequence[Page], path: Path) -> np.dtype[np.generic]:
             f"a colour image (RGB or palette, {first.samples} samples per pixel)",
             path,
             "save the camera's grey values, one channel after the other"
-            # What tifffile makes of three or four planes, unless it is told better.
+            # What tifffile makes of three or four planes, unless told otherwise.
             + (
                 "; if these are z planes, save them with photometric='minisblack'"
                 if first.samples in (3, 4)

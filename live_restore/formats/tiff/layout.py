@@ -90,7 +90,7 @@ class PlanesMissingError(Exception):
 
 
 def arrange(found: Found, axes: str, sizes: tuple[int, ...]) -> tuple[str, NDArray[np.int64]]:
-    """Say which plane is which, from axes without Y and X, slowest first.
+    """Return which plane is which, from axes without Y and X, slowest first.
 
     Returns
     -------

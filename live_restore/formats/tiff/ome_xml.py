@@ -120,7 +120,7 @@ def _parse(found: Found, text: str) -> tuple[list[_Image], str]:
 
 
 def _start(found: Found, images: list[_Image], name: str, element: Element) -> None:
-    """Take in one opening element."""
+    """Read one opening element."""
     get = dict(element.attrib)
     if name == "Image":
         images.append(_Image(get.get("Name", "")[:MAX_NAME]))

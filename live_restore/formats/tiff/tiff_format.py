@@ -43,7 +43,7 @@ class TiffFormat:
         return path.name.lower().endswith(SUFFIXES)
 
     def inspect(self, path: Path) -> Arriving | Complete | None:
-        """Say what is there now; ``None`` for this program's own output.
+        """Return what is there now; ``None`` for this program's own output.
 
         Raises
         ------

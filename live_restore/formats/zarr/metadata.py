@@ -236,7 +236,7 @@ class RunFacts:
         self.order: FrameOrder | None = None
 
     def read(self, attributes: Mapping[str, Any]) -> None:
-        """Take what is there now."""
+        """Learn what is there now."""
         writer = attributes.get("ome_writers")
         self.writer = isinstance(writer, dict)
         frames = writer.get("frame_metadata") if isinstance(writer, dict) else None

@@ -2,7 +2,7 @@
 
 pymmcore-plus writes each plane as one chunk, under a temporary name that is then replaced: a chunk
 that exists is whole. Where one chunk holds several planes it may be written several times, so there
-only quiet tells, and the evidence says so.
+only quiet can show it, and the evidence says so.
 """
 
 from __future__ import annotations
@@ -238,11 +238,11 @@ class OmeZarrFollower:
             return array
         if array.shape[0] > len(order.frames):
             self._problems.add(
-                f"{array.shape[0]} frames, where the sequence tells of {len(order.frames)}"
+                f"{array.shape[0]} frames, where the sequence has {len(order.frames)}"
             )
             return array
         image.image = with_order(image.image, order)
-        # The writer tells the length only at the end.
+        # The writer records the length only at the end.
         return replace(array, shape=(len(order.frames), *array.shape[1:]))
 
     def _plan(self, image: _Image) -> AcquisitionPlan:
@@ -385,7 +385,7 @@ def _array(folder: Path) -> Array | None:
 
 
 def _stamp(folder: Path) -> _Stamp | None:
-    """Return what tells whether a folder's metadata are still the ones that were read."""
+    """Return a value that changes when a folder's metadata do."""
     for name in ("zarr.json", ".zattrs"):
         try:
             status = os.stat(folder / name)  # noqa: PTH116 - one call, no Path.stat per part
