@@ -1,4 +1,4 @@
-"""Compliance suites for formats: what every one has to keep, its own and those of plug-ins.
+"""Compliance suites for formats: what each has to keep, our own and those of plug-ins.
 
 Subclass one in a test module, name it ``Test...``, and give it the format and samples; pytest does
 the rest::
@@ -13,7 +13,7 @@ the rest::
             return [FileSample("small.czi", write_small, truth=small_image)]
 
 Samples should be small, as each is cut, damaged and read some hundred times: kilobytes, planes of
-some hundred pixels, none of them all zero. A suite says nothing about speed.
+some hundred pixels, none of them all zero. A suite says nothing about speed. It needs pytest.
 """
 
 from live_restore.testing.acquisition_format import AcquisitionFormatCompliance, AcquisitionSample
