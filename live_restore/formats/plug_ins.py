@@ -7,7 +7,7 @@ that one file or folder; either is reported, and nothing else stops.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -63,15 +63,19 @@ def acquisition_plug_ins(taken: Collection[str], warn: Warn) -> tuple[Acquisitio
 
 
 @functools.cache
-def installed(group: str) -> tuple[EntryPoint, ...]:
-    """Return the entry points of a group, sorted; looked for once, as this takes some 6 ms."""
-    return tuple(sorted(entry_points(group=group), key=lambda point: (point.name, point.value)))
+def installed() -> Mapping[str, Sequence[EntryPoint]]:
+    """Return the entry points of both groups, sorted; looked for once, as it takes some 5 ms."""
+    found = entry_points()
+    return {
+        group: sorted(found.select(group=group), key=lambda point: (point.name, point.value))
+        for group in (FILE_FORMATS, ACQUISITION_FORMATS)
+    }
 
 
 def _points(group: str, taken: Collection[str], warn: Warn) -> Iterator[EntryPoint]:
     """Yield the entry points whose names are free."""
     names = set(taken)
-    for point in installed(group):
+    for point in installed()[group]:
         if point.name in names:
             warn(f"{_described(point)} is left out: there is a format of that name already")
             continue
