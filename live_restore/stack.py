@@ -1,7 +1,8 @@
-"""The nouns: what a stack is, what it is called, and what a dataset of stacks looks like."""
+"""The nouns: what a stack is, what it is called, and what a file of stacks looks like."""
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,12 +29,38 @@ def result_dtype(raw: np.dtype[np.generic], units: Units) -> np.dtype[np.generic
 class Fingerprint(NamedTuple):
     """Tells whether a file is still the one that was seen (size in bytes, mtime in ns).
 
-    Of a stack of a data set, whose files hold more than it: the bytes of its planes, and when the
-    last of them was seen first.
+    Of a stack of an acquisition, whose files hold more than it: the bytes of its planes, and when
+    the last of them was seen first.
     """
 
     size: int
     mtime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Fingerprint:
+        """Return the fingerprint of a file by what the system says of it."""
+        return cls.in_range(status.st_size, status.st_mtime_ns)
+
+    @classmethod
+    def in_range(cls, size: int, mtime_ns: int) -> Fingerprint:
+        """Return a fingerprint whose time the journal can store: SQLite's integers have 64 bits.
+
+        File systems can date a file later than 2262, or earlier than 1677, which is beyond them;
+        such times are folded into the years nearest to that end, so that files which differ still
+        do.
+
+        Examples
+        --------
+        >>> Fingerprint.in_range(10, 1_600_000_000 * 10**9)
+        Fingerprint(size=10, mtime_ns=1600000000000000000)
+        >>> Fingerprint.in_range(10, 10**19).mtime_ns < 2**63
+        True
+        """
+        if mtime_ns >= 2**63:
+            mtime_ns = 2**62 + mtime_ns % 2**62
+        elif mtime_ns < -(2**63):
+            mtime_ns = mtime_ns % 2**62 - 2**63
+        return cls(size, mtime_ns)
 
 
 class StackIndex(NamedTuple):
@@ -105,7 +132,7 @@ class VoxelSize:
 
 @dataclass(frozen=True)
 class FileStacks:
-    """The stacks of one file (or one dataset folder), all of the same shape and type.
+    """The stacks of one file (or one acquisition folder), all of the same shape and type.
 
     Parameters
     ----------
@@ -114,7 +141,7 @@ class FileStacks:
     fingerprint
         Size and time stamp of the file when this was found out.
     positions, times, channels
-        How many of each; a dataset holds ``positions * times * channels`` stacks.
+        How many of each; the file holds ``positions * times * channels`` stacks.
     shape_zyx
         Shape of each stack.
     dtype

@@ -16,6 +16,7 @@ import tifffile
 from live_restore.demo.picture import comparison_picture
 from live_restore.engine.daemon import Daemon, open_daemon_journal, stopping_on_signals
 from live_restore.errors import LiveRestoreError
+from live_restore.files import user_folders
 from live_restore.inference.model_set import ModelSet
 from live_restore.settings.model import Settings
 from live_restore.simulation.quality import best_gaussian, psnr
@@ -42,18 +43,7 @@ class DemoResult:
 
 def fresh_folder(parent: Path) -> Path:
     """Create and return ``live-restore-demo``, or the first such name that is free."""
-    for number in range(1, 1000):
-        folder = parent / ("live-restore-demo" if number == 1 else f"live-restore-demo-{number}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise LiveRestoreError(
-                f"cannot be created ({error.strerror})", folder, "name another place with --out"
-            ) from None
-        return folder
-    raise LiveRestoreError("holds too many demo folders", parent, "remove some of them")
+    return user_folders.fresh_folder(parent, "live-restore-demo", "name another place with --out")
 
 
 def run_demo(

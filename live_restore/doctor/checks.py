@@ -16,8 +16,10 @@ from typing import Literal
 import numpy as np
 
 from live_restore.errors import LiveRestoreError
+from live_restore.files.user_folders import state_folder
+from live_restore.formats.table import problems
 from live_restore.inference.backends.table import make_backends
-from live_restore.inference.device.cache import DeviceCache, state_folder
+from live_restore.inference.device.cache import DeviceCache
 from live_restore.inference.device.hardware import available_cores, available_memory_bytes, cpu_name
 from live_restore.inference.model_set import ModelSet
 from live_restore.inference.restorer import Restorer
@@ -58,6 +60,7 @@ def examine(settings: Settings, folder: Path | None = None) -> Iterator[Finding]
     """Look at everything that a restoration needs; ``folder`` is one that shall be watched."""
     yield _python()
     yield from _packages()
+    yield from _plug_ins()
     yield _processor()
     yield from _backends()
     yield from _models(settings)
@@ -93,6 +96,11 @@ def _packages() -> Iterator[Finding]:
         yield Finding("packages", "bad", told, "pip install live-restore")
     else:
         yield Finding("packages", "good", told)
+
+
+def _plug_ins() -> Iterator[Finding]:
+    for problem in problems():
+        yield Finding("plug-in", "bad", problem, "update that package, or uninstall it")
 
 
 def _version(package: str) -> str:

@@ -98,8 +98,10 @@ class Daemon:
         self._stop = False
         self._look_refused = False
         self._counts, self._doubtful = journal.counts(), journal.doubtful()
-        self._formats = make_formats(undeclared_axis=settings.files.undeclared_axis)
-        self._acquisition_formats = make_acquisition_formats()
+        self._formats = make_formats(
+            undeclared_axis=settings.files.undeclared_axis, warn=self._on_plug_in
+        )
+        self._acquisition_formats = make_acquisition_formats(warn=self._on_plug_in)
         self._source: Source = FolderSource(
             root,
             self._formats,
@@ -108,6 +110,10 @@ class Daemon:
             settings,
             Callbacks(self._on_bad, self.progress.warn, self._stop_asked),
         )
+
+    def _on_plug_in(self, problem: str) -> None:
+        log.warning(problem)
+        self.progress.warn(problem)
 
     def _on_bad(self, key: StackKey, state: State) -> None:
         count = self.progress.failed if state is State.FAILED else self.progress.refused

@@ -15,7 +15,7 @@ from live_restore.errors import (
     StackIncompleteError,
     StackRefusedError,
 )
-from live_restore.formats.file_format import Arriving, Complete, Format
+from live_restore.formats.file_format import Arriving, Complete, FileFormat
 from live_restore.formats.table import format_for
 from live_restore.inference.model_set import ModelSet
 from live_restore.outputs.output import Publication, ResultRequest
@@ -23,7 +23,7 @@ from live_restore.outputs.provenance import is_current, published_doubt
 from live_restore.outputs.table import output_of_files
 from live_restore.settings.model import FilesSettings, Settings
 from live_restore.sources.completeness import blank_reason
-from live_restore.stack import FileStacks
+from live_restore.stack import FileStacks, Fingerprint
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,12 @@ class FileJob:
     """
 
     file_stacks: FileStacks
-    format: Format
+    format: FileFormat
     home: Home
     certain: bool = True
 
     @classmethod
-    def open(cls, path: Path, formats: Sequence[Format], files: FilesSettings) -> FileJob:
+    def open(cls, path: Path, formats: Sequence[FileFormat], files: FilesSettings) -> FileJob:
         """Inspect ``path`` and return the job.
 
         Raises
@@ -99,7 +99,7 @@ class FileJob:
                 f"cannot be looked at ({error.strerror or error})", path,
                 "check the disk or the network",
             ) from error  # fmt: skip
-        if (status.st_size, status.st_mtime_ns) != tuple(self.file_stacks.fingerprint):
+        if Fingerprint.of(status) != self.file_stacks.fingerprint:
             raise StackChangedError(
                 "changed while it was being restored", path, "let it be written to its end first"
             )

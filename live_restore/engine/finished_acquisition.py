@@ -98,5 +98,9 @@ class FinishedAcquisition:
         if output is not None:
             results = output / results.name
         return StackJob(
-            self._following, self._state, stack_index, Fingerprint(size, self._written_ns), results
+            self._following,
+            self._state,
+            stack_index,
+            Fingerprint.in_range(size, self._written_ns),
+            results,
         )

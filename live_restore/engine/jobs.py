@@ -11,7 +11,7 @@ from live_restore.engine.stack_job import StackJobs
 from live_restore.errors import StackChangedError
 from live_restore.files.naming import results_folder
 from live_restore.formats.acquisition_format import AcquisitionFormat
-from live_restore.formats.file_format import Format
+from live_restore.formats.file_format import FileFormat
 from live_restore.inference.model_set import ModelSet
 from live_restore.journal.entry import Entry
 from live_restore.outputs.output import Publication
@@ -35,7 +35,7 @@ class Jobs:
     def __init__(
         self,
         root: Path,
-        formats: Sequence[Format],
+        formats: Sequence[FileFormat],
         acquisition_formats: Sequence[AcquisitionFormat],
         model_set: ModelSet,
         settings: Settings,

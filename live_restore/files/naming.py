@@ -57,7 +57,7 @@ def candidates(
 
 
 def results_of_acquisition(folder: Path) -> Path:
-    """Return where the results of a data set folder go: beside it, never inside.
+    """Return where the results of an acquisition folder go: beside it, never inside.
 
     Examples
     --------
@@ -100,7 +100,7 @@ def folder_of_result(source: Path, template: str) -> Path:
 
 
 def acquisition_of_results(folder: Path) -> Path | None:
-    """Return the data set whose results a folder of this name would hold, ``None`` for none."""
+    """Return the acquisition whose results a folder of this name would hold, ``None`` for none."""
     name = folder.name.removesuffix(_RESULTS)
     return folder.with_name(name) if name and name != folder.name else None
 
@@ -123,7 +123,7 @@ def report_path(result: Path) -> Path:
 
 
 def stack_report_path(result: Path, label: str) -> Path:
-    """Return where the report of one stack of a data set goes.
+    """Return where the report of one stack of an acquisition goes.
 
     Examples
     --------

@@ -75,7 +75,7 @@ def publishing(
 
 @contextmanager
 def disk_errors(final: Path) -> Iterator[None]:
-    """Say of what the disk refuses, while ``final`` is made, what to do about it.
+    """Report what the disk refuses while ``final`` is made, and what to do about it.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def disk_errors(final: Path) -> Iterator[None]:
         yield
     except OSError as error:
         kind = DiskFullError if error.errno in _FULL else OutputError
-        raise kind(_say(error), final, _remedy(error)) from error
+        raise kind(_what(error), final, _remedy(error)) from error
 
 
 def temporary_for(final: Path, aside: Path | None = None) -> Path:
@@ -175,7 +175,7 @@ def _host() -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
 
 
-def _say(error: OSError) -> str:
+def _what(error: OSError) -> str:
     return f"cannot be written ({error.strerror or error})"
 
 

@@ -1,4 +1,8 @@
-"""Careful reading of other programs' files: read-only, bounded, one kind of error."""
+"""Reading what a microscope's programs write: read-only, bounded, all errors ``StackError``.
+
+Opening a file without being kept waiting is ``reading.py``, which also serves models and results;
+here are the errors, the limits and the memory that belong to raw data.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,7 @@ import psutil
 from live_restore.errors import (
     StackBusyError,
     StackChangedError,
+    StackError,
     StackRefusedError,
     StackUnreadableError,
 )
@@ -26,47 +31,59 @@ from live_restore.stack import Volume
 MAX_PLANE_JSON = 2 * 2**20
 """Bytes of one plane's metadata; Micro-Manager writes 6 to 40 kB."""
 MAX_SUMMARY_JSON = 8 * 2**20
-"""Bytes of a run's metadata; 10 to 20 kB plus about 300 bytes for each position."""
+"""Bytes of an acquisition's metadata; 10 to 20 kB plus about 300 bytes for each position."""
 MAX_ENTRIES = 2_000_000
 """Files in one folder that are looked at."""
-_BLANK_PROBE = 4096
+_SHARING_VIOLATION = (32, 33)
+"""Windows: another program holds the file open for itself alone, or a part of it locked."""
+_FIRST_PROBE_BYTES = 4096
+_PROBE_BYTES = 2**18
 _ALWAYS_FITS = 64 * 2**20
 
 
-def _busy(path: Path, error: OSError) -> StackBusyError:
-    return StackBusyError(
-        f"cannot be read just now ({error.strerror or error})",
-        path,
-        "nothing to do: it is tried again; if it stays so, check permissions and network",
-    )
-
-
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
-    """Open a regular file read-only; give the stream (unbuffered) and its size in bytes.
+def opened(
+    path: Path, *, follow_link: bool = False, buffered: bool = False
+) -> Iterator[tuple[BinaryIO, int]]:
+    """Open a regular file read-only; give the stream and its size in bytes.
 
-    Links are not followed: what lies in a data set may be anybody's.
+    Links are not followed unless asked for: what lies in an acquisition's folder may be anybody's.
 
     Raises
     ------
     StackUnreadableError
-        It is a pipe, a device, a folder or a link.
+        It is a pipe, a device, a folder, or a link that is not followed or leads nowhere.
     StackChangedError
         It is not there.
     StackBusyError
-        It is there and cannot be read.
+        It is there and cannot be read just now; also while the block runs.
     """
     try:
-        with open_regular(path, follow_link=False) as stream:
+        with open_regular(path, follow_link=follow_link, buffered=buffered) as stream:
             yield stream, os.fstat(stream.fileno()).st_size
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise StackChangedError("the file vanished", path, "put it back") from error
     except OSError as error:
-        if error.errno in (errno.EINVAL, errno.ELOOP):
-            raise StackUnreadableError(
-                "not a regular file", path, "leave it out of the folder"
-            ) from error
-        raise _busy(path, error) from error
+        raise _refusal(error, path, followed=follow_link) from error
+
+
+def _refusal(error: OSError, path: Path, *, followed: bool = True) -> StackError:
+    """Return what a refusal of the operating system says about a file or folder.
+
+    None of it is about its content, and nearly all of it passes: a virus scanner lets go, a share
+    comes back, somebody corrects the rights.
+    """
+    if error.errno == errno.EINVAL or (error.errno == errno.ELOOP and not followed):
+        return StackUnreadableError("not a regular file", path, "leave it out of the folder")
+    if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
+        return StackUnreadableError(f"cannot be opened ({error.strerror})", path, "check its name")
+    if getattr(error, "winerror", None) in _SHARING_VIOLATION:
+        return StackBusyError("another program holds it locked", path, "close it there")
+    if isinstance(error, PermissionError):
+        return StackBusyError("no permission to read it", path, "give this user the right to")
+    return StackBusyError(
+        f"reading failed ({error.strerror or error})", path, "check the disk or the network"
+    )
 
 
 def read_at(stream: BinaryIO, at: int, count: int) -> bytes:
@@ -107,7 +124,7 @@ def names_in(folder: Path) -> tuple[list[str], list[str]]:
     except FileNotFoundError as error:
         raise StackChangedError("the folder vanished", folder, "put it back") from error
     except OSError as error:
-        raise _busy(folder, error) from error
+        raise _refusal(error, folder) from error
     return sorted(files), sorted(folders)
 
 
@@ -158,9 +175,11 @@ def new_volume(shape: tuple[int, ...], dtype: np.dtype[np.generic], path: Path) 
 def is_blank(stream: BinaryIO, at: int, count: int) -> bool:
     """Return whether these bytes are all zero; real images answer after the first 4 kB."""
     end = at + count
+    probe = _FIRST_PROBE_BYTES
     while (at := max(at, min(end, stored_from(stream, at)))) < end:
-        data = read_at(stream, at, min(end - at, _BLANK_PROBE))
+        data = read_at(stream, at, min(end - at, probe))
         if not data or any(data):
             return False
         at += len(data)
+        probe = _PROBE_BYTES
     return True

@@ -123,7 +123,13 @@ def integer(value: object) -> int | None:
 
 
 def positive(value: object) -> float | None:
-    """Return a number above zero (Micro-Manager writes 0 for a pixel size that nobody set)."""
+    """Return a finite number above zero (Micro-Manager writes 0 for what nobody set).
+
+    Examples
+    --------
+    >>> positive("0.15"), positive(0), positive("nan"), positive("x"), positive(-1)
+    (0.15, None, None, None, None)
+    """
     result = number(value)
     return result if result is not None and result > 0 else None
 

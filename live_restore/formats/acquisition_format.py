@@ -1,6 +1,45 @@
-"""The seam behind which dataset folders live: one folder, many stacks, complete one by one.
+"""The seam behind which acquisition folders live: one folder, many stacks, complete one by one.
 
-A new format is one file here and one line in ``live_restore/formats/table.py``.
+The life of an acquisition, from its first name in a folder to a stack in memory:
+
+>>> import json, tempfile, numpy, tifffile
+>>> from live_restore.formats.table import acquisition_format_for, make_acquisition_formats
+>>> temporary = tempfile.TemporaryDirectory()
+>>> folder = Path(temporary.name) / "run_1"
+>>> folder.mkdir()
+>>> acquisition_format_for(folder, make_acquisition_formats()) is None  # nobody's, yet
+True
+>>> summary = {"Summary": {"Slices": 2, "Frames": 1, "ChNames": ["DAPI"]}}
+>>> _ = (folder / "metadata.txt").write_text(json.dumps(summary)[:-1])
+>>> def plane(z):
+...     name = f"img_channel000_position000_time000000000_z{z:03}.tif"
+...     image = numpy.full((8, 8), z + 1, "uint16")
+...     tifffile.imwrite(folder / name, image, photometric="minisblack")
+>>> found = acquisition_format_for(folder, make_acquisition_formats())  # 1. recognised
+>>> found.name
+'mm-series'
+>>> follower = found.follow(folder)  # 2. followed, by one follower for as long as it goes on
+>>> first = StackIndex(position=0, time=0, channel=0)
+>>> plane(0)
+>>> follower.poll().stacks[first].reason  # 3. polled, again and again
+'1 of 2 planes'
+>>> plane(1)
+>>> follower.poll().stacks[first].stage
+<Stage.COMPLETE: 'complete'>
+>>> follower.read(first)[:, 0, 0].tolist()  # 4. read, while others are still arriving
+[1, 2]
+>>> follower.poll().ended, follower.poll(over=True).ended_reason  # 5. over, by whoever knows
+(False, 'metadata.txt is still open')
+>>> temporary.cleanup()
+
+A new format is one file here and one line in ``live_restore/formats/table.py``; or, in a package of
+its own, an entry point of the group ``live_restore.acquisition_formats``: its name is the format's,
+its object is called without arguments (a class will do) and returns an :class:`AcquisitionFormat`::
+
+    [project.entry-points."live_restore.acquisition_formats"]
+    nd2-series = "my_package:Nd2SeriesFormat"
+
+Either runs through ``live_restore.testing.formats.AcquisitionFormatCompliance``.
 """
 
 from __future__ import annotations
@@ -36,14 +75,14 @@ class Planned:
 
 
 class AcquisitionPlan(Protocol):
-    """What a run intended."""
+    """What was intended."""
 
     def planes(self, stack_index: StackIndex) -> Planned | None:
-        """Return the planes that a stack is to have, ``None`` where the plan does not tell."""
+        """Return the planes that a stack is to have, ``None`` where the plan does not say."""
         ...
 
     def stacks(self) -> int | None:
-        """Return how many stacks the run is to have."""
+        """Return how many stacks there are to be."""
         ...
 
 
@@ -62,11 +101,11 @@ class StackEvidence:
     Parameters
     ----------
     stage
-        The verdict. ``PARTIAL`` only after the run is over.
+        How far it is. ``PARTIAL`` only after the acquisition is over.
     present
         z indices whose planes are whole on disk and hold something, ascending.
     planes_expected
-        How many planes were planned; ``None`` where nothing tells yet.
+        How many planes were planned; ``None`` while that is unknown.
     expected
         z indices planned; ``None`` where only their number is known, or not even that.
     blank
@@ -93,13 +132,13 @@ class StackEvidence:
 
     @property
     def partial(self) -> bool:
-        """Whether the run is over and planes are missing."""
+        """Whether the acquisition is over and planes are missing."""
         return self.stage is Stage.PARTIAL
 
 
 @dataclass(frozen=True)
 class AcquisitionInfo:
-    """What a dataset says about itself.
+    """What an acquisition says about itself.
 
     Parameters
     ----------
@@ -118,7 +157,7 @@ class AcquisitionInfo:
     exposure_ms
         By channel index, possibly empty.
     stacks_planned
-        How many stacks the run was to have, ``None`` where nothing tells.
+        How many stacks there were to be, ``None`` where that is unknown.
     """
 
     name: str
@@ -150,17 +189,17 @@ class AcquisitionState:
     Parameters
     ----------
     info
-        Grows while the run goes on; what it holds does not change.
+        Grows while the acquisition goes on; what it holds does not change.
     stacks
         Every stack that has begun.
     ended
-        Whether the run is over: ``True`` and ``False`` by the format's own end marker, ``None``
-        where the format has none. Between two files of one run it may be ``True`` for a moment:
-        act on it only when it stays.
+        Whether the acquisition is over: ``True`` and ``False`` by the format's own end marker,
+        ``None`` where the format has none. Between two files of one acquisition it may be ``True``
+        for a moment: act on it only when it stays.
     ended_reason
         The evidence for ``ended``.
     problems
-        Parts of the dataset that are damaged or of no use, one line each; the rest goes on.
+        Parts of the acquisition that are damaged or of no use, one line each; the rest goes on.
     """
 
     info: AcquisitionInfo
@@ -171,7 +210,7 @@ class AcquisitionState:
 
 
 class Follower(Protocol):
-    """Follows one dataset folder. Incremental: a poll looks only at what it does not know yet.
+    """Follows one acquisition folder. Incremental: a poll looks only at what it does not know yet.
 
     Files are opened read-only and late, closed soon, and never mapped into memory: Micro-Manager
     truncates its files at the end, which Windows refuses for a mapped file.
@@ -183,7 +222,7 @@ class Follower(Protocol):
         Parameters
         ----------
         over
-            The caller knows that the run is over (its hook was told, or nothing has moved for
+            The caller knows that the acquisition is over (its hook ended, or nothing has moved for
             long): what is missing is judged as after an end marker.
         plan
             What the caller knows to be planned (its script submitted the events), better than
@@ -196,7 +235,7 @@ class Follower(Protocol):
         StackBusyError
             It cannot be listed just now. (A file in it that is locked is tried again.)
         StackUnreadableError
-            It is not one data set: files of several runs, a plate.
+            It is not one acquisition: files of several acquisitions, a plate.
         """
         ...
 
@@ -214,12 +253,12 @@ class Follower(Protocol):
 
 
 class AcquisitionFormat(Protocol):
-    """How the stacks of a dataset folder lie on disk."""
+    """How the stacks of an acquisition folder lie on disk."""
 
     name: str
 
     def recognises(self, folder: Path, names: Collection[str]) -> bool:
-        """Return whether a folder with these entries is a dataset of this format.
+        """Return whether a folder with these entries is an acquisition of this format.
 
         By names alone, except where two layouts share them; then a few kB are read. ``False``
         may become ``True`` as files appear. Raises nothing.

@@ -1,4 +1,4 @@
-"""What NDTiff's axes and image metadata mean. Pure.
+"""Named axes, as NDTiff's images and the events of scripts have them, turned into indices. Pure.
 
 Axes are free: a name, and a number or a label. Time, channel, z and position have their place;
 whatever else there is (row, column, view ...) makes more positions.
@@ -10,13 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from live_restore.files.values import integer, text
-from live_restore.formats.micromanager.metadata import exposure_ms, pixel_size_um, z_um
 from live_restore.stack import StackIndex
 
 MAX_LABELS = 1_000_000
 MAX_AXES = 16
-_NO_CHANNEL = "Default"
-"""What the engine calls the channel of a run without channels."""
 
 
 class AxisError(Exception):
@@ -79,9 +76,9 @@ class AxisLabels:
         --------
         >>> labels = AxisLabels()
         >>> labels.stack_index({"channel": "DAPI", "z": 3, "time": 1})
-        (Place(position=0, time=1, channel=0), 3)
+        (StackIndex(position=0, time=1, channel=0), 3)
         >>> labels.stack_index({"channel": "FITC", "position": 2})
-        (Place(position=2, time=0, channel=1), 0)
+        (StackIndex(position=2, time=0, channel=1), 0)
         """
         if len(axes) > MAX_AXES:
             raise AxisError(f"an image has {len(axes)} axes")
@@ -107,58 +104,3 @@ def _label(value: object) -> Label:
     if found is None:
         raise AxisError(f"an axis is at {str(value)[:40]}")
     return found
-
-
-class ImageFacts:
-    """What only the images' own metadata tell: pixel size, z step, exposures, channel names."""
-
-    def __init__(self) -> None:
-        self.image: Mapping[str, Any] = {}
-        self.z_step_um: float | None = None
-        self._exposures: dict[int, float | None] = {}
-        self._channels: dict[int, str] = {}
-        self._stack: StackIndex | None = None
-        self._heights: dict[int, float] = {}
-
-    @property
-    def exposures(self) -> tuple[float | None, ...]:
-        """Exposure (ms) by channel index, empty where no image tells."""
-        if not any(self._exposures.values()):
-            return ()
-        return tuple(self._exposures.get(c) for c in range(max(self._exposures) + 1))
-
-    @property
-    def channel_names(self) -> tuple[str, ...]:
-        """Names by channel index, empty where no image tells: before version 3.2 axes had none."""
-        if not self._channels:
-            return ()
-        return tuple(self._channels.get(c, str(c)) for c in range(max(self._channels) + 1))
-
-    def wants(self, stack_index: StackIndex) -> bool:
-        """Return whether an image's metadata could add anything."""
-        return (
-            self._stack is None
-            or (self.z_step_um is None and stack_index == self._stack and len(self._heights) < 4)
-            or (stack_index.channel not in self._exposures and stack_index.channel < 4096)
-        )
-
-    def learn(self, stack_index: StackIndex, z: int, metadata: Mapping[str, Any]) -> None:
-        """Take what one image tells; z step by the distance of two neighbours."""
-        if not self.wants(stack_index):
-            return
-        if stack_index.channel < 4096:
-            self._exposures.setdefault(stack_index.channel, exposure_ms(metadata))
-            name = text(metadata.get("Channel"))
-            if name and name != _NO_CHANNEL:
-                self._channels.setdefault(stack_index.channel, name)
-        if self._stack is None:
-            self._stack = stack_index
-            self.image = {"PixelSizeUm": pixel_size_um(metadata)}
-        height = z_um(metadata)
-        if stack_index != self._stack or height is None:
-            return
-        for neighbour in (z - 1, z + 1):
-            step = abs(height - self._heights.get(neighbour, height))
-            if step:
-                self.z_step_um = step
-        self._heights[z] = height

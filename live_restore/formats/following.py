@@ -1,4 +1,4 @@
-"""A data set folder that is being followed, safe to use from several threads."""
+"""An acquisition folder that is being followed, safe to use from several threads."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from live_restore.stack import StackIndex, Volume
 
 
 class Following:
-    """A data set folder and its follower, one call at a time.
+    """An acquisition folder and its follower, one call at a time.
 
     Parameters
     ----------
     folder
         The folder (absolute).
-    dataset_format
-        Whose data set it is.
+    acquisition_format
+        Its format.
     """
 
     def __init__(self, folder: Path, acquisition_format: AcquisitionFormat) -> None:
         self.folder = folder
         self._follower = acquisition_format.follow(folder)
-        # What the script that records it said it would record, where one did.
+        # What the script that records it announced, where one did.
         self._plan = PlanReader(folder)
         self._identity: tuple[int, int] | None = None
         self._lock = threading.Lock()
@@ -50,7 +50,7 @@ class Following:
             return self._follower.read(stack_index)
 
     def _require_the_same(self) -> None:
-        # A follower remembers where planes lie: in a new run of the same name others lie there.
+        # A follower remembers where planes lie; another acquisition of that name has others there.
         try:
             status = self.folder.stat()
         except OSError as error:

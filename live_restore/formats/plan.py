@@ -1,11 +1,11 @@
-"""Which planes a stack should have, and whether it is complete. Pure: no disk, no clock.
+"""Which planes a stack should have, and whether it is whole. Pure: no disk, no clock.
 
 The best plan there is decides::
 
-    the run's own settings (MdaSettings, a useq sequence)   say it per channel
+    the engine's settings (MdaSettings, a useq sequence)    say it per channel
     intended dimensions                                     overstate: a channel without z-stack
     a later stack began                                     the stack before it is closed
-    the run is over                                         what is missing stays missing
+    the acquisition is over                                 what is missing stays missing
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class NoPlan:
 
 @dataclass(frozen=True)
 class ChannelPlan:
-    """One channel of a run: with or without z-stack, and at every how many time points."""
+    """One channel of an acquisition: with or without z-stack, and at every how many time points."""
 
     z_stack: bool = True
     every: int = 1
@@ -40,7 +40,7 @@ class ChannelPlan:
 
 @dataclass(frozen=True)
 class SettingsPlan:
-    """The run's own settings: true for each channel.
+    """The engine's own settings: true for each channel.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ class IntendedPlan:
         return Planned(self.slices)
 
     def stacks(self) -> int | None:
-        """Return the number of stacks, those that the run skips included."""
+        """Return the number of stacks, those that the acquisition skips included."""
         return self.stack_count
 
 
@@ -101,9 +101,9 @@ class _Stack:
 
 
 class Ledger:
-    """The planes found so far, in the order in which they were written, and the verdict on them.
+    """The planes found so far, in the order in which they were written, and what they prove.
 
-    The verdict depends only on the planes, their order and ``over``: a follower that starts anew
+    The evidence rests only on the planes, their order and ``over``: a follower that starts anew
     comes to the same.
     """
 
@@ -111,7 +111,7 @@ class Ledger:
         self._stacks: dict[StackIndex, _Stack] = {}
         self._growing: set[StackIndex] = set()
         self._full_size: dict[int | None, int] = {}
-        self._verdicts: dict[StackIndex, StackEvidence] = {}
+        self._evidence: dict[StackIndex, StackEvidence] = {}
         self._dirty: set[StackIndex] = set()
         self._judged_with: tuple[AcquisitionPlan, bool] | None = None
 
@@ -119,11 +119,11 @@ class Ledger:
         return stack_index in self._stacks
 
     def add(self, stack_index: StackIndex, z: int, *, blank: bool = False) -> None:
-        """Take down one plane that is whole on disk."""
+        """Record one plane that is whole on disk."""
         stack = self._stacks.get(stack_index)
         if stack is None:
             # Loops nest: in whatever order, a stack that has two planes gets none after a
-            # further stack began. With one plane this cannot be told (z may be an outer loop).
+            # further stack began. With one plane this is unknown (z may be an outer loop).
             self._close_growing()
             stack = self._stacks[stack_index] = _Stack()
         (stack.blank if blank else stack.present).add(z)
@@ -143,16 +143,16 @@ class Ledger:
         self._dirty |= self._growing
         self._growing.clear()
 
-    def verdicts(self, plan: AcquisitionPlan, over: bool) -> Mapping[StackIndex, StackEvidence]:
+    def evidence(self, plan: AcquisitionPlan, over: bool) -> Mapping[StackIndex, StackEvidence]:
         """Return the evidence on every stack that has begun."""
         if self._judged_with != (plan, over) or (over and self._dirty):
-            self._dirty.update(self._stacks)  # each verdict may rest on the other stacks
+            self._dirty.update(self._stacks)  # each may rest on the other stacks
         flat = self._flat_channels() if over and self._dirty else set()
         for stack_index in self._dirty:
-            self._verdicts[stack_index] = self._verdict(stack_index, plan, over, flat)
+            self._evidence[stack_index] = self._judge(stack_index, plan, over, flat)
         self._dirty.clear()
         self._judged_with = (plan, over)
-        return self._verdicts
+        return self._evidence
 
     def _flat_channels(self) -> set[int]:
         """Return the channels of which every stack, and more than one, is a single plane."""
@@ -161,7 +161,7 @@ class Ledger:
             sizes.setdefault(stack_index.channel, []).append(stack.size)
         return {channel for channel, each in sizes.items() if len(each) > 1 and max(each) == 1}
 
-    def _verdict(
+    def _judge(
         self, stack_index: StackIndex, plan: AcquisitionPlan, over: bool, flat: set[int]
     ) -> StackEvidence:
         stack = self._stacks[stack_index]
@@ -170,7 +170,7 @@ class Ledger:
         if planned is not None and planned.indices is not None:
             within = planned.indices
             if not all(z in within for z in found):
-                planned = None  # the run did something else than was planned
+                planned = None  # something else was recorded than was planned
         if planned is not None and planned.anywhere and len(found) > planned.count:
             planned = None
         if planned is None:

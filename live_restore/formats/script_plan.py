@@ -1,9 +1,9 @@
-"""What a script said it would record, kept beside the results of its run.
+"""What a script said it would record, kept beside the results of its acquisition.
 
 pycromanager writes nowhere how many planes a stack is to have. A script knows it from its events;
-written down here, it reaches every process that restores the run, now or next week. The file only
-grows, by a line for a few stacks: whoever writes it shares an interpreter with the acquisition, and
-may never keep that to itself for longer than a moment.
+written down here, it reaches every process that restores the acquisition, now or next week. The
+file only grows, by a line for a few stacks: whoever writes it shares an interpreter with the
+acquisition, and may never keep that to itself for longer than a moment.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class ScriptPlan:
     z_of: Mapping[StackIndex, tuple[int, ...]] = field(default_factory=dict)
 
     def planes(self, stack_index: StackIndex) -> Planned | None:
-        """Return the planes of a stack, ``None`` where the script has not said."""
+        """Return the planes of a stack, ``None`` where the script did not name it."""
         z = self.z_of.get(stack_index)
         if z is None:
             return None
@@ -97,7 +97,7 @@ class PlannedAxes:
         """Take one planned plane.
 
         ``loose``: further planes of its stack may be named later; until :meth:`settle` the plan
-        keeps silent about it, as a plan that names too few planes would cut a stack short.
+        does not mention it, as a plan that names too few planes would cut a stack short.
 
         Raises
         ------
@@ -116,7 +116,7 @@ class PlannedAxes:
         return stack_index
 
     def settle(self, stack_indices: Iterable[StackIndex]) -> None:
-        """Say that these stacks have been named with all their planes."""
+        """Record that these stacks have been named with all their planes."""
         for stack_index in stack_indices:
             with self._lock:
                 if stack_index in self._loose:
@@ -137,13 +137,13 @@ class PlannedAxes:
             }
 
 
-def plan_path(dataset: Path) -> Path:
-    """Return where the plan of a data set folder lies: with its results, never inside it."""
-    return results_of_acquisition(dataset) / _NAME
+def plan_path(acquisition: Path) -> Path:
+    """Return where the plan of an acquisition folder lies: with its results, never inside it."""
+    return results_of_acquisition(acquisition) / _NAME
 
 
-def extend_plan(dataset: Path, z_of: Mapping[StackIndex, tuple[int, ...]]) -> None:
-    """Write down the planes of further stacks of a data set folder; what is said last holds.
+def extend_plan(acquisition: Path, z_of: Mapping[StackIndex, tuple[int, ...]]) -> None:
+    """Record the planes of further stacks of an acquisition folder; the last line on a stack holds.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def extend_plan(dataset: Path, z_of: Mapping[StackIndex, tuple[int, ...]]) -> No
         by_z.setdefault(z, []).append(stack_index)
     lines = [_Line(z=list(z), stacks=stacks) for z, stacks in by_z.items()]
     text = "".join(f"{line.model_dump_json()}\n" for line in lines)
-    path = plan_path(dataset)
+    path = plan_path(acquisition)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with append_regular(path) as stream:
@@ -169,8 +169,8 @@ def extend_plan(dataset: Path, z_of: Mapping[StackIndex, tuple[int, ...]]) -> No
         disk.current.sync(path)
 
 
-def remove_plan(dataset: Path) -> None:
-    """Remove the plan of a data set folder: of an earlier run of that name, or no longer true.
+def remove_plan(acquisition: Path) -> None:
+    """Remove the plan of an acquisition folder: of an earlier one of that name, or no longer true.
 
     Raises
     ------
@@ -178,24 +178,24 @@ def remove_plan(dataset: Path) -> None:
         The disk refused.
     """
     try:
-        plan_path(dataset).unlink(missing_ok=True)
+        plan_path(acquisition).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(
-            f"cannot be removed ({error.strerror})", plan_path(dataset), "remove it by hand"
+            f"cannot be removed ({error.strerror})", plan_path(acquisition), "remove it by hand"
         ) from error
 
 
 class PlanReader:
-    """The plan that a script left for a data set folder, as far as it is written.
+    """The plan that a script left for an acquisition folder, as far as it is written.
 
     Parameters
     ----------
-    dataset
+    acquisition
         The folder.
     """
 
-    def __init__(self, dataset: Path) -> None:
-        self._path = plan_path(dataset)
+    def __init__(self, acquisition: Path) -> None:
+        self._path = plan_path(acquisition)
         self._fingerprint: Fingerprint | None = None
         self._plan: ScriptPlan | None = None
 
@@ -208,8 +208,7 @@ class PlanReader:
             There is one, and it is damaged.
         """
         try:
-            status = self._path.stat()
-            fingerprint = Fingerprint(status.st_size, status.st_mtime_ns)
+            fingerprint = Fingerprint.of(self._path.stat())
             if fingerprint != self._fingerprint:
                 self._plan = _parse(self._path)
                 self._fingerprint = fingerprint
@@ -228,15 +227,15 @@ def _parse(path: Path) -> ScriptPlan:
     # failure it may be zeros.
     lines = text.partition(b"\0")[0].split(b"\n", _MAX_LINES)[:-1]
     if len(lines) == _MAX_LINES:
-        raise StackUnreadableError("is no plan of a run", path, "delete it, and try again")
+        raise StackUnreadableError("is no plan of an acquisition", path, "delete it, and try again")
     z_of: dict[StackIndex, tuple[int, ...]] = {}
     for line in lines:
         try:
-            said = _Line.model_validate_json(line)
-            z = tuple(said.z)
-            z_of.update((StackIndex(*stack), z) for stack in said.stacks)
+            found = _Line.model_validate_json(line)
+            z = tuple(found.z)
+            z_of.update((StackIndex(*stack), z) for stack in found.stacks)
         except (ValidationError, TypeError) as error:
             raise StackUnreadableError(
-                "is no plan of a run", path, "delete it, and try again"
+                "is no plan of an acquisition", path, "delete it, and try again"
             ) from error
     return ScriptPlan(z_of)

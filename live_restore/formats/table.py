@@ -1,23 +1,30 @@
-"""The formats there are, one line each; the first that claims a file has it."""
+"""The formats there are: this program's own, one line each, and those of plug-ins.
+
+The first that recognises a file or folder has it: first this program's, then plug-ins by their
+names. The groups of entry points are those that ``file_format.py`` and ``acquisition_format.py``
+name.
+"""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from live_restore.errors import LiveRestoreError
 from live_restore.files.raw_data import names_in
 from live_restore.formats.acquisition_format import AcquisitionFormat
-from live_restore.formats.file_format import Format
+from live_restore.formats.file_format import FileFormat
 from live_restore.formats.micromanager.image_stack_file import MmStackFormat
 from live_restore.formats.micromanager.ndtiff import NdTiffFormat
 from live_restore.formats.micromanager.separate_images import MmSeriesFormat
+from live_restore.formats.plug_ins import acquisition_plug_ins, file_plug_ins
 from live_restore.formats.tiff.layout import UndeclaredAxis
 from live_restore.formats.tiff.tiff_format import TiffFormat
 from live_restore.formats.zarr.ome_zarr import OmeZarrFormat
 
-FORMATS: dict[str, Callable[[UndeclaredAxis], Format]] = {
-    "tiff": lambda undeclared_axis: TiffFormat(undeclared_axis=undeclared_axis),
+FILE_FORMATS: dict[str, Callable[[UndeclaredAxis], FileFormat]] = {
+    TiffFormat.name: lambda undeclared_axis: TiffFormat(undeclared_axis=undeclared_axis),
 }
 
 ACQUISITION_FORMATS: dict[str, Callable[[], AcquisitionFormat]] = {
@@ -28,27 +35,56 @@ ACQUISITION_FORMATS: dict[str, Callable[[], AcquisitionFormat]] = {
 }
 
 
-def make_formats(*, undeclared_axis: UndeclaredAxis = "Z") -> tuple[Format, ...]:
-    """Return one of each format, most particular first."""
-    return tuple(make(undeclared_axis) for make in FORMATS.values())
+def _warn(problem: str) -> None:
+    warnings.warn(problem, RuntimeWarning, stacklevel=2)
 
 
-def format_for(path: Path, formats: Sequence[Format]) -> Format | None:
+def make_formats(
+    *, undeclared_axis: UndeclaredAxis = "Z", warn: Callable[[str], None] = _warn
+) -> tuple[FileFormat, ...]:
+    """Return one of each format of single files, most particular first.
+
+    Parameters
+    ----------
+    undeclared_axis
+        What an axis is that a TIFF file does not declare.
+    warn
+        Takes a line about each plug-in that is left out, now or, if it fails at recognising, later.
+    """
+    own = tuple(make(undeclared_axis) for make in FILE_FORMATS.values())
+    return own + file_plug_ins(FILE_FORMATS, warn)
+
+
+def format_for(path: Path, formats: Sequence[FileFormat]) -> FileFormat | None:
     """Return the format whose business a file of this name is, ``None`` if nobody's."""
     return next((each for each in formats if each.recognises(path)), None)
 
 
-def make_acquisition_formats() -> tuple[AcquisitionFormat, ...]:
-    """Return one of each format of dataset folders, cheapest to recognise first."""
-    return tuple(make() for make in ACQUISITION_FORMATS.values())
+def make_acquisition_formats(
+    *, warn: Callable[[str], None] = _warn
+) -> tuple[AcquisitionFormat, ...]:
+    """Return one of each format of acquisition folders, cheapest to recognise first.
+
+    ``warn`` is that of :func:`make_formats`.
+    """
+    own = tuple(make() for make in ACQUISITION_FORMATS.values())
+    return own + acquisition_plug_ins(ACQUISITION_FORMATS, warn)
+
+
+def problems() -> tuple[str, ...]:
+    """Return a line about each plug-in that is left out: what is wrong with it."""
+    found: list[str] = []
+    make_formats(warn=found.append)
+    make_acquisition_formats(warn=found.append)
+    return tuple(found)
 
 
 def acquisition_format_for(
     folder: Path, formats: Sequence[AcquisitionFormat]
 ) -> AcquisitionFormat | None:
-    """Return the format that claims a folder, ``None`` if nobody does (yet).
+    """Return the format that recognises a folder, ``None`` if none does (yet).
 
-    To be asked from the watched folder downwards: what lies inside a dataset belongs to it.
+    To be asked from the watched folder downwards: what lies inside an acquisition belongs to it.
     """
     try:
         files, folders = names_in(folder)
@@ -60,5 +96,5 @@ def acquisition_format_for(
 def recognised_by(
     folder: Path, names: Collection[str], formats: Sequence[AcquisitionFormat]
 ) -> AcquisitionFormat | None:
-    """Return the format that claims a folder of these entries, ``None`` if nobody does (yet)."""
+    """Return the format that recognises a folder of these entries, ``None`` if none does (yet)."""
     return next((each for each in formats if each.recognises(folder, names)), None)

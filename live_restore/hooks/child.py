@@ -27,6 +27,7 @@ from typing import IO
 import psutil
 
 from live_restore.errors import LiveRestoreError, one_line
+from live_restore.files.user_folders import state_folder
 
 Command = Callable[..., "list[str] | None"]
 
@@ -74,9 +75,7 @@ def fresh_log() -> Path:
 
     Logs of earlier sessions are removed, except the newest.
     """
-    import platformdirs
-
-    folder = platformdirs.user_state_path("live-restore", appauthor=False) / "hooks"
+    folder = state_folder() / "hooks"
     for old in sorted(folder.glob("*.log"))[:-_LOGS_KEPT]:
         with suppress(OSError):  # still in use, on Windows
             old.unlink(missing_ok=True)

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from live_restore.errors import StackChangedError, UsageError
+from live_restore.files.user_folders import fresh_folder, unsaved_folder
 from live_restore.files.values import positive
 from live_restore.formats.acquisition_format import AcquisitionPlan
 from live_restore.formats.axes import AxisLabels
 from live_restore.formats.zarr.metadata import RunFacts
-from live_restore.hooks.spool import Spool, fresh_folder, unsaved_folder
+from live_restore.hooks.spool import Spool
 from live_restore.stack import VoxelSize
 
 HELD_BYTES = 2**30

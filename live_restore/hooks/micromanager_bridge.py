@@ -29,8 +29,9 @@ from pathlib import Path
 from typing import Any
 
 from live_restore.errors import LiveRestoreError, OutputError, one_line
+from live_restore.files.user_folders import fresh_folder
 from live_restore.formats.plan import IntendedPlan
-from live_restore.hooks.spool import Spool, fresh_folder
+from live_restore.hooks.spool import Spool
 from live_restore.stack import StackIndex, VoxelSize
 
 _POLL_S = 0.1

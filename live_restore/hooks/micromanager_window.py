@@ -18,8 +18,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from live_restore.files.user_folders import unsaved_folder
 from live_restore.hooks.child import PYTHON, Outcome, Restorations, fresh_log
-from live_restore.hooks.spool import unsaved_folder
 
 # Measured: another client's blocking call held an answer up for 2.65 s.
 SILENCE_S = 15.0

@@ -11,7 +11,6 @@ of this. Memory holds one stack, while it is published.
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,8 +135,8 @@ class Spool:
         return part
 
     def _publish_whole(self, *, over: bool) -> None:
-        verdicts = self._ledger.verdicts(self._plan, over)
-        for stack_index in [p for p in self._parts if verdicts[p].complete]:
+        evidence = self._ledger.evidence(self._plan, over)
+        for stack_index in [p for p in self._parts if evidence[p].complete]:
             self._publish(stack_index, self._parts.pop(stack_index))
 
     def _publish(self, stack_index: StackIndex, part: _Part) -> None:
@@ -165,36 +164,6 @@ class Spool:
             name = self._channel_names[stack_index.channel]
             metadata["Channel"] = {"Name": ["".join(c for c in name if c.isprintable())]}
         return metadata
-
-
-def unsaved_folder() -> Path:
-    """Return where planes go that no program saves, unless somebody names another place."""
-    import platformdirs
-
-    return platformdirs.user_data_path("live-restore", appauthor=False) / "unsaved"
-
-
-def fresh_folder(parent: Path) -> Path:
-    """Create and return a folder for one run, named after the time.
-
-    Raises
-    ------
-    OutputError
-        The disk refused.
-    """
-    name = time.strftime("%Y%m%d-%H%M%S")
-    for number in range(1, 1000):
-        folder = parent / (name if number == 1 else f"{name}-{number}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise OutputError(
-                f"cannot be created ({error.strerror})", folder, "name another place"
-            ) from error
-        return folder
-    raise OutputError("holds too many runs of one second", parent, "remove some of them")
 
 
 def _name(stack_index: StackIndex) -> str:

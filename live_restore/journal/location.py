@@ -7,18 +7,15 @@ import os
 from pathlib import Path
 
 from live_restore.errors import one_line
+from live_restore.files.user_folders import state_folder
 from live_restore.journal.database import lock_is_held, root_of
 
 
 def journal_path(root: Path, folder: Path | None = None) -> Path:
     """Return where the journal of a watched folder lives: on a local disk, never inside it."""
-    if folder is None:
-        import platformdirs
-
-        folder = platformdirs.user_state_path("live-restore", appauthor=False)
     resolved = os.path.normcase(root.resolve())
     digest = hashlib.sha256(os.fsencode(resolved)).hexdigest()[:16]
-    return folder / f"{digest}.sqlite"
+    return (folder or state_folder()) / f"{digest}.sqlite"
 
 
 def other_watcher(root: Path, folder: Path | None, *, recursive: bool) -> Path | str | None:

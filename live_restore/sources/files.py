@@ -22,7 +22,7 @@ from live_restore.errors import (
     StackRefusedError,
     StackUnreadableError,
 )
-from live_restore.formats.file_format import Arriving, Complete, Format
+from live_restore.formats.file_format import Arriving, Complete, FileFormat
 from live_restore.formats.table import format_for
 from live_restore.journal.entry import Entry
 from live_restore.journal.states import State
@@ -85,7 +85,7 @@ class WatchedFiles:
     def __init__(
         self,
         root: Path,
-        formats: Sequence[Format],
+        formats: Sequence[FileFormat],
         known: Iterable[Entry],
         pending: PendingFindings,
         settings: Settings,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from live_restore.formats.acquisition_format import AcquisitionFormat
-from live_restore.formats.file_format import Format
+from live_restore.formats.file_format import FileFormat
 from live_restore.journal.journal import Journal
 from live_restore.settings.model import Settings
 from live_restore.sources.acquisitions import Acquisitions
@@ -57,7 +57,7 @@ class FolderSource:
     def __init__(
         self,
         root: Path,
-        formats: Sequence[Format],
+        formats: Sequence[FileFormat],
         acquisition_formats: Sequence[AcquisitionFormat],
         journal: Journal,
         settings: Settings,

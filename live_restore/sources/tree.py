@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from live_restore.files.naming import TEMPORARY_SUFFIX, output_folder_name
-from live_restore.formats.file_format import Format
+from live_restore.formats.file_format import FileFormat
 from live_restore.formats.table import format_for
 from live_restore.outputs.table import is_own_result
 from live_restore.settings.model import Settings
@@ -57,7 +57,7 @@ class Tree:
     def __init__(
         self,
         root: Path,
-        formats: Sequence[Format],
+        formats: Sequence[FileFormat],
         settings: Settings,
         callbacks: Callbacks,
         adopt: Callable[[Path, Collection[str]], bool],
@@ -146,7 +146,7 @@ class Tree:
 
     def seen(self, path: Path, status: os.stat_result) -> Seen:
         """Return a file as it is at this moment."""
-        return Seen(path, Fingerprint(status.st_size, status.st_mtime_ns), self._clock())
+        return Seen(path, Fingerprint.of(status), self._clock())
 
     def _report_unreadable(self, path: Path, error: OSError) -> None:
         self._unreadable_now.add(path)

@@ -227,7 +227,7 @@ class WatchedAcquisition:
             if row is not None and row.fingerprint.size == size:
                 self._stacks[index] = _Known(row.fingerprint, row.state, row.reason)
             else:
-                self._stacks[index] = _Known(Fingerprint(size, now_ns), State.ARRIVING)
+                self._stacks[index] = _Known(Fingerprint.in_range(size, now_ns), State.ARRIVING)
         return moved
 
     # Deciding ---------------------------------------------------------------------------------

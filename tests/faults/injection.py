@@ -127,9 +127,8 @@ def install(faults: Faults, root: Path) -> None:
 
 def _into_reading(faults: Faults, root: Path) -> None:
     from live_restore.files import raw_data as reading
-    from live_restore.formats.tiff import tiff_format as tiff
 
-    listed, opened = os.scandir, tiff.open_regular
+    listed, opened = os.scandir, reading.open_regular
 
     def is_raw(path: Path) -> bool:
         return path.suffix == ".tif" and path.is_relative_to(root) and "restored" not in path.parts
@@ -153,7 +152,7 @@ def _into_reading(faults: Faults, root: Path) -> None:
             faults.meet("list", os.fsdecode(path))
         return listed(path)
 
-    tiff.open_regular = reading.open_regular = open_raw
+    reading.open_regular = open_raw
     os.scandir = scandir  # type: ignore[assignment]
 
 

@@ -46,9 +46,9 @@ def use(kind: AcquisitionFormat, folder: Path) -> None:
 def test_the_undamaged_runs_are_whole(tmp_path: Path, name: str) -> None:
     kind, make = RUNS[name]
     make(tmp_path)
-    verdicts = kind.follow(tmp_path).poll(over=True).stacks
-    assert verdicts
-    assert all(evidence.complete for evidence in verdicts.values()), verdicts
+    stacks = kind.follow(tmp_path).poll(over=True).stacks
+    assert stacks
+    assert all(evidence.complete for evidence in stacks.values()), stacks
 
 
 DEEP = "[" * 200_000

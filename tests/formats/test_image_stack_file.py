@@ -122,9 +122,9 @@ def test_padded_blank_planes_are_not_data(run: Path) -> None:
     file.plane(0, 2, 0, 0, value=0)
     file.finish()
     follower = MmStackFormat().follow(run)
-    verdict = follower.poll().stacks[KEY]
-    assert verdict.partial
-    assert verdict.blank == (1, 2)
+    evidence = follower.poll().stacks[KEY]
+    assert evidence.partial
+    assert evidence.blank == (1, 2)
     with pytest.raises(StackIncompleteError, match="nothing but zeros"):
         follower.read(KEY)
 
@@ -135,9 +135,9 @@ def test_a_record_whose_image_never_came_holds_nothing_up(run: Path) -> None:
     file.record(0, 1, 0, 0)
     file.skip_image()
     file.plane(0, 2, 0, 0, value=3)
-    verdict = MmStackFormat().follow(run).poll().stacks[KEY]
-    assert verdict.present == (0, 2)
-    assert not verdict.complete
+    evidence = MmStackFormat().follow(run).poll().stacks[KEY]
+    assert evidence.present == (0, 2)
+    assert not evidence.complete
 
 
 def test_position_names_are_labels_only(run: Path) -> None:

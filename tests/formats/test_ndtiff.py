@@ -229,9 +229,9 @@ def test_blank_planes_are_found(run: Path) -> None:
     data = NdTiff(run, PLAN)
     for z in range(3):
         data.plane(int(z != 1), z=z)
-    verdict = NdTiffFormat().follow(run).poll().stacks[key()]
-    assert verdict.blank == (1,)
-    assert not verdict.complete
+    evidence = NdTiffFormat().follow(run).poll().stacks[key()]
+    assert evidence.blank == (1,)
+    assert not evidence.complete
 
 
 def test_a_copy_that_stopped_half_way_is_not_complete(run: Path) -> None:
@@ -244,9 +244,9 @@ def test_a_copy_that_stopped_half_way_is_not_complete(run: Path) -> None:
     with data.path.open("r+b") as stream:
         stream.truncate(size - 300)
         stream.truncate(size)
-    verdict = NdTiffFormat().follow(run).poll(over=True).stacks[key()]
-    assert verdict.partial
-    assert verdict.present == (0,)
+    evidence = NdTiffFormat().follow(run).poll(over=True).stacks[key()]
+    assert evidence.partial
+    assert evidence.present == (0,)
 
 
 def test_two_runs_in_one_folder_are_refused(run: Path) -> None:

@@ -4,104 +4,31 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import itertools
 import json
 import lzma
-import math
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import imagecodecs
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from live_restore.errors import StackChangedError, StackIncompleteError, StackUnreadableError
 from live_restore.formats.zarr.ome_zarr import OmeZarrFormat
-from live_restore.formats.zarr.useq_frames import frame_order
 from live_restore.stack import StackIndex, VoxelSize
-
-SHAPE = (2, 2, 3, 5, 6)
-UNITS = {"t": "second", "z": "micrometer", "y": "nanometer", "x": "nanometer"}
-KINDS = {"t": "time", "c": "channel"}
-SCALE = {"t": 3.0, "c": 1.0, "z": 0.5, "y": 110.0, "x": 100.0}
-
-TRUTH = np.random.default_rng(3).integers(1, 60_000, SHAPE).astype("u2")
-
-
-def multiscales(axes: str = "tczyx", path: str = "0") -> list[dict[str, Any]]:
-    listed: list[dict[str, Any]] = [{"name": a, "type": KINDS.get(a, "space")} for a in axes]
-    for axis in listed:
-        if axis["name"] in UNITS:
-            axis["unit"] = UNITS[axis["name"]]
-    scale = {"type": "scale", "scale": [SCALE.get(a, 1.0) for a in axes]}
-    return [{"axes": listed, "datasets": [{"path": path, "coordinateTransformations": [scale]}]}]
-
-
-def write_json(path: Path, content: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content))
-
-
-def v3_array(
-    folder: Path,
-    chunks: tuple[int, ...],
-    codecs: list[dict[str, Any]] | None = None,
-    separator: str = "/",
-    shape: tuple[int, ...] = SHAPE,
-    **changes: object,
-) -> None:
-    write_json(
-        folder / "zarr.json",
-        {
-            "zarr_format": 3,
-            "node_type": "array",
-            "shape": shape,
-            "data_type": "uint16",
-            "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunks}},
-            "chunk_key_encoding": {"name": "default", "configuration": {"separator": separator}},
-            "codecs": codecs or [{"name": "bytes", "configuration": {"endian": "little"}}],
-            "fill_value": 0,
-            **changes,
-        },
-    )
-
-
-def v3_group(folder: Path, **ome: object) -> None:
-    attributes = {"ome": {"version": "0.5", **ome}}
-    write_json(
-        folder / "zarr.json", {"zarr_format": 3, "node_type": "group", "attributes": attributes}
-    )
-
-
-Encode = Callable[[bytes], bytes]
-
-
-def write_chunks(
-    folder: Path,
-    chunks: tuple[int, ...],
-    encode: Encode = bytes,
-    prefix: str = "c",
-    separator: str = "/",
-    dtype: str = "<u2",
-    order: str = "C",
-    image: NDArray[Any] = TRUTH,
-    skip: tuple[tuple[int, ...], ...] = (),
-) -> None:
-    grid = [math.ceil(s / c) for s, c in zip(image.shape, chunks, strict=True)]
-    for index in itertools.product(*map(range, grid)):
-        if index in skip:
-            continue
-        part = np.zeros(chunks, dtype)
-        inside = tuple(slice(n * c, (n + 1) * c) for n, c in zip(index, chunks, strict=True))
-        piece = image[inside]
-        part[tuple(slice(0, n) for n in piece.shape)] = piece
-        key = separator.join([*([prefix] if prefix else []), *map(str, index)])
-        path = folder / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode(part.tobytes(order=order)))  # type: ignore[arg-type]
+from tests.support.ome_zarr_files import (
+    BYTES,
+    PLANE,
+    SHAPE,
+    TRUTH,
+    Encode,
+    multiscales,
+    v3_array,
+    v3_group,
+    write_chunks,
+    write_json,
+)
 
 
 def check(folder: Path, may_change: bool) -> None:
@@ -120,10 +47,6 @@ def check(folder: Path, may_change: bool) -> None:
     assert state.info.voxel == VoxelSize(0.5, 0.11, 0.1)
     assert state.info.time_increment_s == 3.0
     assert state.info.stacks_planned == 4
-
-
-PLANE = (1, 1, 1, 5, 6)
-BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
 
 
 @pytest.mark.parametrize("separator", ["/", "."])
@@ -205,10 +128,10 @@ def test_missing_chunks_are_missing_planes(tmp_path: Path) -> None:
     v3_array(tmp_path / "0", PLANE)
     write_chunks(tmp_path / "0", PLANE, skip=((0, 1, 1, 0, 0), (1, 0, 2, 0, 0)))
     follower = OmeZarrFormat().follow(tmp_path)
-    verdicts = follower.poll().stacks
+    stacks = follower.poll().stacks
     gap, short = StackIndex(0, 0, 1), StackIndex(0, 1, 0)
-    assert verdicts[gap].present == (0, 2)
-    assert sum(e.complete for e in verdicts.values()) == 2
+    assert stacks[gap].present == (0, 2)
+    assert sum(e.complete for e in stacks.values()) == 2
     assert follower.poll(over=True).stacks[gap].partial
     assert follower.read(short).shape == (2, 5, 6)
     with pytest.raises(StackIncompleteError):
@@ -287,7 +210,7 @@ def test_paths_in_the_metadata_stay_inside(tmp_path: Path, path: str) -> None:
     write_chunks(tmp_path / "secret", PLANE)
     state = OmeZarrFormat().follow(run).poll()
     assert not state.stacks
-    assert "outside of the data set" in state.problems[0]
+    assert "outside of the acquisition" in state.problems[0]
 
 
 def test_plates_are_refused(tmp_path: Path) -> None:
@@ -349,79 +272,6 @@ def test_odd_arrays_are_refused(tmp_path: Path, changes: dict[str, Any]) -> None
     assert len(state.problems) == 1
 
 
-def test_frames_in_one_row_are_told_by_the_sequence(tmp_path: Path) -> None:
-    """What pymmcore-plus writes where a channel has no z-stack; it tells the length at the end."""
-    sequence = {
-        "axis_order": ["t", "p", "c", "z"],
-        "stage_positions": [{"x": 0}, {"x": 1, "name": "cell"}],
-        "channels": [{"config": "A"}, {"config": "B", "do_stack": False}],
-        "time_plan": {"interval": 1.5, "loops": 2},
-        "z_plan": {"range": 1.0, "step": 0.5},
-    }
-    v3_group(tmp_path, multiscales=multiscales("tyx"))
-    group = json.loads((tmp_path / "zarr.json").read_text())
-    group["attributes"]["pymmcore_plus"] = {"summary_metadata": {"mda_sequence": sequence}}
-    group["attributes"]["ome_writers"] = {}
-    write_json(tmp_path / "zarr.json", group)
-    v3_array(tmp_path / "0", (1, 5, 6), shape=(1, 5, 6))
-    follower = OmeZarrFormat().follow(tmp_path)
-    frames = np.random.default_rng(5).integers(1, 99, (16, 5, 6)).astype("u2")
-    (tmp_path / "0" / "c").mkdir()
-    for number, frame in enumerate(frames):
-        assert len(follower.poll().stacks) == -(-number // 4) * 2 - (number % 4 in (1, 2, 3))
-        path = tmp_path / "0" / "c" / str(number) / "0" / "0"
-        path.parent.mkdir(parents=True)
-        path.write_bytes(frame.tobytes())
-    state = follower.poll()
-    assert not state.problems
-    assert all(e.complete for e in state.stacks.values())
-    assert state.info.stacks_planned == len(state.stacks) == 8
-    assert state.info.voxel == VoxelSize(0.5, 0.11, 0.1)
-    assert state.info.time_increment_s == 1.5
-    assert state.info.position_names == ("", "cell")
-    key = StackIndex(1, 1, 0)
-    np.testing.assert_array_equal(follower.read(key), frames[12:15])
-    single = StackIndex(0, 1, 1)
-    assert state.stacks[single].expected == (1,)
-    np.testing.assert_array_equal(follower.read(single), frames[11:12])
-    v3_array(tmp_path / "0", (1, 5, 6), shape=(16, 5, 6))
-    group["attributes"]["ome_writers"] = {"frame_metadata": [{}] * 16}
-    write_json(tmp_path / "zarr.json", group)
-    assert follower.poll().ended
-
-
-@pytest.mark.parametrize(
-    ("plan", "slices"),
-    [
-        (None, 1),
-        ({"bottom": 1, "top": 3, "step": 0.5}, 5),
-        ({"below": 1, "above": 2, "step": 0.1}, 31),
-        ({"absolute": [5, 7]}, 2),
-        ({"unknown": 1}, None),
-        ({"range": 1e9, "step": 1e-9}, None),
-        (3, None),
-    ],
-)
-def test_plans_for_z(plan: object, slices: int | None) -> None:
-    order = frame_order({"axis_order": "tpcz", "z_plan": plan}, ())
-    assert (order.plan.slices if order else None) == slices
-
-
-@pytest.mark.parametrize(
-    "odd",
-    [
-        {"grid_plan": {"rows": 2}},
-        {"stage_positions": [{"sequence": {"z_plan": {}}}]},
-        {"stage_positions": 3},
-        {"axis_order": None},
-        {"axis_order": "ttz"},
-        {"time_plan": [{"loops": 3}]},
-    ],
-)
-def test_sequences_that_are_not_understood_are_left_alone(odd: dict[str, Any]) -> None:
-    assert frame_order({"axis_order": "tpcz", **odd}, ()) is None
-
-
 def test_an_array_that_grows_is_followed(tmp_path: Path) -> None:
     v3_group(tmp_path, multiscales=multiscales())
     for times in (1, 2):
@@ -446,7 +296,7 @@ def test_a_series_that_leads_outside_is_left_out(tmp_path: Path) -> None:
         write_chunks(folder / "0", (1, 5, 6), image=TRUTH[0, 0])
     state = OmeZarrFormat().follow(run).poll()
     assert set(state.stacks) == {StackIndex(1)}
-    assert "outside of the data set" in state.problems[0]
+    assert "outside of the acquisition" in state.problems[0]
 
 
 def test_an_image_that_became_unusable_is_not_read_from_another(tmp_path: Path) -> None:

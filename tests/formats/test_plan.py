@@ -33,7 +33,7 @@ def ledger(planes: list[tuple[StackIndex, int]]) -> Ledger:
 def stages(
     planes: list[tuple[StackIndex, int]], plan: AcquisitionPlan, over: bool
 ) -> dict[StackIndex, Stage]:
-    return {p: e.stage for p, e in ledger(planes).verdicts(plan, over).items()}
+    return {p: e.stage for p, e in ledger(planes).evidence(plan, over).items()}
 
 
 @st.composite
@@ -77,7 +77,7 @@ def test_one_ledger_along_the_run_says_what_a_new_one_says(
         if data.draw(st.booleans()):
             over = data.draw(st.booleans())
             anew = ledger(planes[: number + 1])
-            assert dict(along.verdicts(plan, over)) == dict(anew.verdicts(plan, over))
+            assert dict(along.evidence(plan, over)) == dict(anew.evidence(plan, over))
 
 
 def test_without_a_plan_a_later_stack_closes_the_one_before() -> None:
@@ -89,9 +89,9 @@ def test_without_a_plan_a_later_stack_closes_the_one_before() -> None:
 
 def test_a_run_of_one_stack_without_a_plan_stays_partial() -> None:
     planes = [(HERE, z) for z in range(9)]
-    verdict = ledger(planes).verdicts(NoPlan(), True)[HERE]
-    assert verdict.partial
-    assert verdict.reason == "nothing tells how many planes were planned"
+    evidence = ledger(planes).evidence(NoPlan(), True)[HERE]
+    assert evidence.partial
+    assert evidence.reason == "nothing tells how many planes were planned"
 
 
 def test_the_last_stack_is_measured_by_those_before_it() -> None:
@@ -119,10 +119,10 @@ def test_planes_between_missing_never_complete() -> None:
 def test_the_settings_say_one_plane_for_a_channel_without_z_stack() -> None:
     plan = SettingsPlan(5, (ChannelPlan(), ChannelPlan(z_stack=False)), times=2)
     for z in (0, 2):
-        verdict = ledger([(StackIndex(0, 0, 1), z)]).verdicts(plan, False)[StackIndex(0, 0, 1)]
-        assert verdict.complete
-        assert verdict.expected == (z,)
-        assert verdict.planes_expected == 1
+        evidence = ledger([(StackIndex(0, 0, 1), z)]).evidence(plan, False)[StackIndex(0, 0, 1)]
+        assert evidence.complete
+        assert evidence.expected == (z,)
+        assert evidence.planes_expected == 1
     assert plan.stacks() == 4
 
 
@@ -130,7 +130,7 @@ def test_intended_dimensions_overstate_a_channel_without_z_stack() -> None:
     stack, single = [StackIndex(0, t, 0) for t in range(2)], [StackIndex(0, t, 1) for t in range(2)]
     planes = [(p, z) for p in stack for z in range(3)] + [(p, 1) for p in single]
     assert {stages(planes, IntendedPlan(3), False)[p] for p in single} == {Stage.ARRIVING}
-    at_the_end = ledger(planes).verdicts(IntendedPlan(3), True)
+    at_the_end = ledger(planes).evidence(IntendedPlan(3), True)
     assert all(at_the_end[p].expected == (1,) and at_the_end[p].complete for p in single)
     # One such plane alone may as well be where the run was aborted.
     assert stages(planes[:-1], IntendedPlan(3), True)[single[0]] is Stage.PARTIAL
@@ -141,18 +141,18 @@ def test_blank_planes_are_no_planes() -> None:
     for z in range(3):
         made.add(HERE, z, blank=z == 2)
     plan = SettingsPlan(3, (ChannelPlan(),))
-    assert made.verdicts(plan, False)[HERE].stage is Stage.ARRIVING
-    verdict = made.verdicts(plan, True)[HERE]
-    assert verdict.partial
-    assert verdict.blank == (2,)
+    assert made.evidence(plan, False)[HERE].stage is Stage.ARRIVING
+    evidence = made.evidence(plan, True)[HERE]
+    assert evidence.partial
+    assert evidence.blank == (2,)
     made.add(HERE, 2)
-    assert made.verdicts(plan, True)[HERE].complete
+    assert made.evidence(plan, True)[HERE].complete
 
 
 def test_planes_beyond_the_plan_make_the_plan_worthless() -> None:
-    verdict = ledger([(HERE, z) for z in range(7)]).verdicts(IntendedPlan(5), False)[HERE]
-    assert verdict.stage is Stage.ARRIVING
-    assert verdict.planes_expected is None
+    evidence = ledger([(HERE, z) for z in range(7)]).evidence(IntendedPlan(5), False)[HERE]
+    assert evidence.stage is Stage.ARRIVING
+    assert evidence.planes_expected is None
 
 
 def settings(**changes: object) -> dict[str, object]:

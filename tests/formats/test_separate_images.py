@@ -146,9 +146,9 @@ def test_a_run_that_was_aborted(run: Path) -> None:
     for z in range(2):
         write_plane(run, new_name(0, 0, 0, z))
     follower = MmSeriesFormat().follow(run)
-    verdict = follower.poll().stacks[key()]
-    assert verdict.partial
-    assert verdict.reason == "2 of 3 planes"
+    evidence = follower.poll().stacks[key()]
+    assert evidence.partial
+    assert evidence.reason == "2 of 3 planes"
     assert follower.read(key()).shape == (2, 5, 6)
 
 

@@ -34,8 +34,8 @@ from live_restore.formats.tiff.tiff_format import TiffFormat
 from live_restore.formats.zarr.ome_zarr import OmeZarrFormat
 from live_restore.formats.zarr.useq_frames import frame_order
 from live_restore.stack import StackIndex
+from live_restore.testing.bounds import bounded
 from tests.fuzz.mutate_tiff import set_entry, survey
-from tests.support.bounds import bounded
 from tests.support.mm_files import StackFile
 from tests.support.small_runs import stack_run, zarr_run
 
@@ -51,7 +51,7 @@ def test_a_summary_of_two_thousand_million_planes() -> None:
     ledger = Ledger()
     ledger.add(StackIndex(0, 0, 0), 0)
     with bounded(mib=1):
-        (evidence,) = ledger.verdicts(plan, False).values()
+        (evidence,) = ledger.evidence(plan, False).values()
     assert evidence.planes_expected == 2_000_000_000
     assert plan.planes(StackIndex(0, 0, 0)) == Planned(2_000_000_000)
 

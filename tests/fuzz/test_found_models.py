@@ -15,9 +15,9 @@ from live_restore.inference.device.tile_size import largest_tile_voxels
 from live_restore.inference.load import load_model
 from live_restore.inference.model.plain_yaml import plain_yaml
 from live_restore.inference.model.zoo_package import read_package
+from live_restore.testing.bounds import bounded
 from tests.fuzz.seeds import CARD, RDF
 from tests.support import protobuf
-from tests.support.bounds import bounded
 
 
 def model(tmp_path: Path, card: Any, content: bytes | None = None) -> Path:

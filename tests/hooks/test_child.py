@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -36,6 +37,15 @@ class Recorded:
             assert time.monotonic() < deadline, self.started
             self.restorations.step()
             time.sleep(0.01)
+
+
+def catches(process: int, number: signal.Signals) -> bool:
+    """Return whether a process has a handler for a signal, where the system says so."""
+    status = Path(f"/proc/{process}/status")
+    if not status.is_file():
+        return True
+    (mask,) = (line.split()[1] for line in status.read_text().splitlines() if "SigCgt" in line)
+    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 def test_the_newest_run_comes_first_and_none_is_forgotten(tmp_path: Path) -> None:
@@ -113,6 +123,8 @@ def test_a_restorer_lets_go_when_its_leash_is_dropped(
     # Python's own helper of spawned processes may live beside it.
     (child,) = (c for c in psutil.Process().children() if "watch" in c.cmdline())
     assert child.nice() != psutil.Process().nice() or psutil.Process().nice() >= 10
+    # Its log is there a moment before it listens; until then a request ends it at once.
+    recorded.step_until(lambda: catches(child.pid, signal.SIGTERM))
     recorded.restorations.abandon()
     assert not child.is_running()
     assert "stopping" in log.read_text(), "it was killed instead of asked"

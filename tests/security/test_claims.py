@@ -17,10 +17,10 @@ from live_restore.formats.file_format import Arriving, Complete
 from live_restore.formats.micromanager.ndtiff import NdTiffFormat
 from live_restore.formats.tiff.tiff_format import TiffFormat
 from live_restore.formats.zarr.ome_zarr import OmeZarrFormat
+from live_restore.testing.bounds import bounded
 from tests.fuzz.mutate_tiff import replace_block, set_entry, survey
 from tests.fuzz.mutate_xml import DOCTYPES
 from tests.fuzz.seeds import OME, image
-from tests.support.bounds import bounded
 from tests.support.small_runs import ndtiff_run, zarr_run
 
 TIFF = TiffFormat()

@@ -63,7 +63,7 @@ def test_in_the_place_of_any_part_of_a_data_set(tmp_path: Path, name: str) -> No
         hurt.odd[part] = odd
         run = tmp_path / f"run_{number}"
         hurt.write(run)
-        kind.claims(run, [path.name for path in run.iterdir()])
+        kind.recognises(run, [path.name for path in run.iterdir()])
         follower = kind.follow(run)
         with contextlib.suppress(LiveRestoreError):
             for key in follower.poll(over=True).stacks:

@@ -94,5 +94,4 @@ def a_dataset(path: Path = Path("raw.tif"), **changes: Any) -> FileStacks:
 
 def fingerprint_of(path: Path) -> Fingerprint:
     """Return a file's fingerprint."""
-    status = path.stat()
-    return Fingerprint(status.st_size, status.st_mtime_ns)
+    return Fingerprint.of(path.stat())

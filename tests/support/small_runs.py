@@ -1,4 +1,4 @@
-"""Small whole runs of every data set format, to be damaged."""
+"""Small whole acquisitions of every format, to be damaged."""
 
 from __future__ import annotations
 
@@ -64,22 +64,31 @@ def series_run(folder: Path) -> None:
     )
 
 
-def zarr_run(folder: Path) -> None:
-    """OME-Zarr 0.5 with a file per plane."""
+def zarr_metadata(shape: tuple[int, int, int, int, int]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the metadata of a group and of its array (T, C, Z, Y, X), a chunk per plane."""
     axes = [{"name": name, "unit": "micrometer"} for name in "tczyx"]
     scale = [{"type": "scale", "scale": [1, 1, 0.5, 0.1, 0.1]}]
     level = {"path": "0", "coordinateTransformations": scale}
     ome = {"version": "0.5", "multiscales": [{"axes": axes, "datasets": [level]}]}
     group = {"zarr_format": 3, "node_type": "group", "attributes": {"ome": ome}}
-    (folder / "zarr.json").write_text(json.dumps(group))
     array = {
         "node_type": "array",
-        "shape": [1, 1, 3, 4, 8],
+        "shape": list(shape),
         "data_type": "uint16",
-        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [1, 1, 1, 4, 8]}},
+        "chunk_grid": {
+            "name": "regular",
+            "configuration": {"chunk_shape": [1, 1, 1, *shape[3:]]},
+        },
         "chunk_key_encoding": {"name": "default"},
         "codecs": [{"name": "bytes"}],
     }
+    return group, array
+
+
+def zarr_run(folder: Path) -> None:
+    """OME-Zarr 0.5 with a file per plane."""
+    group, array = zarr_metadata((1, 1, 3, 4, 8))
+    (folder / "zarr.json").write_text(json.dumps(group))
     (folder / "0").mkdir()
     (folder / "0" / "zarr.json").write_text(json.dumps(array))
     for z in range(3):

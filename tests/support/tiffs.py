@@ -11,7 +11,11 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from live_restore.formats.file_format import Complete
+from live_restore.formats.tiff.tiff_format import TiffFormat
+
 HEIGHT, WIDTH = 20, 24
+TIFF = TiffFormat()
 
 
 def pixels(axes: str, sizes: tuple[int, ...], dtype: str = "uint16") -> NDArray[Any]:
@@ -199,3 +203,19 @@ def written(case: Case, folder: Path) -> Path:
     path = folder / f"{case.name}{suffix}"
     case.write(path, case.image())
     return path
+
+
+def complete(path: Path, tiff: TiffFormat = TIFF) -> Complete:
+    """Return what is found in a finished file."""
+    found = tiff.inspect(path)
+    assert isinstance(found, Complete), found
+    return found
+
+
+def read_all(path: Path) -> np.ndarray[Any, Any]:
+    """Return (positions, times, channels, Z, Y, X)."""
+    dataset = complete(path).file_stacks
+    with TIFF.open(dataset) as reader:
+        stacks = [reader.read(key) for key in dataset.indices()]
+    shape = (dataset.positions, dataset.times, dataset.channels, *dataset.shape_zyx)
+    return np.array(stacks).reshape(shape)

@@ -1,10 +1,10 @@
 """Micro-Manager's "Image stack file": MMStack OME-TIFF, one or more files per position.
 
-The file begins with a header, the run's summary as JSON, and an index map: records of 20 bytes
+The file begins with a header, the summary as JSON, and an index map: records of 20 bytes
 (channel, z, time, position, offset of the plane's directory) in space that was reserved for as many
 images as fit into 4 GiB. A record is written *before* its image, so it counts only when the
-directory and the metadata behind it parse. Everything else is written when the run ends; the
-comments' offset in the header is the last of it. Layout: Micro-Manager "Image File Stacks"
+directory and the metadata behind it parse. Everything else is written when the acquisition ends;
+the comments' offset in the header is the last of it. Layout: Micro-Manager "Image File Stacks"
 documentation, and measured on Micro-Manager 1.4.22, 1.4.23 and 2.0.
 """
 
@@ -21,9 +21,15 @@ from live_restore.errors import StackBusyError, StackChangedError, StackUnreadab
 from live_restore.files.raw_data import MAX_SUMMARY_JSON, names_in, opened, read_at
 from live_restore.files.values import NotJsonError, json_object
 from live_restore.formats.acquisition_format import AcquisitionPlan, AcquisitionState
-from live_restore.formats.micromanager.metadata import Summary, exposure_ms, parse_summary, z_um
+from live_restore.formats.micromanager.found_planes import FoundPlanes
+from live_restore.formats.micromanager.metadata import (
+    Summary,
+    by_channel,
+    exposure_ms,
+    parse_summary,
+    z_um,
+)
 from live_restore.formats.micromanager.plane import (
-    ByteOrder,
     NotYetError,
     OverlapError,
     Plane,
@@ -32,7 +38,7 @@ from live_restore.formats.micromanager.plane import (
     read_directory,
     read_metadata,
 )
-from live_restore.formats.planes import FoundPlanes
+from live_restore.formats.tiff.tags import ByteOrder, byte_order_of
 from live_restore.stack import StackIndex, Volume
 
 NAME = re.compile(r"(?P<prefix>.*)_MMStack(?:_(?P<rest>.*))?\.ome\.tif", re.DOTALL)
@@ -70,7 +76,7 @@ class MmStackFormat:
     def recognises(self, folder: Path, names: Collection[str]) -> bool:  # noqa: ARG002
         """Return whether there is such a file, and no other image beside it.
 
-        A folder into which people copy single files of several runs is no run.
+        A folder into which people copy single files of several acquisitions is none.
         """
         images = [name for name in names if name.lower().endswith((".tif", ".tiff"))]
         matches = [NAME.fullmatch(name) for name in images]
@@ -83,7 +89,7 @@ class MmStackFormat:
 
 
 class MmStackFollower:
-    """Follows one run saved as image stack files."""
+    """Follows one acquisition saved as image stack files."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -91,7 +97,7 @@ class MmStackFollower:
         self._files: dict[str, _File] = {}
         self._summary: Summary | None = None
         self._image: dict[str, Any] = {}
-        self._exposures: dict[int, float] = {}
+        self._exposures: dict[int, float | None] = {}
         self._positions: dict[int, str] = {}
         self._heights: dict[StackIndex, dict[int, float]] = {}
         self._z_step: float | None = None
@@ -115,7 +121,7 @@ class MmStackFollower:
             summary,
             summary.voxel(self._image, self._z_step),
             position_names=self._position_names(summary),
-            exposure_ms=self._all_exposures(summary),
+            exposure_ms=summary.exposure_ms or by_channel(self._exposures),
         )
         open_files = sum(not file.finished for file in self._files.values())
         ended = bool(self._files) and not open_files
@@ -142,7 +148,7 @@ class MmStackFollower:
         return names
 
     def _look(self, file: _File, stream: BinaryIO, size: int) -> None:
-        """Take in what is new in one file."""
+        """Read what is new in one file."""
         head = read_at(stream, 0, HEADER_BYTES)
         if len(head) < HEADER_BYTES or not any(head):
             return
@@ -161,7 +167,7 @@ class MmStackFollower:
         """Read the header; return False while it is not whole."""
         if head[:4] not in (b"II*\0", b"MM\0*"):
             raise StackUnreadableError("not a TIFF file", file.path, "leave it out of the folder")
-        order: ByteOrder = "<" if head[:2] == b"II" else ">"
+        order = byte_order_of(head)
         marker, map_at = struct.unpack_from(order + "II", head, 8)
         kind, length = struct.unpack_from(order + "II", head, 32)
         if not (marker and map_at and kind and length):
@@ -200,8 +206,8 @@ class MmStackFollower:
     def _records(self, file: _File, stream: BinaryIO, size: int) -> bool:
         """Read the next records; return whether there may be more."""
         at = file.records_at + file.next_record * RECORD_BYTES
-        disk_space = min(RECORDS_AT_ONCE, file.capacity - file.next_record)
-        block = read_at(stream, at, max(0, disk_space) * RECORD_BYTES)
+        most = min(RECORDS_AT_ONCE, file.capacity - file.next_record)
+        block = read_at(stream, at, max(0, most) * RECORD_BYTES)
         count = 0
         for record in struct.iter_unpack(
             file.order + "5I", block[: len(block) // RECORD_BYTES * RECORD_BYTES]
@@ -236,14 +242,16 @@ class MmStackFollower:
         try:
             self._found.add(stack_index, z, plane, stream, where.metadata_bytes + RECORD_BYTES)
         except OverlapError as error:
-            raise StackUnreadableError(str(error), file.path, "copy the data set again") from error
+            raise StackUnreadableError(
+                str(error), file.path, "copy the acquisition again"
+            ) from error
         self._learn(file, stack_index, z, metadata)
         return True
 
     def _learn(
         self, file: _File, stack_index: StackIndex, z: int, metadata: dict[str, Any]
     ) -> None:
-        """Keep what only an image's metadata tell."""
+        """Keep what only an image's metadata say."""
         self._image = self._image or {
             key: metadata[key] for key in ("PixelSizeUm", "PixelSize_um") if key in metadata
         }
@@ -266,8 +274,3 @@ class MmStackFollower:
             return summary.position_names
         highest = min(max(self._positions), 2 * len(self._positions))
         return tuple(self._positions.get(number, "") for number in range(highest + 1))
-
-    def _all_exposures(self, summary: Summary) -> tuple[float | None, ...]:
-        if summary.exposure_ms or not self._exposures:
-            return summary.exposure_ms
-        return tuple(self._exposures.get(c) for c in range(max(self._exposures) + 1))

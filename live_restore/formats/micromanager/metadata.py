@@ -1,4 +1,4 @@
-"""What Micro-Manager's metadata say: the plan of a run, its names and its sizes. Pure."""
+"""What Micro-Manager's metadata say: what was planned, names and sizes. Pure."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ MAX_NAMES = 100_000
 
 @dataclass(frozen=True)
 class Summary:
-    """A run's summary metadata, as far as they matter here.
+    """The summary metadata, as far as they matter here.
 
     Parameters
     ----------
     prefix
-        Name of the run's folder when it was made.
+        Name of the folder when it was made.
     channel_names, position_names
         By index.
     plan
@@ -58,6 +58,17 @@ class Summary:
 def pixel_size_um(metadata: Mapping[str, Any]) -> float | None:
     """Return the pixel size (um); both spellings occur, 0 means that nobody set it."""
     return positive(metadata.get("PixelSizeUm")) or positive(metadata.get("PixelSize_um"))
+
+
+def by_channel(values: Mapping[int, float | None]) -> tuple[float | None, ...]:
+    """Return values in the order of their channels, ``None`` for those that have none.
+
+    Examples
+    --------
+    >>> by_channel({2: 10.0, 0: 20.0}), by_channel({})
+    ((20.0, None, 10.0), ())
+    """
+    return tuple(values.get(channel) for channel in range(max(values, default=-1) + 1))
 
 
 def exposure_ms(metadata: Mapping[str, Any]) -> float | None:
@@ -126,7 +137,7 @@ def _dimension(raw: Mapping[str, Any], axis: str, old: str) -> int | None:
 
 
 def _used_channels(settings: Mapping[str, Any], names: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Return the settings of each channel on disk, empty where they cannot be told."""
+    """Return the settings of each channel on disk, empty where they are unknown."""
     listed = settings.get("channels")
     if settings.get("useChannels") is False or not isinstance(listed, list):
         return []

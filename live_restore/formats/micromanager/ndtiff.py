@@ -1,11 +1,11 @@
 """NDTiff: Micro-Manager's and pycromanager's, live and finished, versions 2 and 3.
 
-A data set is ``NDTiff.index`` and one or more TIFF files that were reserved at 4 GiB, so sizes say
-nothing. Micro-Manager writes an index entry, unbuffered, after each image. The Python writer never
-flushes its index (it was seen 41 images late, and its end is lost with the process), but keeps
-each image's axes in the image's metadata, which are written last: there the chain of directories
-is followed past the end of the index. Layout: NDTiff specification, and measured on versions 3.0
-to 3.3 of both writers.
+An acquisition is ``NDTiff.index`` and one or more TIFF files that were reserved at 4 GiB, so that
+sizes say nothing. Micro-Manager writes an index entry, unbuffered, after each image. The Python
+writer never flushes its index (it was seen 41 images late, and its end is lost with the process),
+but keeps each image's axes in the image's metadata, which are written last: there the chain of
+directories is followed past the end of the index. Layout: NDTiff specification, and measured on
+versions 3.0 to 3.3 of both writers.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from live_restore.errors import StackBusyError, StackChangedError, StackUnreadab
 from live_restore.files.raw_data import MAX_SUMMARY_JSON, names_in, opened, read_at
 from live_restore.files.values import NotJsonError, json_object
 from live_restore.formats.acquisition_format import AcquisitionPlan, AcquisitionState
-from live_restore.formats.axes import AxisError, AxisLabels, ImageFacts
+from live_restore.formats.axes import AxisError, AxisLabels
+from live_restore.formats.micromanager.found_planes import FoundPlanes
+from live_restore.formats.micromanager.image_facts import ImageFacts
 from live_restore.formats.micromanager.metadata import Summary, parse_summary
 from live_restore.formats.micromanager.plane import (
-    ByteOrder,
     NotYetError,
     OverlapError,
     Plane,
@@ -33,7 +34,7 @@ from live_restore.formats.micromanager.plane import (
     read_directory,
     read_metadata,
 )
-from live_restore.formats.planes import FoundPlanes
+from live_restore.formats.tiff.tags import ByteOrder, byte_order_of
 from live_restore.stack import StackIndex, Volume
 
 INDEX = "NDTiff.index"
@@ -130,7 +131,7 @@ class NdTiffFormat:
 
 
 class NdTiffFollower:
-    """Follows one NDTiff data set."""
+    """Follows one acquisition saved as NDTiff."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -302,7 +303,7 @@ class NdTiffFollower:
             return False
         if head[:4] not in (b"II*\0", b"MM\0*"):
             raise UnusableError("not a TIFF file")
-        file.order = "<" if head[:2] == b"II" else ">"
+        file.order = byte_order_of(head)
         first, magic, major = struct.unpack_from(file.order + "III", head, 4)
         # Version 3 put a minor version in between.
         at = 16 if major < 3 else 20

@@ -11,19 +11,13 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from live_restore.files.raw_data import MAX_PLANE_JSON, read_at
 from live_restore.files.values import NotJsonError, json_object
-
-ByteOrder = Literal["<", ">"]
-
-WIDTH, LENGTH, BITS, COMPRESSION, STRIP_AT, SAMPLES, STRIP_BYTES = 256, 257, 258, 259, 273, 277, 279
-SAMPLE_FORMAT = 339
-METADATA = 51123
-"""Private tag of Micro-Manager: an image's metadata as JSON."""
+from live_restore.formats.tiff.tags import ByteOrder, Compression, SampleFormat, Tag
 
 MAX_ENTRIES = 64
 """Directory entries; these writers make 13 to 17."""
@@ -112,14 +106,17 @@ def _directory(tags: dict[int, tuple[int, int]], following: int) -> Directory:
     def one(code: int, default: int = 0) -> int:
         return tags.get(code, (1, default))[1]
 
-    if one(COMPRESSION, 1) != 1:
-        raise UnusableError(f"a plane is compressed (TIFF compression {one(COMPRESSION)})")
-    if tags.get(STRIP_AT, (1, 0))[0] != 1:
+    compression = one(Tag.COMPRESSION, Compression.NONE)
+    if compression != Compression.NONE:
+        raise UnusableError(f"a plane is compressed (TIFF compression {compression})")
+    if tags.get(Tag.STRIP_OFFSETS, (1, 0))[0] != 1:
         raise UnusableError("a plane lies in several strips")
-    metadata = tags.get(METADATA, (0, 0))
+    # The image's metadata as JSON.
+    metadata = tags.get(Tag.MICRO_MANAGER, (0, 0))
     return Directory(
-        one(WIDTH), one(LENGTH), one(SAMPLES, 1), one(STRIP_AT), one(STRIP_BYTES),
-        metadata[1], metadata[0], one(SAMPLE_FORMAT, 1), following,
+        one(Tag.WIDTH), one(Tag.HEIGHT), one(Tag.SAMPLES, 1),
+        one(Tag.STRIP_OFFSETS), one(Tag.STRIP_BYTES),
+        metadata[1], metadata[0], one(Tag.SAMPLE_FORMAT, SampleFormat.UNSIGNED), following,
     )  # fmt: skip
 
 
@@ -144,7 +141,7 @@ def dtype_of(
     if (
         stored_bytes == 4 * width * height
         and directory is not None
-        and directory.sample_format == 3
+        and directory.sample_format == SampleFormat.FLOAT
     ):
         return np.dtype(np.float32)
     raise UnusableError(

@@ -1,9 +1,10 @@
 """Micro-Manager's "Separate image files": one TIFF per plane, and ``metadata.txt``.
 
-Files lie in the run's folder, or in one folder per position where there is a position list. A
-plane is written under its final name, so it counts when its TIFF is whole: the directory parses and
-every byte that it names is there. ``metadata.txt`` is valid JSON only at the end, but its summary
-is whole from the first image on; that it ends with both braces says that the run is over.
+Files lie in the folder of the acquisition, or in one folder per position where there is a position
+list. A plane is written under its final name, so it counts when its TIFF is whole: the directory
+parses and every byte that it names is there. ``metadata.txt`` is valid JSON only at the end, but
+its summary is whole from the first image on; that it ends with both braces says that the
+acquisition is over.
 """
 
 from __future__ import annotations
@@ -25,15 +26,16 @@ from live_restore.errors import (
 from live_restore.files.raw_data import MAX_SUMMARY_JSON, names_in, opened, read_at
 from live_restore.files.values import require_bearable_json
 from live_restore.formats.acquisition_format import AcquisitionPlan, AcquisitionState
+from live_restore.formats.micromanager.found_planes import FoundPlanes
 from live_restore.formats.micromanager.metadata import (
     Summary,
+    by_channel,
     exposure_ms,
     parse_summary,
     pixel_size_um,
     z_um,
 )
 from live_restore.formats.micromanager.plane import Plane, UnusableError, dtype_of
-from live_restore.formats.planes import FoundPlanes
 from live_restore.formats.tiff.structure import walk
 from live_restore.stack import StackIndex, Volume
 
@@ -78,7 +80,7 @@ class MmSeriesFormat:
     def recognises(self, folder: Path, names: Collection[str]) -> bool:
         """Return whether it is such a folder.
 
-        Runs beside each other look like the positions of one run. What tells them apart is the
+        Acquisitions beside each other look like the positions of one. What tells them apart is the
         position list in their summaries, so the beginning of one ``metadata.txt`` is read there.
         """
         try:
@@ -122,7 +124,7 @@ def _value(head: str, at: int) -> tuple[dict[str, Any] | None, int]:
 
 
 def _is_position(name: str, head: str) -> bool:
-    """Return whether a folder of this name holds one position of the run in its parent."""
+    """Return whether a folder of this name holds one position of the acquisition in its parent."""
     raw, end = _summary_in(head)
     if raw is None:
         return False
@@ -131,7 +133,7 @@ def _is_position(name: str, head: str) -> bool:
 
 
 class MmSeriesFollower:
-    """Follows one run saved as separate image files."""
+    """Follows one acquisition saved as separate image files."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -139,7 +141,7 @@ class MmSeriesFollower:
         self._folders: dict[str, _Folder] = {}
         self._summary: Summary | None = None
         self._image: dict[str, Any] = {}
-        self._exposures: dict[int, float] = {}
+        self._exposures: dict[int, float | None] = {}
         self._channels: dict[str, int] = {}
         self._z_step: float | None = None
 
@@ -161,10 +163,10 @@ class MmSeriesFollower:
             summary.voxel(self._image, self._z_step),
             position_names=summary.position_names or self._position_names(),
             channel_names=summary.channel_names or tuple(self._channels),
-            exposure_ms=summary.exposure_ms or self._all_exposures(),
+            exposure_ms=summary.exposure_ms or by_channel(self._exposures),
         )
         ended: bool | None = None
-        why = f"there is no {METADATA} to tell"
+        why = f"there is no {METADATA}"
         if any(folder.metadata for folder in self._folders.values()):
             ended = all(folder.ended for folder in self._folders.values())
             ended = ended and known == len(self._folders)
@@ -230,11 +232,6 @@ class MmSeriesFollower:
 
     def _position_names(self) -> tuple[str, ...]:
         return tuple(f.label for f in self._folders.values() if f.label)
-
-    def _all_exposures(self) -> tuple[float | None, ...]:
-        if not self._exposures:
-            return ()
-        return tuple(self._exposures.get(c) for c in range(max(self._exposures) + 1))
 
     # Planes ---------------------------------------------------------------------------------------
 

@@ -7,30 +7,16 @@ from typing import BinaryIO
 
 import numpy as np
 
-from live_restore.files.raw_data import stored_from
+from live_restore.files.raw_data import is_blank
 from live_restore.formats.tiff.decode import read_plane
-from live_restore.formats.tiff.page import UNCOMPRESSED, ByteOrder, Page
-
-CHUNK_BYTES = 2**18
+from live_restore.formats.tiff.page import Page
+from live_restore.formats.tiff.tags import ByteOrder, Compression
 
 SUSPICIOUS_RATIO = 30
 """A compressed plane of zeros shrinks 64-fold (PackBits) and more, camera noise about 2-fold."""
 
 SEGMENT_BYTES = 64
 """What an empty compressed strip or tile takes at most, its headers included."""
-
-
-def _all_zero(stream: BinaryIO, page: Page) -> bool:
-    """Return whether an uncompressed plane's bytes are all zero; stops at the first that is not."""
-    for offset, count in zip(page.offsets, page.counts, strict=True):
-        at, end = offset, offset + count
-        while (at := max(at, min(end, stored_from(stream, at)))) < end:
-            stream.seek(at)
-            chunk = stream.read(min(CHUNK_BYTES, end - at))
-            if not chunk or any(chunk):
-                return False
-            at += len(chunk)
-    return True
 
 
 def blank_planes(
@@ -47,8 +33,9 @@ def blank_planes(
     """
     found = []
     for index, page in enumerate(pages):
-        if page.compression == UNCOMPRESSED:
-            blank = _all_zero(stream, page)
+        if page.compression == Compression.NONE:
+            parts = zip(page.offsets, page.counts, strict=True)
+            blank = all(is_blank(stream, at, count) for at, count in parts)
         else:
             limit = page.plane_bytes // SUSPICIOUS_RATIO + SEGMENT_BYTES * len(page.counts)
             small = page.stored_bytes <= limit
@@ -64,7 +51,7 @@ def zero_tail(stream: BinaryIO, pages: Sequence[Page], blank: frozenset[int]) ->
     Only for uncompressed strips, which alone can be reserved before they are written.
     """
     held = [page for index, page in enumerate(pages) if index not in blank]
-    if len(held) < 2 or any(page.compression != UNCOMPRESSED or page.tiled for page in held):
+    if len(held) < 2 or any(page.compression != Compression.NONE or page.tiled for page in held):
         return False
     held.sort(key=lambda page: page.offsets[-1])
     return _ends_in_zeros(stream, held[-1]) and not any(

@@ -13,30 +13,35 @@ import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
-from live_restore.formats.tiff.page import UNCOMPRESSED, ByteOrder, Page
+from live_restore.formats.tiff.page import Page
+from live_restore.formats.tiff.tags import (
+    REVERSED_BITS,
+    ByteOrder,
+    Compression,
+    Predictor,
+    SampleFormat,
+)
 
-NO_PREDICTOR, HORIZONTAL, FLOATING_POINT = 1, 2, 3
-
-COMPRESSIONS = {
-    UNCOMPRESSED: "none",
-    5: "LZW",
-    8: "deflate",
-    32946: "deflate",
-    32773: "PackBits",
-    34925: "LZMA",
-    34926: "zstd",
-    50000: "zstd",
-}
-"""What is decoded, by the value of tag 259."""
-
-_DECODERS: dict[str, Callable[..., bytes | bytearray]] = {
-    "LZW": imagecodecs.lzw_decode,
-    "deflate": imagecodecs.zlib_decode,
-    "PackBits": imagecodecs.packbits_decode,
-    "LZMA": imagecodecs.lzma_decode,
-    "zstd": imagecodecs.zstd_decode,
+_DECODERS: dict[int, Callable[..., bytes | bytearray]] = {
+    Compression.LZW: imagecodecs.lzw_decode,
+    Compression.DEFLATE: imagecodecs.zlib_decode,
+    Compression.OLD_DEFLATE: imagecodecs.zlib_decode,
+    Compression.PACKBITS: imagecodecs.packbits_decode,
+    Compression.LZMA: imagecodecs.lzma_decode,
+    Compression.OLD_ZSTD: imagecodecs.zstd_decode,
+    Compression.ZSTD: imagecodecs.zstd_decode,
 }
 
+COMPRESSIONS = frozenset({Compression.NONE, *_DECODERS})
+"""What is decoded."""
+
+_KINDS: dict[int, str] = {
+    SampleFormat.UNSIGNED: "uint",
+    SampleFormat.SIGNED: "int",
+    SampleFormat.FLOAT: "float",
+    SampleFormat.COMPLEX_INTEGER: "complex int",
+    SampleFormat.COMPLEX: "complex",
+}
 
 _SEGMENT_SLACK = 65536
 
@@ -47,10 +52,9 @@ class DecodeError(Exception):
 
 def dtype_name(page: Page) -> str:
     """Return the name of a page's sample type, such as ``"uint16"``; "12-bit" where odd."""
-    kind = {1: "uint", 2: "int", 3: "float", 5: "complex int", 6: "complex"}
     if page.bits not in (8, 16, 32, 64, 128):
         return f"{page.bits}-bit"
-    return f"{kind.get(page.sample_format, 'unknown ')}{page.bits}"
+    return f"{_KINDS.get(page.sample_format, 'unknown ')}{page.bits}"
 
 
 def read_plane(
@@ -83,7 +87,7 @@ def read_plane(
         height = rows if page.tiled else min(rows, page.height - top)
         stream.seek(offset)
         needed = height * columns * dtype.itemsize
-        if page.compression == UNCOMPRESSED:
+        if page.compression == Compression.NONE:
             count = min(count, needed)
         else:
             # LZW's worst is half as much again; what a hole in the file claims beyond is nothing.
@@ -108,22 +112,22 @@ def _segment(
     needed = shape[0] * shape[1] * dtype.itemsize
     raw: bytes | bytearray = stored
     try:
-        if page.compression != UNCOMPRESSED:
-            decode = _DECODERS[COMPRESSIONS[page.compression]]
-            if page.fill_order == 2:
+        if page.compression != Compression.NONE:
+            decode = _DECODERS[page.compression]
+            if page.fill_order == REVERSED_BITS:
                 stored = bytes(imagecodecs.bitorder_decode(stored))
             # Some writers pad the last strip to full height.
-            disk_space = page.segment_height * shape[1] * dtype.itemsize
-            raw = decode(stored, out=bytearray(disk_space))
+            most = page.segment_height * shape[1] * dtype.itemsize
+            raw = decode(stored, out=bytearray(most))
         if len(raw) < needed:
             raise DecodeError(f"{len(raw)} bytes decoded where {needed} belong")
-        if page.predictor == FLOATING_POINT:
+        if page.predictor == Predictor.FLOATING_POINT:
             # Its bytes are shuffled most significant first, whatever the file's byte order.
             values = np.frombuffer(raw, dtype.newbyteorder(">"), shape[0] * shape[1])
             return np.asarray(imagecodecs.floatpred_decode(values.reshape(shape), axis=-1), dtype)
         values = np.frombuffer(raw, dtype.newbyteorder(byte_order), shape[0] * shape[1])
         pixels = values.reshape(shape).astype(dtype, copy=False)
-        if page.predictor == HORIZONTAL:
+        if page.predictor == Predictor.HORIZONTAL:
             words = pixels.view(f"u{dtype.itemsize}")
             pixels = np.cumsum(words, axis=1, dtype=words.dtype).view(dtype)
     except (RuntimeError, ValueError, TypeError) as error:

@@ -1,6 +1,6 @@
 """Which plane of a TIFF file belongs to which stack: what its description says.
 
-Pure: texts and numbers in, a ``Layout`` out. Three dialects besides OME-XML (``tiff_ome.py``):
+Pure: texts and numbers in, a ``Layout`` out. Three dialects besides OME-XML (``ome_xml.py``):
 ImageJ's ``key=value`` lines, tifffile's ``{"shape": ...}`` and no description at all.
 """
 
@@ -15,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from live_restore.errors import StackRefusedError, StackUnreadableError
-from live_restore.files.values import NotJsonError, json_object
+from live_restore.files.values import NotJsonError, json_object, positive
+from live_restore.formats.tiff.tags import ResolutionUnit
+from live_restore.formats.units import micrometres, micrometres_per
 from live_restore.stack import VoxelSize
 
 UndeclaredAxis = Literal["Z", "T"]
@@ -24,29 +26,10 @@ PLAUSIBLE_UM = (0.001, 20.0)
 """Pixel sizes of light microscopes. 72, 96, 300 and 600 dpi of drawing programs (42 to 353 um) and
 1 per inch lie outside."""
 
-_UM_PER_UNIT = {
-    "um": 1.0,
-    "\u00b5m": 1.0,
-    "\u03bcm": 1.0,
-    "micron": 1.0,
-    "microns": 1.0,
-    "micrometer": 1.0,
-    "micrometers": 1.0,
-    "micrometre": 1.0,
-    "nm": 1e-3,
-    "nanometer": 1e-3,
-    "pm": 1e-6,
-    "\u00e5": 1e-4,
-    "\u212b": 1e-4,
-    "mm": 1e3,
-    "millimeter": 1e3,
-    "cm": 1e4,
-    "inch": 25400.0,
-    "in": 25400.0,
-    "m": 1e6,
+_RESOLUTION_UNITS: dict[int, str] = {
+    ResolutionUnit.INCH: "inch",
+    ResolutionUnit.CENTIMETRE: "cm",
 }
-_SECONDS_PER_UNIT = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "\u00b5s": 1e-6, "us": 1e-6}
-_SECONDS_PER_UNIT |= {"min": 60.0, "h": 3600.0, "ns": 1e-9}
 
 
 @dataclass(frozen=True)
@@ -72,7 +55,7 @@ class Found:
     """What the structure says, for reading a description against it.
 
     ``planes`` counts those really there; ``resolution`` is in pixels per unit, (Y, X), and
-    ``resolution_unit`` the code of tag 296 (1 none, 2 inch, 3 cm).
+    ``resolution_unit`` a :class:`ResolutionUnit`, or whatever else the file says.
     """
 
     path: Path
@@ -81,7 +64,7 @@ class Found:
     width: int
     undeclared_axis: UndeclaredAxis = "Z"
     resolution: tuple[float, float] | None = None
-    resolution_unit: int = 2
+    resolution_unit: int = ResolutionUnit.INCH
 
     def refused(self, what: str, remedy: str) -> StackRefusedError:
         """Return the refusal of this file."""
@@ -106,44 +89,8 @@ class PlanesMissingError(Exception):
         super().__init__(f"{present} of {expected} planes present")
 
 
-def positive(value: object) -> float | None:
-    """Return a finite number above zero, or ``None``.
-
-    Examples
-    --------
-    >>> positive("0.15"), positive("nan"), positive("x"), positive(-1)
-    (0.15, None, None, None)
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) and number > 0 else None
-
-
-def micrometres(value: object, unit: object) -> float | None:
-    """Return a length in um, ``None`` for an unknown unit.
-
-    Examples
-    --------
-    >>> micrometres(150, "nm"), micrometres("0.2", "\\\\u00B5m"), micrometres(1, "pixel")
-    (0.15, 0.2, None)
-    """
-    name = str(unit).strip().replace("\\u00B5", "\u00b5").lower()
-    factor, number = _UM_PER_UNIT.get(name), positive(value)
-    return positive(round(number * factor, 9)) if factor and number else None
-
-
-def seconds(value: object, unit: object) -> float | None:
-    """Return a duration in seconds, ``None`` for an unknown unit."""
-    factor, number = _SECONDS_PER_UNIT.get(str(unit).strip().lower()), positive(value)
-    return positive(number * factor) if factor and number else None
-
-
 def arrange(found: Found, axes: str, sizes: tuple[int, ...]) -> tuple[str, NDArray[np.int64]]:
-    """Say which plane is which, from axes without Y and X, slowest first.
+    """Return which plane is which, from axes without Y and X, slowest first.
 
     Returns
     -------
@@ -197,7 +144,7 @@ def _no_depth(found: Found, letters: str, shown: str) -> StackRefusedError:
 
 def voxel_size(found: Found, spacing: object = None, unit: object = None) -> VoxelSize:
     """Return the voxel size from TIFF's resolution and ImageJ's spacing and unit."""
-    per_unit = {2: 25400.0, 3: 1e4}.get(found.resolution_unit)
+    per_unit = micrometres_per(_RESOLUTION_UNITS.get(found.resolution_unit, ""))
     low, high = PLAUSIBLE_UM
     lateral: list[float | None] = []
     for pixels in found.resolution or ():

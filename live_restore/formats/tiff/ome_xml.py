@@ -1,7 +1,7 @@
 """OME-XML: how many planes belong in this file, and which is which.
 
-OME-XML may describe a data set of many files, each of which repeats all of it: only what its
-``TiffData`` place in this very file counts. No other file is ever opened.
+OME-XML may describe an acquisition of many files, each of which repeats all of it: only the planes
+that its ``TiffData`` put into this very file count. No other file is ever opened.
 
 The schema: https://docs.openmicroscopy.org/ome-model/latest/ome-tiff/specification.html
 """
@@ -22,11 +22,10 @@ from live_restore.formats.tiff.layout import (
     Layout,
     PlanesMissingError,
     arrange,
-    micrometres,
-    seconds,
     surplus,
     voxel_size,
 )
+from live_restore.formats.units import micrometres, seconds
 from live_restore.stack import VoxelSize
 
 MAX_PLANES = 50_000_000
@@ -121,7 +120,7 @@ def _parse(found: Found, text: str) -> tuple[list[_Image], str]:
 
 
 def _start(found: Found, images: list[_Image], name: str, element: Element) -> None:
-    """Take in one opening element."""
+    """Read one opening element."""
     get = dict(element.attrib)
     if name == "Image":
         images.append(_Image(get.get("Name", "")[:MAX_NAME]))
@@ -188,7 +187,7 @@ def _sizes(found: Found, image: _Image) -> tuple[str, tuple[int, ...]]:
     return axes, tuple(size[axis] for axis in axes)
 
 
-def _stack_index(
+def _directories(
     found: Found, image: _Image, axes: str, sizes: tuple[int, ...], at: int
 ) -> tuple[dict[int, int], int]:
     """Return the directory of each plane (counted in the image's own order), and the next one."""
@@ -247,7 +246,7 @@ def ome(found: Found, text: str) -> Layout | None:
     table = np.full(expected, -1, dtype=np.int64)
     following = 0
     for number, image in enumerate(images):
-        placed, following = _stack_index(found, image, axes, sizes, following)
+        placed, following = _directories(found, image, axes, sizes, following)
         table[[number * each + plane for plane in placed]] = list(placed.values())
     present = int((table >= 0).sum())
     if present < expected:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, overload
+from typing import overload
 
-ByteOrder = Literal["<", ">"]
-
-UNCOMPRESSED = 1
-"""Tag 259."""
+from live_restore.formats.tiff.tags import ByteOrder, Compression, ResolutionUnit
 
 MAX_FOLLOWING = 250_000
 """Planes without a directory of their own in one file: 130 GB at 512 x 512 x 16 bits."""
@@ -20,7 +17,8 @@ MAX_FOLLOWING = 250_000
 class Page:
     """One directory: a plane's layout and where its bytes lie.
 
-    ``offsets`` and ``counts`` (bytes) hold one entry per strip or tile, in file order.
+    ``offsets`` and ``counts`` (bytes) hold one entry per strip or tile, in file order. A field for
+    each tag that decides how those bytes become pixels: there are fifteen.
     """
 
     width: int
@@ -57,7 +55,7 @@ class Page:
     @property
     def contiguous(self) -> bool:
         """Whether the plane lies uncompressed in one piece, row after row."""
-        if self.compression != UNCOMPRESSED or self.tiled:
+        if self.compression != Compression.NONE or self.tiled:
             return False
         step = self.row_bytes * self.segment_height
         return all(o == self.offsets[0] + i * step for i, o in enumerate(self.offsets))
@@ -98,7 +96,7 @@ class Structure:
 
     ``missing`` says what more bytes could mend, and is empty when the chain of directories ended
     and every byte that it names is in the file. ``descriptions`` are the first page's, several
-    where a program wrote several; ``vendor_tags`` those private tags (code >= 32768) it has.
+    where a program wrote several; ``vendor_tags`` those private tags it has.
     """
 
     byte_order: ByteOrder
@@ -108,7 +106,7 @@ class Structure:
     later_descriptions: dict[int, str] = field(default_factory=dict)
     software: str = ""
     resolution: tuple[float, float] | None = None
-    resolution_unit: int = 2
+    resolution_unit: int = ResolutionUnit.INCH
     vendor_tags: frozenset[int] = frozenset()
     header: bytes = b""
 

@@ -21,7 +21,20 @@ from typing import BinaryIO
 
 from live_restore.errors import StackUnreadableError
 from live_restore.files.values import bearable_bytes
-from live_restore.formats.tiff.page import UNCOMPRESSED, ByteOrder, Page, Structure
+from live_restore.formats.tiff.page import Page, Structure
+from live_restore.formats.tiff.tags import (
+    FIRST_PRIVATE_TAG,
+    RATIONAL,
+    REDUCED,
+    SEPARATE_PLANES,
+    ByteOrder,
+    Compression,
+    Predictor,
+    ResolutionUnit,
+    SampleFormat,
+    Tag,
+    byte_order_of,
+)
 
 MAX_DIRECTORY_ENTRIES = 4096
 """Entries in one directory; vendors' files hold up to about a hundred."""
@@ -35,17 +48,17 @@ MAX_TEXT_BYTES = 32 * 2**20
 MAX_SAMPLES = 1024
 """Samples of one pixel; those of a camera have one, and colour is refused later by its name."""
 
-MAX_RATIO = {
-    UNCOMPRESSED: 1,
-    5: 1400,  # LZW: 4096 codes of 12 bits at most, the longest stands for about 2 kB
-    8: 1040,  # deflate: 258 bytes from 2 bits, 1032 in theory
-    32946: 1040,
-    32773: 64,  # PackBits: 128 bytes from 2
-    34925: 8000,  # LZMA: zeros, measured at 7,000
-    34926: 33000,  # zstd: a block of 128 KiB from 4 bytes
-    50000: 33000,
+MAX_RATIO: dict[int, int] = {
+    Compression.NONE: 1,
+    Compression.LZW: 1400,  # 4096 codes of 12 bits at most, the longest stands for about 2 kB
+    Compression.DEFLATE: 1040,  # 258 bytes from 2 bits, 1032 in theory
+    Compression.OLD_DEFLATE: 1040,
+    Compression.PACKBITS: 64,  # 128 bytes from 2
+    Compression.LZMA: 8000,  # zeros, measured at 7,000
+    Compression.OLD_ZSTD: 33000,  # a block of 128 KiB from 4 bytes
+    Compression.ZSTD: 33000,
 }
-"""How much a compression (tag 259) can shrink at best; what claims more is a bomb or damaged."""
+"""How much a compression can shrink at best; what claims more is a bomb or damaged."""
 OTHER_RATIO = 1040
 RATIO_SLACK_BYTES = 4096
 """Headers and tiny segments; keeps the bound honest for planes of a few kB."""
@@ -53,11 +66,12 @@ RATIO_SLACK_BYTES = 4096
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 _TYPE_BYTES |= {13: 4, 16: 8, 17: 8, 18: 8}
 _INTEGER_CODES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
-_DESCRIPTION = 270
 
 
 @dataclass(frozen=True)
-class _Tag:
+class _Entry:
+    """What a directory says of one tag: type and number of its values, and where they lie."""
+
     type: int
     count: int
     at: int
@@ -65,6 +79,17 @@ class _Tag:
 
 class _MissingError(Exception):
     """More bytes could mend it."""
+
+
+@dataclass
+class _Found:
+    """What has been named so far, in all: the walk ends where it is more than the file can hold."""
+
+    text_bytes: int = 0
+    directory_bytes: int = 0
+    segments: int = 0
+    decoded_bytes: int = 0
+    best_ratio: int = 1
 
 
 class _Walker:
@@ -75,11 +100,10 @@ class _Walker:
         self.order: ByteOrder = "<"
         self.big = False
         self.pages: list[Page] = []
-        self.first_tags: dict[int, _Tag] = {}
-        self.first_texts: list[_Tag] = []
+        self.first_tags: dict[int, _Entry] = {}
+        self.first_texts: list[_Entry] = []
         self.later: dict[int, str] = {}
-        self.text_bytes = self.directory_bytes = self.segments = self.claimed_bytes = 0
-        self.best_ratio = 1
+        self.found = _Found()
 
     def damaged(self, what: str) -> StackUnreadableError:
         return StackUnreadableError(
@@ -109,7 +133,7 @@ class _Walker:
             raise StackUnreadableError(
                 "not a TIFF file", self.path, "check the name and the program that wrote it"
             )
-        self.order = "<" if magic[:2] == b"II" else ">"
+        self.order = byte_order_of(magic)
         self.big = b"+" in magic
         needed = 16 if self.big else 8
         if len(head) < needed:
@@ -141,10 +165,10 @@ class _Walker:
                 self.first_tags, self.first_texts = tags, texts
             elif texts and self.begins_with_brace(texts[0]):
                 self.later[index] = self.text(texts[0])
-            self.claim(page, index)
+            self.require_there(page, index)
             self.pages.append(page)
 
-    def directory(self, at: int, index: int) -> tuple[dict[int, _Tag], list[_Tag], int]:
+    def directory(self, at: int, index: int) -> tuple[dict[int, _Entry], list[_Entry], int]:
         """Read one directory: its tags, its descriptions, and where the next one is."""
         what = f"directory {index + 1}"
         count_code, entry, inline, pointer = ("Q", 20, 8, "Q") if self.big else ("H", 12, 4, "I")
@@ -156,11 +180,11 @@ class _Walker:
             raise self.damaged(f"{what} claims {count} entries")
         length = count * entry + struct.calcsize("=" + pointer)
         block = self.read(at + head, length, what)
-        self.directory_bytes += length
-        if self.directory_bytes > self.size:
+        self.found.directory_bytes += length
+        if self.found.directory_bytes > self.size:
             raise self.damaged("its directories overlap")
-        tags: dict[int, _Tag] = {}
-        texts: list[_Tag] = []
+        tags: dict[int, _Entry] = {}
+        texts: list[_Entry] = []
         entries = struct.iter_unpack(self.order + "HH" + pointer * 2, block[: count * entry])
         for number, (code, kind, items, value) in enumerate(entries):
             if kind == 0:
@@ -168,19 +192,19 @@ class _Walker:
             each = _TYPE_BYTES.get(kind)
             if each is None:
                 continue
-            stack_index = at + head + number * entry + (entry - inline)
+            values_at = at + head + number * entry + (entry - inline)
             if items * each > inline:
-                stack_index = value
-                if stack_index == 0 or stack_index + items * each > self.size:
+                values_at = value
+                if values_at == 0 or values_at + items * each > self.size:
                     raise _MissingError(f"the value of tag {code} in {what} is not there yet")
-            tag = _Tag(kind, items, stack_index)
-            if code == _DESCRIPTION:
+            tag = _Entry(kind, items, values_at)
+            if code == Tag.DESCRIPTION:
                 texts.append(tag)
             tags.setdefault(code, tag)
         (following,) = struct.unpack(self.order + pointer, block[count * entry :])
         return tags, texts, int(following)
 
-    def numbers(self, tags: dict[int, _Tag], code: int, wanted: int) -> array[int]:
+    def numbers(self, tags: dict[int, _Entry], code: int, wanted: int) -> array[int]:
         """Return a tag's first integers, at most ``wanted``; empty where the tag is absent."""
         tag = tags.get(code)
         if tag is None or tag.count == 0:
@@ -193,76 +217,82 @@ class _Walker:
         data = self.read(tag.at, count * _TYPE_BYTES[tag.type], f"tag {code}")
         return array("Q", struct.unpack(f"{self.order}{count}{letter}", data))
 
-    def number(self, tags: dict[int, _Tag], code: int, default: int) -> int:
+    def number(self, tags: dict[int, _Entry], code: int, default: int) -> int:
         """Return a tag's first integer."""
         found = self.numbers(tags, code, 1)
         return found[0] if found else default
 
-    def text(self, tag: _Tag) -> str:
+    def text(self, tag: _Entry) -> str:
         """Return a text; ASCII by the standard, UTF-8 in practice, Latin-1 in old ImageJ files."""
         length = tag.count * _TYPE_BYTES[tag.type]
-        self.text_bytes += length
-        if self.text_bytes > MAX_TEXT_BYTES:
-            raise self.damaged(f"its descriptions claim {self.text_bytes} bytes")
+        self.found.text_bytes += length
+        if self.found.text_bytes > MAX_TEXT_BYTES:
+            raise self.damaged(f"its descriptions claim {self.found.text_bytes} bytes")
         raw = self.read(tag.at, length, "a text").rstrip(b"\0 \r\n\t")
         try:
             return raw.decode()
         except UnicodeDecodeError:
             return raw.decode("latin-1")
 
-    def begins_with_brace(self, tag: _Tag) -> bool:
+    def begins_with_brace(self, tag: _Entry) -> bool:
         """Return whether a text may be tifffile's JSON: of later planes nothing else matters."""
         return tag.count > 0 and self.read(tag.at, 1, "a text") == b"{"
 
-    def rational(self, tags: dict[int, _Tag], code: int) -> float | None:
+    def rational(self, tags: dict[int, _Entry], code: int) -> float | None:
         """Return a RATIONAL tag, ``None`` where it is absent or no number."""
         tag = tags.get(code)
-        if tag is None or tag.type != 5 or tag.count == 0:
+        if tag is None or tag.type != RATIONAL or tag.count == 0:
             return None
         above, below = struct.unpack(self.order + "2I", self.read(tag.at, 8, f"tag {code}"))
         return above / below if below else None
 
-    def page(self, tags: dict[int, _Tag], index: int) -> Page:
+    def page(self, tags: dict[int, _Entry], index: int) -> Page:
         """Check one directory's segments against the file's real size."""
         plane = f"plane {index + 1}"
-        width, height = self.number(tags, 256, 0), self.number(tags, 257, 0)
+        width, height = self.number(tags, Tag.WIDTH, 0), self.number(tags, Tag.HEIGHT, 0)
         if not width or not height:
             raise _MissingError(f"{plane} has no size yet")
-        samples = self.number(tags, 277, 1)
-        bits = self.numbers(tags, 258, MAX_SAMPLES) or array("Q", [1])
+        samples = self.number(tags, Tag.SAMPLES, 1)
+        bits = self.numbers(tags, Tag.BITS, MAX_SAMPLES) or array("Q", [1])
         if not all(bits):
             raise _MissingError(f"{plane} has no sample size yet")
         if not 0 < samples <= MAX_SAMPLES or len(set(bits)) > 1 or not 0 < bits[0] <= 128:
             raise self.damaged(f"{plane} has {samples} samples of {list(bits[:4])} bits")
-        tiled = 322 in tags
+        tiled = Tag.TILE_WIDTH in tags
         if tiled:
-            across, down = self.number(tags, 322, 0), self.number(tags, 323, 0)
+            across = self.number(tags, Tag.TILE_WIDTH, 0)
+            down = self.number(tags, Tag.TILE_HEIGHT, 0)
         else:
-            across, down = width, min(self.number(tags, 278, height), height)
+            across, down = width, min(self.number(tags, Tag.STRIP_ROWS, height), height)
         if not across or not down:
             raise self.damaged(f"{plane} has strips or tiles without a size")
-        separate = samples if self.number(tags, 284, 1) == 2 else 1
+        separate = samples if self.number(tags, Tag.PLANAR, 1) == SEPARATE_PLANES else 1
         expected = -(-width // across) * -(-height // down) * separate
-        self.segments += expected
-        if self.segments > min(MAX_SEGMENTS, self.size):
+        self.found.segments += expected
+        if self.found.segments > min(MAX_SEGMENTS, self.size):
             raise self.damaged(f"{plane} claims {expected} strips or tiles")
-        offsets = self.numbers(tags, 324 if tiled and 324 in tags else 273, expected)
-        counts = self.numbers(tags, 325 if tiled and 325 in tags else 279, expected)
+        # Some writers describe tiles by the tags of strips.
+        tile_offsets = tiled and Tag.TILE_OFFSETS in tags
+        tile_bytes = tiled and Tag.TILE_BYTES in tags
+        offsets = self.numbers(
+            tags, Tag.TILE_OFFSETS if tile_offsets else Tag.STRIP_OFFSETS, expected
+        )
+        counts = self.numbers(tags, Tag.TILE_BYTES if tile_bytes else Tag.STRIP_BYTES, expected)
         page = Page(
             width, height, bits[0], samples,
-            sample_format=self.number(tags, 339, 1),
-            compression=self.number(tags, 259, UNCOMPRESSED),
-            predictor=self.number(tags, 317, 1),
-            fill_order=self.number(tags, 266, 1),
-            photometric=self.number(tags, 262, 1),
+            sample_format=self.number(tags, Tag.SAMPLE_FORMAT, SampleFormat.UNSIGNED),
+            compression=self.number(tags, Tag.COMPRESSION, Compression.NONE),
+            predictor=self.number(tags, Tag.PREDICTOR, Predictor.NONE),
+            fill_order=self.number(tags, Tag.FILL_ORDER, 1),
+            photometric=self.number(tags, Tag.PHOTOMETRIC, 1),
             segment_width=across,
             segment_height=down,
             tiled=tiled,
             offsets=offsets,
             counts=counts,
-            reduced=bool(self.number(tags, 254, 0) & 1),
+            reduced=bool(self.number(tags, Tag.SUBFILE_TYPE, 0) & REDUCED),
         )  # fmt: skip
-        if not counts and expected == 1 and page.compression == UNCOMPRESSED:
+        if not counts and expected == 1 and page.compression == Compression.NONE:
             # Old writers leave the byte counts out where there is only one answer.
             if page.plane_bytes > self.size:
                 raise self.damaged(f"{plane} claims {width} x {height} pixels")
@@ -271,14 +301,14 @@ class _Walker:
             raise self.damaged(f"{plane} names {len(offsets)} of its {expected} strips or tiles")
         return page
 
-    def claim(self, page: Page, index: int) -> None:
+    def require_there(self, page: Page, index: int) -> None:
         """Check that a page's bytes are in the file and can hold what the page claims."""
         plane = f"plane {index + 1}"
         if not all(page.offsets) or not all(page.counts):
             raise _MissingError(f"{plane} has parts that have not been written yet")
         if max(map(add, page.offsets, page.counts)) > self.size:
             raise _MissingError(f"the pixels of {plane} are not all there yet")
-        if page.compression == UNCOMPRESSED and any(
+        if page.compression == Compression.NONE and any(
             have < need for have, need in zip(page.counts, _segment_bytes(page), strict=True)
         ):
             raise self.damaged(f"{plane} has fewer bytes than its size needs")
@@ -289,20 +319,21 @@ class _Walker:
             raise self.damaged(
                 f"{plane} claims {page.width} x {page.height} pixels in {page.stored_bytes} bytes"
             )
-        self.best_ratio = max(ratio, self.best_ratio)
-        self.claimed_bytes += decoded
-        if self.claimed_bytes > self.best_ratio * self.size + RATIO_SLACK_BYTES:
+        self.found.best_ratio = max(ratio, self.found.best_ratio)
+        self.found.decoded_bytes += decoded
+        if self.found.decoded_bytes > self.found.best_ratio * self.size + RATIO_SLACK_BYTES:
             raise self.damaged("its planes overlap")
-        if self.claimed_bytes > bearable_bytes(self.size):
+        if self.found.decoded_bytes > bearable_bytes(self.size):
             raise self.damaged(
-                f"{self.size} bytes claim to hold images of {self.claimed_bytes} bytes"
+                f"{self.size} bytes claim to hold images of {self.found.decoded_bytes} bytes"
             )
 
     def result(self, missing: str, header: bytes) -> Structure:
         """Gather what the first directory says about the file."""
         tags = self.first_tags
-        across, along = self.rational(tags, 282), self.rational(tags, 283)
-        software = tags.get(305)
+        across = self.rational(tags, Tag.X_RESOLUTION)
+        along = self.rational(tags, Tag.Y_RESOLUTION)
+        software = tags.get(Tag.SOFTWARE)
         texts = [self.text(tag) for tag in self.first_texts]
         # Micro-Manager reserves a description of 0 bytes, tifffile one of 4, both filled in at
         # the very end; a lone NUL is an empty text.
@@ -319,8 +350,8 @@ class _Walker:
             self.later,
             self.text(replace(software, count=min(software.count, 256))) if software else "",
             (along, across) if across and along else None,
-            self.number(tags, 296, 2),
-            frozenset(code for code in tags if code >= 32768),
+            self.number(tags, Tag.RESOLUTION_UNIT, ResolutionUnit.INCH),
+            frozenset(code for code in tags if code >= FIRST_PRIVATE_TAG),
             header,
         )
 

@@ -119,13 +119,13 @@ def _zstd(data: Stored, needed: int) -> Stored:
 
 def _blosc(data: Stored, needed: int) -> Stored:
     if len(data) < 16 or struct.unpack_from("<I", data, 4)[0] != needed:
-        raise ValueError("its header tells another size")
+        raise ValueError("its header names another size")
     return imagecodecs.blosc_decode(data, out=bytearray(needed))
 
 
 def _lz4(data: Stored, needed: int) -> Stored:
     if len(data) < 4 or struct.unpack_from("<I", data)[0] != needed:
-        raise ValueError("its header tells another size")
+        raise ValueError("its header names another size")
     return imagecodecs.lz4_decode(data[4:], out=bytearray(needed))
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from live_restore.files.values import integer, positive, text
 from live_restore.formats.plan import ChannelPlan
+from live_restore.formats.units import micrometres_per, seconds_per
 from live_restore.formats.zarr.arrays import Array
 from live_restore.formats.zarr.useq_frames import FrameOrder, frame_order
 from live_restore.stack import StackIndex, Volume, VoxelSize
@@ -26,9 +27,6 @@ MAX_STACKS = 250_000
 """Of one image; a stack that has begun takes about 1.1 kB of memory."""
 MAX_CHUNK_PLANES = 65_536
 MAX_NAMES = 10_000
-
-_UM = {"micrometer": 1.0, "nanometer": 1e-3, "millimeter": 1e3, "angstrom": 1e-4, "meter": 1e6}
-_S = {"second": 1.0, "millisecond": 1e-3, "microsecond": 1e-6, "minute": 60.0, "hour": 3600.0}
 
 StackAxis = Literal["t", "c", "z"]
 STACK_AXES: tuple[StackAxis, ...] = ("t", "c", "z")
@@ -204,7 +202,7 @@ def _factors(listed: object, axes: tuple[str, ...]) -> list[float | None]:
     assert isinstance(listed, list)
     units = [each.get("unit") if isinstance(each, dict) else None for each in listed]
     return [
-        (_S if axis == "t" else _UM).get(unit) if isinstance(unit, str) else None
+        (seconds_per if axis == "t" else micrometres_per)(unit) if isinstance(unit, str) else None
         for axis, unit in zip(axes, units, strict=True)
     ]
 
@@ -238,7 +236,7 @@ class RunFacts:
         self.order: FrameOrder | None = None
 
     def read(self, attributes: Mapping[str, Any]) -> None:
-        """Take what is there now."""
+        """Learn what is there now."""
         writer = attributes.get("ome_writers")
         self.writer = isinstance(writer, dict)
         frames = writer.get("frame_metadata") if isinstance(writer, dict) else None

@@ -1,8 +1,8 @@
-"""OME-Zarr 0.4 and 0.5: as pymmcore-plus writes it, live, and finished data sets of any program.
+"""OME-Zarr 0.4 and 0.5: as pymmcore-plus writes it, live, and finished acquisitions of any program.
 
 pymmcore-plus writes each plane as one chunk, under a temporary name that is then replaced: a chunk
 that exists is whole. Where one chunk holds several planes it may be written several times, so there
-only quiet tells, and the evidence says so.
+only quiet can show it, and the evidence says so.
 """
 
 from __future__ import annotations
@@ -46,12 +46,15 @@ from live_restore.formats.zarr.metadata import (
     series,
     with_order,
 )
-from live_restore.stack import Fingerprint, StackIndex, Volume
+from live_restore.stack import StackIndex, Volume
 
 MAX_METADATA = 32 * 2**20
 """Bytes of one group's metadata; pymmcore-plus adds about 150 bytes for each plane."""
 MAX_POSITIONS = 10_000
-"""Images of one data set that are followed."""
+"""Images of one acquisition that are followed."""
+
+_Stamp = tuple[int, int, int]
+"""Size, inode (a file that was replaced has another) and mtime in ns of a metadata file."""
 
 
 class _Image:
@@ -59,7 +62,7 @@ class _Image:
 
     def __init__(self, folder: Path, position: int, name: str) -> None:
         self.folder, self.position, self.name = folder, position, name
-        self.fingerprint: tuple[Fingerprint | None, ...] = ()
+        self.stamps: tuple[_Stamp | None, ...] = ()
         self.image: Image | None = None
         self.array: Array | None = None
         self.array_folder = folder
@@ -85,13 +88,13 @@ class OmeZarrFormat:
 
 
 class OmeZarrFollower:
-    """Follows one OME-Zarr data set."""
+    """Follows one acquisition saved as OME-Zarr."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._problems = Problems()
         self._images: dict[str, _Image] = {}
-        self._verdicts: dict[StackIndex, StackEvidence] = {}
+        self._evidence: dict[StackIndex, StackEvidence] = {}
         self._unusable: set[str] = set()
 
     def poll(self, *, over: bool = False, plan: AcquisitionPlan | None = None) -> AcquisitionState:
@@ -116,12 +119,12 @@ class OmeZarrFollower:
         for image in images:
             assert image.image is not None
             assert image.array is not None
-            verdicts = image.ledger.verdicts(plan or self._plan(image), over or ended is True)
+            found = image.ledger.evidence(plan or self._plan(image), over or ended is True)
             shared = image.image.planes_share_chunks(image.array.chunks)
-            for stack_index, evidence in verdicts.items():
+            for stack_index, evidence in found.items():
                 if shared:
                     evidence = replace(evidence, may_change=True)
-                self._verdicts[stack_index] = evidence
+                self._evidence[stack_index] = evidence
                 stacks[stack_index] = evidence
         return AcquisitionState(
             self._info(images), MappingProxyType(stacks), ended, why, self._problems.lines
@@ -129,7 +132,7 @@ class OmeZarrFollower:
 
     def read(self, stack_index: StackIndex) -> Volume:
         """Return a stack, (Z, Y, X)."""
-        indices = require_whole(stack_index, self._verdicts.get(stack_index), self._folder)
+        indices = require_whole(stack_index, self._evidence.get(stack_index), self._folder)
         image, array, axes = self._holding(stack_index)
         height, width = array.shape[-2:]
         shape, dtype = (len(indices), height, width), array.dtype.newbyteorder("=")
@@ -140,7 +143,7 @@ class OmeZarrFollower:
             raise StackUnreadableError(
                 f"its chunks are too small for a stack of {' x '.join(map(str, shape))} voxels",
                 image.array_folder,
-                "copy the data set again",
+                "copy the acquisition again",
             )
         volume = new_volume(shape, dtype, image.array_folder)
         for index in axes.chunks_of(array, stack_index, indices):
@@ -148,7 +151,7 @@ class OmeZarrFollower:
                 part = array.decode(self._chunk(image, array, index))
             except ZarrError as error:
                 raise StackUnreadableError(
-                    str(error), image.array_folder / array.key(index), "copy the data set again"
+                    str(error), image.array_folder / array.key(index), "copy the acquisition again"
                 ) from error
             axes.place_chunk(volume, part, array, index, stack_index, indices)
         require_pixels(stack_index, volume, self._folder)
@@ -178,9 +181,11 @@ class OmeZarrFollower:
     # Metadata -------------------------------------------------------------------------------------
 
     def _paths(self) -> list[str]:
-        """Return the images of the data set, relative to its folder; "" is the folder itself."""
+        """Return the images of the acquisition, relative to its folder; "" is the folder itself."""
         attributes = _attributes(self._folder)
         if attributes is None:
+            if not self._folder.is_dir():
+                raise StackChangedError("the folder vanished", self._folder, "put it back")
             return []
         if "plate" in attributes:
             raise StackUnreadableError(
@@ -203,8 +208,8 @@ class OmeZarrFollower:
 
     def _look(self, image: _Image) -> None:
         """Read what changed in one image's metadata, and find its new chunks."""
-        fingerprint = (_fingerprint(image.folder), _fingerprint(image.array_folder))
-        if image.array is None or fingerprint != image.fingerprint:
+        stamps = (_stamp(image.folder), _stamp(image.array_folder))
+        if image.array is None or stamps != image.stamps:
             attributes = _attributes(image.folder)
             if attributes is None or "multiscales" not in attributes:
                 return
@@ -221,23 +226,23 @@ class OmeZarrFollower:
                 image.done.clear()
                 image.tiles.clear()
                 image.planes = 0
-            image.array, image.fingerprint = array, fingerprint
+            image.array, image.stamps = array, stamps
         assert image.array is not None
         self._find_chunks(image, image.array)
 
     def _in_order(self, image: _Image, array: Array) -> Array:
-        """Return the array; where its frames lie in one row, as long as the run will make it."""
+        """Return the array; where its frames lie in one row, as long as it will become."""
         assert image.image is not None
         order = image.facts.order
         if order is None or image.image.axes != ("t", "y", "x") or len(order.frames) < 2:
             return array
         if array.shape[0] > len(order.frames):
             self._problems.add(
-                f"{array.shape[0]} frames, where the sequence tells of {len(order.frames)}"
+                f"{array.shape[0]} frames, where the sequence has {len(order.frames)}"
             )
             return array
         image.image = with_order(image.image, order)
-        # The writer tells the length only at the end.
+        # The writer records the length only at the end.
         return replace(array, shape=(len(order.frames), *array.shape[1:]))
 
     def _plan(self, image: _Image) -> AcquisitionPlan:
@@ -336,7 +341,7 @@ def _inside(folder: Path, path: str) -> Path:
         raise OmeZarrError(f"names a path that cannot be: {path[:80]!r}") from error
     parts = path.split("/") if path else []
     if any(part in ("", ".", "..") or re.search(r"[\\:\0]", part) for part in parts):
-        raise OmeZarrError(f"names a path outside of the data set: {path[:80]!r}")
+        raise OmeZarrError(f"names a path outside of the acquisition: {path[:80]!r}")
     for part in parts:
         folder = folder / part
         try:
@@ -379,11 +384,12 @@ def _array(folder: Path) -> Array | None:
     return parse_v2(raw) if raw is not None else None
 
 
-def _fingerprint(folder: Path) -> Fingerprint | None:
+def _stamp(folder: Path) -> _Stamp | None:
+    """Return a value that changes when a folder's metadata do."""
     for name in ("zarr.json", ".zattrs"):
         try:
             status = os.stat(folder / name)  # noqa: PTH116 - one call, no Path.stat per part
         except OSError:
             continue
-        return Fingerprint(status.st_size ^ status.st_ino, status.st_mtime_ns)
+        return status.st_size, status.st_ino, status.st_mtime_ns
     return None

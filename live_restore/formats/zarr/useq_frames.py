@@ -1,7 +1,7 @@
-"""Which frame of a run is which plane, by its useq sequence. Pure.
+"""Which frame of an acquisition is which plane, by its useq sequence. Pure.
 
 Where channels skip planes or time points, pymmcore-plus 0.18.1 gives up the axes: its OME-Zarr is
-then one row of frames in the order of acquisition. Which is which has to be told from the sequence
+then one row of frames in the order of acquisition. Which is which follows from the sequence
 that lies beside them. Loops and skips as useq-schema runs them (measured on version 0.18.1 of
 pymmcore-plus); what is not known here (grids, sequences within positions) is left alone.
 """
@@ -26,13 +26,13 @@ MAX_FRAMES = 2_000_000
 
 @dataclass(frozen=True, eq=False)
 class FrameOrder:
-    """The frames of a run.
+    """The frames of an acquisition.
 
     Parameters
     ----------
     frames
         Position, time, channel and z index (columns) of each frame (rows), in the order of
-        acquisition. An array: a sequence of few letters can tell of millions of frames.
+        acquisition. An array: a sequence of few letters can describe millions of frames.
     plan
         What each stack is to have.
     z_step_um, interval_s

@@ -9,11 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from live_restore.errors import DeviceError
+from live_restore.files.user_folders import state_folder
 from live_restore.inference.backends.backend import Limits, ModelSource
 from live_restore.inference.backends.onnx import CPU, create, runtime_version
 from live_restore.inference.backends.onnx_cuda import BoundSession, cuda_obstacle
 from live_restore.inference.backends.session import Device, Shape5
-from live_restore.inference.device.cache import state_folder
 from live_restore.inference.device.hardware import nvidia_gpu
 
 _PROVIDER = "TensorrtExecutionProvider"

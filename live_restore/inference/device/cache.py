@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from live_restore.files.reading import read_regular
+from live_restore.files.user_folders import state_folder
 from live_restore.files.values import NotJsonError, json_object
 
 _FILE = "backends.json"
@@ -22,13 +23,6 @@ _MAX_TABLE_BYTES = 4 * 2**20
 # to a megabyte per shape; measurements of versions that are gone are never asked for again.
 _MOST_ENTRIES = 200
 _MOST_ARRAYS = 32
-
-
-def state_folder() -> Path:
-    """Return the user's state folder, on a local disk."""
-    import platformdirs
-
-    return platformdirs.user_state_path("live-restore", appauthor=False)
 
 
 class DeviceCache:

@@ -1,0 +1,104 @@
+"""The numbers of TIFF by their names: tags, compressions, byte order.
+
+Sources: TIFF 6.0; Adobe's TIFF Technical Notes (compressions 8 and 32946, predictor 3); libtiff's
+``tiff.h`` (LZMA, zstd).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Literal
+
+ByteOrder = Literal["<", ">"]
+"""As ``struct`` and numpy spell it: little or big endian."""
+
+
+def byte_order_of(head: bytes) -> ByteOrder:
+    """Return the byte order of a TIFF file by its first two bytes, ``II`` or ``MM``."""
+    return "<" if head[:2] == b"II" else ">"
+
+
+class Tag(IntEnum):
+    """What an entry of a directory holds."""
+
+    SUBFILE_TYPE = 254
+    WIDTH = 256
+    HEIGHT = 257
+    BITS = 258
+    COMPRESSION = 259
+    PHOTOMETRIC = 262
+    FILL_ORDER = 266
+    DESCRIPTION = 270
+    STRIP_OFFSETS = 273
+    SAMPLES = 277
+    STRIP_ROWS = 278
+    STRIP_BYTES = 279
+    X_RESOLUTION = 282
+    Y_RESOLUTION = 283
+    PLANAR = 284
+    RESOLUTION_UNIT = 296
+    SOFTWARE = 305
+    PREDICTOR = 317
+    TILE_WIDTH = 322
+    TILE_HEIGHT = 323
+    TILE_OFFSETS = 324
+    TILE_BYTES = 325
+    SAMPLE_FORMAT = 339
+    METAMORPH = 33629
+    FLUOVIEW = 34361
+    ZEISS_LSM = 34412
+    MICRO_MANAGER = 51123
+
+
+FIRST_PRIVATE_TAG = 32768
+
+
+class Compression(IntEnum):
+    """How a plane's bytes are stored."""
+
+    NONE = 1
+    LZW = 5
+    DEFLATE = 8
+    OLD_DEFLATE = 32946
+    PACKBITS = 32773
+    LZMA = 34925
+    OLD_ZSTD = 34926
+    ZSTD = 50000
+
+
+class Predictor(IntEnum):
+    """What was done to the pixels before they were compressed."""
+
+    NONE = 1
+    HORIZONTAL = 2
+    FLOATING_POINT = 3
+
+
+class SampleFormat(IntEnum):
+    """What a sample is."""
+
+    UNSIGNED = 1
+    SIGNED = 2
+    FLOAT = 3
+    COMPLEX_INTEGER = 5
+    COMPLEX = 6
+
+
+class ResolutionUnit(IntEnum):
+    """What the resolution counts pixels of."""
+
+    NONE = 1
+    INCH = 2
+    CENTIMETRE = 3
+
+
+SEPARATE_PLANES = 2
+"""Of ``Tag.PLANAR``: every sample has strips of its own."""
+PALETTE = 3
+"""Of ``Tag.PHOTOMETRIC``."""
+REDUCED = 1
+"""Bit of ``Tag.SUBFILE_TYPE``: a thumbnail."""
+REVERSED_BITS = 2
+"""Of ``Tag.FILL_ORDER``: the first pixel is in the lowest bit."""
+RATIONAL = 5
+"""Type of two 32-bit integers."""
