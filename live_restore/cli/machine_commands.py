@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from live_restore.cli.settings import load_settings
 from live_restore.errors import DeviceError, one_line
-from live_restore.settings.load import load_settings
 
 if TYPE_CHECKING:
     from live_restore.bench.measure import Rates

@@ -96,7 +96,7 @@ class StackJob:
     def plan(self, model_set: ModelSet, settings: Settings) -> ResultPlan:
         """Say where the result goes; see ``Job``."""
         model_name = require_a_model(self._file_stacks, model_set)
-        if settings.output.datasets == "ome-zarr":
+        if settings.output.acquisitions == "ome-zarr":
             result_path = choose_in_ome_zarr(
                 self._file_stacks, self._stack_index, self._results, model_name, model_set.recipe
             )
@@ -144,7 +144,7 @@ class StackJob:
         """Write and publish the outcome; see ``Job``."""
         if not self._following.folder.is_dir():
             self._home.require()  # else its folder would be made anew
-        if settings.output.datasets == "ome-zarr":
+        if settings.output.acquisitions == "ome-zarr":
             return publish_in_ome_zarr(
                 self._file_stacks,
                 self._stack_index,

@@ -82,7 +82,10 @@ def test_the_recipe_is_what_changes_a_voxel() -> None:
     plain = model_set({})
     assert model_set({}).recipe == plain.recipe
     assert model_set({}, log={"level": "debug"}).recipe == plain.recipe
+    # Every key of a rule: they are not in the pixel digest.
     assert model_set({"channels": ["GFP"]}).recipe != plain.recipe
+    assert model_set({"model": "standard"}).recipe != plain.recipe
+    assert model_set({"skip": True}).recipe != plain.recipe
     assert model_set({}, files={"undeclared_axis": "T"}).recipe != plain.recipe
 
 
