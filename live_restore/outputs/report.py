@@ -13,8 +13,8 @@ import numpy as np
 
 from live_restore._version import __version__
 from live_restore.inference.image.intensity import Histogram, percentiles
-from live_restore.inference.load import Model
 from live_restore.inference.model.envelope import unknown_voxel, voxel_doubt
+from live_restore.inference.model.model import Model
 from live_restore.inference.restorer import Restored
 from live_restore.stack import FileStacks, StackIndex, Units, Volume
 from live_restore.trust.snr import SignalToNoise, estimate_snr

@@ -14,7 +14,7 @@ import pytest
 from live_restore.errors import DeviceError, DeviceMemoryError, RuntimeFailureError
 from live_restore.inference.backends.backend import Backend, Limits, ModelSource
 from live_restore.inference.backends.session import Device, Floats, Shape5
-from live_restore.inference.device import choice
+from live_restore.inference.device import check, measure
 from live_restore.inference.device.cache import DeviceCache
 from live_restore.inference.device.choice import ChosenSession, DeviceRequest
 from live_restore.inference.device.precision import ERROR_BOUND
@@ -28,7 +28,7 @@ LARGE: Shape5 = (1, 1, 16, 160, 160)
 
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "_MEASURING_S", 0.03)
+    monkeypatch.setattr(measure, "_MEASURING_S", 0.03)
 
 
 class FakeBackend:
@@ -271,9 +271,9 @@ def test_a_device_that_was_asked_for_by_name_may_come_back(tmp_path: Path) -> No
     session = choose([backend, slow_cpu()], tmp_path, "cuda")
     backend.broken_from = 0
     with pytest.raises(RuntimeFailureError, match="broke"):
-        ran(session, choice.small_shape(CARD))
+        ran(session, check.small_shape(CARD))
     backend.broken_from = np.inf
-    assert ran(session, choice.small_shape(CARD)) == "cuda fp32"
+    assert ran(session, check.small_shape(CARD)) == "cuda fp32"
 
 
 def test_too_little_memory_at_full_size_does_not_change_the_device(tmp_path: Path) -> None:

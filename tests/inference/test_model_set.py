@@ -1,4 +1,4 @@
-"""The shelf: which model restores which channel, and what makes a recipe."""
+"""The model set: which model restores which channel, and what makes a recipe."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from live_restore.errors import ModelError
-from live_restore.inference import model_set as shelf_module
+from live_restore.inference import model_set as module
 from live_restore.inference.backends.session import Device
-from live_restore.inference.load import Model, find_model
+from live_restore.inference.load import find_model
+from live_restore.inference.model.model import Model
 from live_restore.inference.model_set import ModelSet
 from live_restore.settings.load import load_settings
 from tests.support.fakes import FakeSession, a_dataset, fake_model
@@ -66,10 +67,10 @@ def test_the_models_are_warm_on_every_device_named(monkeypatch: pytest.MonkeyPat
         asked.append(device)
         model = fake_model()
         session = FakeSession()
-        session.device = Device(device, "fake", f"card {device}")
+        session.device = Device(device, "fake", f"card {device}", on_gpu=device != "cpu")
         return replace(model, session=session)
 
-    monkeypatch.setattr(shelf_module, "load_model", load)
+    monkeypatch.setattr(module, "load_model", load)
     both = ModelSet.load(load_settings(None, {"inference": {"device": "cpu,cuda:1"}}))
     assert asked == ["cpu", "cuda:1"]
     assert [device.hardware for device in both.devices] == ["card cpu", "card cuda:1"]

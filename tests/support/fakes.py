@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from live_restore.inference.backends.session import Device
-from live_restore.inference.load import Model
 from live_restore.inference.model.card import ModelCard
+from live_restore.inference.model.model import Model
 from live_restore.inference.model_set import ModelSet
 from live_restore.inference.restorer import Restorer
 from live_restore.settings.load import load_settings

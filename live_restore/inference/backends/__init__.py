@@ -1,1 +1,1 @@
-"""Runtimes and devices, one file each; ``table.py`` lists them, ``base.py`` says what they are."""
+"""Runtimes and devices, one file each; ``table.py`` lists them, ``backend.py`` defines them."""

@@ -82,6 +82,7 @@ class OpenVINO:
             hardware=str(core.get_property(unit, "FULL_DEVICE_NAME")).strip(),
             precision=precision,
             memory_bytes=available_memory_bytes() if self.on_cpu else 0,
+            on_gpu=not self.on_cpu,
         )
         return OpenVINOSession(request, shape, device)
 
