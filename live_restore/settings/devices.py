@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 
 BACKEND_GROUP = "live_restore.backends"
 """Entry point group by which other packages add backends: the device's name -> a callable."""
@@ -13,6 +13,7 @@ ONE_OF_A_KIND = ("cpu", "openvino")
 NUMBERED = ("cuda", "directml", "openvino-gpu", "tensorrt")
 """Built-in devices of which it may have several: "cuda:1"."""
 
+_NAME = re.compile(r"[a-z][a-z0-9-]*\Z", re.ASCII)
 _NUMBER = re.compile(r":\d{1,3}\Z", re.ASCII)
 
 
@@ -41,9 +42,31 @@ def check_devices(text: str) -> str:
     return ", ".join(devices)
 
 
+def is_device_name(name: str) -> bool:
+    """Return whether a device can be called so: in settings a comma and a colon separate."""
+    return _NAME.match(name) is not None
+
+
+def installed_backends() -> tuple[EntryPoint, ...]:
+    """Return the backends that installed packages add, unloaded.
+
+    Raises
+    ------
+    ValueError
+        What some package says about itself cannot be read.
+    """
+    try:
+        return tuple(entry_points(group=BACKEND_GROUP))
+    except Exception as error:
+        # Python's parser of other packages' files promises no error of its own.
+        raise ValueError(f"an installed package has damaged metadata ({error})") from error
+
+
 def _is_device(word: str) -> bool:
     name = _NUMBER.sub("", word)
     if name in ("auto", *ONE_OF_A_KIND):
         return word == name
+    if name in NUMBERED:
+        return True
     # Asked last: it reads the metadata of every package that is installed.
-    return name in NUMBERED or name in entry_points(group=BACKEND_GROUP).names
+    return is_device_name(name) and any(name == each.name for each in installed_backends())
