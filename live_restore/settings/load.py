@@ -56,26 +56,7 @@ def load_settings(
         The file cannot be read, a key is unknown (the error names the nearest valid one), a value
         has the wrong type, or a setting is given under its old and its new name.
     """
-    values: dict[str, Any] = {}
-    if path is not None:
-        try:
-            values = _toml(path)
-        except OSError as error:
-            raise SettingsError(
-                f"cannot be read ({error.strerror})", path, "check the path given to --config"
-            ) from None
-        except (ValueError, RecursionError) as error:
-            raise SettingsError(f"is not valid TOML: {error}", path, "mend that line") from None
-        for rule in values.get("models", []) if isinstance(values.get("models"), list) else []:
-            model = rule.get("model") if isinstance(rule, dict) else None
-            if isinstance(model, str) and _looks_like_path(model):
-                rule["model"] = str(path.resolve().parent / model)
-        journal = values.get("journal")
-        if isinstance(journal, dict):
-            folder = journal.get("folder")
-            # Not where the program happens to be started, or a folder would get two journals.
-            if isinstance(folder, str) and not folder.startswith("~"):
-                journal["folder"] = str(path.resolve().parent / folder)
+    values = {} if path is None else _from_file(path)
     notices = [_old_name(str(path), old) for old in old_keys_in(values)]
     notices += [_old_name("a flag", old) for old in old_keys_in(flags or {})]
     values = _merge(values, flags or {})
@@ -107,8 +88,37 @@ def _old_name(where: str, old: tuple[str, ...]) -> str:
     )
 
 
+def _from_file(path: Path) -> dict[str, Any]:
+    """Return what a config.toml holds; its relative paths are relative to it.
+
+    Raises
+    ------
+    SettingsError
+        It cannot be read, or is not TOML.
+    """
+    try:
+        values = _toml(path)
+    except OSError as error:
+        raise SettingsError(
+            f"cannot be read ({error.strerror})", path, "check the path given to --config"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"is not valid TOML: {error}", path, "mend that line") from None
+    for rule in values.get("models", []) if isinstance(values.get("models"), list) else []:
+        model = rule.get("model") if isinstance(rule, dict) else None
+        if isinstance(model, str) and _looks_like_path(model):
+            rule["model"] = str(path.resolve().parent / model)
+    journal = values.get("journal")
+    if isinstance(journal, dict):
+        folder = journal.get("folder")
+        # Not where the program happens to be started, or a folder would get two journals.
+        if isinstance(folder, str) and not folder.startswith("~"):
+            journal["folder"] = str(path.resolve().parent / folder)
+    return values
+
+
 def _toml(path: Path) -> dict[str, Any]:
-    """Return what a TOML file says; a pipe will do, too: ``--config <(...)``.
+    """Return what a TOML file holds; a pipe will do, too: ``--config <(...)``.
 
     Raises
     ------
@@ -169,7 +179,7 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _blamed(place: list[str], variables: dict[str, tuple[str, ...]], told: dict[str, Any]) -> str:
+def _blamed(place: list[str], variables: dict[str, tuple[str, ...]], given: dict[str, Any]) -> str:
     """Return the environment variables that alone make the error at ``place``; mostly none."""
     try:
         Settings()
@@ -180,7 +190,7 @@ def _blamed(place: list[str], variables: dict[str, tuple[str, ...]], told: dict[
             beside = [
                 name
                 for name, keys in variables.items()
-                if keys[:-1] == (*place[:-1],) and keys[0] not in told
+                if keys[:-1] == (*place[:-1],) and keys[0] not in given
             ]
             return ", ".join(exact or beside)
     return ""
@@ -194,12 +204,12 @@ def _explain(
     error: ValidationError,
     file: Path | None,
     variables: dict[str, tuple[str, ...]],
-    told: dict[str, Any],
+    given: dict[str, Any],
 ) -> SettingsError:
     # A key that is misspelt is also missing.
     first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     place = [str(part) for part in first["loc"]]
-    path = _blamed(place, variables, told) or file
+    path = _blamed(place, variables, given) or file
     key = ".".join(place) or "settings"
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(place[-1], _valid_names(place[:-1]), n=1, cutoff=0.0)
@@ -212,8 +222,8 @@ def _explain(
     if first["type"] == "missing":
         return SettingsError(f"{key} is missing", path, "add it")
     message = first["msg"].removeprefix("Value error, ")
-    given = f" (given: {first['input']!r})" if not isinstance(first["input"], dict) else ""
-    return SettingsError(f"{key}: {message}{given}", path, "mend this value")
+    value = f" (given: {first['input']!r})" if not isinstance(first["input"], dict) else ""
+    return SettingsError(f"{key}: {message}{value}", path, "mend this value")
 
 
 def _valid_names(place: list[str]) -> list[str]:

@@ -72,4 +72,7 @@ def _with(values: dict[str, Any], place: tuple[str, ...], value: Any) -> dict[st
     key, *rest = place
     if not rest:
         return {**values, key: value}
-    return {**values, key: _with(values.get(key, {}), tuple(rest), value)}
+    below = values.get(key, {})
+    if not isinstance(below, dict):
+        return values  # no section: its own error is the one to report
+    return {**values, key: _with(below, tuple(rest), value)}

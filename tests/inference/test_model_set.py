@@ -28,36 +28,34 @@ def model_set(*rules: dict[str, Any], **sections: Any) -> ModelSet:
 
 
 def test_the_first_rule_that_matches_decides() -> None:
-    model_sets = model_set(
+    models = model_set(
         {"channels": ["DIC*", "2"], "skip": True},
         {"channels": ["gfp"]},
         {"channels": ["*"], "skip": True},
     )
-    dataset = a_dataset(channels=4, channel_names=("dic 1", "GFP", "RFP"))
-    restored = [model_sets.restorer_for(dataset, c) is not None for c in range(4)]
+    stacks = a_dataset(channels=4, channel_names=("dic 1", "GFP", "RFP"))
+    restored = [models.restorer_for(stacks, c) is not None for c in range(4)]
     assert restored == [False, True, False, False]
 
 
 def test_names_may_hold_brackets_and_numbers_may_be_numbers() -> None:
-    model_sets = model_set({"channels": ["GFP [488]", 2]}, {"channels": ["*"], "skip": True})
-    dataset = a_dataset(channels=3, channel_names=("gfp [488]", "GFP 4", "RFP [561]"))
-    restored = [model_sets.restorer_for(dataset, c) is not None for c in range(3)]
+    models = model_set({"channels": ["GFP [488]", 2]}, {"channels": ["*"], "skip": True})
+    stacks = a_dataset(channels=3, channel_names=("gfp [488]", "GFP 4", "RFP [561]"))
+    restored = [models.restorer_for(stacks, c) is not None for c in range(3)]
     assert restored == [True, True, True]
     wild = model_set({"channels": ["GFP *"]}, {"channels": ["*"], "skip": True})
-    assert [wild.restorer_for(dataset, c) is not None for c in range(3)] == [True, True, False]
+    assert [wild.restorer_for(stacks, c) is not None for c in range(3)] == [True, True, False]
 
 
 def test_a_channel_without_a_rule_stays_as_it_is() -> None:
-    model_sets = model_set({"channels": ["GFP"]})
-    assert model_sets.restorer_for(a_dataset(channels=1), 0) is None
+    models = model_set({"channels": ["GFP"]})
+    assert models.restorer_for(a_dataset(channels=1), 0) is None
 
 
 def test_a_model_is_loaded_once() -> None:
-    model_sets = model_set(
-        {"channels": ["a"]}, {"channels": ["b"]}, {"model": str(find_model("fast"))}
-    )
-    assert model_sets.rules[0][1] is model_sets.rules[1][1]
-    assert len(model_sets.models) == 1
+    models = model_set({"channels": ["a"]}, {"channels": ["b"]}, {"model": str(find_model("fast"))})
+    assert models.rules[0][1] is models.rules[1][1]
+    assert len(models.models) == 1
 
 
 def test_the_models_are_warm_on_every_device_named(monkeypatch: pytest.MonkeyPatch) -> None:

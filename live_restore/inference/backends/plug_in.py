@@ -137,8 +137,10 @@ class PlugIn:
         return ""
 
     def _blame(self, error: BaseException) -> str:
-        told = (str(error).strip() or "no reason given").splitlines()[0][:160]
-        return f"package {self._package} does not work ({type(error).__name__}: {told}); {_REMEDY}"
+        reason = (str(error).strip() or "no reason given").splitlines()[0][:160]
+        return (
+            f"package {self._package} does not work ({type(error).__name__}: {reason}); {_REMEDY}"
+        )
 
 
 class _PlugInSession:

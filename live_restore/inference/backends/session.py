@@ -20,7 +20,7 @@ class Device:
     Parameters
     ----------
     name
-        "cpu", "cuda:0", "openvino" ...: what ``inference.device`` would have to say to get it.
+        "cpu", "cuda:0", "openvino" ...: what ``inference.device`` would have to be to get it.
     provider
         The runtime and its provider, as the runtime itself reported it.
     hardware

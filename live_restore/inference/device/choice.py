@@ -33,7 +33,7 @@ _MOST_SHAPES = 4
 
 @dataclass(frozen=True)
 class DeviceRequest:
-    """What the settings say: ``inference.device``, whether less than float32 is allowed, limits."""
+    """What the settings ask for: a device, whether less than float32 is allowed, limits."""
 
     device: str = "auto"
     reduced: bool = True

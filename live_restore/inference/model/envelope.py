@@ -95,16 +95,16 @@ def voxel_doubt(voxel: VoxelSize, trained_um: Mapping[str, Range]) -> str | None
     trained_um
         Ranges (um) by the keys ``z`` and ``xy``, as on a card.
     """
-    said = []
+    unlike = []
     for name, key, size_um in _sizes(voxel):
         if size_um is None or key not in trained_um:
             continue
         lowest, highest = trained_um[key]
         if not lowest / _VOXEL_SLACK <= size_um <= highest * _VOXEL_SLACK:
-            said.append(f"{name} {size_um:.3g} um (trained on {_between((lowest, highest))} um)")
-    if not said:
+            unlike.append(f"{name} {size_um:.3g} um (trained on {_between((lowest, highest))} um)")
+    if not unlike:
         return None
-    return f"its voxels have another size than the model was trained on: {', '.join(said)}"
+    return f"its voxels have another size than the model was trained on: {', '.join(unlike)}"
 
 
 def unknown_voxel(voxel: VoxelSize, trained_um: Mapping[str, Range]) -> str | None:
