@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from live_restore.inference.device.hardware import cpu_name
 from live_restore.inference.device.tile_size import SMALLEST_VOXELS
 from live_restore.inference.image.tiling import TilePlan, plan_tiles
-from live_restore.inference.load import Model, find_model, load_model
+from live_restore.inference.load import find_model, load_model
+from live_restore.inference.model.model import Model
 from live_restore.inference.restorer import Restorer
 from live_restore.settings.model import InferenceSettings
 

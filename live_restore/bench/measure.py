@@ -23,8 +23,7 @@ from live_restore.errors import LiveRestoreError
 from live_restore.inference.backends.backend import Backend, Limits, ModelSource
 from live_restore.inference.backends.session import Session, Shape5
 from live_restore.inference.backends.table import make_backends
-from live_restore.inference.device.check import known_tile
-from live_restore.inference.device.choice import small_shape
+from live_restore.inference.device.check import known_tile, small_shape
 from live_restore.inference.device.tile_size import largest_tile_voxels
 from live_restore.inference.load import load_model
 from live_restore.inference.model_set import ModelSet

@@ -15,9 +15,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from live_restore.cli.settings import load_settings
 from live_restore.errors import LiveRestoreError, StackError, UsageError, one_line
 from live_restore.inference.load import bundled_models, find_model, load_model
-from live_restore.settings.load import load_settings
 
 if TYPE_CHECKING:
     from live_restore.engine.one_shot import Attempt, OneShot

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from live_restore.cli.settings import load_settings
 from live_restore.errors import DeviceError, one_line
-from live_restore.settings.load import load_settings
 
 if TYPE_CHECKING:
     from live_restore.bench.measure import Rates
@@ -145,8 +145,7 @@ def prepare(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
 
     from live_restore.inference.backends.backend import Limits, ModelSource
     from live_restore.inference.backends.table import make_backends, parse_device
-    from live_restore.inference.device.check import known_tile
-    from live_restore.inference.device.choice import small_shape
+    from live_restore.inference.device.check import known_tile, small_shape
     from live_restore.inference.load import find_model, load_model, model_bytes
 
     settings = load_settings(arguments.config, flags)

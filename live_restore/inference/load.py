@@ -1,11 +1,10 @@
-"""Models: an ONNX file and its card, bundled or the user's own, bare or in a zoo package."""
+"""Loading: from a name or a path, bundled or the user's own, to a warm model on a device."""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
@@ -16,26 +15,16 @@ from live_restore.files.reading import read_regular
 from live_restore.files.values import NotJsonError, json_object
 from live_restore.inference.backends.backend import Backend, Limits, ModelSource
 from live_restore.inference.backends.onnx_cpu import TrustedSession
-from live_restore.inference.backends.session import Session
 from live_restore.inference.backends.table import make_backends
 from live_restore.inference.device.cache import DeviceCache
 from live_restore.inference.device.choice import ChosenSession, DeviceRequest
 from live_restore.inference.model.card import CARD_KEY, ModelCard
+from live_restore.inference.model.model import Model
 from live_restore.inference.model.onnx_content import HostileModelError, require_self_contained
 from live_restore.inference.model.zoo_package import is_package, read_package
 
 # Far above any 3D RCAN (a G 10, B 20, C 64 network has 90 MB); keeps a wrong path from filling RAM.
 _MAX_MODEL_BYTES = 2**29
-
-
-@dataclass(frozen=True)
-class Model:
-    """A warm model: its card, the digest of its file (SHA-256, hex) and a session on a device."""
-
-    path: Path
-    digest: str
-    card: ModelCard
-    session: Session
 
 
 def bundled_models() -> dict[str, Path]:
@@ -90,7 +79,7 @@ def load_model(
     backends
         What to choose from; ``None``: all there are.
     reduced
-        Whether less than float32 is allowed where ``reduced.py`` allows it.
+        Whether less than float32 is allowed where ``device/precision.py`` allows it.
 
     Raises
     ------

@@ -8,7 +8,8 @@ import json
 from dataclasses import dataclass, replace
 
 from live_restore.inference.backends.session import Device
-from live_restore.inference.load import Model, find_model, load_model
+from live_restore.inference.load import find_model, load_model
+from live_restore.inference.model.model import Model
 from live_restore.inference.restorer import Restorer
 from live_restore.settings.model import ModelRule, Settings
 from live_restore.stack import FileStacks
@@ -99,10 +100,10 @@ class ModelSet:
 
     @property
     def workers(self) -> tuple[ModelSet, ...]:
-        """A shelf for every stack that can be restored at the same time.
+        """A model set for every stack that can be restored at the same time.
 
-        Two share a GPU: while it computes one stack, the processor scales the next and finishes the
-        one before.
+        Two workers share a GPU, its models and their restorers: while it computes one stack, the
+        processor scales the next and finishes the one before.
         """
         return tuple(
             model_set

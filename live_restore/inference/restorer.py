@@ -16,12 +16,12 @@ from live_restore.errors import (
     SettingsError,
     StackRefusedError,
 )
-from live_restore.inference.device.tile_size import largest_tile_voxels
+from live_restore.inference.device.tile_size import TileLimit, largest_tile_voxels
 from live_restore.inference.image.intensity import IntensityScale, scale_from_percentiles
 from live_restore.inference.image.reference_tiling import blend_tiles
 from live_restore.inference.image.residual import GivenBack, give_back
 from live_restore.inference.image.tiling import plan_tiles, run_tiled
-from live_restore.inference.load import Model
+from live_restore.inference.model.model import Model
 from live_restore.settings.model import CameraSettings, InferenceSettings
 from live_restore.stack import Units, Volume, result_dtype
 
@@ -74,6 +74,9 @@ class CancelledError(Exception):
 class Restorer:
     """A model on a device with settled options.
 
+    Workers may share it: stacks are scaled and finished side by side, while the session runs a
+    tile at a time. All that changes is the limit of the tile size, which has its own lock.
+
     Parameters
     ----------
     model, settings
@@ -120,12 +123,11 @@ class Restorer:
         self._percentiles = settings.percentiles or model.card.percentiles
         self._overlap = settings.overlap_zyx or model.card.overlap_zyx
         asked = settings.max_tile_mvoxel
-        self._max_voxels = (
+        self._tile_limit = TileLimit(
             largest_tile_voxels(model.card, model.session.device)
             if asked is None
             else int(asked * 1e6)
         )
-        self._stepped_down = ""
 
     def restore(self, stack: Volume, cancelled: Callable[[], bool] = lambda: False) -> Restored:
         """Restore one stack, or the channels that the model takes together.
@@ -151,8 +153,9 @@ class Restorer:
         scaled = time.perf_counter()
         if self._settings.tiling == "reference":
             network, tile, count = self._reference(channels, scale, cancelled)
+            reduced = ""
         else:
-            network, tile, count = self._tiled(channels, scale, cancelled)
+            network, tile, count, reduced = self._tiled(channels, scale, cancelled)
         network = network.reshape(stack.shape)
         ran = time.perf_counter()
         to_camera = None if self._units == "network" else scale
@@ -179,7 +182,7 @@ class Restorer:
             brightest=brightest,
             percentiles=self._percentiles,
             scale_from_extremes=scale_from_extremes,
-            tiles_reduced=self._stepped_down,
+            tiles_reduced=reduced,
             given_back=given_back,
         )
 
@@ -203,31 +206,31 @@ class Restorer:
 
     def _tiled(
         self, channels: Volume, scale: IntensityScale, cancelled: Callable[[], bool]
-    ) -> tuple[NDArray[np.float32], tuple[int, int, int], int]:
+    ) -> tuple[NDArray[np.float32], tuple[int, int, int], int, str]:
         def run(tile: NDArray[np.float32]) -> NDArray[np.float32]:
             return np.asarray(self._run(tile[np.newaxis], cancelled)[0])
 
         _, z, y, x = channels.shape
         multiple = self.model.card.shape_multiple_zyx
-        plan = plan_tiles((z, y, x), self._max_voxels, self._overlap, multiple)
+        most, reduced = self._tile_limit.read()
+        plan = plan_tiles((z, y, x), most, self._overlap, multiple)
         while True:
             try:
                 network = run_tiled(channels, plan, scale.normalise, run)
             except DeviceMemoryError as error:
-                smaller = plan_tiles(
-                    (z, y, x), math.prod(plan.tile_zyx) // 2, self._overlap, multiple
-                )
+                # Another worker may have gone further down in the meantime.
+                most = min(math.prod(plan.tile_zyx) // 2, self._tile_limit.read()[0])
+                smaller = plan_tiles((z, y, x), most, self._overlap, multiple)
                 if math.prod(smaller.tile_zyx) >= math.prod(plan.tile_zyx):
                     raise
-                # Remembered: the next stack need not fail first.
-                self._max_voxels = math.prod(smaller.tile_zyx)
-                self._stepped_down = (
+                _, reduced = self._tile_limit.lower(
+                    math.prod(smaller.tile_zyx),
                     f"tiles of {plan.tile_zyx} did not fit into the memory of "
-                    f"{self.model.session.device.hardware}: {error.what}"
+                    f"{self.model.session.device.hardware}: {error.what}",
                 )
                 plan = smaller
             else:
-                return network, plan.tile_zyx, plan.tile_count
+                return network, plan.tile_zyx, plan.tile_count, reduced
 
     def _reference(
         self, channels: Volume, scale: IntensityScale, cancelled: Callable[[], bool]

@@ -161,7 +161,7 @@ def _require_shape(file_stacks: FileStacks, mark: dict[str, Any], image: Path) -
             f"where {image.name} has "
             f"{mark['shape_zyx'][0]} of {tuple(mark['shape_zyx'][1:])}",
             file_stacks.path,
-            'set output.datasets = "ome-tiff"',
+            'set output.acquisitions = "ome-tiff"',
         )
 
 

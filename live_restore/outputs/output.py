@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from live_restore.formats.acquisition_format import AcquisitionInfo
-from live_restore.inference.load import Model
+from live_restore.inference.model.model import Model
 from live_restore.inference.restorer import Restored
 from live_restore.stack import FileStacks, StackIndex, Units, Volume
 from live_restore.trust.assess import StackTrust

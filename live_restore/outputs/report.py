@@ -10,7 +10,7 @@ from typing import Any
 
 from live_restore._version import __version__
 from live_restore.files.publish import publish_text
-from live_restore.inference.load import Model
+from live_restore.inference.model.model import Model
 from live_restore.inference.restorer import Restored
 from live_restore.outputs.output import FinishedStack, Published, ResultPath, ResultRequest
 from live_restore.outputs.provenance import REPORT_FORMAT

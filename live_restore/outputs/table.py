@@ -25,7 +25,7 @@ def make_output(name: str) -> Output:
 
 def output_of_acquisitions(settings: OutputSettings) -> Output:
     """Return what stacks of acquisition folders are written by."""
-    return make_output(settings.datasets)
+    return make_output(settings.acquisitions)
 
 
 def output_of_files() -> Output:

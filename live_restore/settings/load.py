@@ -1,7 +1,7 @@
 """Reading settings: config.toml, flags and the environment become one typed tree.
 
-Order of authority: environment over flags over file over defaults. What is wrong is said with the
-file or variable it stands in, and the nearest valid name.
+Order of authority: environment over flags over file over defaults. An error names the file or the
+variable it stands in, and the nearest valid name.
 """
 
 from __future__ import annotations
@@ -11,21 +11,33 @@ import errno
 import os
 import re
 import tomllib
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic_settings import EnvSettingsSource
 from pydantic_settings import SettingsError as UnparsableError
 
 from live_restore.errors import SettingsError
 from live_restore.settings.model import VARIABLE_PREFIX, ModelRule, Settings
+from live_restore.settings.old_keys import BOTH_GIVEN, OLD_KEYS, old_keys_in
 
 _MAX_FILE_BYTES = 2**18
 _NO_SETTINGS = ("LIVE_RESTORE_SHARED",)
 """Variables of ours that are none: where the tests find real stacks."""
 
 
-def load_settings(path: Path | None = None, flags: dict[str, Any] | None = None) -> Settings:
+def _warn(notice: str) -> None:
+    warnings.warn(notice, FutureWarning, stacklevel=3)
+
+
+def load_settings(
+    path: Path | None = None,
+    flags: dict[str, Any] | None = None,
+    notice: Callable[[str], None] = _warn,
+) -> Settings:
     """Read settings from a TOML file (optional), flags and the environment.
 
     Parameters
@@ -34,37 +46,26 @@ def load_settings(path: Path | None = None, flags: dict[str, Any] | None = None)
         The config.toml; models named by a relative path are looked for beside it.
     flags
         Nested values that override the file, such as ``{"inference": {"device": "cpu"}}``.
+    notice
+        Called with one line for every setting that is given under an old name; by default, that
+        line is a Python warning.
 
     Raises
     ------
     SettingsError
-        The file cannot be read, a key is unknown (the nearest valid name is said), or a value has
-        the wrong type.
+        The file cannot be read, a key is unknown (the error names the nearest valid one), a value
+        has the wrong type, or a setting is given under its old and its new name.
     """
-    values: dict[str, Any] = {}
-    if path is not None:
-        try:
-            values = _toml(path)
-        except OSError as error:
-            raise SettingsError(
-                f"cannot be read ({error.strerror})", path, "check the path given to --config"
-            ) from None
-        except (ValueError, RecursionError) as error:
-            raise SettingsError(f"is not valid TOML: {error}", path, "mend that line") from None
-        for rule in values.get("models", []) if isinstance(values.get("models"), list) else []:
-            model = rule.get("model") if isinstance(rule, dict) else None
-            if isinstance(model, str) and _looks_like_path(model):
-                rule["model"] = str(path.resolve().parent / model)
-        journal = values.get("journal")
-        if isinstance(journal, dict):
-            folder = journal.get("folder")
-            # Not where the program happens to be started, or a folder would get two journals.
-            if isinstance(folder, str) and not folder.startswith("~"):
-                journal["folder"] = str(path.resolve().parent / folder)
+    values = {} if path is None else _from_file(path)
+    notices = [_old_name(str(path), old) for old in old_keys_in(values)]
+    notices += [_old_name("a flag", old) for old in old_keys_in(flags or {})]
     values = _merge(values, flags or {})
     variables = _variables()
     try:
-        return Settings(**values)
+        for old in old_keys_in(EnvSettingsSource(Settings)()):
+            names = [name for name, keys in variables.items() if _begins(keys, list(old))]
+            notices.append(_old_name(", ".join(names), old))
+        settings = Settings(**values)
     except ValidationError as error:
         raise _explain(error, path, variables, values) from None
     except UnparsableError as error:
@@ -75,10 +76,49 @@ def load_settings(path: Path | None = None, flags: dict[str, Any] | None = None)
             None,
             "write its value as JSON, or unset it",
         ) from None
+    for line in notices:
+        notice(line)
+    return settings
+
+
+def _old_name(where: str, old: tuple[str, ...]) -> str:
+    new = ".".join(OLD_KEYS[old])
+    return (
+        f"{where}: {'.'.join(old)} is now called {new}; the old name still works, write the new one"
+    )
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    """Return what a config.toml holds; its relative paths are relative to it.
+
+    Raises
+    ------
+    SettingsError
+        It cannot be read, or is not TOML.
+    """
+    try:
+        values = _toml(path)
+    except OSError as error:
+        raise SettingsError(
+            f"cannot be read ({error.strerror})", path, "check the path given to --config"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"is not valid TOML: {error}", path, "mend that line") from None
+    for rule in values.get("models", []) if isinstance(values.get("models"), list) else []:
+        model = rule.get("model") if isinstance(rule, dict) else None
+        if isinstance(model, str) and _looks_like_path(model):
+            rule["model"] = str(path.resolve().parent / model)
+    journal = values.get("journal")
+    if isinstance(journal, dict):
+        folder = journal.get("folder")
+        # Not where the program happens to be started, or a folder would get two journals.
+        if isinstance(folder, str) and not folder.startswith("~"):
+            journal["folder"] = str(path.resolve().parent / folder)
+    return values
 
 
 def _toml(path: Path) -> dict[str, Any]:
-    """Return what a TOML file says; a pipe will do, too: ``--config <(...)``.
+    """Return what a TOML file holds; a pipe will do, too: ``--config <(...)``.
 
     Raises
     ------
@@ -139,7 +179,7 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _blamed(place: list[str], variables: dict[str, tuple[str, ...]], told: dict[str, Any]) -> str:
+def _blamed(place: list[str], variables: dict[str, tuple[str, ...]], given: dict[str, Any]) -> str:
     """Return the environment variables that alone make the error at ``place``; mostly none."""
     try:
         Settings()
@@ -150,7 +190,7 @@ def _blamed(place: list[str], variables: dict[str, tuple[str, ...]], told: dict[
             beside = [
                 name
                 for name, keys in variables.items()
-                if keys[:-1] == (*place[:-1],) and keys[0] not in told
+                if keys[:-1] == (*place[:-1],) and keys[0] not in given
             ]
             return ", ".join(exact or beside)
     return ""
@@ -164,22 +204,26 @@ def _explain(
     error: ValidationError,
     file: Path | None,
     variables: dict[str, tuple[str, ...]],
-    told: dict[str, Any],
+    given: dict[str, Any],
 ) -> SettingsError:
     # A key that is misspelt is also missing.
     first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     place = [str(part) for part in first["loc"]]
-    path = _blamed(place, variables, told) or file
+    path = _blamed(place, variables, given) or file
     key = ".".join(place) or "settings"
     if first["type"] == "extra_forbidden":
         near = difflib.get_close_matches(place[-1], _valid_names(place[:-1]), n=1, cutoff=0.0)
         remedy = f"did you mean {'.'.join([*place[:-1], near[0]])}?" if near else "remove it"
         return SettingsError(f"{key} is not a setting", path, remedy)
+    if first["type"] == BOTH_GIVEN:
+        old = first["ctx"]["old"]
+        names = [name for name, keys in variables.items() if _begins(keys, old.split("."))]
+        return SettingsError(first["msg"], ", ".join(names) or file, f"remove {old}")
     if first["type"] == "missing":
         return SettingsError(f"{key} is missing", path, "add it")
     message = first["msg"].removeprefix("Value error, ")
-    given = f" (given: {first['input']!r})" if not isinstance(first["input"], dict) else ""
-    return SettingsError(f"{key}: {message}{given}", path, "mend this value")
+    value = f" (given: {first['input']!r})" if not isinstance(first["input"], dict) else ""
+    return SettingsError(f"{key}: {message}{value}", path, "mend this value")
 
 
 def _valid_names(place: list[str]) -> list[str]:

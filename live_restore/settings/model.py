@@ -5,10 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import re
-import string
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -25,62 +23,20 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from live_restore.settings.devices import check_devices
+from live_restore.settings.old_keys import renamed
+from live_restore.settings.paths import absolute, check_template
 from live_restore.stack import Units
 
 VARIABLE_PREFIX = "LIVE_RESTORE_"
 """An environment variable is named after its key, ``LIVE_RESTORE_<SECTION>__<KEY>``."""
 
-_DEVICE = re.compile(
-    r"(auto|cpu|openvino|(cuda|tensorrt|directml|openvino-gpu)(:\d{1,3})?)\Z", re.ASCII
-)
-
-
-def _check_template(template: str) -> str:
-    if template.startswith("~"):
-        first, slash, rest = template.replace("\\", "/").partition("/")
-        home = str(_expanded(Path(first))).replace("{", "{{").replace("}", "}}")
-        template = home + slash + rest
-    try:
-        parts = list(string.Formatter().parse(template))
-    except ValueError as error:
-        raise ValueError(f"has unbalanced braces ({error})") from None
-    fields = [field for _, field, _, _ in parts if field is not None]
-    odd = [f for _, f, spec, conversion in parts if f is not None and (spec or conversion)]
-    if odd or not set(fields) <= {"folder", "name"}:
-        raise ValueError("may use only {folder} and {name} in braces")
-    if "name" not in fields:
-        raise ValueError("must contain {name}, or every result would have the same name")
-    if not template.endswith(".ome.tif"):
-        raise ValueError("must end in .ome.tif")
-    if not template.startswith("{folder}") and not Path(template).is_absolute():
-        # Else results would go wherever the program happens to be started.
-        raise ValueError("must begin with {folder} or be an absolute path")
-    return template
-
-
-def _expanded(path: Path) -> Path:
-    """Replace ``~`` or ``~name`` at the beginning by that person's home."""
-    try:
-        return path.expanduser()
-    except RuntimeError:
-        raise ValueError(f"{path.parts[0]} is nobody's home on this computer") from None
-
-
-def _absolute(path: Path) -> Path:
-    return _expanded(path).absolute()
-
-
-def _check_devices(text: str) -> str:
-    devices = [device.strip() for device in text.split(",")]
-    for device in devices:
-        if not _DEVICE.match(device):
-            raise ValueError(f'"{device}" is no device: "auto", "cpu", "openvino", "cuda:1" ...')
-    # "cuda" is "cuda:0".
-    if len({device.removesuffix(":0") for device in devices}) < len(devices):
-        raise ValueError("names a device twice")
-    if len(devices) > 1 and "auto" in devices:
-        raise ValueError('"auto" chooses one device: leave it away, or name it alone')
-    return ", ".join(devices)
+# Every setting declares whether it can change a restored voxel, and if so, what accounts for it:
+# results of other settings must never be taken for those of these. Where and when files are looked
+# for changes none, nor which device computes: all of them have to give the same numbers.
+_IN_DIGEST: dict[str, Any] = {"pixels": "digest"}  # Settings.pixel_digest
+_IN_RECIPE: dict[str, Any] = {"pixels": "recipe"}  # ModelSet.recipe, with the models' digests
+_NO_PIXELS: dict[str, Any] = {"pixels": "none"}
 
 
 def _as_text(value: object) -> object:
@@ -94,24 +50,42 @@ _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @classmethod
+    def pixel_keys(cls) -> set[str]:
+        """Return the keys that are part of the pixel digest."""
+        return {key for key, field in cls.model_fields.items()
+                if field.json_schema_extra == _IN_DIGEST}  # fmt: skip
+
 
 class WatchSettings(_Section):
     """How arriving files are found and when they count as finished."""
 
-    recursive: bool = Field(True, description="look into sub-folders")
-    use_events: bool = Field(True, description="let the file system wake the scanner early")
-    scan_interval_s: _Positive = Field(2.0, description="time between full scans (s)")
+    recursive: bool = Field(True, description="look into sub-folders", json_schema_extra=_NO_PIXELS)
+    use_events: bool = Field(
+        True, description="let the file system wake the scanner early", json_schema_extra=_NO_PIXELS
+    )
+    scan_interval_s: _Positive = Field(
+        2.0, description="time between full scans (s)", json_schema_extra=_NO_PIXELS
+    )
     settle_s: _Positive = Field(
-        0.25, description="a file must be unchanged this long before it is looked into (s)"
+        0.25,
+        description="a file must be unchanged this long before it is looked into (s)",
+        json_schema_extra=_NO_PIXELS,
     )
     quiet_s: _Positive = Field(
-        2.0, description="the same for a file that does not declare its number of planes (s)"
+        2.0,
+        description="the same for a file that does not declare its number of planes (s)",
+        json_schema_extra=_NO_PIXELS,
     )
     stall_s: _Positive = Field(
-        600.0, description="an unfinished file unchanged this long is shown as incomplete (s)"
+        600.0,
+        description="an unfinished file unchanged this long is shown as incomplete (s)",
+        json_schema_extra=_NO_PIXELS,
     )
     newest_first: bool = Field(
-        False, description="restore what was complete last first, and the rest after it"
+        False,
+        description="restore what was complete last first, and the rest after it",
+        json_schema_extra=_NO_PIXELS,
     )
 
 
@@ -119,51 +93,67 @@ class FilesSettings(_Section):
     """How files are understood."""
 
     undeclared_axis: Literal["Z", "T"] = Field(
-        "Z", description="what an axis without a name (I, Q) means"
+        "Z", description="what an axis without a name (I, Q) means", json_schema_extra=_IN_DIGEST
     )
     blank_planes: Literal["incomplete", "restore"] = Field(
-        "incomplete", description="what to do with a stack in which whole planes are zero"
+        "incomplete",
+        description="what to do with a stack in which whole planes are zero",
+        json_schema_extra=_NO_PIXELS,
     )
     partial_stacks: Literal["incomplete", "restore"] = Field(
         "incomplete",
-        description="what to do with a stack of a data set whose run ended in the middle of it",
+        description="what to do with a stack in the middle of which its acquisition ended",
+        json_schema_extra=_NO_PIXELS,
     )
 
 
 class InferenceSettings(_Section):
     """How a stack is restored."""
 
-    device: Annotated[str, AfterValidator(_check_devices)] = Field(
+    device: Annotated[str, AfterValidator(check_devices)] = Field(
         "auto",
         description='"auto", "cpu", "openvino", "cuda", "cuda:1", "tensorrt" ...; several, as in '
         '"cuda:0, cuda:1", restore a stack each at the same time',
+        json_schema_extra=_NO_PIXELS,
     )
     precision: Literal["auto", "fp32"] = Field(
-        "auto", description='"fp32": never less, also where the error is far below the noise'
+        "auto",
+        description='"fp32": never less, also where the error is far below the noise',
+        json_schema_extra=_IN_DIGEST,
     )
     threads: Annotated[int, Field(ge=0, le=1024)] = Field(
-        0, description="CPU threads; 0: all cores"
+        0, description="CPU threads; 0: all cores", json_schema_extra=_NO_PIXELS
     )
     gpu_memory_gb: _Positive | None = Field(
-        None, description="GPU memory to use at most (GB); unset: what is free"
+        None,
+        description="GPU memory to use at most (GB); unset: what is free",
+        json_schema_extra=_NO_PIXELS,
     )
     tiling: Literal["auto", "reference"] = Field(
         "auto",
         description='"reference": tiles and blending as the published code has them, in float32',
+        json_schema_extra=_IN_DIGEST,
     )
     max_tile_mvoxel: _Positive | None = Field(
         None,
         description="largest tile given to the network at once (million voxels); unset: what the "
         "device has memory for",
+        json_schema_extra=_IN_DIGEST,
     )
     overlap_zyx: tuple[int, int, int] | None = Field(
-        None, description="overlap of neighbouring tiles (voxels); unset: the model's card says"
+        None,
+        description="overlap of neighbouring tiles (voxels); unset: the model's card says",
+        json_schema_extra=_IN_DIGEST,
     )
     block_zyx: tuple[PositiveInt, PositiveInt, PositiveInt] | None = Field(
-        None, description='tile of tiling = "reference" (voxels); unset: the shape trained on'
+        None,
+        description='tile of tiling = "reference" (voxels); unset: the shape trained on',
+        json_schema_extra=_IN_DIGEST,
     )
     percentiles: tuple[float, float] | None = Field(
-        None, description="intensity scale (percent); unset: the model's card says"
+        None,
+        description="intensity scale (percent); unset: the model's card says",
+        json_schema_extra=_IN_DIGEST,
     )
 
     @property
@@ -193,41 +183,48 @@ class CameraSettings(_Section):
     # The bounds lie far beyond any camera, and keep all that is computed finite.
     gain_adu_per_e: Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)] = Field(
         description="grey values per photo-electron (data sheets: mostly the reciprocal), or the "
-        "slope of a photon transfer curve"
+        "slope of a photon transfer curve",
+        json_schema_extra=_IN_DIGEST,
     )
     offset_adu: Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)] = Field(
-        description="grey value of darkness"
+        description="grey value of darkness", json_schema_extra=_IN_DIGEST
     )
     read_noise_e: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = Field(
-        description="read noise, the rms of all pixels (photo-electrons)"
+        description="read noise, the rms of all pixels (photo-electrons)",
+        json_schema_extra=_IN_DIGEST,
     )
 
 
 class OutputSettings(_Section):
     """Where results go."""
 
-    template: Annotated[str, AfterValidator(_check_template)] = Field(
+    template: Annotated[str, AfterValidator(check_template)] = Field(
         "{folder}/restored/{name}.ome.tif",
         description="{folder}: of the raw file; {name}: its name without endings",
+        json_schema_extra=_NO_PIXELS,
     )
-    datasets: Literal["ome-tiff", "ome-zarr"] = Field(
+    acquisitions: Literal["ome-tiff", "ome-zarr"] = Field(
         "ome-tiff",
-        description="of data set folders: a file per stack, or one growing image per position",
+        description="of acquisition folders: a file per stack, or one growing image per position",
+        json_schema_extra=_NO_PIXELS,
     )
     min_free_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
-        2.0, description="watch begins nothing where less is free; goes on when there is room (GB)"
+        2.0,
+        description="watch begins nothing where less is free; goes on when there is room (GB)",
+        json_schema_extra=_NO_PIXELS,
     )
     units: Units = Field(
         "camera",
         description='grey values and type of the raw data; "camera-float": float32, not rounded; '
         '"network": float32 between the percentiles',
+        json_schema_extra=_IN_DIGEST,
     )
 
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> OutputSettings:
-        if self.datasets == "ome-zarr" and importlib.util.find_spec("zarr") is None:
+        if self.acquisitions == "ome-zarr" and importlib.util.find_spec("zarr") is None:
             raise ValueError(
-                'datasets = "ome-zarr" needs the package zarr: pip install "live-restore[zarr]"'
+                'acquisitions = "ome-zarr" needs the package zarr: pip install "live-restore[zarr]"'
             )
         return self
 
@@ -235,17 +232,23 @@ class OutputSettings(_Section):
 class JournalSettings(_Section):
     """The memory of what has been restored."""
 
-    folder: Annotated[Path, AfterValidator(_absolute)] | None = Field(
-        None, description="unset: the user's state folder"
+    folder: Annotated[Path, AfterValidator(absolute)] | None = Field(
+        None, description="unset: the user's state folder", json_schema_extra=_NO_PIXELS
     )
     max_attempts: PositiveInt = Field(
-        3, description="a stack over which program or runtime failed this often is set aside"
+        3,
+        description="a stack over which program or runtime failed this often is set aside",
+        json_schema_extra=_NO_PIXELS,
     )
     retry_s: _Positive = Field(
-        5.0, description="first wait before trying again what the disk refused (s); then doubled"
+        5.0,
+        description="first wait before trying again what the disk refused (s); then doubled",
+        json_schema_extra=_NO_PIXELS,
     )
     lease_s: _Positive = Field(
-        30.0, description="a claim not renewed this long is told as hung (s)"
+        30.0,
+        description="a lease not renewed this long is reported as hung (s)",
+        json_schema_extra=_NO_PIXELS,
     )
 
 
@@ -253,30 +256,45 @@ class ProcessSettings(_Section):
     """How much of the computer the program may take from others."""
 
     priority: Literal["normal", "below_normal"] = Field(
-        "below_normal", description="the acquisition program goes first"
+        "below_normal",
+        description="the acquisition program goes first",
+        json_schema_extra=_NO_PIXELS,
     )
     cores: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
-        None, min_length=1, description="processor cores to use, from 0; unset: all"
+        None,
+        min_length=1,
+        description="processor cores to use, from 0; unset: all",
+        json_schema_extra=_NO_PIXELS,
     )
 
 
 class LogSettings(_Section):
-    """What is told, and how."""
+    """What is logged, and how."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    format: Literal["plain", "json"] = Field("plain", description="lines on the terminal")
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", json_schema_extra=_NO_PIXELS
+    )
+    format: Literal["plain", "json"] = Field(
+        "plain", description="lines on the terminal", json_schema_extra=_NO_PIXELS
+    )
 
 
 class ModelRule(_Section):
     """Which model restores which channels; the first rule that matches a channel decides."""
 
     channels: tuple[Annotated[str, BeforeValidator(_as_text)], ...] = Field(
-        ("*",), description="channel names (wildcards allowed) or numbers from 0"
+        ("*",),
+        description="channel names (wildcards allowed) or numbers from 0",
+        json_schema_extra=_IN_RECIPE,
     )
     model: str = Field(
-        "fast", description="name of a bundled model, or path of an .onnx file or a zoo package"
+        "fast",
+        description="name of a bundled model, or path of an .onnx file or a zoo package",
+        json_schema_extra=_IN_RECIPE,
     )
-    skip: bool = Field(False, description="leave these channels as they are")
+    skip: bool = Field(
+        False, description="leave these channels as they are", json_schema_extra=_IN_RECIPE
+    )
 
 
 class Settings(BaseSettings):
@@ -326,18 +344,23 @@ class Settings(BaseSettings):
             )
         return self
 
+    @model_validator(mode="before")
+    @classmethod
+    def _with_new_names(cls, values: dict[str, Any]) -> dict[str, Any]:
+        return renamed(values)
+
     def pixel_digest(self) -> str:
-        """Return a digest (hex) of the settings that can change a restored voxel."""
-        relevant = {
-            "undeclared_axis": self.files.undeclared_axis,
-            "precision": self.inference.precision,
-            "tiling": self.inference.tiling,
-            "max_tile_mvoxel": self.inference.max_tile_mvoxel,
-            "overlap_zyx": self.inference.overlap_zyx,
-            "block_zyx": self.inference.block_zyx,
-            "percentiles": self.inference.percentiles,
-            "units": self.output.units,
-            # Only where it is told: without it, results stay those of the versions before it.
-            **({"camera": self.camera.model_dump()} if self.camera is not None else {}),
-        }
+        """Return a digest (hex) of the settings that can change a restored voxel.
+
+        Names and values both count: of a setting that is renamed, the old name has to stay here.
+        """
+        relevant: dict[str, Any] = {}
+        for name, field in type(self).model_fields.items():
+            section = getattr(self, name)
+            if not isinstance(section, _Section):
+                continue  # no camera; and models, which are in the recipe
+            values = section.model_dump(include=section.pixel_keys())
+            # A section that may be absent counts only where it is given: without it, results stay
+            # those of the versions before it.
+            relevant |= {name: values} if field.default is None else values
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()

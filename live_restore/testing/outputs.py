@@ -23,7 +23,7 @@ from live_restore.errors import OutputError
 from live_restore.files import disk
 from live_restore.files.naming import TEMPORARY_SUFFIX, results_of_acquisition, template_in
 from live_restore.formats.acquisition_format import AcquisitionInfo
-from live_restore.inference.load import Model
+from live_restore.inference.model.model import Model
 from live_restore.inference.restorer import Restored
 from live_restore.outputs.output import (
     AcquisitionStack,

@@ -239,7 +239,7 @@ def test_a_result_of_the_same_pixels_is_known_whenever_they_were_found(
 ) -> None:
     folder = tmp_path / "run.ome.zarr"
     chunk = shared_chunks(folder)
-    model_set, settings = fake_shelf(), load_settings(None, {"output": {"datasets": datasets}})
+    model_set, settings = fake_shelf(), load_settings(None, {"output": {"acquisitions": datasets}})
     job = jobs.open(folder, FIRST, Fingerprint(180, 17))
     publish(job, job.plan(model_set, settings), model_set, settings)
     assert jobs.open(folder, FIRST, Fingerprint(180, 18)).plan(model_set, settings).current

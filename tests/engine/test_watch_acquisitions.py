@@ -285,7 +285,7 @@ def test_a_growing_ome_zarr_is_right_at_every_moment(
 ) -> None:
     truth = recording(shared_data, name)
     root, state = tmp_path / "data", tmp_path / "state"
-    config = write_config(tmp_path / "c.toml", model, output='datasets = "ome-zarr"')
+    config = write_config(tmp_path / "c.toml", model, output='acquisitions = "ome-zarr"')
     folder, whole, seen = results(root, truth), volumes(truth, "complete"), set()
     root.mkdir()
     with watching(state, root, "--config", str(config)) as daemon:

@@ -44,7 +44,7 @@ def _publish(path: Path, datasets: str = "ome-tiff") -> None:
     settings = Settings()
     update = {
         "watch": settings.watch.model_copy(update={"settle_s": 0.001}),
-        "output": settings.output.model_copy(update={"datasets": datasets}),
+        "output": settings.output.model_copy(update={"acquisitions": datasets}),
     }
     shot = OneShot(_model_set(), settings.model_copy(update=update))
     for number, attempt in enumerate(shot.restore_all(path)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,13 +13,13 @@ import pytest
 
 from live_restore.errors import DeviceError, DeviceMemoryError, RuntimeFailureError
 from live_restore.inference.backends.backend import Backend, Limits, ModelSource
-from live_restore.inference.backends.session import Device, Floats, Shape5
-from live_restore.inference.device import choice
+from live_restore.inference.backends.session import Floats, Shape5
+from live_restore.inference.device import check, measure
 from live_restore.inference.device.cache import DeviceCache
 from live_restore.inference.device.choice import ChosenSession, DeviceRequest
 from live_restore.inference.device.precision import ERROR_BOUND
 from live_restore.inference.model.card import ModelCard
-from tests.support.fakes import FakeSession, halve
+from live_restore.testing.fakes import FakeBackend, FakeSession, halve
 
 SOURCE = ModelSource(Path("m.onnx"), b"", "d" * 64)
 CARD = ModelCard(name="m")
@@ -28,50 +28,7 @@ LARGE: Shape5 = (1, 1, 16, 160, 160)
 
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "_MEASURING_S", 0.03)
-
-
-class FakeBackend:
-    """A backend that runs a function, takes its time, and counts how often it was opened."""
-
-    def __init__(
-        self,
-        name: str,
-        function: Callable[[Floats], Floats] = halve,
-        seconds: float = 0.0,
-        precisions: tuple[str, ...] = ("fp32",),
-        obstacle: str = "",
-    ) -> None:
-        self.name = name
-        self.on_cpu = name in ("cpu", "openvino")
-        self.opened: list[tuple[Shape5, str]] = []
-        self._function = function
-        self._seconds = seconds
-        self._precisions = precisions
-        self._obstacle = obstacle
-
-    def obstacle(self) -> str:
-        return self._obstacle
-
-    def precisions(self) -> tuple[str, ...]:
-        return self._precisions
-
-    def version(self) -> str:
-        return f"{self.name} 1.0"
-
-    def open(
-        self, source: ModelSource, shape: Shape5, precision: str, index: int, limits: Limits
-    ) -> FakeSession:
-        del source, index, limits
-        self.opened.append((shape, precision))
-
-        def run(tile: Floats) -> Floats:
-            time.sleep(self._seconds)
-            return self._function(tile)
-
-        session = FakeSession(run)
-        session.device = Device(self.name, self.name, "fake", precision=precision)
-        return session
+    monkeypatch.setattr(measure, "_MEASURING_S", 0.03)
 
 
 def slow_cpu() -> FakeBackend:
@@ -271,9 +228,9 @@ def test_a_device_that_was_asked_for_by_name_may_come_back(tmp_path: Path) -> No
     session = choose([backend, slow_cpu()], tmp_path, "cuda")
     backend.broken_from = 0
     with pytest.raises(RuntimeFailureError, match="broke"):
-        ran(session, choice.small_shape(CARD))
+        ran(session, check.small_shape(CARD))
     backend.broken_from = np.inf
-    assert ran(session, choice.small_shape(CARD)) == "cuda fp32"
+    assert ran(session, check.small_shape(CARD)) == "cuda fp32"
 
 
 def test_too_little_memory_at_full_size_does_not_change_the_device(tmp_path: Path) -> None:

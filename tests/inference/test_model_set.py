@@ -1,4 +1,4 @@
-"""The shelf: which model restores which channel, and what makes a recipe."""
+"""The model set: which model restores which channel, and what makes a recipe."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from live_restore.errors import ModelError
-from live_restore.inference import model_set as shelf_module
+from live_restore.inference import model_set as module
 from live_restore.inference.backends.session import Device
-from live_restore.inference.load import Model, find_model
+from live_restore.inference.load import find_model
+from live_restore.inference.model.model import Model
 from live_restore.inference.model_set import ModelSet
 from live_restore.settings.load import load_settings
 from tests.support.fakes import FakeSession, a_dataset, fake_model
@@ -27,36 +28,34 @@ def model_set(*rules: dict[str, Any], **sections: Any) -> ModelSet:
 
 
 def test_the_first_rule_that_matches_decides() -> None:
-    model_sets = model_set(
+    models = model_set(
         {"channels": ["DIC*", "2"], "skip": True},
         {"channels": ["gfp"]},
         {"channels": ["*"], "skip": True},
     )
-    dataset = a_dataset(channels=4, channel_names=("dic 1", "GFP", "RFP"))
-    restored = [model_sets.restorer_for(dataset, c) is not None for c in range(4)]
+    stacks = a_dataset(channels=4, channel_names=("dic 1", "GFP", "RFP"))
+    restored = [models.restorer_for(stacks, c) is not None for c in range(4)]
     assert restored == [False, True, False, False]
 
 
 def test_names_may_hold_brackets_and_numbers_may_be_numbers() -> None:
-    model_sets = model_set({"channels": ["GFP [488]", 2]}, {"channels": ["*"], "skip": True})
-    dataset = a_dataset(channels=3, channel_names=("gfp [488]", "GFP 4", "RFP [561]"))
-    restored = [model_sets.restorer_for(dataset, c) is not None for c in range(3)]
+    models = model_set({"channels": ["GFP [488]", 2]}, {"channels": ["*"], "skip": True})
+    stacks = a_dataset(channels=3, channel_names=("gfp [488]", "GFP 4", "RFP [561]"))
+    restored = [models.restorer_for(stacks, c) is not None for c in range(3)]
     assert restored == [True, True, True]
     wild = model_set({"channels": ["GFP *"]}, {"channels": ["*"], "skip": True})
-    assert [wild.restorer_for(dataset, c) is not None for c in range(3)] == [True, True, False]
+    assert [wild.restorer_for(stacks, c) is not None for c in range(3)] == [True, True, False]
 
 
 def test_a_channel_without_a_rule_stays_as_it_is() -> None:
-    model_sets = model_set({"channels": ["GFP"]})
-    assert model_sets.restorer_for(a_dataset(channels=1), 0) is None
+    models = model_set({"channels": ["GFP"]})
+    assert models.restorer_for(a_dataset(channels=1), 0) is None
 
 
 def test_a_model_is_loaded_once() -> None:
-    model_sets = model_set(
-        {"channels": ["a"]}, {"channels": ["b"]}, {"model": str(find_model("fast"))}
-    )
-    assert model_sets.rules[0][1] is model_sets.rules[1][1]
-    assert len(model_sets.models) == 1
+    models = model_set({"channels": ["a"]}, {"channels": ["b"]}, {"model": str(find_model("fast"))})
+    assert models.rules[0][1] is models.rules[1][1]
+    assert len(models.models) == 1
 
 
 def test_the_models_are_warm_on_every_device_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -66,10 +65,10 @@ def test_the_models_are_warm_on_every_device_named(monkeypatch: pytest.MonkeyPat
         asked.append(device)
         model = fake_model()
         session = FakeSession()
-        session.device = Device(device, "fake", f"card {device}")
+        session.device = Device(device, "fake", f"card {device}", on_gpu=device != "cpu")
         return replace(model, session=session)
 
-    monkeypatch.setattr(shelf_module, "load_model", load)
+    monkeypatch.setattr(module, "load_model", load)
     both = ModelSet.load(load_settings(None, {"inference": {"device": "cpu,cuda:1"}}))
     assert asked == ["cpu", "cuda:1"]
     assert [device.hardware for device in both.devices] == ["card cpu", "card cuda:1"]
@@ -82,7 +81,10 @@ def test_the_recipe_is_what_changes_a_voxel() -> None:
     plain = model_set({})
     assert model_set({}).recipe == plain.recipe
     assert model_set({}, log={"level": "debug"}).recipe == plain.recipe
+    # Every key of a rule: they are not in the pixel digest.
     assert model_set({"channels": ["GFP"]}).recipe != plain.recipe
+    assert model_set({"model": "standard"}).recipe != plain.recipe
+    assert model_set({"skip": True}).recipe != plain.recipe
     assert model_set({}, files={"undeclared_axis": "T"}).recipe != plain.recipe
 
 

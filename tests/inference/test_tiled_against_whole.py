@@ -9,7 +9,8 @@ import pytest
 import tifffile
 
 from live_restore.inference.device import tile_size
-from live_restore.inference.load import Model, bundled_models, find_model, load_model
+from live_restore.inference.load import bundled_models, find_model, load_model
+from live_restore.inference.model.model import Model
 from live_restore.inference.restorer import Restored, Restorer
 from live_restore.settings.model import InferenceSettings
 

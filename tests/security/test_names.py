@@ -44,7 +44,7 @@ def names(folder: Path) -> set[str]:
 def restored(path: Path, datasets: str = "ome-tiff") -> list[Path]:
     """Restore what is at ``path`` with a network that does nothing; return the results."""
     settings = Settings()
-    output = settings.output.model_copy(update={"datasets": datasets})
+    output = settings.output.model_copy(update={"acquisitions": datasets})
     watch = settings.watch.model_copy(update={"settle_s": 0.001})
     settings = settings.model_copy(update={"output": output, "watch": watch})
     shot = OneShot(fake_shelf(overlap_zyx=(1, 2, 2)), settings)

@@ -1,4 +1,4 @@
-"""Fakes behind the project's seams: a session that needs no model, and what is built on it."""
+"""Fakes behind the project's seams: what is built on a session that needs no model."""
 
 from __future__ import annotations
 
@@ -7,44 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from live_restore.inference.backends.session import Device
-from live_restore.inference.load import Model
-from live_restore.inference.model.card import ModelCard
+from live_restore.inference.backends.session import Floats
 from live_restore.inference.model_set import ModelSet
 from live_restore.inference.restorer import Restorer
 from live_restore.settings.load import load_settings
 from live_restore.settings.model import CameraSettings, ModelRule, Settings
 from live_restore.stack import FileStacks, Fingerprint, Units
+from live_restore.testing.fakes import FakeSession, fake_model, halve
 
-Floats = NDArray[np.float32]
-
-
-class FakeSession:
-    """A session that runs a function on (N, C, Z, Y, X) and remembers the shapes it was given."""
-
-    def __init__(self, function: Callable[[Floats], Floats] = lambda tile: tile) -> None:
-        self.function = function
-        self.device = Device("cpu", "fake CPUExecutionProvider", "fake processor")
-        self.metadata: dict[str, str] = {}
-        self.shapes: list[tuple[int, ...]] = []
-
-    def run(self, tile: Floats) -> Floats:
-        """Run one tile."""
-        self.shapes.append(tile.shape)
-        return self.function(tile)
-
-
-def halve(tile: Floats) -> Floats:
-    """Return half of every voxel: a result that is neither raw nor empty."""
-    return tile * np.float32(0.5)
-
-
-def fake_model(function: Callable[[Floats], Floats] = halve, **card: Any) -> Model:
-    """Return a model that needs no file."""
-    described = ModelCard(**{"name": "fake", **card})
-    return Model(Path("fake.onnx"), "0" * 64, described, FakeSession(function))
+__all__ = ["FakeSession", "Floats", "a_dataset", "fake_model", "fake_restorer", "fake_shelf",
+           "fingerprint_of", "halve"]  # fmt: skip
 
 
 def fake_restorer(

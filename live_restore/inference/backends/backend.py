@@ -41,7 +41,24 @@ class Limits:
 class Backend(Protocol):
     """A runtime on a kind of device.
 
-    Opening is lazy: nothing heavy is imported before one of the methods is called.
+    In this order: ``obstacle`` is asked first, and where there is one, nothing else; then, once per
+    start, ``precisions`` and ``version``; then ``open``, once per shape of tiles and precision, and
+    the session runs the tiles. Nothing heavy is imported before one of the methods is called.
+
+    Examples
+    --------
+    >>> import hashlib, numpy as np
+    >>> from live_restore.inference.backends.onnx_cpu import OnnxCpu
+    >>> from live_restore.inference.load import find_model
+    >>> path = find_model("fast")
+    >>> content = path.read_bytes()
+    >>> source = ModelSource(path, content, hashlib.sha256(content).hexdigest())
+    >>> backend = OnnxCpu()
+    >>> backend.obstacle(), backend.precisions()
+    ('', ('fp32',))
+    >>> session = backend.open(source, (1, 1, 4, 16, 16), "fp32", 0, Limits(threads=1))
+    >>> session.run(np.zeros((1, 1, 4, 16, 16), np.float32)).shape
+    (1, 1, 4, 16, 16)
     """
 
     name: str
@@ -85,26 +102,26 @@ class Variant:
 
     @property
     def device(self) -> str:
-        """What ``inference.device`` would have to say."""
+        """What ``inference.device`` would have to be."""
         return f"{self.backend.name}:{self.index}" if self.index else self.backend.name
 
     def __str__(self) -> str:
         return f"{self.device} {self.precision}"
 
 
-# Words by which the runtimes tell that memory ran out; none of them has an exception of its own.
+# Words by which the runtimes report that memory ran out; none of them has an exception of its own.
 _MEMORY_WORDS = ("out of memory", "alloc", "not enough memory", "cuda_error_out_of_memory")
 
 
 def tile_failure(shape: tuple[int, ...], error: BaseException) -> RuntimeFailureError:
-    """Return the error to raise for a runtime's own, told in one line."""
-    told = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+    """Return the error to raise for a runtime's own, in one line."""
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
     ran_out = isinstance(error, MemoryError) or any(
         word in str(error).lower() for word in _MEMORY_WORDS
     )
     kind = DeviceMemoryError if ran_out else RuntimeFailureError
     return kind(
-        f"the model failed on a tile of {shape} ({told})",
+        f"the model failed on a tile of {shape} ({reason})",
         None,
         "set a smaller inference.max_tile_mvoxel if memory ran out",
     )

@@ -51,5 +51,6 @@ class DirectML:
             provider=f"onnxruntime {_PROVIDER}",
             hardware=f"GPU {index}",
             precision=precision,
+            on_gpu=True,
         )
         return OnnxSession(source, session, device)

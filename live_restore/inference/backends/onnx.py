@@ -59,9 +59,9 @@ def create(
     try:
         return onnxruntime.InferenceSession(source.content, options, providers=providers)
     except failures as error:
-        told = (str(error).splitlines() or [type(error).__name__])[0][:160]
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
         raise ModelError(
-            f"is not a model that ONNX Runtime can load ({told})",
+            f"is not a model that ONNX Runtime can load ({reason})",
             source.path,
             "export it again with live-restore-export onnx",
         ) from None

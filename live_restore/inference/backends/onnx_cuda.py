@@ -98,6 +98,7 @@ class OnnxCuda:
             hardware=hardware,
             precision=precision,
             memory_bytes=free_bytes,
+            on_gpu=True,
         )
         return BoundSession(source, session, device, shape, index)
 

@@ -74,14 +74,15 @@ class OpenVINO:
             compiled = core.compile_model(model, unit, hints)
             request = compiled.create_infer_request()
         except RuntimeError as error:
-            told = str(error).strip().splitlines()[-1][:160]
-            raise ModelError(f"cannot be loaded by OpenVINO ({told})", source.path) from None
+            reason = str(error).strip().splitlines()[-1][:160]
+            raise ModelError(f"cannot be loaded by OpenVINO ({reason})", source.path) from None
         device = Device(
             name=self.name if not index else f"{self.name}:{index}",
             provider=f"openvino {unit}",
             hardware=str(core.get_property(unit, "FULL_DEVICE_NAME")).strip(),
             precision=precision,
             memory_bytes=available_memory_bytes() if self.on_cpu else 0,
+            on_gpu=not self.on_cpu,
         )
         return OpenVINOSession(request, shape, device)
 
@@ -108,8 +109,8 @@ class OpenVINOSession:
 @functools.cache
 def _core() -> Any:
     # One for the whole process, as its makers advise: compiled models live in its plugins.
-    # Importing openvino tells its makers so over the network, from a process and a thread of its
-    # own. It does not where this package is missing, and an instrument PC has no business to.
+    # Importing openvino reports that to its makers over the network, from a process and a thread of
+    # its own. It does not where this package is missing, and an instrument PC has no business to.
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 

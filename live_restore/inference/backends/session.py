@@ -1,4 +1,4 @@
-"""Sessions: one model on one device, behind one seam. Runtimes live in ``backends/`` only."""
+"""What a session is: one model on one device. No runtime is imported outside this package."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Device:
     Parameters
     ----------
     name
-        "cpu", "cuda:0", "openvino" ...: what ``inference.device`` would have to say to get it.
+        "cpu", "cuda:0", "openvino" ...: what ``inference.device`` would have to be to get it.
     provider
         The runtime and its provider, as the runtime itself reported it.
     hardware
-        Name of the processor or card, as far as it can be told.
+        Name of the processor or card, as far as it is known.
     warning
         Why this is not what a person would hope for; empty when it is.
     precision
@@ -36,6 +36,8 @@ class Device:
     mvoxel_per_s
         The network's rate here (million voxels per second) when the choice was made; 0: nobody
         measured, because there was nothing to choose.
+    on_gpu
+        Whether the processor's cores are free while it computes.
     """
 
     name: str
@@ -46,11 +48,7 @@ class Device:
     reason: str = ""
     memory_bytes: int = 0
     mvoxel_per_s: float = 0.0
-
-    @property
-    def on_gpu(self) -> bool:
-        """Whether the processor's cores are free while it computes."""
-        return self.name.startswith(("cuda", "tensorrt", "directml", "openvino-gpu"))
+    on_gpu: bool = False
 
 
 class Session(Protocol):

@@ -7,12 +7,16 @@ from live_restore.inference.backends.directml import DirectML
 from live_restore.inference.backends.onnx_cpu import OnnxCpu
 from live_restore.inference.backends.onnx_cuda import OnnxCuda
 from live_restore.inference.backends.openvino import OpenVINO
+from live_restore.inference.backends.plug_in import plug_ins
 from live_restore.inference.backends.tensorrt import TensorRT
 
 
 def make_backends() -> tuple[Backend, ...]:
-    """Return every backend, those first that are likely to be the fastest."""
-    return (
+    """Return every backend: ours, those first that are likely to be the fastest, then others'.
+
+    Where two are equally fast, the first one is taken.
+    """
+    ours = (
         TensorRT(),
         OnnxCuda(),
         DirectML(),
@@ -20,6 +24,7 @@ def make_backends() -> tuple[Backend, ...]:
         OpenVINO("openvino", "CPU"),
         OnnxCpu(),
     )
+    return (*ours, *plug_ins(backend.name for backend in ours))
 
 
 def parse_device(device: str) -> tuple[str, int]:

@@ -100,5 +100,6 @@ class TensorRT:
             hardware=hardware,
             precision=precision,
             memory_bytes=free_bytes,
+            on_gpu=True,
         )
         return BoundSession(source, session, device, shape, index)

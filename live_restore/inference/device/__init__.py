@@ -1,1 +1,1 @@
-"""Which device runs a model: measured, checked, remembered."""
+"""Which device runs a model: measured, checked, kept on disk."""

@@ -43,7 +43,7 @@ class DeviceCache:
         return {k: v for k, v in table.items() if isinstance(v, dict)}
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """Return what was remembered under ``key``."""
+        """Return what was put under ``key``, or ``None``."""
         return self.entries().get(key)
 
     def put(self, key: str, value: dict[str, Any]) -> None:

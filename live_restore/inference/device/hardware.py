@@ -19,7 +19,7 @@ def available_cores() -> int:
 
 
 def cpu_name() -> str:
-    """Return the processor's name, as far as the system tells it."""
+    """Return the processor's name, as far as the system knows it."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -36,7 +36,7 @@ def available_memory_bytes() -> int:
 
 
 def nvidia_gpu(index: int) -> tuple[str, int]:
-    """Return the name of an NVIDIA GPU and its free memory (bytes); 0 where nothing tells.
+    """Return the name of an NVIDIA GPU and its free memory (bytes); 0 where it is not known.
 
     The driver's own tool is asked: ONNX Runtime knows neither.
     """

@@ -7,7 +7,7 @@ deviation; an error of 2.5 % adds 2 % to it.
 
 What shows it: ``metrics.precision_errors`` of the model's card, where the export measured it on
 simulated stacks; and in any case, thus also without such a record, the known answer on the very
-device (``known_answer.py``). A card whose record is above the bound forbids that precision.
+device (``check.py``). A card whose record is above the bound forbids that precision.
 """
 
 from __future__ import annotations

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from live_restore.files.values import integer
 from live_restore.inference.backends.session import Device
 from live_restore.inference.model.card import ModelCard
@@ -50,3 +52,33 @@ def largest_tile_voxels(card: ModelCard, device: Device) -> int:
     fits = part * device.memory_bytes / bytes_per_voxel(card, device.precision)
     in_time = device.mvoxel_per_s * 1e6 * _LONGEST_S
     return max(SMALLEST_VOXELS, 1 << (max(1, int(min(fits, in_time))).bit_length() - 1))
+
+
+class TileLimit:
+    """The largest tile that is tried on a device; it only becomes smaller.
+
+    The workers of a device share it, so that where memory ran out for one of them, the stacks that
+    follow need not fail first. Safe to be used by several threads.
+
+    Parameters
+    ----------
+    voxels
+        The limit to begin with.
+    """
+
+    def __init__(self, voxels: int) -> None:
+        self._lock = threading.Lock()
+        self._voxels = voxels
+        self._why = ""
+
+    def read(self) -> tuple[int, str]:
+        """Return the limit (voxels) and why it was lowered, "" where it was not."""
+        with self._lock:
+            return self._voxels, self._why
+
+    def lower(self, voxels: int, why: str) -> tuple[int, str]:
+        """Lower the limit, unless another worker has lowered it further; return what holds now."""
+        with self._lock:
+            if voxels < self._voxels:
+                self._voxels, self._why = voxels, why
+            return self._voxels, self._why

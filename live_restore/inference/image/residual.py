@@ -44,7 +44,7 @@ _LARGEST_SQUARE = 1e6
 _NOISE_DETAIL = 3.0
 # Share of the raw stack in a window from which on it counts as given back, if so many windows have
 # it, which overlap: one alone may be chance.
-_WORTH_TELLING = 0.1
+_WORTH_REPORTING = 0.1
 _MORE_THAN_CHANCE = 4
 
 
@@ -91,15 +91,16 @@ def give_back(raw: Volume, restored: _Floats, camera: CameraSettings) -> GivenBa
     # Values that are not finite are refused by whoever finishes the result.
     with np.errstate(invalid="ignore", over="ignore"):
         each = [_give_back_channel(*pair, camera) for pair in zip(raw, restored, strict=True)]
-    told = np.concatenate([channel.told for channel in each])
+    weights = np.concatenate([channel.weights for channel in each])
     compared = sum(channel.compared for channel in each)
-    return GivenBack(told.size / max(compared, 1), float(told.mean()) if told.size else 0.0)
+    mean = float(weights.mean()) if weights.size else 0.0
+    return GivenBack(weights.size / max(compared, 1), mean)
 
 
 class _ChannelGivenBack(NamedTuple):
     """Weights of the windows that count as given back, and how many windows were compared."""
 
-    told: _Doubles
+    weights: _Doubles
     compared: int
 
 
@@ -123,14 +124,14 @@ def _give_back_channel(raw: Volume, restored: _Floats, camera: CameraSettings) -
         grid.windows(values) for values in _detail_sums(raw, restored, noise, grid, sure)
     )
     passed = np.clip(common / np.maximum(own, np.finfo(np.float64).tiny), 0, 1)
-    # Padding and saturated places have no noise, and tell nothing about it.
+    # Padding and saturated places have no noise, and show nothing about it.
     blank = (some == 0) & (sure > 0) & (min(raw.shape[1:]) > 2)
     weights = np.where(blank, 0, sure * (1 - (1 - passed) / np.maximum(ratio, 1)))
     _mix(raw, restored, weights.astype(np.float32), grid, defects)
-    told = weights[weights >= _WORTH_TELLING]
-    if told.size < min(_MORE_THAN_CHANCE, weights.size):
-        told = told[:0]
-    return _ChannelGivenBack(told, int(weights.size - np.count_nonzero(blank)))
+    counted = weights[weights >= _WORTH_REPORTING]
+    if counted.size < min(_MORE_THAN_CHANCE, weights.size):
+        counted = counted[:0]
+    return _ChannelGivenBack(counted, int(weights.size - np.count_nonzero(blank)))
 
 
 @dataclass(frozen=True)
@@ -219,7 +220,7 @@ def _defects(standing_out: _Floats) -> tuple[_Mask, _Mask]:
     far = np.abs(standing_out) > _DEFECT
     if not far.any():
         return far, far
-    # Here, since programs that are told no camera need not wait for it when they start.
+    # Here, since programs without a camera need not wait for it when they start.
     from scipy import ndimage
 
     neighbours = ndimage.convolve(standing_out, _EIGHT_NEIGHBOURS, mode="constant")

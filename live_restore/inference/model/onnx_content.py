@@ -1,4 +1,4 @@
-"""What an ONNX file must not ask for, told from its bytes before a runtime sees them. Pure.
+"""What an ONNX file must not ask for, read from its bytes before a runtime sees them. Pure.
 
 A tensor may name another file for its numbers, and runtimes open it: relative to wherever the
 program was started when a model comes as bytes, as it does here. The networks of this project, and

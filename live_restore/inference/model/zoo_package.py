@@ -109,7 +109,7 @@ class _Archive:
                     )
                 if entry.file_size > limit:
                     raise ModelError(f"{name} is larger than {limit >> 10:,} KiB", self.path)
-                # It allocates what is said to be stored before it reads.
+                # It allocates what the archive declares before it reads.
                 if entry.compress_size > os.fstat(file.fileno()).st_size:
                     raise zipfile.BadZipFile(f"{name} is larger than the file that holds it")
                 # Trained weights hardly shrink, so that little that claims to be much is a bomb.

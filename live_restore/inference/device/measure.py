@@ -1,0 +1,121 @@
+"""How fast each variant runs a model on this computer: measured once, then read from the cache."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from live_restore.errors import InferenceError
+from live_restore.inference.backends.backend import Variant
+from live_restore.inference.backends.session import Session, Shape5
+from live_restore.inference.device.cache import DeviceCache
+from live_restore.inference.device.check import known_tile, small_shape
+from live_restore.inference.device.hardware import available_cores, cpu_name
+from live_restore.inference.device.opening import Opener
+from live_restore.inference.device.refusals import FAILURES, Failure
+
+_MEASURING_S = 0.4
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What was measured.
+
+    Parameters
+    ----------
+    mvoxel_per_s
+        Million voxels per second, by variant; of those that failed, none.
+    date
+        When (ISO).
+    """
+
+    mvoxel_per_s: dict[str, float] = field(default_factory=dict)
+    date: str = ""
+
+    def of(self, variant: Variant) -> float:
+        """Return the rate of a variant (million voxels per second); 0: it was not measured."""
+        return self.mvoxel_per_s.get(str(variant), 0.0)
+
+
+class Measurement:
+    """Measures the variants of one model, and keeps what it measured on disk."""
+
+    def __init__(self, opener: Opener, cache: DeviceCache) -> None:
+        self._opener = opener
+        self._cache = cache
+
+    def rates(
+        self, variants: Sequence[Variant], shape: Shape5
+    ) -> tuple[Rates, dict[Variant, Failure]]:
+        """Return the rates for tiles of a shape, and which variants failed, if it was run now.
+
+        Larger tiles are measured as the small one: a slow processor would take minutes for theirs.
+        """
+        small = small_shape(self._opener.card)
+        z, y, x = map(min, shape[2:], small[2:])
+        measured = (*shape[:2], z, y, x)
+        key = self._key(variants, measured)
+        known = self._cache.get(key)
+        if known is not None and _is_record(known):
+            return Rates(known["mvoxel_per_s"], str(known["date"])), {}
+        rates, failures = self._measure(variants, measured)
+        record = {"mvoxel_per_s": rates.mvoxel_per_s, "tile": list(measured), "date": rates.date}
+        self._cache.put(key, record)
+        return rates, failures
+
+    def _key(self, variants: Sequence[Variant], shape: Shape5) -> str:
+        # Everything that makes another choice right: computer, runtimes, model, tile, limits.
+        versions = dict.fromkeys(v.backend.version() for v in variants)
+        cores = self._opener.limits.threads or available_cores()
+        return " | ".join(
+            [
+                f"{cpu_name()}, {cores} threads",
+                *versions,
+                f"model {self._opener.source.digest[:16]}",
+                f"tile {'x'.join(map(str, shape))}",
+                ", ".join(map(str, variants)),
+            ]
+        )
+
+    def _measure(
+        self, variants: Sequence[Variant], shape: Shape5
+    ) -> tuple[Rates, dict[Variant, Failure]]:
+        """Run every variant for a moment, in turn: other work slows down all of them alike."""
+        tile = known_tile(shape, self._opener.card)
+        sessions: dict[Variant, Session] = {}
+        least: dict[Variant, float] = {}
+        failures: dict[Variant, Failure] = {}
+        for variant in variants:
+            try:
+                sessions[variant] = self._opener.open(variant, shape)
+                sessions[variant].run(tile)  # warm
+                least[variant] = math.inf
+            except FAILURES as error:
+                failures[variant] = error
+        began = time.perf_counter()
+        while least and time.perf_counter() - began < _MEASURING_S * len(least):
+            for variant in list(least):
+                started = time.perf_counter()
+                try:
+                    sessions[variant].run(tile)
+                except InferenceError as error:
+                    failures[variant] = error
+                    del least[variant]
+                else:
+                    least[variant] = min(least[variant], time.perf_counter() - started)
+        rates = {str(variant): round(tile.size / s / 1e6, 4) for variant, s in least.items()}
+        return Rates(rates, datetime.datetime.now(datetime.UTC).date().isoformat()), failures
+
+
+def _is_record(record: dict[str, Any]) -> bool:
+    """Whether what the cache holds can be used; the file is open to everybody's editor."""
+    rates = record.get("mvoxel_per_s")
+    return (
+        isinstance(rates, dict)
+        and "date" in record
+        and all(isinstance(rate, int | float) for rate in rates.values())
+    )

@@ -1,0 +1,53 @@
+"""Which variants are not used any more, and why."""
+
+from __future__ import annotations
+
+from live_restore.errors import DeviceError, InferenceError, ModelError
+from live_restore.inference.backends.backend import Variant
+
+Failure = DeviceError | ModelError | InferenceError
+"""What a variant can fail with."""
+FAILURES = (DeviceError, ModelError, InferenceError)
+"""The same, to be caught."""
+
+
+class WrongNumbersError(DeviceError):
+    """A device that works, but computes something else."""
+
+
+class LostError(DeviceError):
+    """A device that worked, and does not any more."""
+
+
+class Refusals:
+    """Variants that were tried and failed: none of them is used again, for tiles of no shape."""
+
+    def __init__(self) -> None:
+        self._reasons: dict[Variant, Failure] = {}
+
+    def __contains__(self, variant: Variant) -> bool:
+        return variant in self._reasons
+
+    def add(self, variant: Variant, error: Failure) -> None:
+        """Refuse a variant."""
+        self._reasons[variant] = error
+
+    def summary(self) -> str:
+        """Return who is refused and why, those with one reason together; "" where nobody is."""
+        together: dict[str, list[str]] = {}
+        for variant, error in self._reasons.items():
+            together.setdefault(error.reason, []).append(str(variant))
+        return "; ".join(f"{', '.join(who)}: {why}" for why, who in together.items())
+
+    def of_backend(self, name: str) -> str:
+        """Return why a backend was refused first, or "" where it was not."""
+        reasons = (e.reason for v, e in self._reasons.items() if v.backend.name == name)
+        return next(reasons, "")
+
+    def warnings(self) -> list[str]:
+        """Return what a person must know: devices that do not do what they seem to do."""
+        return [
+            f"{variant} is not used: {error.what}"
+            for variant, error in self._reasons.items()
+            if isinstance(error, (WrongNumbersError, LostError))
+        ]
