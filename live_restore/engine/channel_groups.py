@@ -25,7 +25,7 @@ class ChannelGroups:
 
     Parameters
     ----------
-    dataset, shelf
+    file_stacks, model_set
         The file, and the models for its channels.
     cancelled
         Asked before every tile.

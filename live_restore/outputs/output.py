@@ -196,7 +196,8 @@ class Output(Protocol):
     >>> from live_restore.outputs.table import make_output
     >>> from live_restore.stack import Fingerprint
     >>> from live_restore.trust.assess import assess
-    >>> folder = Path(tempfile.mkdtemp())
+    >>> temporary = tempfile.TemporaryDirectory()
+    >>> folder = Path(temporary.name)
     >>> raw = np.arange(60, dtype=np.uint16).reshape(3, 4, 5)
     >>> stacks = FileStacks(folder / "cell.tif", Fingerprint(120, 0), 1, 1, 1, raw.shape, raw.dtype)
     >>> request = ResultRequest(stacks, "{folder}/restored/{name}.ome.tif", "fast", "f" * 64, "s")
@@ -214,6 +215,7 @@ class Output(Protocol):
     ('cell.ome.tif', 'cell.json', ('p000_t0000_c00: left as it is: not asked for',))
     >>> is_current(output.choose(request), stacks), output.made(published.image)
     (True, True)
+    >>> temporary.cleanup()
     """
 
     def choose(self, request: ResultRequest) -> ResultPath:

@@ -40,7 +40,8 @@ from live_restore.trust.assess import assess
 
 DTYPES = ("uint8", "uint16", "float32")
 RECIPE, OTHER_RECIPE = "a" * 64, "b" * 64
-VOXEL = VoxelSize(0.5, 0.1, 0.2)
+VOXEL, UNKNOWN_VOXEL = VoxelSize(0.5, 0.1, 0.2), VoxelSize()
+FIRST = StackIndex()
 CHANNELS = ("DAPI", "GFP \u03b1")
 SHAPE_ZYX = (3, 5, 6)
 LARGE_SHAPE_ZYX = (8, 64, 64)
@@ -81,8 +82,8 @@ def finished_stack(
     restored: Restored | None = None,
     model: Model | None = None,
     *,
-    index: StackIndex = StackIndex(),  # noqa: B008 - a constant
-    voxel: VoxelSize = VoxelSize(),  # noqa: B008 - a constant
+    index: StackIndex = FIRST,
+    voxel: VoxelSize = UNKNOWN_VOXEL,
     reason: str = "",
     read_s: float = 0.0,
 ) -> FinishedStack:
@@ -100,6 +101,8 @@ def some_volume(seed: int, shape_zyx: tuple[int, int, int], dtype: str = "uint16
 
 class OutputCompliance:
     """Subclass it as ``class TestMine(OutputCompliance)`` and provide what raises here.
+
+    Long, since a method is a promise of ``Output``, by its name.
 
     Examples
     --------
@@ -132,7 +135,7 @@ class OutputCompliance:
         """Return one stack (Z, Y, X) of an image, read by somebody else's reader.
 
         ``index`` counts from the first stack of the image: of a file, as in the file; of an image
-        that ``grows``, as in the acquisition; else it is ``StackIndex()``.
+        that ``grows``, as in the acquisition; else it is ``FIRST``.
         """
         raise NotImplementedError
 
@@ -145,7 +148,7 @@ class OutputCompliance:
     def stack_request(
         self,
         folder: Path,
-        index: StackIndex = StackIndex(),  # noqa: B008 - a constant
+        index: StackIndex = FIRST,
         *,
         recipe: str = RECIPE,
         dtype: str = "uint16",
@@ -196,7 +199,7 @@ class OutputCompliance:
     def index_in_image(self, request: ResultRequest) -> StackIndex:
         """Return where :meth:`read` finds the stack of an acquisition folder."""
         assert request.acquisition_stack is not None
-        return request.acquisition_stack.index if self.grows else StackIndex()
+        return request.acquisition_stack.index if self.grows else FIRST
 
     def publish(
         self, request: ResultRequest, raw: Volume, path: ResultPath | None = None
@@ -215,10 +218,8 @@ class OutputCompliance:
         """Several positions, times and channels, in no order."""
         written = []
         for seed, index in enumerate(reversed(ACQUISITION_INDICES)):
-            request, raw = (
-                self.stack_request(tmp_path, index, dtype=dtype),
-                some_volume(seed, SHAPE_ZYX, dtype),
-            )
+            request = self.stack_request(tmp_path, index, dtype=dtype)
+            raw = some_volume(seed, SHAPE_ZYX, dtype)
             written.append((request, raw, self.publish(request, raw).image))
         for request, raw, image in written:
             found = self.read(image, self.index_in_image(request))
