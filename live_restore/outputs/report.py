@@ -21,7 +21,7 @@ from live_restore.trust.snr import SignalToNoise, estimate_snr
 
 REPORT_FORMAT = "live-restore-report/1"
 # Below it rounding (0.29 grey values rms) cost a good network half a decibel and more, at a third
-# of it three (docs/decisions/2026-11-26-compared-before-rounding.md).
+# of it three (docs/decisions/0012-compared-before-rounding.md).
 _COARSE_NOISE_ADU = 15.0
 _NUMBER = re.compile(r"\d[\d.e+-]*")
 
