@@ -44,7 +44,7 @@ def filled(markdown: str) -> str:
 
 
 def settings() -> str:
-    """Return every setting with its type, default and meaning, from the schema."""
+    """Return every setting with its default, meaning and type, from the schema."""
     from live_restore.settings.model import VARIABLE_PREFIX, Settings
 
     schema = Settings.model_json_schema(by_alias=False)
@@ -56,13 +56,13 @@ def settings() -> str:
         parts.append(f"## `{title}` {{#{section}}}\n\n{found.get('description', '')}\n")
         if not many:
             parts.append(f"Variables: `{VARIABLE_PREFIX}{section.upper()}__KEY`.\n")
-        parts.append("| key | type | default | what |\n|---|---|---|---|")
+        parts.append("| key | default | what |\n|---|---|---|")
         for key, value in found["properties"].items():
             default = "must be given"
             if key not in found.get("required", ()):
                 default = _toml(value.get("default"))
-            what = value.get("description", "").replace("|", "\\|")
-            parts.append(f"| `{key}` | {_type(value, schema)} | {default} | {what} |")
+            what = value.get("description", value.get("title", "")).replace("|", "\\|")
+            parts.append(f"| `{key}` | {default} | {what}. *{_type(value, schema)}* |")
         parts.append("")
     return "\n".join(parts)
 
