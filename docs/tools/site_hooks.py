@@ -11,6 +11,7 @@ import ast
 import importlib
 import inspect
 import os
+import pkgutil
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -140,13 +141,16 @@ def _help(parser: argparse.ArgumentParser) -> str:
     return f"```text\n{parser.format_help().rstrip()}\n```"
 
 
-def _drawing(module: str) -> str:
-    """Return the first drawing of a module's docstring."""
-    text = inspect.getdoc(importlib.import_module(module)) or ""
-    drawing = re.search(r"::\n\n((?: {4}.*\n|\n)+)", f"{text}\n")
-    if drawing is None:
-        raise ValueError(f"{module} draws nothing")
-    return f"```text\n{inspect.cleandoc(drawing[1])}\n```"
+def _drawing(package: str, about: str) -> str:
+    """Return the drawing that a docstring in a package, or a module, has of something."""
+    module = importlib.import_module(package)
+    inside = pkgutil.iter_modules(getattr(module, "__path__", ()), f"{package}.")
+    for name in (package, *sorted(found.name for found in inside)):
+        text = inspect.getdoc(importlib.import_module(name)) or ""
+        for drawing in re.findall(r"::\n\n((?: {4}.*\n|\n)+)", f"{text}\n"):
+            if about in drawing:
+                return f"```text\n{inspect.cleandoc(drawing)}\n```"
+    raise ValueError(f"nothing in {package} draws {about}")
 
 
 def python() -> str:
@@ -214,7 +218,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "settings": settings,
     "commands": commands,
     "python": python,
-    "journal-states": lambda: _drawing("live_restore.journal.journal"),
-    "errors": lambda: _drawing("live_restore.errors"),
+    "journal-states": lambda: _drawing("live_restore.journal", "arriving"),
+    "errors": lambda: _drawing("live_restore.errors", "UsageError"),
     "messages": messages,
 }

@@ -20,7 +20,7 @@ from live_restore_export.training.config import TrainConfig
 from pydantic import BaseModel
 
 from live_restore.cli.main import build_parser
-from live_restore.journal.entry import State
+from live_restore.journal.journal import State
 from live_restore.outputs.report import Report, StackOutcome
 from live_restore.settings.model import Settings
 from tests.support.fakes import a_dataset, fake_restorer
@@ -127,6 +127,13 @@ def test_links_lead_somewhere(page: Path) -> None:
 def _slug(heading: str) -> str:
     kept = re.sub(r"[^\w\s-]", "", re.sub(r"\[(.+?)\]\(.+?\)", r"\1", heading)).strip().lower()
     return re.sub(r"[-\s]+", "-", kept)
+
+
+def test_every_package_has_its_row_in_the_architecture() -> None:
+    page = text_of(DOCS / "explanation" / "architecture.md")
+    rows = {name for row in re.findall(r"(?m)^\| (`[^|]+) \|", page) for name in row.split("`")}
+    packages = {path.parent.name for path in (ROOT / "live_restore").glob("*/__init__.py")}
+    assert packages <= rows
 
 
 SOURCES = ("", "live_restore", "export/live_restore_export", "tests", "benchmarks", "examples")
