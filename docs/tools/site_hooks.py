@@ -23,7 +23,7 @@ from live_restore import errors
 ROOT = Path(__file__).resolve().parents[2]
 
 _MARK = re.compile(r"^<!-- from the code: ([a-z-]+) -->$", re.MULTILINE)
-_HELP_WIDTH = "88"
+_HELP_WIDTH = "80"
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:
