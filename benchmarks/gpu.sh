@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Everything that docs/speed.md lacks for want of an NVIDIA GPU, by one command from a fresh clone.
-# Needs the driver and Python 3.11 or newer; pip brings everything else. Parts of it have run on a
-# GPU, the whole on a processor only (--tiny).
+# Everything that docs/explanation/speed.md lacks for want of an NVIDIA GPU, by one command from a
+# fresh clone. Needs the driver and Python 3.11 or newer; pip brings everything else. Parts of it
+# have run on a GPU, the whole on a processor only (--tiny).
 #
 #     benchmarks/gpu.sh [FOLDER]           # tables, JSON and profiles go into FOLDER (default: gpu)
 #     benchmarks/gpu.sh --tiny [FOLDER]    # a rehearsal on the processor, in the Python at hand

@@ -66,7 +66,7 @@ def assess(
     voxel
         Of the raw stack.
     speaks_for_group
-        Whether doubts about all the channels that were restored together are reported with this one.
+        Whether doubts about all channels that were restored together are reported with this one.
     """
     checksum = zlib.crc32(np.ascontiguousarray(raw).data)
     before, snr = image_statistics(raw), estimate_snr(raw)

@@ -24,7 +24,7 @@ _VOXEL_SLACK = 1.05
 _BRIGHTEST_KNOWN = 4.0
 _SHARE_WORTH_A_DOUBT = 0.01
 # Below it rounding (0.29 grey values rms) cost a good network half a decibel and more, at a third
-# of it three (docs/decisions/2026-11-26-compared-before-rounding.md).
+# of it three (docs/decisions/0012-compared-before-rounding.md).
 _COARSE_NOISE_ADU = 15.0
 _NUMBER = re.compile(r"\d[\d.e+-]*")
 

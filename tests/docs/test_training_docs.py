@@ -1,4 +1,4 @@
-"""What docs/training.md shows is what there is."""
+"""What docs/how-to/train.md shows is what there is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from live_restore_export.training.options import PairedData, TrainingOptions
 
 from live_restore.settings.model import Settings
 
-TEXT = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+TEXT = (Path(__file__).parents[2] / "docs" / "how-to" / "train.md").read_text(encoding="utf-8")
 
 
 def test_its_configurations_are_valid() -> None:

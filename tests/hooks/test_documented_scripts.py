@@ -1,4 +1,4 @@
-"""The scripts in docs/micromanager.md, run as they are printed there."""
+"""The scripts in docs/how-to/micro-manager.md, run as they are printed there."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ sequence = useq.MDASequence(
 @pytest.mark.slow
 @pytest.mark.parametrize("heading", BEFORE)
 def test_a_documented_script(tmp_path: Path, heading: str) -> None:
-    text = (ROOT / "docs" / "micromanager.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "how-to" / "micro-manager.md").read_text(encoding="utf-8")
     _, _, section = text.partition(f"## {heading}\n")
     block = re.search(r"```python\n(.+?)```", section, flags=re.DOTALL)
     assert block is not None

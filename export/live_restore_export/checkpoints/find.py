@@ -99,5 +99,5 @@ def load_checkpoint(
     raise CheckpointError(
         "is neither a torch file nor HDF5" if start else "is empty",
         path,
-        "docs/export.md lists what can be read",
+        "docs/how-to/own-models.md lists what can be read",
     )

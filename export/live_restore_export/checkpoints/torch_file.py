@@ -65,7 +65,7 @@ def load_torch(path: Path, flags: ArchitectureFlags) -> Checkpoint:
         raise CheckpointError(
             f"is not a 3D RCAN of a kind that we know (its first weights are called {names[0]})",
             path,
-            "docs/export.md lists the known layouts",
+            "docs/how-to/own-models.md lists the known layouts",
         )
     renamed = rename_state(port, names)
     ignored = _unused(port.name, names, renamed)

@@ -1,6 +1,6 @@
 """The torch ports of the 3D RCAN: their key names, in one table.
 
-Names are facts about files in the wild; graphs are described in ``docs/export.md``.
+Names are facts about files in the wild; graphs are described in ``docs/how-to/own-models.md``.
 """
 
 from __future__ import annotations

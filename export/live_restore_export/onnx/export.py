@@ -88,7 +88,7 @@ def check_card_values(said: dict[str, Any], path: Path) -> None:
             raise SettingsError(f"{key} is measured, not said", path, "leave it out")
         if key not in ModelCard.model_fields:
             near = difflib.get_close_matches(key, ModelCard.model_fields, 1)
-            remedy = f"did you mean {near[0]}?" if near else "docs/export.md lists them"
+            remedy = f"did you mean {near[0]}?" if near else "docs/how-to/own-models.md lists them"
             raise SettingsError(f"{key} is no value of a card", path, remedy)
     try:
         ModelCard(**{"name": "model", **said})

@@ -1,9 +1,9 @@
 """ONNX Runtime on an NVIDIA GPU, tensors bound to its memory.
 
-Seen to run, with right numbers, on one NVIDIA H100 (docs/speed.md). Left out until measured:
-``prefer_nhwc`` (whether it covers 3-D convolutions is not documented) and CUDA graphs (they save
-the launch of kernels, microseconds each, which tiles of megavoxels do not notice; and they cannot
-hold the shape arithmetic that the graph of a folded network does on the CPU).
+Seen to run, with right numbers, on one NVIDIA H100 (docs/explanation/speed.md). Left out until
+measured: ``prefer_nhwc`` (whether it covers 3-D convolutions is not documented) and CUDA graphs
+(they save the launch of kernels, microseconds each, which tiles of megavoxels do not notice; and
+they cannot hold the shape arithmetic that the graph of a folded network does on the CPU).
 """
 
 from __future__ import annotations

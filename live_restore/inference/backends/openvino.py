@@ -1,7 +1,7 @@
 """OpenVINO on Intel and AMD processors, and on Intel GPUs.
 
 On processors with AMX its bfloat16 convolutions use the matrix unit, which ONNX Runtime's CPU
-provider does not: 12 times the rate on a network of 32 channels (docs/speed.md).
+provider does not: 12 times the rate on a network of 32 channels (docs/explanation/speed.md).
 """
 
 from __future__ import annotations

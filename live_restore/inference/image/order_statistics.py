@@ -1,9 +1,9 @@
 """Order statistics of many 8- or 16-bit values, counted only near where a sample says they are.
 
 A whole histogram adds to one of 65536 counters per voxel, one after the other; comparing with a few
-grey values is done in vectors, and takes a quarter of the time (docs/speed.md). So a sample says
-between which two grey values each wanted one must lie, and only these are counted. What the sample
-said is checked by the counts: the result is exact, or there is none.
+grey values is done in vectors, and takes a quarter of the time (docs/explanation/speed.md). So a
+sample says between which two grey values each wanted one must lie, and only these are counted. What
+the sample said is checked by the counts: the result is exact, or there is none.
 """
 
 from __future__ import annotations
