@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from live_restore_export.cli.main import main
-from live_restore_export.onnx.network import RCAN, RCANConfig
+from live_restore_export.network import RCAN, RCANConfig
 
 
 @pytest.fixture(autouse=True)

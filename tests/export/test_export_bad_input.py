@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from keras_files import KerasRCAN
-from live_restore_export.onnx.network import RCAN, RCANConfig
+from live_restore_export.network import RCAN, RCANConfig
 from port_graphs import PORT_GRAPHS, Sizes
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 import pytest
 import yaml
+from live_restore_export.network import RCAN
 from live_restore_export.onnx.export import export_network, make_card, read_card
-from live_restore_export.onnx.network import RCAN
 from live_restore_export.onnx.verify import cpu_session, run_session
 from live_restore_export.onnx.zoo_package import package
 

@@ -12,8 +12,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from live_restore_export.network import RCAN
 from live_restore_export.onnx.export import embed_card, export_network, make_card, read_card
-from live_restore_export.onnx.network import RCAN
 from onnx import numpy_helper
 
 

@@ -14,6 +14,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from live_restore_export.network import RCAN, RCANConfig
+from live_restore_export.onnx.evaluate import evaluate
 from live_restore_export.onnx.export import (
     embed_card,
     export_network,
@@ -22,9 +24,7 @@ from live_restore_export.onnx.export import (
     weights_digest,
 )
 from live_restore_export.onnx.graph import build_model, folded_head, network_of, unfolded_head
-from live_restore_export.onnx.network import RCAN, RCANConfig
 from live_restore_export.onnx.verify import compare, cpu_session, run_session
-from live_restore_export.quality.evaluate import evaluate
 
 from live_restore.errors import ModelError, OutputError
 

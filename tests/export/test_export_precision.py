@@ -11,18 +11,18 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from live_restore_export.network import RCAN
+from live_restore_export.onnx.evaluate import evaluate
 from live_restore_export.onnx.export import embed_card, make_card, read_card
 from live_restore_export.onnx.graph import INPUT, OUTPUT, build_model
-from live_restore_export.onnx.network import RCAN
-from live_restore_export.onnx.precision import (
+from live_restore_export.onnx.precision import convert
+from live_restore_export.onnx.verify import cpu_session, run_session
+from live_restore_export.quality.precision_error import (
     ERROR_BOUNDS,
-    convert,
     measure,
     precision_errors,
     reduce_precision,
 )
-from live_restore_export.onnx.verify import cpu_session, run_session
-from live_restore_export.quality.evaluate import evaluate
 from onnx import TensorProto
 
 from live_restore.errors import ModelError

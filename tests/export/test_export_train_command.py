@@ -16,9 +16,9 @@ import onnx
 import psutil
 import pytest
 import torch
+from live_restore_export.cli.train import MODEL
 from live_restore_export.onnx.export import read_card
 from live_restore_export.onnx.verify import Comparison
-from live_restore_export.training import commands
 from training_files import clean_stack, write_config, write_pairs, write_stack
 
 from live_restore.inference.load import load_model
@@ -98,14 +98,14 @@ def test_on_clean_stacks(tmp_path: Path, command: Callable[..., Any]) -> None:
 def test_a_failed_verification_is_exit_code_1_and_no_model(
     tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from live_restore_export.cli import commands as workshop
+    from live_restore_export.cli import conversion
 
     wrong = [Comparison("noise", (1, 1, 4, 16, 16), 0.5, 0.1, 1e-4)]
-    monkeypatch.setattr(workshop, "compare_with_network", lambda *_: wrong)
+    monkeypatch.setattr(conversion, "compare_with_network", lambda *_: wrong)
     done = command("train", write_config(tmp_path), "-o", tmp_path / "run")
     assert done.code == 1
     assert "does not compute what the checkpoint computes" in done.err
-    assert not (tmp_path / "run" / commands.MODEL).exists()
+    assert not (tmp_path / "run" / MODEL).exists()
     assert (tmp_path / "run" / "final.pt").exists()
 
 

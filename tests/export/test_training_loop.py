@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from live_restore_export.onnx.network import RCAN, RCANConfig, begin_near_identity
+from live_restore_export.cli.progress import LiveDisplay, PlainDisplay, display
+from live_restore_export.network import RCAN, RCANConfig, begin_near_identity
 from live_restore_export.training import loop
 from live_restore_export.training.config import TrainConfig
 from live_restore_export.training.data import validation_patches
 from live_restore_export.training.loop import train
 from live_restore_export.training.optimisation import follow, learning_rate, loss_of, precision_of
 from live_restore_export.training.options import TrainingOptions
-from live_restore_export.training.progress import LiveDisplay, PlainDisplay, Record, display
+from live_restore_export.training.progress import Record
 from live_restore_export.training.run_state import RunState
 from live_restore_export.training.validation import score, ssim
 from PIL import Image
@@ -388,7 +389,7 @@ RECORD = Record(50, 200, 1.0, 0.0123, 1e-3, 20.0, 25.5, 0.5, 0.75)
 def test_plain_lines_where_there_is_no_terminal() -> None:
     console = Console(force_terminal=False, width=40)
     with console.capture() as captured, display(console) as shown:
-        shown.say("raw [red].tif")
+        shown.report("raw [red].tif")
         shown.step(50, 200)
         shown.validated(RECORD)
     name, line = captured.get().splitlines()

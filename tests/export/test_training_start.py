@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from live_restore_export.network import RCAN
 from live_restore_export.onnx.export import load_model
-from live_restore_export.onnx.network import RCAN
 from live_restore_export.onnx.verify import compare_with_network
 from live_restore_export.training.start import architecture_for, find_start
 from training_files import tiny

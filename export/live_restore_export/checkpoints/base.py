@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from live_restore.errors import CheckpointError
-from live_restore_export.onnx.network import RCAN, RCANConfig, parameter_shapes
+from live_restore_export.network import RCAN, RCANConfig, parameter_shapes
 
 # The largest 3D RCAN in the literature has 1.6 million parameters; a hundred million is 400 MB.
 MAX_PARAMETERS = 100_000_000

@@ -25,7 +25,7 @@ from live_restore_export.checkpoints.base import (
     infer_config,
 )
 from live_restore_export.checkpoints.torch_ports import find_port, rename_state
-from live_restore_export.onnx.network import RCANConfig
+from live_restore_export.network import RCANConfig
 
 OUR_FORMAT = "live-restore-rcan"
 

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from live_restore.errors import ModelError, OutputError, SettingsError
 from live_restore.files.publish import publishing
 from live_restore.inference.model.card import CARD_KEY, ModelCard
+from live_restore_export.network import RCAN, RCANConfig
 from live_restore_export.onnx.graph import build_model
-from live_restore_export.onnx.network import RCAN, RCANConfig
 
 # A 3D RCAN of 100 million parameters is 400 MB; protobuf itself ends at 2 GiB.
 MAX_MODEL_BYTES = 1 << 30
@@ -73,6 +73,13 @@ def make_card(config: RCANConfig, name: str, **known: Any) -> ModelCard:
         return ModelCard(**{**facts, **known})
     except ValidationError as error:
         raise ModelError(f"the card is not valid: {first_mistake(error)}") from error
+
+
+def overlap_zyx(config: RCANConfig) -> tuple[int, int, int]:
+    """Return tile overlaps (voxels): 4, 16, 16, up to whole multiples of the folding."""
+    fold = config.lateral_shuffle
+    lateral = -(-16 // fold) * fold
+    return (4, lateral, lateral)
 
 
 def check_card_values(said: dict[str, Any], path: Path) -> None:

@@ -13,9 +13,9 @@ from live_restore.errors import ModelError, SettingsError
 from live_restore.inference.load import bundled_models
 from live_restore.settings.model import ModelRule
 from live_restore_export.checkpoints import load_checkpoint
+from live_restore_export.network import RCAN, RCANConfig
 from live_restore_export.onnx.export import load_model, read_card
 from live_restore_export.onnx.graph import network_of
-from live_restore_export.onnx.network import RCAN, RCANConfig
 from live_restore_export.training.config import TrainConfig, check_architecture
 
 
