@@ -82,15 +82,15 @@ def overlap_zyx(config: RCANConfig) -> tuple[int, int, int]:
     return (4, lateral, lateral)
 
 
-def check_card_values(said: dict[str, Any], path: Path) -> None:
-    """Check what a person says in ``path`` about a model, key by key.
+def check_card_values(values: dict[str, Any], path: Path) -> None:
+    """Check the values that a person gives a card in ``path``, key by key.
 
     Raises
     ------
     SettingsError
-        A value that no card holds, or a key that is not for a person to say.
+        A value that no card holds, or a key that is not for a person to set.
     """
-    for key in said:
+    for key in values:
         if key in MEASURED:
             raise SettingsError(f"{key} is measured, not said", path, "leave it out")
         if key not in ModelCard.model_fields:
@@ -98,7 +98,7 @@ def check_card_values(said: dict[str, Any], path: Path) -> None:
             remedy = f"did you mean {near[0]}?" if near else "docs/export.md lists them"
             raise SettingsError(f"{key} is no value of a card", path, remedy)
     try:
-        ModelCard(**{"name": "model", **said})
+        ModelCard(**{"name": "model", **values})
     except ValidationError as error:
         raise SettingsError(f"is not a valid card: {first_mistake(error)}", path) from error
 

@@ -57,7 +57,7 @@ class TrainConfig(BaseModel):
         return config
 
     def architecture(self) -> RCANConfig:
-        """Return what ``[network]`` says; raises ``TypeError`` or ``ValueError``."""
+        """Return the architecture in ``[network]``; raises ``TypeError`` or ``ValueError``."""
         return RCANConfig(**self.network)
 
     def gather(self, base: Path) -> TrainingData:
