@@ -13,10 +13,12 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-import torch
+from deferred import deferred
 from keras_files import KerasRCAN
-from live_restore_export.network import RCAN, RCANConfig
 from port_graphs import PORT_GRAPHS, Sizes
+
+rcan = deferred("live_restore_export.network")
+torch = deferred("torch")
 
 
 def _torch_state(**changes: Any) -> dict[str, Any]:
@@ -245,7 +247,7 @@ def no_weights_at_all(path: Path) -> None:
 
 
 def _ours(path: Path, **architecture: Any) -> None:
-    state = RCAN(RCANConfig(groups=1, blocks=1, channels=4, reduction=2)).state_dict()
+    state = rcan.RCAN(rcan.RCANConfig(groups=1, blocks=1, channels=4, reduction=2)).state_dict()
     torch.save(
         {"format": "live-restore-rcan", "architecture": architecture, "state_dict": state}, path
     )

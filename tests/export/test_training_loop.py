@@ -5,27 +5,31 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
+from deferred import deferred
 from live_restore_export.cli.progress import LiveDisplay, PlainDisplay, display
-from live_restore_export.network import RCAN, RCANConfig, begin_near_identity
-from live_restore_export.training import loop
-from live_restore_export.training.config import TrainConfig
 from live_restore_export.training.data import validation_patches
-from live_restore_export.training.loop import train
-from live_restore_export.training.optimisation import follow, learning_rate, loss_of, precision_of
 from live_restore_export.training.options import TrainingOptions
 from live_restore_export.training.progress import Record
-from live_restore_export.training.run_state import RunState
-from live_restore_export.training.validation import score, ssim
 from PIL import Image
 from rich.console import Console
 from training_files import tiny, write_pairs
 
 from live_restore.errors import DeviceError, TrainingError, UsageError
+
+if TYPE_CHECKING:
+    from live_restore_export.training.config import TrainConfig
+
+loop = deferred("live_restore_export.training.loop")
+optimisation = deferred("live_restore_export.training.optimisation")
+rcan = deferred("live_restore_export.network")
+run_state = deferred("live_restore_export.training.run_state")
+torch = deferred("torch")
+training_config = deferred("live_restore_export.training.config")
+validation = deferred("live_restore_export.training.validation")
 
 CONFIGS = [
     path
@@ -38,7 +42,7 @@ CONFIGS = [
 
 def run(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str, Any]:
     """Train quietly; return the final checkpoint."""
-    final = train(
+    final = loop.train(
         config,
         config.gather(folder.parent),
         config.architecture(),
@@ -70,7 +74,7 @@ def stopped_run(
     def stop(average: torch.nn.Module, model: torch.nn.Module, step: int, decay: float) -> None:
         if step == at_step:
             raise Stopped
-        follow(average, model, step, decay)
+        optimisation.follow(average, model, step, decay)
 
     with monkeypatch.context() as patch:
         patch.setattr(loop, "follow", stop)
@@ -146,7 +150,7 @@ def test_a_loss_that_is_no_number_stops_the_run(
         restored: torch.Tensor, noisy: torch.Tensor, truth: torch.Tensor, options: TrainingOptions
     ) -> torch.Tensor:
         diverge.step += 1  # type: ignore[attr-defined]
-        loss = loss_of(restored, noisy, truth, options)
+        loss = optimisation.loss_of(restored, noisy, truth, options)
         return loss * math.nan if diverge.step == 6 else loss  # type: ignore[attr-defined]
 
     diverge.step = 0  # type: ignore[attr-defined]
@@ -170,7 +174,9 @@ def test_float16_may_overflow_now_and_then_but_not_for_good(
     ) -> torch.Tensor:
         nonlocal step
         step += 1
-        return loss_of(restored, noisy, truth, options) * (math.inf if step in overflows else 1)
+        return optimisation.loss_of(restored, noisy, truth, options) * (
+            math.inf if step in overflows else 1
+        )
 
     monkeypatch.setattr(loop, "loss_of", overflow)
     if len(overflows) > 1:
@@ -241,7 +247,7 @@ def test_gradients_that_bfloat16_spoils_are_computed_again(
     """As libraries do for some shapes: the loss is right, and every gradient is NaN."""
 
     def spoiling(restored: torch.Tensor, *rest: Any) -> torch.Tensor:
-        loss = loss_of(restored, *rest)
+        loss = optimisation.loss_of(restored, *rest)
         if restored.dtype == torch.bfloat16:
             loss = loss + torch.sqrt(0 * restored.float().sum())
         return loss
@@ -274,7 +280,7 @@ def test_the_last_steps_may_be_exact_where_the_others_are_not(
 
 def test_which_steps_are_exact() -> None:
     options = TrainingOptions(precision="float16", float32_share=0.3)
-    kinds = [precision_of(step, 10, options) for step in range(10)]
+    kinds = [optimisation.precision_of(step, 10, options) for step in range(10)]
     assert kinds == ["float16"] * 7 + ["float32"] * 3
 
 
@@ -293,7 +299,7 @@ def test_losses() -> None:
     restored = truth.clone()
     restored[0, 0, 0, 0, 0] = 0.8
     mae, charbonnier = (
-        loss_of(restored, truth, truth, TrainingOptions(loss=kind)).item()
+        optimisation.loss_of(restored, truth, truth, TrainingOptions(loss=kind)).item()
         for kind in ("mae", "charbonnier")
     )
     assert mae == pytest.approx(0.1)
@@ -306,9 +312,9 @@ def test_below_a_share_of_the_noise_errors_count_by_their_square() -> None:
     options = TrainingOptions(loss="charbonnier", charbonnier_noise_share=1.0)
 
     def above_none(error: float) -> float:
-        return (loss_of(truth + error, noisy, truth, options)).item() - loss_of(
-            truth, noisy, truth, options
-        ).item()
+        return (
+            optimisation.loss_of(truth + error, noisy, truth, options)
+        ).item() - optimisation.loss_of(truth, noisy, truth, options).item()
 
     assert above_none(0.02) / above_none(0.01) == pytest.approx(4.0, rel=0.02)
     assert above_none(80.0) / above_none(40.0) == pytest.approx(2.0, rel=0.05)
@@ -317,11 +323,13 @@ def test_below_a_share_of_the_noise_errors_count_by_their_square() -> None:
 def test_a_new_network_returns_nearly_what_it_is_given() -> None:
     torch.manual_seed(3)
     for shuffle in (1, 2):
-        network = RCAN(RCANConfig(groups=2, blocks=2, channels=8, lateral_shuffle=shuffle))
+        network = rcan.RCAN(
+            rcan.RCANConfig(groups=2, blocks=2, channels=8, lateral_shuffle=shuffle)
+        )
         image = torch.rand(1, 1, 6, 16, 16)
         with torch.no_grad():
             before = (network(image) - image).abs().mean()
-            begin_near_identity(network)
+            rcan.begin_near_identity(network)
             assert (network(image) - image).abs().mean() < min(0.05, before / 5)
 
 
@@ -333,8 +341,8 @@ def test_noise_balance_lets_bright_patches_count() -> None:
 
     def share_of_the_bright_one(balance: float) -> float:
         options = TrainingOptions(noise_balance=balance)
-        both = loss_of(restored, noisy, truth, options).item()
-        bright = loss_of(restored[1:], noisy[1:], truth[1:], options).item() / 2
+        both = optimisation.loss_of(restored, noisy, truth, options).item()
+        bright = optimisation.loss_of(restored[1:], noisy[1:], truth[1:], options).item() / 2
         return bright / both
 
     assert share_of_the_bright_one(0.0) == pytest.approx(1 / 11, rel=1e-3)
@@ -343,7 +351,7 @@ def test_noise_balance_lets_bright_patches_count() -> None:
 
 def test_the_rate_rises_and_falls() -> None:
     options = TrainingOptions(learning_rate=1.0, warmup_steps=10)
-    rates = [learning_rate(step, 1000, options) for step in range(1001)]
+    rates = [optimisation.learning_rate(step, 1000, options) for step in range(1001)]
     assert rates[0] == pytest.approx(0.1, rel=0.01)
     assert max(rates) == pytest.approx(rates[9], rel=1e-9)
     assert rates[500] == pytest.approx(0.505, abs=0.001)
@@ -376,9 +384,9 @@ def test_similarity_is_1_for_the_truth_and_less_for_noise(tmp_path: Path) -> Non
     config = tiny(tmp_path)
     data = config.gather(tmp_path)
     patch = data.validation.load(0).cut(config.training, 1.0, np.random.default_rng(0))
-    assert ssim(patch.truth, patch.truth) == pytest.approx(1)
-    assert ssim(patch.noisy, patch.truth) < 0.99
-    decibels, similarity = score([patch.noisy], [patch])
+    assert validation.ssim(patch.truth, patch.truth) == pytest.approx(1)
+    assert validation.ssim(patch.noisy, patch.truth) < 0.99
+    decibels, similarity = validation.score([patch.noisy], [patch])
     assert 0 < similarity < 1
     assert 0 < decibels < 60
 
@@ -412,7 +420,7 @@ def test_a_bar_at_a_terminal() -> None:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 def test_the_committed_configurations_are_valid(path: Path) -> None:
-    assert TrainConfig.load(path).architecture().in_channels == 1
+    assert training_config.TrainConfig.load(path).architecture().in_channels == 1
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
@@ -420,4 +428,4 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     run(config, tmp_path / "run")
     (tmp_path / "run" / "last.pt").write_bytes(b"half a file")
     with pytest.raises(UsageError, match=r"last.pt: is damaged"):
-        RunState.read(tmp_path / "run" / "last.pt", config, torch.device("cpu"))
+        run_state.RunState.read(tmp_path / "run" / "last.pt", config, torch.device("cpu"))
