@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 onnx_export = deferred("live_restore_export.onnx.export")
 onnx_verify = deferred("live_restore_export.onnx.verify")
-rcan = deferred("live_restore_export.network")
 zoo_package = deferred("live_restore_export.onnx.zoo_package")
 
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from live_restore_export.network import RCAN
 
 onnx_export = deferred("live_restore_export.onnx.export")
-rcan = deferred("live_restore_export.network")
 torch = deferred("torch")
 
 

@@ -25,7 +25,6 @@ onnx_graph = deferred("live_restore_export.onnx.graph")
 onnx_precision = deferred("live_restore_export.onnx.precision")
 onnx_verify = deferred("live_restore_export.onnx.verify")
 precision_error = deferred("live_restore_export.quality.precision_error")
-rcan = deferred("live_restore_export.network")
 torch = deferred("torch")
 
 REDUCED = ("fp16", "bf16", "mixed")

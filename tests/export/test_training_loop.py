@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 loop = deferred("live_restore_export.training.loop")
 optimisation = deferred("live_restore_export.training.optimisation")
-rcan = deferred("live_restore_export.network")
 run_state = deferred("live_restore_export.training.run_state")
 torch = deferred("torch")
 training_config = deferred("live_restore_export.training.config")
@@ -77,7 +76,7 @@ def stopped_run(
         optimisation.follow(average, model, step, decay)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "follow", stop)
+        patch.setattr("live_restore_export.training.loop.follow", stop)
         with pytest.raises(Stopped):
             run(config, folder)
 
@@ -154,7 +153,7 @@ def test_a_loss_that_is_no_number_stops_the_run(
         return loss * math.nan if diverge.step == 6 else loss  # type: ignore[attr-defined]
 
     diverge.step = 0  # type: ignore[attr-defined]
-    monkeypatch.setattr(loop, "loss_of", diverge)
+    monkeypatch.setattr("live_restore_export.training.loop.loss_of", diverge)
     with pytest.raises(TrainingError, match="the loss of step 6 is nan: the weights"):
         run(config, tmp_path / "run")
     saved = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
@@ -178,7 +177,7 @@ def test_float16_may_overflow_now_and_then_but_not_for_good(
             math.inf if step in overflows else 1
         )
 
-    monkeypatch.setattr(loop, "loss_of", overflow)
+    monkeypatch.setattr("live_restore_export.training.loop.loss_of", overflow)
     if len(overflows) > 1:
         with pytest.raises(TrainingError, match="the loss of step 11 is inf"):
             run(tiny(tmp_path, training=options), tmp_path / "run")
@@ -255,7 +254,7 @@ def test_gradients_that_bfloat16_spoils_are_computed_again(
     spoiled = tiny(tmp_path, training={"steps": 5, "precision": "bfloat16"})
     trusted = tiny(tmp_path, training={"steps": 5, "precision": "float32"})
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "loss_of", spoiling)
+        patch.setattr("live_restore_export.training.loop.loss_of", spoiling)
         ours = run(spoiled, tmp_path / "spoiled")
     assert_same_weights(ours, run(trusted, tmp_path / "trusted"))
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 onnx_export = deferred("live_restore_export.onnx.export")
 onnx_verify = deferred("live_restore_export.onnx.verify")
-rcan = deferred("live_restore_export.network")
 torch = deferred("torch")
 training_start = deferred("live_restore_export.training.start")
 
