@@ -27,8 +27,8 @@ from live_restore.inference.load import load_model, model_bytes
 def random_network(folder: Path) -> Path:
     """Write C 32, G 2, B 3 with random weights; return its file."""
     import torch
+    from live_restore_export.network import RCAN, RCANConfig
     from live_restore_export.onnx.export import export_network, make_card
-    from live_restore_export.onnx.network import RCAN, RCANConfig
 
     torch.manual_seed(0)
     config = RCANConfig(groups=2, blocks=3)

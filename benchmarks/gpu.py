@@ -26,8 +26,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from live_restore_export.network import RCAN, RCANConfig
 from live_restore_export.onnx.export import export_network, make_card
-from live_restore_export.onnx.network import RCAN, RCANConfig
 from live_restore_export.onnx.precision import convert
 from torch import Tensor
 

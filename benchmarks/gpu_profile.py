@@ -19,8 +19,8 @@ import numpy as np
 import onnxruntime
 import torch
 from gpu import FULL, TINY, Suite, torch_work  # beside this file
+from live_restore_export.network import RCAN, RCANConfig
 from live_restore_export.onnx.export import export_network, make_card
-from live_restore_export.onnx.network import RCAN, RCANConfig
 from torch.profiler import ProfilerActivity, profile
 
 _SHOWN = 8

@@ -83,8 +83,8 @@ def time_lapse(folder: Path, gigabytes: float) -> None:
 def light_network(folder: Path) -> Path:
     """Write a very small network with random weights; return its file."""
     import torch
+    from live_restore_export.network import RCAN, RCANConfig
     from live_restore_export.onnx.export import export_network, make_card
-    from live_restore_export.onnx.network import RCAN, RCANConfig
 
     torch.manual_seed(0)
     config = RCANConfig(groups=1, blocks=1, channels=8, reduction=2, lateral_shuffle=2)

@@ -3,8 +3,8 @@
     python benchmarks/precision.py [MODEL.onnx ...] [--seconds 10]
 
 Without models: the bundled ones, and networks of the paper's sizes with random weights. The error
-is measured node by node in each node's own type (``live_restore_export.onnx.precision``), the speed
-with ONNX Runtime's CPU provider.
+is measured node by node in each node's own type (``live_restore_export.quality.precision_error``),
+the speed with ONNX Runtime's CPU provider.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from live_restore_export.network import RCAN, RCANConfig
 from live_restore_export.onnx.export import load_model, read_card
 from live_restore_export.onnx.graph import build_model, network_of
-from live_restore_export.onnx.network import RCAN, RCANConfig
-from live_restore_export.onnx.precision import convert, measure
+from live_restore_export.onnx.precision import convert
 from live_restore_export.onnx.verify import cpu_session, run_session
+from live_restore_export.quality.precision_error import measure
 
 from live_restore.errors import ModelError
 

@@ -29,8 +29,8 @@ model = "two.onnx"
 @pytest.fixture
 def network(tmp_path: Path) -> torch.nn.Module:
     """A network of two channels, its model file and a config.toml beside it."""
+    from live_restore_export.network import RCAN, RCANConfig
     from live_restore_export.onnx.export import export_network, make_card, write_atomically
-    from live_restore_export.onnx.network import RCAN, RCANConfig
 
     torch.manual_seed(3)
     config = RCANConfig(

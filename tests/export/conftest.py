@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
+from deferred import deferred
 from live_restore_export.cli.main import main
-from live_restore_export.onnx.network import RCAN, RCANConfig
+
+if TYPE_CHECKING:
+    from live_restore_export.network import RCAN
+
+rcan = deferred("live_restore_export.network")
+torch = deferred("torch")
 
 
 @pytest.fixture(autouse=True)
-def one_thread() -> None:
+def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiny networks lose time to many threads, most of all beside other work."""
-    torch.set_num_threads(1)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # where this test is the first to import torch
+    if "torch" in sys.modules:
+        torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
@@ -68,9 +77,11 @@ def make_network() -> Callable[..., RCAN]:
     """Build a network with random weights, every bias too."""
 
     def make(seed: int = 0, **options: object) -> RCAN:
-        config = RCANConfig(**{"groups": 2, "blocks": 2, "channels": 8, "reduction": 2, **options})
+        config = rcan.RCANConfig(
+            **{"groups": 2, "blocks": 2, "channels": 8, "reduction": 2, **options}
+        )
         torch.manual_seed(seed)
-        network = RCAN(config)
+        network = rcan.RCAN(config)
         for parameter in network.parameters():
             torch.nn.init.normal_(parameter, std=0.3 / max(1, parameter[0].numel()) ** 0.5)
         return network.eval()

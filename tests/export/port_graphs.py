@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
-import torch
-from torch import Tensor
-from torch.nn.functional import conv3d
+from deferred import deferred
 
-State = dict[str, Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+torch = deferred("torch")
+
+State: TypeAlias = "dict[str, Tensor]"
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,9 @@ class Sizes:
 
 def _conv(state: State, name: str, x: Tensor) -> Tensor:
     weight = state[f"{name}.weight"].double()
-    return conv3d(x, weight, state[f"{name}.bias"].double(), padding=weight.shape[-1] // 2)
+    return torch.nn.functional.conv3d(
+        x, weight, state[f"{name}.bias"].double(), padding=weight.shape[-1] // 2
+    )
 
 
 def _attend(state: State, squeeze: str, excite: str, x: Tensor) -> Tensor:

@@ -7,34 +7,38 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 import pytest
 import yaml
-from live_restore_export.onnx.export import export_network, make_card, read_card
-from live_restore_export.onnx.network import RCAN
-from live_restore_export.onnx.verify import cpu_session, run_session
-from live_restore_export.onnx.zoo_package import package
+from deferred import deferred
 
 from live_restore.errors import ModelError, UsageError
 from live_restore.inference.model.zoo_package import is_package, read_package
+
+if TYPE_CHECKING:
+    from live_restore_export.network import RCAN
+
+onnx_export = deferred("live_restore_export.onnx.export")
+onnx_verify = deferred("live_restore_export.onnx.verify")
+zoo_package = deferred("live_restore_export.onnx.zoo_package")
 
 
 @pytest.fixture
 def model(make_network: Callable[..., RCAN]) -> onnx.ModelProto:
     network = make_network(lateral_shuffle=2, in_channels=2, out_channels=2)
-    card = make_card(
+    card = onnx_export.make_card(
         network.config, "actin.v2", licence="CC-BY-4.0", channel_meaning=("actin", "nuclei")
     )
-    return export_network(network, card)
+    return onnx_export.export_network(network, card)
 
 
 @pytest.fixture
 def packed(model: onnx.ModelProto, tmp_path: Path) -> Path:
     path = tmp_path / "package.zip"
-    path.write_bytes(package(model, authors=["A. Person"]))
+    path.write_bytes(zoo_package.package(model, authors=["A. Person"]))
     return path
 
 
@@ -80,7 +84,7 @@ def test_its_test_tensors_are_right(packed: Path, model: onnx.ModelProto) -> Non
     image = arrays["test_input.npy"]
     low, high = np.percentile(image, (2, 99.9))
     scaled = ((image - low) / (high - low + 1e-6)).astype("f4")
-    got = run_session(cpu_session(model), scaled)
+    got = onnx_verify.run_session(onnx_verify.cpu_session(model), scaled)
     assert np.abs(got - arrays["test_output.npy"]).max() < 1e-4
 
 
@@ -88,7 +92,7 @@ def test_it_is_read_back(packed: Path, model: onnx.ModelProto) -> None:
     assert is_package(packed)
     data, card = read_package(packed)
     assert data == model.SerializeToString()
-    assert card == read_card(model)
+    assert card == onnx_export.read_card(model)
 
 
 def test_a_folder_is_a_package_too(packed: Path, tmp_path: Path, model: onnx.ModelProto) -> None:
@@ -100,7 +104,7 @@ def test_a_folder_is_a_package_too(packed: Path, tmp_path: Path, model: onnx.Mod
 
 
 def test_equal_models_give_equal_packages(model: onnx.ModelProto) -> None:
-    assert package(model, authors=["A"]) == package(model, authors=["A"])
+    assert zoo_package.package(model, authors=["A"]) == zoo_package.package(model, authors=["A"])
 
 
 def test_a_package_of_others_gets_a_card_from_its_description(packed: Path, tmp_path: Path) -> None:
@@ -267,11 +271,11 @@ def test_an_author_and_a_licence_are_needed(
     model: onnx.ModelProto, make_network: Callable[..., RCAN]
 ) -> None:
     with pytest.raises(UsageError, match="author"):
-        package(model, authors=[])
+        zoo_package.package(model, authors=[])
     network = make_network()
-    bare = export_network(network, make_card(network.config, "bare"))
+    bare = onnx_export.export_network(network, onnx_export.make_card(network.config, "bare"))
     with pytest.raises(UsageError, match="licence"):
-        package(bare, authors=["A"])
+        zoo_package.package(bare, authors=["A"])
 
 
 def test_the_command(model: onnx.ModelProto, tmp_path: Path, command: Callable[..., Any]) -> None:

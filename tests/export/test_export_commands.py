@@ -6,15 +6,19 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 import pytest
-import torch
-from live_restore_export.onnx.export import embed_card, export_network, make_card, read_card
-from live_restore_export.onnx.network import RCAN
+from deferred import deferred
 from onnx import numpy_helper
+
+if TYPE_CHECKING:
+    from live_restore_export.network import RCAN
+
+onnx_export = deferred("live_restore_export.onnx.export")
+torch = deferred("torch")
 
 
 @pytest.fixture
@@ -29,7 +33,11 @@ def checkpoint(tmp_path: Path, make_network: Callable[..., RCAN]) -> Path:
 def model(tmp_path: Path, make_network: Callable[..., RCAN]) -> Path:
     network = make_network(blocks=1, channels=4)
     path = tmp_path / "net.onnx"
-    path.write_bytes(export_network(network, make_card(network.config, "net")).SerializeToString())
+    path.write_bytes(
+        onnx_export.export_network(
+            network, onnx_export.make_card(network.config, "net")
+        ).SerializeToString()
+    )
     return path
 
 
@@ -58,7 +66,7 @@ def test_names_in_old_encodings(
     for arguments in (("inspect", old), ("inspect", old, "--json")):
         assert command(*arguments).code == 0
     assert command("onnx", old, "-o", tmp_path / "net.onnx").code == 0
-    assert "caf" in read_card(onnx.load(tmp_path / "net.onnx")).training["file"]
+    assert "caf" in onnx_export.read_card(onnx.load(tmp_path / "net.onnx")).training["file"]
 
 
 def test_the_input_is_never_the_output(
@@ -226,8 +234,10 @@ def test_a_card_of_another_network(
     architecture: dict[str, Any], model: Path, command: Callable[..., Any]
 ) -> None:
     changed = onnx.load(model)
-    card = read_card(changed)
-    embed_card(changed, card.model_copy(update={"architecture": card.architecture | architecture}))
+    card = onnx_export.read_card(changed)
+    onnx_export.embed_card(
+        changed, card.model_copy(update={"architecture": card.architecture | architecture})
+    )
     onnx.save(changed, model)
     refused(command("verify", model), "card")
 
@@ -317,7 +327,7 @@ def test_half_weights_halve_the_file_and_cost_next_to_nothing(
         for file in (whole, half)
     }
     assert weights[half] < 0.6 * weights[whole]
-    card = read_card(onnx.load(half))
+    card = onnx_export.read_card(onnx.load(half))
     assert card.precision == "fp32"
     assert card.metrics["precision_errors"].keys() == {"bf16", "fp16"}
     assert 0 < card.metrics["half_weights_relative_rms"] < 1e-3

@@ -11,13 +11,15 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from deferred import deferred
 from keras_files import KerasRCAN
-from live_restore_export.checkpoints import ArchitectureFlags, load_checkpoint
-from live_restore_export.onnx.graph import build_model
-from live_restore_export.onnx.verify import compare_with_record, cpu_session, run_session
 
 from live_restore.errors import CheckpointError
 from live_restore.inference.image.reference_tiling import apply_reference
+
+checkpoints = deferred("live_restore_export.checkpoints")
+onnx_graph = deferred("live_restore_export.onnx.graph")
+onnx_verify = deferred("live_restore_export.onnx.verify")
 
 REFERENCE_FILES = ("g1b3c16", "tiny_g2b2c8")
 
@@ -52,10 +54,12 @@ NETWORKS: dict[str, dict[str, Any]] = {
 
 def difference(keras: KerasRCAN, path: Path, **flags: Any) -> float:
     """Return by how much ONNX Runtime differs from the file's network on one image."""
-    checkpoint = load_checkpoint(path, ArchitectureFlags(**flags))
+    checkpoint = checkpoints.load_checkpoint(path, checkpoints.ArchitectureFlags(**flags))
     image = np.random.default_rng(1).normal(0.3, 0.4, (5, 7, 6, keras.inputs)).astype("f4")
     first = np.ascontiguousarray(np.moveaxis(image, -1, 0)[None])
-    got = run_session(cpu_session(build_model(checkpoint.network)), first)
+    got = onnx_verify.run_session(
+        onnx_verify.cpu_session(onnx_graph.build_model(checkpoint.network)), first
+    )
     return float(np.abs(np.moveaxis(got[0], 0, -1) - keras.run(image.astype("f8"))).max())
 
 
@@ -75,7 +79,7 @@ def test_bare_weights_convert_exactly(network: str, chunked: bool, tmp_path: Pat
 
 def test_what_the_file_tells(tmp_path: Path) -> None:
     keras = KerasRCAN(scaling=0.2, inputs=2, outputs=2, reduction=4)
-    checkpoint = load_checkpoint(keras.write(tmp_path / "weights_034_0.0125.hdf5"))
+    checkpoint = checkpoints.load_checkpoint(keras.write(tmp_path / "weights_034_0.0125.hdf5"))
     config = checkpoint.network.config
     assert (config.groups, config.blocks, config.channels, config.reduction) == (2, 2, 8, 4)
     assert (config.in_channels, config.out_channels, config.residual_scaling) == (2, 2, 0.2)
@@ -88,7 +92,7 @@ def test_a_scaling_hidden_in_code_has_to_be_said(tmp_path: Path) -> None:
     keras = KerasRCAN(scaling=0.1, scaling_as="global")
     path = keras.write(tmp_path / "net.h5")
     with pytest.raises(CheckpointError, match="--residual-scaling"):
-        load_checkpoint(path)
+        checkpoints.load_checkpoint(path)
     assert difference(keras, path, residual_scaling=0.1) < 1e-5
 
 
@@ -96,7 +100,7 @@ def test_bare_weights_that_scale_have_to_say_by_how_much(tmp_path: Path) -> None
     keras = KerasRCAN(scaling=0.1)
     path = keras.write(tmp_path / "net.h5", full=False)
     with pytest.raises(CheckpointError, match="seems to scale its residuals"):
-        load_checkpoint(path)
+        checkpoints.load_checkpoint(path)
     assert difference(keras, path, residual_scaling=0.1) < 1e-5
 
 
@@ -113,7 +117,7 @@ def test_contradictions_are_refused_by_name(
 ) -> None:
     path = KerasRCAN().write(tmp_path / "net.h5")
     with pytest.raises(CheckpointError, match=message):
-        load_checkpoint(path, ArchitectureFlags(**flags))
+        checkpoints.load_checkpoint(path, checkpoints.ArchitectureFlags(**flags))
 
 
 def test_multi_gpu_models_are_unwrapped(tmp_path: Path) -> None:
@@ -165,24 +169,26 @@ def test_no_code_of_a_file_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     path = KerasRCAN(scaling=0.1, pool_as="lambda").write(tmp_path / "net.h5")
     for module, name in ((marshal, "loads"), (marshal, "load"), (pickle, "loads")):
         monkeypatch.setattr(module, name, lambda *_: pytest.fail("unmarshalled"))
-    load_checkpoint(path)
+    checkpoints.load_checkpoint(path)
 
 
 @pytest.mark.parametrize("folder", REFERENCE_FILES)
 def test_a_call_of_the_reference_network_is_reproduced(folder: str, keras_reference: Path) -> None:
-    model = build_model(load_checkpoint(keras_reference / folder).network)
-    for row in compare_with_record(model, keras_reference / folder / "io.npz"):
+    model = onnx_graph.build_model(checkpoints.load_checkpoint(keras_reference / folder).network)
+    for row in onnx_verify.compare_with_record(model, keras_reference / folder / "io.npz"):
         assert row.largest < 1e-5, row
 
 
 @pytest.mark.parametrize("folder", REFERENCE_FILES)
 def test_the_reference_program_is_reproduced(folder: str, keras_reference: Path) -> None:
-    checkpoint = load_checkpoint(keras_reference / folder)
-    session = cpu_session(build_model(checkpoint.network))
+    checkpoint = checkpoints.load_checkpoint(keras_reference / folder)
+    session = onnx_verify.cpu_session(onnx_graph.build_model(checkpoint.network))
     record = np.load(keras_reference / folder / "io.npz")
     raw = np.moveaxis(record["raw"], -1, 0)
     assert checkpoint.tile_zyx is not None
-    got = apply_reference(raw, lambda tile: run_session(session, tile), checkpoint.tile_zyx)
+    got = apply_reference(
+        raw, lambda tile: onnx_verify.run_session(session, tile), checkpoint.tile_zyx
+    )
     assert np.abs(got[0] - record["applied"]).max() < 1e-4
 
 
@@ -248,7 +254,7 @@ def test_optimiser_weights_and_marked_tuples_do_no_harm(tmp_path: Path) -> None:
 
 def test_a_pool_in_code_is_an_assumption(tmp_path: Path) -> None:
     path = KerasRCAN(pool_as="lambda").write(tmp_path / "net.h5")
-    assert any("attention average" in note for note in load_checkpoint(path).notes)
+    assert any("attention average" in note for note in checkpoints.load_checkpoint(path).notes)
 
 
 @pytest.mark.parametrize(
@@ -275,14 +281,14 @@ def test_a_lambda_that_may_divide_is_not_guessed(
     path = keras.write(tmp_path / "net.h5")
     if believed is None:
         with pytest.raises(CheckpointError, match="only as code"):
-            load_checkpoint(path)
+            checkpoints.load_checkpoint(path)
     assert difference(keras, path, residual_scaling=believed or 0.1) < 1e-5
 
 
 def test_a_constant_in_code_gives_way_to_what_is_said(tmp_path: Path) -> None:
     path = KerasRCAN(scaling=0.5, scaling_as="constant").write(tmp_path / "net.h5")
-    assert load_checkpoint(path).network.config.residual_scaling == 0.5
-    said = load_checkpoint(path, ArchitectureFlags(residual_scaling=2.0))
+    assert checkpoints.load_checkpoint(path).network.config.residual_scaling == 0.5
+    said = checkpoints.load_checkpoint(path, checkpoints.ArchitectureFlags(residual_scaling=2.0))
     assert said.network.config.residual_scaling == 2.0
 
 
@@ -290,9 +296,11 @@ def test_what_a_file_cannot_tell_apart_is_no_contradiction(tmp_path: Path) -> No
     as_float32 = float(np.float32(0.1))
     keras = KerasRCAN(channels=32, reduction=8, blocks=1, scaling=as_float32)
     path = keras.write(tmp_path / "net.h5")
-    load_checkpoint(path, ArchitectureFlags(reduction=7, residual_scaling=0.1))
+    checkpoints.load_checkpoint(
+        path, checkpoints.ArchitectureFlags(reduction=7, residual_scaling=0.1)
+    )
     with pytest.raises(CheckpointError, match="reduction is 8 in the file, not 4"):
-        load_checkpoint(path, ArchitectureFlags(reduction=4))
+        checkpoints.load_checkpoint(path, checkpoints.ArchitectureFlags(reduction=4))
 
 
 @pytest.mark.parametrize("name", ["residual_scaling", "multiply_4"])
@@ -302,7 +310,7 @@ def test_bare_weights_whose_layer_names_tell_of_scaling(name: str, tmp_path: Pat
         file.attrs["layer_names"] = [*file.attrs["layer_names"], name]
         file.create_group(name).attrs["weight_names"] = np.array([], "S1")
     with pytest.raises(CheckpointError, match="seems to scale its residuals"):
-        load_checkpoint(path)
+        checkpoints.load_checkpoint(path)
 
 
 @pytest.mark.parametrize(
@@ -315,14 +323,14 @@ def test_bare_weights_whose_layer_names_tell_of_scaling(name: str, tmp_path: Pat
 def test_other_rectifiers_are_refused(change: dict[str, Any], message: str, tmp_path: Path) -> None:
     keras = appended(KerasRCAN(), "ReLU", change)
     with pytest.raises(CheckpointError, match=message):
-        load_checkpoint(keras.write(tmp_path / "net.h5"))
+        checkpoints.load_checkpoint(keras.write(tmp_path / "net.h5"))
 
 
 def test_layers_in_a_circle_are_refused(tmp_path: Path) -> None:
     keras = KerasRCAN()
     keras.layers[-1]["inbound_nodes"] = [[[keras.output, 0, 0, {}]]]
     with pytest.raises(CheckpointError, match="run in a circle"):
-        load_checkpoint(keras.write(tmp_path / "net.h5"))
+        checkpoints.load_checkpoint(keras.write(tmp_path / "net.h5"))
 
 
 def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:
@@ -336,7 +344,7 @@ def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:
             for layer in keras.layers
         ]
         with pytest.raises(CheckpointError, match=message):
-            load_checkpoint(keras.write(tmp_path / "net.h5"))
+            checkpoints.load_checkpoint(keras.write(tmp_path / "net.h5"))
     keras = edited(KerasRCAN(), "Conv3D", kernel_size=[float("inf")] * 3)
     with pytest.raises(CheckpointError, match="cannot be read"):
-        load_checkpoint(keras.write(tmp_path / "net.h5"))
+        checkpoints.load_checkpoint(keras.write(tmp_path / "net.h5"))

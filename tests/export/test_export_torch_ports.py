@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
-from live_restore_export.checkpoints import ArchitectureFlags, load_checkpoint
-from live_restore_export.onnx.graph import build_model
-from live_restore_export.onnx.verify import cpu_session, run_session
+from deferred import deferred
 from port_graphs import PORT_GRAPHS, Sizes
 
 from live_restore.errors import CheckpointError
+
+checkpoints = deferred("live_restore_export.checkpoints")
+onnx_graph = deferred("live_restore_export.onnx.graph")
+onnx_verify = deferred("live_restore_export.onnx.verify")
+torch = deferred("torch")
 
 SIZES = [
     Sizes(),
@@ -34,8 +36,8 @@ def test_a_port_converts_to_what_its_own_graph_computes(
     state = graph.state(sizes)
     torch.save(state, tmp_path / "net.pth")
 
-    flags = ArchitectureFlags(residual_scaling=sizes.scaling)
-    checkpoint = load_checkpoint(tmp_path / "net.pth", flags)
+    flags = checkpoints.ArchitectureFlags(residual_scaling=sizes.scaling)
+    checkpoint = checkpoints.load_checkpoint(tmp_path / "net.pth", flags)
 
     assert checkpoint.port == port
     config = checkpoint.network.config
@@ -46,7 +48,9 @@ def test_a_port_converts_to_what_its_own_graph_computes(
     )
     image = rng.normal(0.3, 0.4, (2, sizes.inputs, 5, 7, 6)).astype(np.float32)
     want = graph.run(state, sizes, torch.from_numpy(image).double()).numpy()
-    got = run_session(cpu_session(build_model(checkpoint.network)), image)
+    got = onnx_verify.run_session(
+        onnx_verify.cpu_session(onnx_graph.build_model(checkpoint.network)), image
+    )
     assert np.abs(got - want).max() < 1e-5
 
 
@@ -55,7 +59,7 @@ def test_sim_denoising_in_the_reference_graph_would_be_wrong(tmp_path: Path) -> 
     sizes = Sizes()
     state = PORT_GRAPHS["sim_denoising"].state(sizes)
     torch.save(state, tmp_path / "net.pt")
-    network = load_checkpoint(tmp_path / "net.pt").network
+    network = checkpoints.load_checkpoint(tmp_path / "net.pt").network
     assert network.config.block_skip == "last"
     image = torch.rand(1, 1, 4, 8, 8)
     right = network(image).detach()
@@ -92,7 +96,7 @@ def test_wrapped_weights_are_found(port: str, wrapper: str, tmp_path: Path) -> N
     torch.save(WRAPPERS[wrapper](state), path)
     bare = tmp_path / "bare.pth"
     torch.save(state, bare)
-    got, want = (load_checkpoint(p).network.state_dict() for p in (path, bare))
+    got, want = (checkpoints.load_checkpoint(p).network.state_dict() for p in (path, bare))
     tolerance = 1e-3 if wrapper == "half precision" else 0
     assert all(torch.allclose(got[k], want[k], atol=tolerance, rtol=0) for k in want)
 
@@ -101,7 +105,7 @@ def test_sim_denoising_tells_its_scaling(tmp_path: Path) -> None:
     state = PORT_GRAPHS["sim_denoising"].state(Sizes())
     said = {"num_residual_groups": 2, "residual_scaling": 0.25, "num_hidden_channels": 8}
     torch.save({"state_dict": state, "hyperparameters": said}, tmp_path / "net.pt")
-    assert load_checkpoint(tmp_path / "net.pt").network.config.residual_scaling == 0.25
+    assert checkpoints.load_checkpoint(tmp_path / "net.pt").network.config.residual_scaling == 0.25
 
 
 def test_recorded_architecture_has_to_agree(tmp_path: Path) -> None:
@@ -110,7 +114,7 @@ def test_recorded_architecture_has_to_agree(tmp_path: Path) -> None:
         {"state_dict": state, "hyperparameters": {"num_residual_groups": 5}}, tmp_path / "net.pt"
     )
     with pytest.raises(CheckpointError, match="says groups 5 but its weights have 2"):
-        load_checkpoint(tmp_path / "net.pt")
+        checkpoints.load_checkpoint(tmp_path / "net.pt")
 
 
 def test_fluoresfm_without_standardisation(tmp_path: Path, rng: np.random.Generator) -> None:
@@ -118,11 +122,13 @@ def test_fluoresfm_without_standardisation(tmp_path: Path, rng: np.random.Genera
     graph = PORT_GRAPHS["fluoresfm"]
     state = graph.state(sizes)
     torch.save(state, tmp_path / "net.pt")
-    network = load_checkpoint(tmp_path / "net.pt", ArchitectureFlags(standardise=False)).network
+    network = checkpoints.load_checkpoint(
+        tmp_path / "net.pt", checkpoints.ArchitectureFlags(standardise=False)
+    ).network
     image = rng.random((1, 1, 4, 5, 6)).astype(np.float32)
     # Undoing the maps of the described graph from outside leaves the graph without them.
     want = 2 * graph.run(state, sizes, (torch.from_numpy(image).double() + 1) / 2) - 1
-    got = run_session(cpu_session(build_model(network)), image)
+    got = onnx_verify.run_session(onnx_verify.cpu_session(onnx_graph.build_model(network)), image)
     assert np.abs(got - want.numpy()).max() < 1e-5
 
 
@@ -137,7 +143,7 @@ def test_our_own_format_keeps_everything(
         "training": {"seed": 3, "training": {"patch_zyx": [8, 32, 32]}},
     }
     torch.save(stored, tmp_path / "final.pt")
-    checkpoint = load_checkpoint(tmp_path / "final.pt")
+    checkpoint = checkpoints.load_checkpoint(tmp_path / "final.pt")
     assert checkpoint.network.config == network.config
     assert checkpoint.tile_zyx == (8, 32, 32)
     assert checkpoint.training == stored["training"]
@@ -148,8 +154,8 @@ def test_bare_weights_of_ours_need_their_folding_said(
 ) -> None:
     network = make_network(lateral_shuffle=2)
     torch.save(network.state_dict(), tmp_path / "net.pt")
-    flags = ArchitectureFlags(lateral_shuffle=2)
-    assert load_checkpoint(tmp_path / "net.pt", flags).network.config == network.config
+    flags = checkpoints.ArchitectureFlags(lateral_shuffle=2)
+    assert checkpoints.load_checkpoint(tmp_path / "net.pt", flags).network.config == network.config
 
 
 def test_onnx_and_inspect_commands(tmp_path: Path, command: Callable[..., object]) -> None:

@@ -15,15 +15,17 @@ from typing import Any
 import onnx
 import psutil
 import pytest
-import torch
-from live_restore_export.onnx.export import read_card
-from live_restore_export.onnx.verify import Comparison
-from live_restore_export.training import commands
+from deferred import deferred
+from live_restore_export.cli.train import MODEL
 from training_files import clean_stack, write_config, write_pairs, write_stack
 
 from live_restore.inference.load import load_model
 from live_restore.inference.restorer import Restorer
 from live_restore.settings.model import InferenceSettings
+
+onnx_export = deferred("live_restore_export.onnx.export")
+onnx_verify = deferred("live_restore_export.onnx.verify")
+torch = deferred("torch")
 
 CLI = [
     sys.executable,
@@ -45,7 +47,7 @@ def test_on_simulated_stacks(tmp_path: Path, command: Callable[..., Any]) -> Non
     assert done.code == 0, done.err
     assert "step 2/2" in done.out
     assert "TOO LARGE" not in done.out
-    card = read_card(onnx.load(tmp_path / "quick run" / "model.onnx"))
+    card = onnx_export.read_card(onnx.load(tmp_path / "quick run" / "model.onnx"))
     assert card.name == "quick-run"
     assert card.licence == "CC-BY-4.0"
     assert card.channel_meaning == ("actin",)
@@ -74,7 +76,7 @@ def test_on_measured_pairs_from_the_bundled_model(
     assert done.code == 0, done.err
     assert "cell_1.tif <-> cell_1_long.tif" in done.out
     assert re.search(r"starting from fast: PSNR \d+.\d\d -> \d+.\d\d dB", done.out)
-    card = read_card(onnx.load(tmp_path / "run" / "model.onnx"))
+    card = onnx_export.read_card(onnx.load(tmp_path / "run" / "model.onnx"))
     assert card.architecture["channels"] == 24
     assert card.training["started_from"] == "fast"
     assert card.training["data"]["raw"] == "raw", "as the person wrote it, not where it lay"
@@ -90,7 +92,7 @@ def test_on_clean_stacks(tmp_path: Path, command: Callable[..., Any]) -> None:
     config = write_config(tmp_path, data={"source": "clean", "clean": "clean"})
     done = command("train", config, "-o", tmp_path / "run")
     assert done.code == 0, done.err
-    card = read_card(onnx.load(tmp_path / "run" / "model.onnx"))
+    card = onnx_export.read_card(onnx.load(tmp_path / "run" / "model.onnx"))
     assert card.description == "Trained on clean stacks (2) with simulated camera noise."
     assert card.trained_voxel_um == {}, "the files do not tell"
 
@@ -98,14 +100,14 @@ def test_on_clean_stacks(tmp_path: Path, command: Callable[..., Any]) -> None:
 def test_a_failed_verification_is_exit_code_1_and_no_model(
     tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from live_restore_export.cli import commands as workshop
+    from live_restore_export.cli import conversion
 
-    wrong = [Comparison("noise", (1, 1, 4, 16, 16), 0.5, 0.1, 1e-4)]
-    monkeypatch.setattr(workshop, "compare_with_network", lambda *_: wrong)
+    wrong = [onnx_verify.Comparison("noise", (1, 1, 4, 16, 16), 0.5, 0.1, 1e-4)]
+    monkeypatch.setattr(conversion, "compare_with_network", lambda *_: wrong)
     done = command("train", write_config(tmp_path), "-o", tmp_path / "run")
     assert done.code == 1
     assert "does not compute what the checkpoint computes" in done.err
-    assert not (tmp_path / "run" / commands.MODEL).exists()
+    assert not (tmp_path / "run" / MODEL).exists()
     assert (tmp_path / "run" / "final.pt").exists()
 
 

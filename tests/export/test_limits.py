@@ -8,13 +8,12 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from live_restore_export.limits.measure import Extent, Measured, Quality, measure_limits
+from deferred import deferred
 from live_restore_export.limits.sweeps import SWEEPS, Condition, Sample, Scenes, _further_blur
-from live_restore_export.limits.verdict import envelope_of, longest_run, points
 from live_restore_export.quality.image_quality import lateral_resolution_um, ssim
 from live_restore_export.simulator.simulate import SimulationConfig
 from PIL import Image
@@ -24,22 +23,33 @@ from live_restore.inference.load import bundled_models, load_model
 from live_restore.inference.model.card import ModelCard
 from tests.support.models import write_model
 
-TINY = Extent((8, 32, 32), 1, quick=True)
+if TYPE_CHECKING:
+    from live_restore_export.limits.measure import Extent, Measured
+
+limits_measure = deferred("live_restore_export.limits.measure")
+limits_verdict = deferred("live_restore_export.limits.verdict")
+
 PHOTONS, BACKGROUND = SWEEPS[0], SWEEPS[1]
+
+
+def tiny_extent() -> Extent:
+    return limits_measure.Extent((8, 32, 32), 1, quick=True)
 
 
 def stack(
     snr: float, raw_db: float, gaussian_db: float, restored_db: float, **changes: Any
 ) -> Measured:
-    raw, gaussian, restored = (Quality(db, 0.5, 0.3) for db in (raw_db, gaussian_db, restored_db))
+    raw, gaussian, restored = (
+        limits_measure.Quality(db, 0.5, 0.3) for db in (raw_db, gaussian_db, restored_db)
+    )
     fields = {"sweep": "photons", "value": snr, "seed": 1, **changes}
-    return Measured(
+    return limits_measure.Measured(
         **fields, snr_estimated=snr, snr_true=snr, raw=raw, gaussian=gaussian, restored=restored
     )
 
 
 def helps(*stacks: Measured) -> bool:
-    (point,) = points(stacks, "photons")
+    (point,) = limits_verdict.points(stacks, "photons")
     return point.helps
 
 
@@ -55,14 +65,17 @@ def test_the_range_holds_no_point_that_failed() -> None:
     good, bad = (20.0, 30.0, 33.0), (20.0, 30.0, 25.0)
     measured = [stack(snr, *good) for snr in (2, 4, 8, 16)] + [stack(1, *bad), stack(32, *bad)]
     other = [stack(snr, *good, sweep="background", value=snr) for snr in (5, 6)]
-    whole = envelope_of([*measured, *other], "so", (PHOTONS, BACKGROUND))
+    whole = limits_verdict.envelope_of([*measured, *other], "so", (PHOTONS, BACKGROUND))
     assert whole.snr == (2, 16)
     assert whole.limits["photons"].helps == (2, 16)
     assert whole.limits["photons"].tested == (1, 32)
     broken = [stack(3, *bad, sweep="background", value=3)]
-    assert envelope_of([*measured, *broken], "so", (PHOTONS, BACKGROUND)).snr == (4, 16)
-    assert envelope_of([stack(1, *bad)], "so", (PHOTONS,)).snr is None
-    assert longest_run([1, 2, 3, 300], [True, True, False, True]) == (1, 2)
+    assert limits_verdict.envelope_of([*measured, *broken], "so", (PHOTONS, BACKGROUND)).snr == (
+        4,
+        16,
+    )
+    assert limits_verdict.envelope_of([stack(1, *bad)], "so", (PHOTONS,)).snr is None
+    assert limits_verdict.longest_run([1, 2, 3, 300], [True, True, False, True]) == (1, 2)
 
 
 def test_structural_similarity() -> None:
@@ -142,12 +155,14 @@ def test_a_blur_makes_the_whole_psf_that_much_wider(factor: float) -> None:
 
 def test_a_network_that_does_nothing_helps_nowhere(tmp_path: Path) -> None:
     """An identity is exactly as good as raw, and never as good as the best filter."""
-    measured = measure_limits(write_model(tmp_path / "tiny.onnx"), TINY, sweeps=(PHOTONS,))
+    measured = limits_measure.measure_limits(
+        write_model(tmp_path / "tiny.onnx"), tiny_extent(), sweeps=(PHOTONS,)
+    )
     assert [m.value for m in measured] == [1, 10, 100, 1000]
     for m in measured:
         assert m.restored.psnr_db == pytest.approx(m.raw.psnr_db, abs=0.05)
         assert m.gaussian.psnr_db >= m.raw.psnr_db
-    envelope = envelope_of(measured, "so", (PHOTONS,))
+    envelope = limits_verdict.envelope_of(measured, "so", (PHOTONS,))
     assert envelope.limits["photons"].tested == (1, 1000)
     assert envelope.snr is None or envelope.snr[0] > measured[1].snr_estimated
 
@@ -155,8 +170,10 @@ def test_a_network_that_does_nothing_helps_nowhere(tmp_path: Path) -> None:
 def test_the_command_writes_table_figure_and_card(
     tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("live_restore_export.limits.measure.QUICK", TINY)
-    full = replace(TINY, stacks=5)  # --stacks takes one of them; how far it helps is not asked
+    monkeypatch.setattr("live_restore_export.limits.measure.QUICK", tiny_extent())
+    full = replace(
+        tiny_extent(), stacks=5
+    )  # --stacks takes one of them; how far it helps is not asked
     monkeypatch.setattr("live_restore_export.limits.measure.FULL", full)
     model = tmp_path / "fast.onnx"
     shutil.copyfile(bundled_models()["fast"], model)

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from live_restore_export.simulator.simulate import SimulationConfig
 from live_restore_export.training.degrade import write_twins
-from live_restore_export.training.stacks import datasets_in
+from live_restore_export.training.stacks import file_stacks_in
 from training_files import SHAPE, clean_stack, write_stack
 
 from live_restore.errors import LiveRestoreError
@@ -78,10 +78,10 @@ def test_axes_voxel_size_and_channels_are_kept(tmp_path: Path) -> None:
                   "PhysicalSizeY": 0.1, "Channel": {"Name": ["actin", "DNA"]}},
     )  # fmt: skip
     write(tmp_path / "clean", tmp_path / "low")
-    (dataset,) = datasets_in(tmp_path / "low")
-    assert (dataset.times, dataset.channels, dataset.shape_zyx) == (3, 2, SHAPE)
-    assert (dataset.voxel.z_um, dataset.voxel.x_um) == (0.3, 0.1)
-    assert dataset.channel_names == ("actin", "DNA")
+    (file_stacks,) = file_stacks_in(tmp_path / "low")
+    assert (file_stacks.times, file_stacks.channels, file_stacks.shape_zyx) == (3, 2, SHAPE)
+    assert (file_stacks.voxel.z_um, file_stacks.voxel.x_um) == (0.3, 0.1)
+    assert file_stacks.channel_names == ("actin", "DNA")
     low = tifffile.imread(tmp_path / "low" / "run.ome.tif")
     for t in range(3):
         for c in range(2):

@@ -5,26 +5,30 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
-from live_restore_export.onnx.network import RCAN, RCANConfig, begin_near_identity
-from live_restore_export.training import loop
-from live_restore_export.training.config import TrainConfig
+from deferred import deferred
+from live_restore_export.cli.progress import LiveDisplay, PlainDisplay, display
 from live_restore_export.training.data import validation_patches
-from live_restore_export.training.loop import train
-from live_restore_export.training.optimisation import follow, learning_rate, loss_of, precision_of
 from live_restore_export.training.options import TrainingOptions
-from live_restore_export.training.progress import LiveDisplay, PlainDisplay, Record, display
-from live_restore_export.training.run_state import RunState
-from live_restore_export.training.validation import score, ssim
+from live_restore_export.training.progress import Record
 from PIL import Image
 from rich.console import Console
 from training_files import tiny, write_pairs
 
 from live_restore.errors import DeviceError, TrainingError, UsageError
+
+if TYPE_CHECKING:
+    from live_restore_export.training.config import TrainConfig
+
+loop = deferred("live_restore_export.training.loop")
+optimisation = deferred("live_restore_export.training.optimisation")
+run_state = deferred("live_restore_export.training.run_state")
+torch = deferred("torch")
+training_config = deferred("live_restore_export.training.config")
+validation = deferred("live_restore_export.training.validation")
 
 CONFIGS = [
     path
@@ -37,7 +41,7 @@ CONFIGS = [
 
 def run(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str, Any]:
     """Train quietly; return the final checkpoint."""
-    final = train(
+    final = loop.train(
         config,
         config.gather(folder.parent),
         config.architecture(),
@@ -69,10 +73,10 @@ def stopped_run(
     def stop(average: torch.nn.Module, model: torch.nn.Module, step: int, decay: float) -> None:
         if step == at_step:
             raise Stopped
-        follow(average, model, step, decay)
+        optimisation.follow(average, model, step, decay)
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "follow", stop)
+        patch.setattr("live_restore_export.training.loop.follow", stop)
         with pytest.raises(Stopped):
             run(config, folder)
 
@@ -145,11 +149,11 @@ def test_a_loss_that_is_no_number_stops_the_run(
         restored: torch.Tensor, noisy: torch.Tensor, truth: torch.Tensor, options: TrainingOptions
     ) -> torch.Tensor:
         diverge.step += 1  # type: ignore[attr-defined]
-        loss = loss_of(restored, noisy, truth, options)
+        loss = optimisation.loss_of(restored, noisy, truth, options)
         return loss * math.nan if diverge.step == 6 else loss  # type: ignore[attr-defined]
 
     diverge.step = 0  # type: ignore[attr-defined]
-    monkeypatch.setattr(loop, "loss_of", diverge)
+    monkeypatch.setattr("live_restore_export.training.loop.loss_of", diverge)
     with pytest.raises(TrainingError, match="the loss of step 6 is nan: the weights"):
         run(config, tmp_path / "run")
     saved = torch.load(tmp_path / "run" / "last.pt", weights_only=True)
@@ -169,9 +173,11 @@ def test_float16_may_overflow_now_and_then_but_not_for_good(
     ) -> torch.Tensor:
         nonlocal step
         step += 1
-        return loss_of(restored, noisy, truth, options) * (math.inf if step in overflows else 1)
+        return optimisation.loss_of(restored, noisy, truth, options) * (
+            math.inf if step in overflows else 1
+        )
 
-    monkeypatch.setattr(loop, "loss_of", overflow)
+    monkeypatch.setattr("live_restore_export.training.loop.loss_of", overflow)
     if len(overflows) > 1:
         with pytest.raises(TrainingError, match="the loss of step 11 is inf"):
             run(tiny(tmp_path, training=options), tmp_path / "run")
@@ -240,7 +246,7 @@ def test_gradients_that_bfloat16_spoils_are_computed_again(
     """As libraries do for some shapes: the loss is right, and every gradient is NaN."""
 
     def spoiling(restored: torch.Tensor, *rest: Any) -> torch.Tensor:
-        loss = loss_of(restored, *rest)
+        loss = optimisation.loss_of(restored, *rest)
         if restored.dtype == torch.bfloat16:
             loss = loss + torch.sqrt(0 * restored.float().sum())
         return loss
@@ -248,7 +254,7 @@ def test_gradients_that_bfloat16_spoils_are_computed_again(
     spoiled = tiny(tmp_path, training={"steps": 5, "precision": "bfloat16"})
     trusted = tiny(tmp_path, training={"steps": 5, "precision": "float32"})
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "loss_of", spoiling)
+        patch.setattr("live_restore_export.training.loop.loss_of", spoiling)
         ours = run(spoiled, tmp_path / "spoiled")
     assert_same_weights(ours, run(trusted, tmp_path / "trusted"))
 
@@ -271,12 +277,6 @@ def test_the_last_steps_may_be_exact_where_the_others_are_not(
     assert_same_weights(resumed, half)
 
 
-def test_which_steps_are_exact() -> None:
-    options = TrainingOptions(precision="float16", float32_share=0.3)
-    kinds = [precision_of(step, 10, options) for step in range(10)]
-    assert kinds == ["float16"] * 7 + ["float32"] * 3
-
-
 def test_empty_stacks_are_trained_on_and_no_run_is_judged_by_them(tmp_path: Path) -> None:
     config = tiny(tmp_path, training={"steps": 2}, simulation={"empty_share": 1.0})
     data = config.gather(tmp_path)
@@ -285,68 +285,6 @@ def test_empty_stacks_are_trained_on_and_no_run_is_judged_by_them(tmp_path: Path
     (judged,) = validation_patches(data.validation, config.training)
     assert judged.truth.min() < judged.truth.max()
     run(config, tmp_path / "run")
-
-
-def test_losses() -> None:
-    truth = torch.zeros(1, 1, 2, 2, 2)
-    restored = truth.clone()
-    restored[0, 0, 0, 0, 0] = 0.8
-    mae, charbonnier = (
-        loss_of(restored, truth, truth, TrainingOptions(loss=kind)).item()
-        for kind in ("mae", "charbonnier")
-    )
-    assert mae == pytest.approx(0.1)
-    assert charbonnier == pytest.approx((math.hypot(0.8, 1e-3) + 7e-3) / 8)
-
-
-def test_below_a_share_of_the_noise_errors_count_by_their_square() -> None:
-    truth = torch.zeros(1, 1, 4, 4, 4)
-    noisy = torch.full_like(truth, 0.5)
-    options = TrainingOptions(loss="charbonnier", charbonnier_noise_share=1.0)
-
-    def above_none(error: float) -> float:
-        return (loss_of(truth + error, noisy, truth, options)).item() - loss_of(
-            truth, noisy, truth, options
-        ).item()
-
-    assert above_none(0.02) / above_none(0.01) == pytest.approx(4.0, rel=0.02)
-    assert above_none(80.0) / above_none(40.0) == pytest.approx(2.0, rel=0.05)
-
-
-def test_a_new_network_returns_nearly_what_it_is_given() -> None:
-    torch.manual_seed(3)
-    for shuffle in (1, 2):
-        network = RCAN(RCANConfig(groups=2, blocks=2, channels=8, lateral_shuffle=shuffle))
-        image = torch.rand(1, 1, 6, 16, 16)
-        with torch.no_grad():
-            before = (network(image) - image).abs().mean()
-            begin_near_identity(network)
-            assert (network(image) - image).abs().mean() < min(0.05, before / 5)
-
-
-def test_noise_balance_lets_bright_patches_count() -> None:
-    truth = torch.zeros(2, 1, 2, 2, 2)
-    noisy, restored = truth.clone(), truth.clone()
-    noisy[0], noisy[1] = 0.2, 0.02
-    restored[0], restored[1] = 0.1, 0.01
-
-    def share_of_the_bright_one(balance: float) -> float:
-        options = TrainingOptions(noise_balance=balance)
-        both = loss_of(restored, noisy, truth, options).item()
-        bright = loss_of(restored[1:], noisy[1:], truth[1:], options).item() / 2
-        return bright / both
-
-    assert share_of_the_bright_one(0.0) == pytest.approx(1 / 11, rel=1e-3)
-    assert share_of_the_bright_one(1.0) == pytest.approx(1 / 2, rel=1e-3)
-
-
-def test_the_rate_rises_and_falls() -> None:
-    options = TrainingOptions(learning_rate=1.0, warmup_steps=10)
-    rates = [learning_rate(step, 1000, options) for step in range(1001)]
-    assert rates[0] == pytest.approx(0.1, rel=0.01)
-    assert max(rates) == pytest.approx(rates[9], rel=1e-9)
-    assert rates[500] == pytest.approx(0.505, abs=0.001)
-    assert rates[1000] == pytest.approx(0.01)
 
 
 def test_a_device_that_is_not_there_is_one_line(
@@ -375,9 +313,9 @@ def test_similarity_is_1_for_the_truth_and_less_for_noise(tmp_path: Path) -> Non
     config = tiny(tmp_path)
     data = config.gather(tmp_path)
     patch = data.validation.load(0).cut(config.training, 1.0, np.random.default_rng(0))
-    assert ssim(patch.truth, patch.truth) == pytest.approx(1)
-    assert ssim(patch.noisy, patch.truth) < 0.99
-    decibels, similarity = score([patch.noisy], [patch])
+    assert validation.ssim(patch.truth, patch.truth) == pytest.approx(1)
+    assert validation.ssim(patch.noisy, patch.truth) < 0.99
+    decibels, similarity = validation.score([patch.noisy], [patch])
     assert 0 < similarity < 1
     assert 0 < decibels < 60
 
@@ -388,7 +326,7 @@ RECORD = Record(50, 200, 1.0, 0.0123, 1e-3, 20.0, 25.5, 0.5, 0.75)
 def test_plain_lines_where_there_is_no_terminal() -> None:
     console = Console(force_terminal=False, width=40)
     with console.capture() as captured, display(console) as shown:
-        shown.say("raw [red].tif")
+        shown.report("raw [red].tif")
         shown.step(50, 200)
         shown.validated(RECORD)
     name, line = captured.get().splitlines()
@@ -411,7 +349,7 @@ def test_a_bar_at_a_terminal() -> None:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda p: p.stem)
 def test_the_committed_configurations_are_valid(path: Path) -> None:
-    assert TrainConfig.load(path).architecture().in_channels == 1
+    assert training_config.TrainConfig.load(path).architecture().in_channels == 1
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
@@ -419,4 +357,4 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     run(config, tmp_path / "run")
     (tmp_path / "run" / "last.pt").write_bytes(b"half a file")
     with pytest.raises(UsageError, match=r"last.pt: is damaged"):
-        RunState.read(tmp_path / "run" / "last.pt", config, torch.device("cpu"))
+        run_state.RunState.read(tmp_path / "run" / "last.pt", config, torch.device("cpu"))

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tifffile
-from live_restore_export.training.config import TrainConfig
+from deferred import deferred
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from live_restore_export.training.config import TrainConfig
+
+training_config = deferred("live_restore_export.training.config")
 
 SHAPE = (6, 24, 24)
 
@@ -45,7 +50,7 @@ def write_config(folder: Path, *, seed: int = 3, **sections: dict[str, Any]) -> 
 
 def tiny(folder: Path, **sections: dict[str, Any]) -> TrainConfig:
     """Return a tiny configuration."""
-    return TrainConfig.load(write_config(folder, **sections))
+    return training_config.TrainConfig.load(write_config(folder, **sections))
 
 
 def clean_stack(seed: int, shape: tuple[int, ...] = SHAPE) -> NDArray[np.float32]:

@@ -272,7 +272,7 @@ def _journal(folder: Path) -> None:
 
 def _torch(folder: Path) -> None:
     import torch
-    from live_restore_export.onnx.network import RCAN, RCANConfig
+    from live_restore_export.network import RCAN, RCANConfig
 
     network = RCAN(RCANConfig(groups=1, blocks=1, channels=2, reduction=1))
     torch.save(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from live_restore.errors import CheckpointError
-from live_restore_export.onnx.network import RCAN, RCANConfig, parameter_shapes
+from live_restore_export.network import RCAN, RCANConfig, parameter_shapes
 
 # The largest 3D RCAN in the literature has 1.6 million parameters; a hundred million is 400 MB.
 MAX_PARAMETERS = 100_000_000
@@ -22,9 +22,9 @@ MAX_FILE_BYTES = 2 << 30
 
 @dataclass(frozen=True)
 class ArchitectureFlags:
-    """What the person says about the architecture; ``None`` where nothing was said.
+    """What a person gives about the architecture; ``None`` where nothing is given.
 
-    Whatever a file says itself is compared with it, and a contradiction is refused.
+    Whatever a file records itself is compared with it, and a contradiction is refused.
     """
 
     groups: int | None = None
@@ -38,13 +38,13 @@ class ArchitectureFlags:
     lateral_shuffle: int | None = None
 
     def check(self, config: RCANConfig, path: Path) -> None:
-        """Raise ``CheckpointError`` where ``config`` is not what was said."""
+        """Raise ``CheckpointError`` where ``config`` is not what was given."""
         for field in fields(self):
-            said, found = getattr(self, field.name), getattr(config, field.name)
-            if said is None or agrees(field.name, said, config):
+            given, found = getattr(self, field.name), getattr(config, field.name)
+            if given is None or agrees(field.name, given, config):
                 continue
             raise CheckpointError(
-                f"{field.name.replace('_', ' ')} is {found} in the file, not {said} as was said",
+                f"{field.name.replace('_', ' ')} is {found} in the file, not {given} as given",
                 path,
                 f"leave out --{field.name.replace('_', '-')} or check the file",
             )
@@ -53,23 +53,23 @@ class ArchitectureFlags:
 NOTHING_SAID = ArchitectureFlags()
 
 
-def agrees(option: str, said: Any, config: RCANConfig) -> bool:
-    """Return whether an architecture option can be what was ``said`` (by a person or a file)."""
+def agrees(option: str, given: Any, config: RCANConfig) -> bool:
+    """Return whether an architecture option can be what a person or a file gives."""
     found = getattr(config, option)
     if option == "reduction":
-        # Several reductions leave the same number of channels; no shape tells which it was.
-        return bool(said > 0 and config.channels // said == config.channels // found)
+        # Several reductions leave the same number of channels; no shape shows which it was.
+        return bool(given > 0 and config.channels // given == config.channels // found)
     if option == "residual_scaling":
         # None and 1 are the same graph; some writers round to float32.
         return math.isclose(
-            1.0 if said is None else said, 1.0 if found is None else found, rel_tol=1e-6
+            1.0 if given is None else given, 1.0 if found is None else found, rel_tol=1e-6
         )
-    return bool(said == found)
+    return bool(given == found)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A trained network and everything its file tells about it.
+    """A trained network and everything its file records of it.
 
     Parameters
     ----------
@@ -84,11 +84,11 @@ class Checkpoint:
     wrapped_in
         Keys around the weights, outermost first.
     tile_zyx
-        Shape of the patches that it was trained on, where the file tells.
+        Shape of the patches that it was trained on, where the file records it.
     epoch, loss
-        Where the file or its name tells.
+        Where the file or its name gives it.
     training
-        JSON values about the training, where the file tells.
+        JSON values about the training, where the file records it.
     notes
         What was assumed and cannot be seen in the file.
     """

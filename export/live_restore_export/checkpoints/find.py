@@ -1,4 +1,4 @@
-"""Tell what a path is and read it: one table of containers."""
+"""Recognise what a path is and read it: one table of containers."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def load_checkpoint(
     path
         A file, or a folder of ``weights_{epoch}_{loss}.hdf5`` files.
     flags
-        What the person says about the architecture.
+        What the person gives about the architecture.
     newest
         In a folder, the highest epoch instead of the lowest loss.
 

@@ -28,7 +28,7 @@ _CAST = {"cast", "tf.cast", "identity", "tf.identity"}
 _RESHAPE = {"reshape", "expanddims", "expand_dims", "tf.reshape", "tf.expand_dims"}
 
 
-class NotThisNetwork(ValueError):  # noqa: N818 - said to people with the layer's name, not an accident
+class NotThisNetwork(ValueError):  # noqa: N818 - raised to be caught: its text names the layer
     """The configuration has something in it that a 3D RCAN does not have."""
 
 

@@ -128,18 +128,18 @@ def _by_graph(
         if theirs not in arrays:
             raise CheckpointError(f"has no weights for its layer {theirs!r}", path)
         _put(state, ours, arrays[theirs])
-    scaling, said, notes = graph.residual_scaling, flags.residual_scaling, list(graph.notes)
-    if scaling is not None and math.isnan(scaling) and said is None:
+    scaling, given, notes = graph.residual_scaling, flags.residual_scaling, list(graph.notes)
+    if scaling is not None and math.isnan(scaling) and given is None:
         raise CheckpointError(
             "keeps its residual scaling only as code, which is never run here",
             path,
             "give it: --residual-scaling 0.1",
         )
     if scaling is not None and (math.isnan(scaling) or graph.scaling_in_code):
-        if said is None:
+        if given is None:
             notes.append(f"residual scaling {scaling:g} is the only constant in its Lambda's code")
         else:
-            scaling = None if said == 1.0 else said
+            scaling = None if given == 1.0 else given
     return state, {"residual_scaling": scaling, "standardise": graph.standardise}, notes
 
 

@@ -1,7 +1,7 @@
 """Recognise a 3D RCAN in a Keras graph, node by node from the output back to the input.
 
 Nothing is assumed from counts: every convolution, skip and attention has to be where the paper's
-graph has it, otherwise the file is refused. That also tells which weights belong where, whatever
+graph has it, otherwise the file is refused. That also shows which weights belong where, whatever
 the layers are called and in whatever order the file lists them.
 """
 
@@ -22,7 +22,7 @@ class Recognised:
     layers
         Our module path of every convolution and Keras' name of it.
     residual_scaling
-        ``None`` without; ``nan`` where there is one whose factor the file does not tell.
+        ``None`` without; ``nan`` where there is one whose factor the file does not record.
     scaling_in_code
         Whether the factor is the only constant of a Lambda's code: likely, not certain.
     """
@@ -162,7 +162,7 @@ def recognise(graph: KerasGraph) -> Recognised:
     Raises
     ------
     NotThisNetwork
-        It is another network; says at which layer.
+        It is another network; names the layer.
     """
     reader, result = _Reader(graph), Recognised()
     name, last_maps = reader.strip_maps(graph.output)
@@ -265,9 +265,9 @@ def _lambda_factor(node: Node) -> float:
     residual scaling of the literature is, is believed only where the code calls it scaling. What
     stands in the code has to be a short decimal, because other bytes can look like a number.
     """
-    told = node.numbers or node.code_numbers
-    if len(told) != 1 or not (0 < told[0] <= 1 or (node.numbers and node.names_scaling)):
+    found = node.numbers or node.code_numbers
+    if len(found) != 1 or not (0 < found[0] <= 1 or (node.numbers and node.names_scaling)):
         return math.nan
-    if not node.numbers and float(f"{told[0]:.4g}") != told[0]:
+    if not node.numbers and float(f"{found[0]:.4g}") != found[0]:
         return math.nan
-    return told[0]
+    return found[0]

@@ -25,7 +25,7 @@ from live_restore_export.checkpoints.base import (
     infer_config,
 )
 from live_restore_export.checkpoints.torch_ports import find_port, rename_state
-from live_restore_export.onnx.network import RCANConfig
+from live_restore_export.network import RCANConfig
 
 OUR_FORMAT = "live-restore-rcan"
 
@@ -92,9 +92,9 @@ def load_torch(path: Path, flags: ArchitectureFlags) -> Checkpoint:
         if flags.residual_scaling is None:
             notes.append("assumed no residual scaling (--residual-scaling where there was)")
     for key in ("standardise", "lateral_shuffle"):
-        said = getattr(flags, key)
-        if said is not None and key not in recorded:
-            given[key] = said
+        value = getattr(flags, key)
+        if value is not None and key not in recorded:
+            given[key] = value
     config = infer_config(named, path, **given)
     _compare_recorded(recorded, config, path)
     flags.check(config, path)
@@ -228,7 +228,7 @@ def _unused(port: str, names: list[str], renamed: dict[str, str]) -> set[str]:
 
 
 def _recorded_architecture(stored: dict[str, Any], path: Path) -> dict[str, Any]:
-    """What the file says about its architecture, in our words."""
+    """What the file records of its architecture, in our words."""
     if _is_ours(stored) and isinstance(stored.get("architecture"), dict):
         known = {field.name for field in fields(RCANConfig)}
         recorded = {k: v for k, v in stored["architecture"].items() if k in known}
@@ -237,8 +237,8 @@ def _recorded_architecture(stored: dict[str, Any], path: Path) -> dict[str, Any]
         except ValueError as error:
             raise CheckpointError(f"records an impossible architecture: {error}", path) from error
         return recorded
-    said = stored.get("hyperparameters")
-    if not isinstance(said, dict):
+    options = stored.get("hyperparameters")
+    if not isinstance(options, dict):
         return {}
     words = {
         "num_residual_groups": "groups",
@@ -248,9 +248,9 @@ def _recorded_architecture(stored: dict[str, Any], path: Path) -> dict[str, Any]
         "residual_scaling": "residual_scaling",
     }
     recorded = {
-        ours: said[theirs]
+        ours: options[theirs]
         for theirs, ours in words.items()
-        if isinstance(said.get(theirs), (int, float)) and not isinstance(said[theirs], bool)
+        if isinstance(options.get(theirs), (int, float)) and not isinstance(options[theirs], bool)
     }
     if "residual_scaling" in recorded:
         recorded["residual_scaling"] = _scaling(float(recorded["residual_scaling"]))
@@ -258,17 +258,17 @@ def _recorded_architecture(stored: dict[str, Any], path: Path) -> dict[str, Any]
 
 
 def _compare_recorded(recorded: dict[str, Any], config: RCANConfig, path: Path) -> None:
-    for key, said in recorded.items():
-        if not agrees(key, said, config):
+    for key, value in recorded.items():
+        if not agrees(key, value, config):
             raise CheckpointError(
-                f"says {key.replace('_', ' ')} {said} but its weights have {getattr(config, key)}",
+                f"says {key.replace('_', ' ')} {value} but its weights have {getattr(config, key)}",
                 path,
             )
 
 
 def _is_ours(stored: dict[str, Any]) -> bool:
-    said = stored.get("format")
-    return isinstance(said, str) and said == OUR_FORMAT
+    name = stored.get("format")
+    return isinstance(name, str) and name == OUR_FORMAT
 
 
 def _training(stored: dict[str, Any]) -> dict[str, Any] | None:

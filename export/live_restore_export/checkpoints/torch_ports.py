@@ -29,7 +29,7 @@ class Port:
     options
         What its graph differs in from the paper's.
     note
-        What no file of this port can tell.
+        What no file of this port records.
     """
 
     name: str

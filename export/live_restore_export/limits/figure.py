@@ -14,7 +14,7 @@ from live_restore_export.limits.verdict import Point, points
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Colours of Okabe and Ito (2008), which colour-blind people tell apart.
+# Colours of Okabe and Ito (2008), which colour-blind people can distinguish.
 _KINDS = (("restored", "#0072B2"), ("gaussian", "#D55E00"), ("raw", "#555555"))
 _NAMES = {"restored": "restored", "gaussian": "best Gaussian", "raw": "raw"}
 _HELPS, _LIGHT_GREY = "#d9ead9", "#dddddd"

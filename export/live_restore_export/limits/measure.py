@@ -46,7 +46,7 @@ class Quality:
 class Measured:
     """One stack at one point of a sweep.
 
-    ``snr_estimated`` is what the daemon would say of it; ``snr_true`` its peak signal over the
+    ``snr_estimated`` is what the daemon would estimate; ``snr_true`` its peak signal over the
     noise there.
     """
 

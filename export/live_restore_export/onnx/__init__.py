@@ -1,1 +1,1 @@
-"""The network as a graph: PyTorch's, ONNX's, and whether they agree."""
+"""ONNX files of our networks: written, reduced in precision, evaluated, verified, packed."""

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from live_restore.errors import ModelError, OutputError, SettingsError
 from live_restore.files.publish import publishing
 from live_restore.inference.model.card import CARD_KEY, ModelCard
+from live_restore_export.network import RCAN, RCANConfig
 from live_restore_export.onnx.graph import build_model
-from live_restore_export.onnx.network import RCAN, RCANConfig
 
 # A 3D RCAN of 100 million parameters is 400 MB; protobuf itself ends at 2 GiB.
 MAX_MODEL_BYTES = 1 << 30
@@ -75,15 +75,22 @@ def make_card(config: RCANConfig, name: str, **known: Any) -> ModelCard:
         raise ModelError(f"the card is not valid: {first_mistake(error)}") from error
 
 
-def check_card_values(said: dict[str, Any], path: Path) -> None:
-    """Check what a person says in ``path`` about a model, key by key.
+def overlap_zyx(config: RCANConfig) -> tuple[int, int, int]:
+    """Return tile overlaps (voxels): 4, 16, 16, up to whole multiples of the folding."""
+    fold = config.lateral_shuffle
+    lateral = -(-16 // fold) * fold
+    return (4, lateral, lateral)
+
+
+def check_card_values(values: dict[str, Any], path: Path) -> None:
+    """Check the values that a person gives a card in ``path``, key by key.
 
     Raises
     ------
     SettingsError
-        A value that no card holds, or a key that is not for a person to say.
+        A value that no card holds, or a key that is not for a person to set.
     """
-    for key in said:
+    for key in values:
         if key in MEASURED:
             raise SettingsError(f"{key} is measured, not said", path, "leave it out")
         if key not in ModelCard.model_fields:
@@ -91,7 +98,7 @@ def check_card_values(said: dict[str, Any], path: Path) -> None:
             remedy = f"did you mean {near[0]}?" if near else "docs/how-to/own-models.md lists them"
             raise SettingsError(f"{key} is no value of a card", path, remedy)
     try:
-        ModelCard(**{"name": "model", **said})
+        ModelCard(**{"name": "model", **values})
     except ValidationError as error:
         raise SettingsError(f"is not a valid card: {first_mistake(error)}", path) from error
 

@@ -18,7 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import live_restore
 from live_restore.errors import ModelError
-from live_restore_export.onnx.network import RCAN, RCANConfig, parameter_shapes
+from live_restore_export.network import RCAN, RCANConfig, parameter_shapes
 
 INPUT, OUTPUT = "input", "output"
 

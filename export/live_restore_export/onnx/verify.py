@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state
 
 from live_restore.errors import InferenceError, ModelError, UsageError
+from live_restore_export.network import RCAN
+from live_restore_export.onnx.evaluate import evaluate
 from live_restore_export.onnx.graph import INPUT, OUTPUT
-from live_restore_export.onnx.network import RCAN
-from live_restore_export.quality.evaluate import evaluate
 
 Array = NDArray[np.float32]
 

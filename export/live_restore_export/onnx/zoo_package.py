@@ -18,9 +18,9 @@ import onnx
 from live_restore.errors import UsageError
 from live_restore.inference.model.card import ModelCard
 from live_restore.inference.model.zoo_package import CARD_CONFIG
+from live_restore_export.onnx.evaluate import evaluate
 from live_restore_export.onnx.export import read_card
 from live_restore_export.onnx.verify import structured_image
-from live_restore_export.quality.evaluate import evaluate
 
 FORMAT_VERSION = "0.5.4"
 

@@ -1,1 +1,1 @@
-"""How good is a model? Gain over raw, by stack and light."""
+"""How good is a model? What it gains over raw stacks, and what a reduced precision costs it."""

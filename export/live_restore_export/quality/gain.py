@@ -119,7 +119,7 @@ def measure_gain(
 
 
 def as_metrics(levels: list[LightLevel], seeds: range = TEST_SEEDS) -> dict[str, object]:
-    """Return what a card says about an evaluation (dB and um; keys are peaks in e-)."""
+    """Return what a card records of an evaluation (dB and um; keys are peaks in e-)."""
 
     def table(attribute: str) -> dict[str, float]:
         return {f"{v.peak_e:g}": round(float(getattr(v, attribute)), 3) for v in levels}

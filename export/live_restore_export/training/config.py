@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from live_restore.errors import SettingsError
+from live_restore_export.network import RCANConfig
 from live_restore_export.onnx.export import check_card_values, first_mistake
-from live_restore_export.onnx.network import RCANConfig
 from live_restore_export.simulator.simulate import SimulationConfig
 from live_restore_export.training.data import FIRST_VALIDATION_SEED, TrainingData, gather
 from live_restore_export.training.options import DataOptions, SimulatedData, TrainingOptions
@@ -57,7 +57,7 @@ class TrainConfig(BaseModel):
         return config
 
     def architecture(self) -> RCANConfig:
-        """Return what ``[network]`` says; raises ``TypeError`` or ``ValueError``."""
+        """Return the architecture in ``[network]``; raises ``TypeError`` or ``ValueError``."""
         return RCANConfig(**self.network)
 
     def gather(self, base: Path) -> TrainingData:

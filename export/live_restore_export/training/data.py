@@ -14,7 +14,13 @@ from live_restore_export.simulator.simulate import SimulationConfig
 from live_restore_export.training.options import CleanData, DataOptions, PairedData, TrainingOptions
 from live_restore_export.training.patches import Patch
 from live_restore_export.training.sources import CleanSource, PairedSource, SimulatedSource, Source
-from live_restore_export.training.stacks import PairRef, StackRef, datasets_in, pairs_in, stacks_of
+from live_restore_export.training.stacks import (
+    PairRef,
+    StackRef,
+    file_stacks_in,
+    pairs_in,
+    stacks_of,
+)
 
 FIRST_VALIDATION_SEED = 1_000_000_000
 """Seeds of training, validation and test scenes never overlap: each set has its own range."""
@@ -101,7 +107,7 @@ def _paired(data: PairedData, options: TrainingOptions, seed: int, base: Path) -
         tuple(
             f"{role} {ref.raw.label} <-> {ref.truth.label}  "
             f"{' x '.join(map(str, ref.raw.shape_zyx))}  "
-            f"{ref.raw.dataset.dtype} <-> {ref.truth.dataset.dtype}"
+            f"{ref.raw.file_stacks.dtype} <-> {ref.truth.file_stacks.dtype}"
             for role, refs in (("train   ", kept), ("validate", judged))
             for ref in refs
         ),
@@ -117,22 +123,22 @@ def _clean(
     seed: int,
     base: Path,
 ) -> TrainingData:
-    refs = stacks_of(datasets_in(base / data.clean), data.channel)
+    refs = stacks_of(file_stacks_in(base / data.clean), data.channel)
     if data.validation_clean is not None:
-        kept, judged = refs, stacks_of(datasets_in(base / data.validation_clean), data.channel)
+        kept, judged = refs, stacks_of(file_stacks_in(base / data.validation_clean), data.channel)
     else:
         kept, judged = _hold_out(refs, data.held_out_share, seed, base / data.clean)
     training = CleanSource(tuple(kept), simulation, seed)
     validation = CleanSource(tuple(judged), simulation)
     _check(training, kept, options)
     _check(validation, judged, options)
-    largest = max(ref.dataset.stack_voxels * _LIGHT_BYTES for ref in kept)
+    largest = max(ref.file_stacks.stack_voxels * _LIGHT_BYTES for ref in kept)
     return TrainingData(
         training,
         validation,
         _held(largest, len(kept), data.memory_gb, options),
         tuple(
-            f"{role} {ref.label}  {' x '.join(map(str, ref.shape_zyx))}  {ref.dataset.dtype}"
+            f"{role} {ref.label}  {' x '.join(map(str, ref.shape_zyx))}  {ref.file_stacks.dtype}"
             for role, some in (("train   ", kept), ("validate", judged))
             for ref in some
         ),
@@ -172,7 +178,7 @@ def _check(source: Source, refs: Sequence[StackRef], options: TrainingOptions) -
 
 
 def _bytes(ref: StackRef) -> int:
-    return ref.dataset.stack_voxels * ref.dataset.dtype.itemsize
+    return ref.file_stacks.stack_voxels * ref.file_stacks.dtype.itemsize
 
 
 def _held(largest: int, stacks: int, memory_gb: float, options: TrainingOptions) -> int:
@@ -181,10 +187,14 @@ def _held(largest: int, stacks: int, memory_gb: float, options: TrainingOptions)
 
 
 def _voxel_um(refs: Sequence[StackRef]) -> dict[str, tuple[float, float]]:
-    """Return the ranges of voxel sizes (um) that the files tell."""
+    """Return the ranges of voxel sizes (um) that the files record."""
     sizes = {
-        "z": [ref.dataset.voxel.z_um for ref in refs],
-        "xy": [size for ref in refs for size in (ref.dataset.voxel.y_um, ref.dataset.voxel.x_um)],
+        "z": [ref.file_stacks.voxel.z_um for ref in refs],
+        "xy": [
+            size
+            for ref in refs
+            for size in (ref.file_stacks.voxel.y_um, ref.file_stacks.voxel.x_um)
+        ],
     }
     known = {axis: [v for v in values if v is not None] for axis, values in sizes.items()}
     return {axis: (min(values), max(values)) for axis, values in known.items() if values}

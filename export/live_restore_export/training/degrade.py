@@ -20,7 +20,12 @@ from live_restore.simulation.camera import Camera
 from live_restore.simulation.quality import psnr
 from live_restore.stack import FileStacks
 from live_restore_export.simulator.simulate import SimulationConfig
-from live_restore_export.training.stacks import dataset_of, datasets_in, read_stack, stacks_of
+from live_restore_export.training.stacks import (
+    file_stacks_in,
+    file_stacks_of,
+    read_stack,
+    stacks_of,
+)
 from live_restore_export.training.twin import (
     BLACK_PERCENT,
     WHITE_PERCENT,
@@ -73,41 +78,43 @@ def write_twins(
     """
     if output.resolve() == (clean if clean.is_dir() else clean.parent).resolve():
         raise UsageError("is where the clean stacks are", output, "write to another folder with -o")
-    datasets = datasets_in(clean) if clean.is_dir() else [dataset_of(clean)]
-    images = [output / f"{bare_name(dataset.path)}.ome.tif" for dataset in datasets]
-    for image, dataset in zip(images, datasets, strict=True):
+    files = file_stacks_in(clean) if clean.is_dir() else [file_stacks_of(clean)]
+    images = [output / f"{bare_name(file_stacks.path)}.ome.tif" for file_stacks in files]
+    for image, file_stacks in zip(images, files, strict=True):
         if image.exists() or images.count(image) > 1:
             raise UsageError(
-                f"is taken: no second twin of {dataset.path.name} is written over it",
+                f"is taken: no second twin of {file_stacks.path.name} is written over it",
                 image,
                 "choose another folder with -o, or rename the clean file",
             )
-        if dataset.positions > 1:
+        if file_stacks.positions > 1:
             raise StackRefusedError(
-                f"holds {dataset.positions} positions", dataset.path, "save one file per position"
+                f"holds {file_stacks.positions} positions",
+                file_stacks.path,
+                "save one file per position",
             )
-    for image, dataset in zip(images, datasets, strict=True):
-        yield _write_twin(dataset, image, config, seed)
+    for image, file_stacks in zip(images, files, strict=True):
+        yield _write_twin(file_stacks, image, config, seed)
 
 
-def _write_twin(dataset: FileStacks, image: Path, config: SimulationConfig, seed: int) -> Twin:
-    clean = _read(dataset)
-    rng = np.random.default_rng((seed, zlib.crc32(bare_name(dataset.path).encode())))
+def _write_twin(file_stacks: FileStacks, image: Path, config: SimulationConfig, seed: int) -> Twin:
+    clean = _read(file_stacks)
+    rng = np.random.default_rng((seed, zlib.crc32(bare_name(file_stacks.path).encode())))
     light = draw_light(config, rng)
-    camera = draw_camera(config, dataset.shape_zyx, rng)
+    camera = draw_camera(config, file_stacks.shape_zyx, rng)
     twin = np.empty(clean.shape, np.uint16)
     decibels = []
-    for channel in range(dataset.channels):
+    for channel in range(file_stacks.channels):
         # One scale for all times: what bleaches in the clean file bleaches in its twin.
         signal = signal_of(clean[:, channel])
-        for time in range(dataset.times):
+        for time in range(file_stacks.times):
             _expose_planes(signal[time], light, camera, rng, twin[time, channel])
             decibels.append(psnr(twin[time, channel], noiseless(signal[time], light, camera)))
     with publishing(image) as temporary:
-        _write_ome(temporary, twin, dataset)
-    report = image.with_name(f"{bare_name(dataset.path)}.json")
+        _write_ome(temporary, twin, file_stacks)
+    report = image.with_name(f"{bare_name(file_stacks.path)}.json")
     facts = {
-        "clean_file": dataset.path.name,
+        "clean_file": file_stacks.path.name,
         "seed": seed,
         **asdict(light),
         "camera": describe(camera),
@@ -116,16 +123,20 @@ def _write_twin(dataset: FileStacks, image: Path, config: SimulationConfig, seed
         "psnr_db": float(np.mean(decibels)),
     }
     publish_text(report, json.dumps(facts, indent=2) + "\n")
-    return Twin(dataset.path, image, report, light, facts["psnr_db"])
+    return Twin(file_stacks.path, image, report, light, facts["psnr_db"])
 
 
-def _read(dataset: FileStacks) -> NDArray[np.generic]:
+def _read(file_stacks: FileStacks) -> NDArray[np.generic]:
     """Return all stacks of a file of one position, (T, C, Z, Y, X), native dtype."""
     volumes = [
         read_stack(ref, (BLACK_PERCENT, WHITE_PERCENT))
-        for ref in sorted(stacks_of([dataset]), key=lambda ref: (ref.index.time, ref.index.channel))
+        for ref in sorted(
+            stacks_of([file_stacks]), key=lambda ref: (ref.index.time, ref.index.channel)
+        )
     ]
-    return np.stack(volumes).reshape(dataset.times, dataset.channels, *dataset.shape_zyx)
+    return np.stack(volumes).reshape(
+        file_stacks.times, file_stacks.channels, *file_stacks.shape_zyx
+    )
 
 
 def _expose_planes(
@@ -140,12 +151,12 @@ def _expose_planes(
         target[...] = expose(plane[np.newaxis], light, camera, rng)[0]
 
 
-def _write_ome(path: Path, twin: NDArray[np.uint16], dataset: FileStacks) -> None:
+def _write_ome(path: Path, twin: NDArray[np.uint16], file_stacks: FileStacks) -> None:
     metadata: dict[str, Any] = {"axes": "TCZYX"}
-    voxel = dataset.voxel
+    voxel = file_stacks.voxel
     for axis, size in zip("ZYX", (voxel.z_um, voxel.y_um, voxel.x_um), strict=True):
         if size is not None:
             metadata |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": "µm"}
-    if dataset.channel_names:
-        metadata["Channel"] = {"Name": list(dataset.channel_names)}
+    if file_stacks.channel_names:
+        metadata["Channel"] = {"Name": list(file_stacks.channel_names)}
     tifffile.imwrite(path, twin, ome=True, photometric="minisblack", metadata=metadata)

@@ -76,7 +76,7 @@ class Lane:
     @cached_property
     def _bank(self) -> SubjectBank:
         # Drawn with the first batch, in the process that needs it; not in the initialiser, whose
-        # errors would only say that a process ended.
+        # errors would only report that a process ended.
         first = -(-(self.start - self.lane) // self.lanes)
         return SubjectBank(
             _EveryNth(self.source, self.lane, self.lanes),

@@ -1,4 +1,4 @@
-"""The training loop: batches in, weights out; resumable, seeded, and done when it says so."""
+"""The training loop: batches in, weights out; resumable, seeded, and with an end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from live_restore.errors import TrainingError, UsageError
 from live_restore.files.publish import publish_text, publishing
 from live_restore.inference.device.hardware import available_cores, cpu_name
 from live_restore_export.checkpoints.torch_file import OUR_FORMAT
-from live_restore_export.onnx.network import RCANConfig
+from live_restore_export.network import RCANConfig
 from live_restore_export.training.bank import SubjectBank
 from live_restore_export.training.batches import Batch, batches
 from live_restore_export.training.config import TrainConfig
@@ -86,7 +86,7 @@ def train(
     Raises
     ------
     UsageError
-        The folder holds a run and ``resume`` was not said, or the run had another configuration.
+        The folder holds a run and ``resume`` is false, or the run had another configuration.
     TrainingError
         The loss is not a number any more, or a process was killed.
     """
@@ -95,7 +95,7 @@ def train(
     last = folder / LAST
     if resume and last.exists():
         state = RunState.read(last, config, device)
-        shown.say(f"going on from step {state.step} of {state.total}")
+        shown.report(f"going on from step {state.step} of {state.total}")
     else:
         state = RunState.new(
             config,
@@ -106,7 +106,7 @@ def train(
         )
     run = _Run(config, state, folder, validation_patches(data.validation, config.training), shown)
     if state.started_from and not state.step:
-        run.tell_start(device)
+        run.report_start(device)
     if not run.ended:
         # Not to ``total``: where minutes count, it may grow again.
         steps = range(state.step, config.training.steps)
@@ -174,12 +174,12 @@ class _Run:
         values = [record.restored_db for record in state.history]
         return len(values) - 1 - values.index(max(values)) >= patience
 
-    def tell_start(self, device: torch.device) -> None:
-        """Say how good the weights are that the run starts from: training has to beat that."""
+    def report_start(self, device: torch.device) -> None:
+        """Report how good the weights are that the run starts from: training has to beat that."""
         restored_db, restored_ssim = score(self._restored(device), self._patches)
         raw_db, raw_ssim = self._raw_score
         numbers = gains(raw_db, restored_db, raw_ssim, restored_ssim)
-        self._shown.say(f"starting from {self._state.started_from}: {numbers}")
+        self._shown.report(f"starting from {self._state.started_from}: {numbers}")
 
     def go(self, stream: Iterator[Batch], device: torch.device) -> None:
         """Take steps until the run has ended."""

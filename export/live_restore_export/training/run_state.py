@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from live_restore.errors import CheckpointError, UsageError
 from live_restore.files.publish import publishing
-from live_restore_export.onnx.network import RCAN, RCANConfig, begin_near_identity
+from live_restore_export.network import RCAN, RCANConfig, begin_near_identity
 from live_restore_export.training.config import TrainConfig
 from live_restore_export.training.optimisation import make_optimiser
 from live_restore_export.training.progress import Record

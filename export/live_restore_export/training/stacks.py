@@ -30,25 +30,25 @@ _LARGEST_PLATEAU = 0.01
 class StackRef:
     """One stack of one file, not yet read."""
 
-    dataset: FileStacks
+    file_stacks: FileStacks
     index: StackIndex
 
     @property
     def path(self) -> Path:
         """The file."""
-        return self.dataset.path
+        return self.file_stacks.path
 
     @property
     def shape_zyx(self) -> tuple[int, int, int]:
         """Shape of the stack."""
-        return self.dataset.shape_zyx
+        return self.file_stacks.shape_zyx
 
     @property
     def label(self) -> str:
         """The file's name, and which of its stacks this is where it has several."""
         return (
             self.path.name
-            if self.dataset.stack_count == 1
+            if self.file_stacks.stack_count == 1
             else f"{self.path.name} {self.index.label}"
         )
 
@@ -61,7 +61,7 @@ class PairRef:
     truth: StackRef
 
 
-def datasets_in(folder: Path) -> list[FileStacks]:
+def file_stacks_in(folder: Path) -> list[FileStacks]:
     """Return what the TIFF files of ``folder`` hold, sorted by name without endings.
 
     Raises
@@ -83,11 +83,11 @@ def datasets_in(folder: Path) -> list[FileStacks]:
     files = [p for p in names if format_for(p, formats) is not None]
     if not files:
         raise UsageError("holds no TIFF stacks", folder, "put .tif files there")
-    return [dataset_of(path) for path in sorted(files, key=lambda p: (bare_name(p), p.name))]
+    return [file_stacks_of(path) for path in sorted(files, key=lambda p: (bare_name(p), p.name))]
 
 
-def dataset_of(path: Path) -> FileStacks:
-    """Return what a TIFF file holds; raises ``StackError`` as :func:`datasets_in` does."""
+def file_stacks_of(path: Path) -> FileStacks:
+    """Return what a TIFF file holds; raises ``StackError`` as :func:`file_stacks_in` does."""
     chosen = format_for(path, make_formats())
     if chosen is None:
         raise StackRefusedError("is not a TIFF file", path, "save the stack as TIFF")
@@ -101,7 +101,7 @@ def dataset_of(path: Path) -> FileStacks:
     return found.file_stacks
 
 
-def stacks_of(datasets: list[FileStacks], channel: int | None = None) -> list[StackRef]:
+def stacks_of(files: list[FileStacks], channel: int | None = None) -> list[StackRef]:
     """Return the stacks of some files, of one channel or of all.
 
     Raises
@@ -109,17 +109,17 @@ def stacks_of(datasets: list[FileStacks], channel: int | None = None) -> list[St
     UsageError
         A file without that channel.
     """
-    for dataset in datasets:
-        if channel is not None and channel >= dataset.channels:
+    for file_stacks in files:
+        if channel is not None and channel >= file_stacks.channels:
             raise UsageError(
-                f"has no channel {channel}, only {dataset.channels} (counted from 0)",
-                dataset.path,
+                f"has no channel {channel}, only {file_stacks.channels} (counted from 0)",
+                file_stacks.path,
                 "correct data.channel",
             )
     return [
-        StackRef(dataset, index)
-        for dataset in datasets
-        for index in dataset.indices()
+        StackRef(file_stacks, index)
+        for file_stacks in files
+        for index in file_stacks.indices()
         if channel is None or index.channel == channel
     ]
 
@@ -132,9 +132,9 @@ def pairs_in(raw: Path, gt: Path, channel: int | None = None) -> list[PairRef]:
     UsageError
         Another number of files, stacks or voxels on one side.
     StackError
-        As :func:`datasets_in`.
+        As :func:`file_stacks_in`.
     """
-    noisy, truths = datasets_in(raw), datasets_in(gt)
+    noisy, truths = file_stacks_in(raw), file_stacks_in(gt)
     if len(noisy) != len(truths):
         raise UsageError(
             f"holds {len(noisy)} files, but {gt} holds {len(truths)}",
@@ -156,9 +156,9 @@ def pairs_in(raw: Path, gt: Path, channel: int | None = None) -> list[PairRef]:
     ]
 
 
-def _extent(dataset: FileStacks) -> str:
-    shape = " x ".join(map(str, dataset.shape_zyx))
-    return shape if dataset.stack_count == 1 else f"{dataset.stack_count} stacks of {shape}"
+def _extent(file_stacks: FileStacks) -> str:
+    shape = " x ".join(map(str, file_stacks.shape_zyx))
+    return shape if file_stacks.stack_count == 1 else f"{file_stacks.stack_count} stacks of {shape}"
 
 
 def read_stack(ref: StackRef, ranks: tuple[float, float]) -> Volume:
@@ -173,7 +173,7 @@ def read_stack(ref: StackRef, ranks: tuple[float, float]) -> Volume:
     """
     chosen = format_for(ref.path, make_formats())
     assert chosen is not None, "it was listed by this format"
-    with chosen.open(ref.dataset) as reader:
+    with chosen.open(ref.file_stacks) as reader:
         volume = reader.read(ref.index)
     largest = volume.max()
     low, high = percentiles(volume, ranks)

@@ -13,9 +13,9 @@ from live_restore.errors import ModelError, SettingsError
 from live_restore.inference.load import bundled_models
 from live_restore.settings.model import ModelRule
 from live_restore_export.checkpoints import load_checkpoint
+from live_restore_export.network import RCAN, RCANConfig
 from live_restore_export.onnx.export import load_model, read_card
 from live_restore_export.onnx.graph import network_of
-from live_restore_export.onnx.network import RCAN, RCANConfig
 from live_restore_export.training.config import TrainConfig, check_architecture
 
 
@@ -51,7 +51,7 @@ def find_start(named: str) -> Start:
             named,
             f"bundled are: {', '.join(bundled)}",
         )
-    # Every run's checkpoint is called final.pt; its folder tells which.
+    # Every run's checkpoint is called final.pt; its folder names the run.
     return Start(load_checkpoint(path).network, f"{path.resolve().parent.name}/{path.name}")
 
 
@@ -68,10 +68,10 @@ def architecture_for(config: TrainConfig, start: Start | None, path: Path) -> RC
     else:
         chosen = start.network.config
         there = chosen.as_dict()
-        for key, said in config.network.items():
-            if said != there[key]:
+        for key, given in config.network.items():
+            if given != there[key]:
                 raise SettingsError(
-                    f"network.{key} is {said}, but {start.name} has {there[key]}",
+                    f"network.{key} is {given}, but {start.name} has {there[key]}",
                     path,
                     "leave [network] out: the weights that a run starts from decide",
                 )

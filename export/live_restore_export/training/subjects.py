@@ -139,7 +139,7 @@ def fitted_truth_scale(
 ) -> IntensityScale:
     """Return the scale that brings ``truth`` onto the grey values of ``raw``.
 
-    Noise has no mean: the straight line ``raw = a * truth + b`` of least squares says what the
+    Noise has no mean: the straight line ``raw = a * truth + b`` of least squares gives what the
     noisy camera would have given without noise, whatever exposure or camera the truth is from.
     Percentiles do not: noise moves those of the raw stack outwards.
 

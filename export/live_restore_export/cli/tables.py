@@ -1,4 +1,4 @@
-"""Tables and JSON for people and scripts."""
+"""Results on stdout: tables for people, JSON for scripts."""
 
 from __future__ import annotations
 
