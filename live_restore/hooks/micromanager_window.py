@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import json
 import queue
-import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from live_restore.engine.signals import stopping_on_signals
 from live_restore.hooks.child import PYTHON, Outcome, Restorations, fresh_log
 from live_restore.hooks.spool import unsaved_folder
 
@@ -247,8 +246,8 @@ def _understood(line: bytes) -> dict[str, str] | None:
     return said if isinstance(said, dict) and "say" in said else None
 
 
-def watch_micromanager(port: int, options: Sequence[str]) -> int:
-    """Run ``live-restore watch --micromanager`` until Ctrl-C; return the exit code.
+def watch_micromanager(port: int, options: Sequence[str], say: Callable[[str], None]) -> None:
+    """Run ``live-restore watch --micromanager`` until Ctrl-C.
 
     Parameters
     ----------
@@ -256,21 +255,10 @@ def watch_micromanager(port: int, options: Sequence[str]) -> int:
         Of Micro-Manager's server.
     options
         Of the command line, for what restores, such as ``--config FILE``.
+    say
+        Shows the person one line.
     """
-
-    def say(what: str) -> None:
-        print(f"live-restore: {what}", file=sys.stderr, flush=True)
-
-    restorations = Restorations(options, fresh_log())
-    watch = WindowWatch(port, restorations, unsaved_folder(), say)
-    say(f"waiting for runs of Micro-Manager on port {port}; Ctrl-C ends it")
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if sys.platform == "win32":
-        numbers.append(signal.SIGBREAK)  # the closing of the window, too
-    before = [(number, signal.signal(number, lambda *_: watch.stop())) for number in numbers]
-    try:
+    watch = WindowWatch(port, Restorations(options, fresh_log()), unsaved_folder(), say)
+    say(f"waiting for acquisitions of Micro-Manager on port {port}; Ctrl-C stops")
+    with stopping_on_signals(watch.stop):
         watch.run()
-    finally:
-        for number, handler in before:
-            signal.signal(number, handler)
-    return 0

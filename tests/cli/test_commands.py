@@ -139,4 +139,4 @@ def test_flags_without_an_effect_are_refused(line: str, capsys: pytest.CaptureFi
     assert main(line.split()) == 2
     flag = next(part for part in line.split()[2:] if part.startswith("--"))
     said = capsys.readouterr().err
-    assert said == f"live-restore: {flag} and --micromanager exclude each other; leave one away\n"
+    assert said == f"live-restore: {flag} and --micromanager exclude each other; omit one\n"

@@ -96,7 +96,7 @@ def daemon(tmp_path: Path, port: int, truth: Recording) -> Iterator[Daemon]:
     config.write_text('[[models]]\nmodel = "identity.onnx"\n')
     command = ["watch", "--micromanager", str(port), "--config", str(config)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "live_restore.cli.main", *command],
+        [sys.executable, "-m", "live_restore", *command],
         env=environment(tmp_path / "state") | {"XDG_DATA_HOME": str(tmp_path / "user")},
         stderr=subprocess.PIPE,
         text=True,
@@ -200,14 +200,14 @@ def test_micro_manager_hangs_for_a_while(tmp_path: Path, shared_data: Path) -> N
 
 def test_it_says_that_nobody_is_there_and_stops_when_asked(tmp_path: Path) -> None:
     done = subprocess.Popen(
-        [sys.executable, "-m", "live_restore.cli.main", "watch", "--micromanager", "1"],
+        [sys.executable, "-m", "live_restore", "watch", "--micromanager", "1"],
         env=environment(tmp_path / "state"),
         stderr=subprocess.PIPE,
         text=True,
     )
     assert done.stderr is not None
     first, second = done.stderr.readline(), done.stderr.readline()
-    assert "waiting for runs of Micro-Manager on port 1; Ctrl-C ends it" in first
+    assert "waiting for acquisitions of Micro-Manager on port 1; Ctrl-C stops" in first
     assert "no connection with Micro-Manager on port 1" in second
     assert "Run server on port" in second
     code, rest = stop(done)
