@@ -30,6 +30,7 @@ from typing import Any
 
 from live_restore.errors import LiveRestoreError, OutputError, one_line
 from live_restore.formats.plan import IntendedPlan
+from live_restore.hooks import console
 from live_restore.hooks.spool import Spool, fresh_folder
 from live_restore.stack import StackIndex, VoxelSize
 
@@ -242,7 +243,7 @@ class _UnsavedRun(_Run):
 
 def tell(say: str, **more: str) -> None:
     """Say one line."""
-    print(json.dumps({"say": say, **more}), file=sys.__stdout__, flush=True)
+    console.emit(json.dumps({"say": say, **more}))
 
 
 def _leave_with_the_parent() -> None:
@@ -254,7 +255,7 @@ def _leave_with_the_parent() -> None:
 def main(port: int, folder: Path) -> None:
     """Look until the connection is lost."""
     threading.Thread(target=_leave_with_the_parent, name="leash", daemon=True).start()
-    sys.stdout = sys.stderr  # what the client prints is not for whoever listens here
+    console.keep_stdout_for_lines()
     # A server of another version is told by what fails, not by a warning that nobody reads.
     warnings.simplefilter("ignore")
     try:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import Progress
-
 from live_restore.errors import StackUnreadableError
 from live_restore.files.naming import results_of_acquisition
 from live_restore.formats.script_plan import PlanReader
 from live_restore.hooks.child import Outcome, Restorations
+from live_restore.hooks.console import progress_bar
 
 
 def finish_with_progress(
@@ -28,14 +26,10 @@ def finish_with_progress(
     say
         Tells the person one line.
     """
-    console = Console(stderr=True)
     paths = [outcome.path for outcome in restorations.outcomes()]
     try:
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-            task = bar.add_task("live-restore", total=_planned(paths))
-            restorations.finish(
-                limit_s, lambda: bar.update(task, completed=sum(map(results, paths)))
-            )
+        with progress_bar(_planned(paths)) as show:
+            restorations.finish(limit_s, lambda: show(sum(map(results, paths))))
     finally:  # Ctrl-C is how a person ends the wait: what is left has to be named then, too
         for outcome in restorations.outcomes():
             say(_line(outcome))

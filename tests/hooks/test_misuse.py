@@ -243,7 +243,7 @@ def test_a_callback_costs_less_than_a_millisecond_whatever_is_stuck_behind_it(
     """A disk that hangs: the thread behind it is left where it is."""
     release = threading.Event()
     monkeypatch.setattr(session, "_THREAD_S", 0.1)
-    monkeypatch.setattr(session.LiveRestore, "_write_plan", lambda *_: release.wait() and None)
+    monkeypatch.setattr(session.PlannedStacks, "write", lambda *_: release.wait() and None)
     runs = [Dataset(tmp_path / f"run_{n}") for n in range(5)]
     costs = []
     with LiveRestore() as live:
