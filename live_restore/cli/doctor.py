@@ -38,9 +38,9 @@ def run(arguments: argparse.Namespace) -> int:
         if not arguments.json:
             line = Text(f"{finding.verdict:5s}", style=colours[finding.verdict])
             line.append(f"{finding.what}: {one_line(finding.found)}", style="default")
-            console.print(line)
+            console.print(line, soft_wrap=True)
             if finding.remedy:
-                console.print(Text(f"       {one_line(finding.remedy)}"))
+                console.print(Text(f"     -> {one_line(finding.remedy)}"), soft_wrap=True)
     bad = sum(finding.verdict == "bad" for finding in findings)
     if arguments.json:
         print(json.dumps({"ready": not bad, "findings": [asdict(f) for f in findings]}, indent=1))

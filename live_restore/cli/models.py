@@ -44,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _print_models(models: list[Model]) -> None:
     from rich.console import Console
+    from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
@@ -67,7 +68,7 @@ def _print_models(models: list[Model]) -> None:
         console.print(Text(f"{model.card.name} {model.card.version}", style="bold"))
         note = model.card.sharpening_note()
         for line in [note, *lines] if note else lines:
-            console.print(Text(f"  {one_line(line)}"))
+            console.print(Padding(Text(one_line(line)), (0, 0, 0, 2)))
 
 
 def _voxel_range(voxel_um: dict[str, tuple[float, float]]) -> str:

@@ -19,7 +19,7 @@ def run_micromanager_demo(folder: Path, times: int = TIMES) -> Path:
     Parameters
     ----------
     folder
-        Where the run is saved.
+        Where the acquisition is saved.
     times
         Time points.
 

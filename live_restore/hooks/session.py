@@ -56,13 +56,13 @@ class LiveRestore:
     Raises
     ------
     SettingsError, ModelError
-        The config.toml cannot be read, holds a mistake or names a model that is not there: said
+        The config.toml cannot be read, holds a mistake or names a model that is not there: raised
         before anything is acquired.
 
     Attributes
     ----------
     outcomes
-        What became of each run, once the block has ended.
+        What became of each acquisition, once the block has ended.
     """
 
     def __init__(self, config: str | Path | None = None, *, finish_s: float | None = 600.0) -> None:
@@ -93,7 +93,7 @@ class LiveRestore:
         """Take notice that an image was saved: pycromanager's ``image_saved_fn``.
 
         Returns at once and raises nothing: an exception here would silently end pycromanager's
-        callbacks, and block the end of runs of more than 100 images.
+        callbacks, and block the end of acquisitions of more than 100 images.
         """
         if dataset is not self._dataset:
             self._dataset = dataset
@@ -112,7 +112,7 @@ class LiveRestore:
         Raises
         ------
         UsageError
-            It takes other parameters: said now, as pycromanager does.
+            It takes other parameters: raised now, as pycromanager does.
         """
         signature = inspect.signature(image_saved_fn)
         with_queue = len(signature.parameters) == 3
@@ -120,7 +120,7 @@ class LiveRestore:
             signature.bind(*range(3 if with_queue else 2))
         except TypeError:
             raise UsageError(
-                "cannot be called with an image's axes and its data set",
+                "cannot be called with an image's axes and its dataset",
                 getattr(image_saved_fn, "__name__", repr(image_saved_fn)),
                 "give it two parameters (axes, dataset), or three (axes, dataset, event_queue)",
             ) from None
@@ -131,7 +131,7 @@ class LiveRestore:
             self.image_saved_fn(axes, dataset)
             try:
                 image_saved_fn(axes, dataset, *queue)
-            # Also what ends a program: here it would end all callbacks, and block the run's end.
+            # Also what ends a program: here it would end all callbacks, and block the end.
             except BaseException:  # noqa: BLE001
                 if not shown:
                     shown = True
@@ -154,7 +154,8 @@ class LiveRestore:
         Notes
         -----
         Without it a stack is known to be whole only when the next one begins, and the only stack of
-        a run never. Leave it away where a hook removes whole channels or positions from the events.
+        an acquisition never. Omit it where a hook removes whole channels or positions from the
+        events.
         """
         if not self._worker.running:
             console.say(
@@ -167,7 +168,7 @@ class LiveRestore:
     def follow(
         self, mmc: Any, output: str | Path | None = None, *, unsaved: str | Path | None = None
     ) -> None:
-        """Restore every run that ``mmc.mda`` makes from now until the block ends.
+        """Restore every acquisition that ``mmc.mda`` makes from now until the block ends.
 
         Parameters
         ----------
@@ -175,10 +176,11 @@ class LiveRestore:
             A ``CMMCorePlus``.
         output
             What ``run_mda`` is given as ``output``: ``run.ome.zarr`` is followed stack by stack,
-            ``run.ome.tiff`` is restored when the run is over (its writer completes it only then).
+            ``run.ome.tiff`` is restored when the acquisition is over (its writer completes it only
+            then).
         unsaved
-            Where planes of runs without ``output`` are kept; default: the user's data folder. Each
-            run gets a folder of its own, with one OME-TIFF per stack and the results.
+            Where planes of acquisitions without ``output`` are kept; default: the user's data
+            folder. Each gets a folder of its own, with one OME-TIFF per stack and the results.
 
         Raises
         ------
@@ -198,18 +200,18 @@ class LiveRestore:
     # On the worker's thread ----------------------------------------------------------------------
 
     def _begin_dataset(self, dataset: object) -> None:
-        # Of two runs at once the images come in turns.
+        # Of two acquisitions at once the images come in turns.
         if any(known() is dataset for known in self._begun):
             return
         self._begun = [known for known in self._begun if known() is not None]
-        with suppress(TypeError):  # nothing that could be remembered: no data set of pycromanager's
+        with suppress(TypeError):  # nothing that could be remembered: no dataset of pycromanager
             self._begun.append(weakref.ref(dataset))
         path = getattr(dataset, "path", None)
         if not path:
             raise UsageError("the acquisition is not saved", None, "give Acquisition a directory")
         folder = Path(path).absolute()
-        self._planned.begin(folder)
         self._begin(folder)
+        self._planned.begin(folder)  # last: a disk that refuses is no reason not to restore
 
     def _begin(self, path: Path) -> None:
         assert self._restorations is not None
@@ -255,7 +257,9 @@ class LiveRestore:
         if kind is None:
             self._planned.settle()
         if not self._worker.stop(_THREAD_S):
-            console.say("a disk or network does not answer; restore later with: live-restore watch")
+            console.say(
+                "a disk or network does not respond; restore later with: live-restore watch"
+            )
             return
         try:
             interrupted = kind is not None and not issubclass(kind, Exception)

@@ -40,18 +40,18 @@ class _Part:
 
 
 class Spool:
-    """The planes of one run.
+    """The planes of one acquisition.
 
     Parameters
     ----------
     folder
         Is created; stacks get their names in it.
     plan
-        What the run intends, as far as anybody knows.
+        What the acquisition intends, as far as anybody knows.
     voxel, channel_names
         Written into each stack.
     limit_bytes
-        Further planes are left out.
+        Further planes are dropped.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Spool:
         self._publish_whole(over=False)
 
     def finish(self) -> int:
-        """Publish what is whole now that the run is over; return how many stacks are not.
+        """Publish what is whole now that the acquisition is over; return how many stacks are not.
 
         Raises
         ------
@@ -175,7 +175,7 @@ def unsaved_folder() -> Path:
 
 
 def fresh_folder(parent: Path) -> Path:
-    """Create and return a folder for one run, named after the time.
+    """Create and return a folder for one acquisition, named after the time.
 
     Raises
     ------
@@ -194,7 +194,7 @@ def fresh_folder(parent: Path) -> Path:
                 f"cannot be created ({error.strerror})", folder, "name another place"
             ) from error
         return folder
-    raise OutputError("holds too many runs of one second", parent, "remove some of them")
+    raise OutputError("holds too many acquisitions of one second", parent, "remove some of them")
 
 
 def _name(stack_index: StackIndex) -> str:

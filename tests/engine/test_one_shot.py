@@ -149,7 +149,7 @@ def test_a_name_that_was_free_may_be_taken_when_the_work_is_done(tmp_path: Path)
         for name, planes in (("a.tif", 3), ("a.ome.tif", 4))
     ]
     plans = [job.plan(model_set, settings) for job in jobs]
-    assert plans[0].result_path.image == plans[1].place.image
+    assert plans[0].result_path.image == plans[1].result_path.image
 
     def outcomes(job: FileJob) -> Iterator[StackOutcome]:
         channel_groups = ChannelGroups(job.file_stacks, model_set)
