@@ -128,15 +128,13 @@ def shape_zyx(text: str) -> tuple[int, int, int]:
 
 def port(text: str) -> int:
     """Return the number of a TCP port."""
-    value = int(text)
-    if not 0 < value < 65536:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
         raise argparse.ArgumentTypeError("must be the number of a port")
-    return value
+    return int(text)
 
 
 def positive(text: str) -> int:
     """Return a whole number above 0."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a whole number, at least 1")
+    return int(text)
