@@ -30,7 +30,7 @@ def measure(stacks: int, interval_s: float) -> list[dict[str, float]]:
         folder.mkdir()
         environment = {**os.environ, "LIVE_RESTORE_JOURNAL__FOLDER": str(Path(name) / "state")}
         daemon = subprocess.Popen(
-            [sys.executable, "-m", "live_restore.cli.main", "watch", str(folder), "--plain"],
+            [sys.executable, "-m", "live_restore", "watch", str(folder), "--plain"],
             env=environment,
             stderr=subprocess.DEVNULL,
         )

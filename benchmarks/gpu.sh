@@ -28,12 +28,12 @@ else
 fi
 export PYTHONPATH=$PWD
 
-echo "== doctor";            "$python" -m live_restore.cli.main doctor --device "$device"
+echo "== doctor";            "$python" -m live_restore doctor --device "$device"
 echo "== tests";             "$python" -m pytest -q -m gpu || [ $? -eq 5 ] # 5: no test of that kind
 echo "== bench"
 for model in fast standard; do
-    "$python" -m live_restore.cli.main bench --model "$model" --device "$device" --shape "$shape"
-    "$python" -m live_restore.cli.main bench --model "$model" --device "$device" --shape "$shape" \
+    "$python" -m live_restore bench --model "$model" --device "$device" --shape "$shape"
+    "$python" -m live_restore bench --model "$model" --device "$device" --shape "$shape" \
         --json > "$folder/bench-$model.json"
 done
 echo "== networks of the paper"

@@ -44,7 +44,7 @@ def main() -> int:
             (inside / f"{number}.txt").touch()
         environment = {**os.environ, "LIVE_RESTORE_JOURNAL__FOLDER": f"{place}/state"}
         process = psutil.Popen(
-            [sys.executable, "-m", "live_restore.cli.main", "watch", str(folder), "--plain"],
+            [sys.executable, "-m", "live_restore", "watch", str(folder), "--plain"],
             env=environment, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:

@@ -101,7 +101,7 @@ def watched(fill: Callable[[Path], None], model: str) -> Seen:
         folder.mkdir()
         fill(folder)
         process = psutil.Popen(
-            [sys.executable, "-m", "live_restore.cli.main", "watch", str(folder), "--once"],
+            [sys.executable, "-m", "live_restore", "watch", str(folder), "--once"],
             env={
                 **os.environ,
                 "LIVE_RESTORE_JOURNAL__FOLDER": f"{place}/state",

@@ -66,7 +66,7 @@ def watched(model_name: str, shape_zyx: tuple[int, int, int], stacks: int) -> tu
             f'[journal]\nfolder = "{(Path(name) / "state").as_posix()}"\n'
             f'[[models]]\nmodel = "{model_name}"\n'
         )
-        command = [sys.executable, "-m", "live_restore.cli.main", "watch", str(folder), "--once",
+        command = [sys.executable, "-m", "live_restore", "watch", str(folder), "--once",
                    "--config", str(config)]  # fmt: skip
         started = time.perf_counter()
         subprocess.run(command, check=True, stderr=subprocess.DEVNULL)

@@ -73,7 +73,7 @@ class Bench:
 
 
 class _InOnePrecision:
-    """A backend that admits to a single precision, so that there is nothing to choose."""
+    """A backend that offers a single precision, so that there is nothing to choose."""
 
     def __init__(self, backend: Backend, precision: str) -> None:
         self.name = backend.name
@@ -109,7 +109,7 @@ def measure(bench: Bench, device: str, precision: str) -> Rates:
 
 
 def _be_quiet() -> None:
-    """Keep the engine's log off the terminal: only errors of the bench itself are told."""
+    """Keep the engine's log off the terminal: only errors of the bench itself are reported."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
 
 
@@ -132,8 +132,8 @@ def measure_here(bench: Bench, device: str, precision: str) -> Rates:
     if inference.max_tile_mvoxel is None:  # as large as "auto" takes them on a device this fast
         small = known_tile(small_shape(model.card), model.card)
         rate = small.size / _best(lambda: model.session.run(small)) / 1e6
-        told = replace(model.session.device, mvoxel_per_s=rate)
-        most = largest_tile_voxels(model.card, told) / 1e6
+        measured = replace(model.session.device, mvoxel_per_s=rate)
+        most = largest_tile_voxels(model.card, measured) / 1e6
         inference = inference.model_copy(update={"max_tile_mvoxel": most})
     restorer = Restorer(model, inference)
     tile_zyx = restorer.restore(stacks).tile_zyx  # warm: the first tile of a shape is checked

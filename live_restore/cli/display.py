@@ -22,8 +22,8 @@ _REFRESH_S = 0.25
 
 
 # File names go in as Text: what looks like rich's markup in them must stay what it is.
-def render(status: Status, snapshot: Snapshot) -> RenderableType:
-    """Return the display of one moment."""
+def render(status: Status, snapshot: Snapshot, *, ended: bool = False) -> RenderableType:
+    """Return the display of one moment; ``ended``: of the last one, which stays on the screen."""
     counts = status.counts
     waiting = counts[State.WAITING] + counts[State.RUNNING]
     grid = Table.grid(padding=(0, 3))
@@ -58,7 +58,7 @@ def render(status: Status, snapshot: Snapshot) -> RenderableType:
         Text(f"! {one_line(w)}", style="yellow", overflow="fold") for w in snapshot.warnings
     ]
     title = Text(f"live-restore · {one_line(status.root)}")
-    hint = STOPPING if snapshot.stopping else "Ctrl-C stops"
+    hint = "ended" if ended else STOPPING if snapshot.stopping else "Ctrl-C stops"
     subtitle = Text(f"{_duration(snapshot.running_s)} · {hint}", style="dim")
     return Panel(Group(grid, *warnings), title=title, subtitle=subtitle, title_align="left")
 
@@ -78,7 +78,7 @@ def _duration(seconds: float) -> str:
 
 @contextmanager
 def live_display(daemon: Daemon) -> Iterator[Callable[[], None]]:
-    """Show the display while the block runs; the value is to be called to bring it up to date."""
+    """Show the display while the block runs; call the value to bring it up to date."""
     console = Console(stderr=True)
     with Live(
         render(daemon.status(), daemon.progress.snapshot()), console=console, refresh_per_second=4
@@ -94,7 +94,7 @@ def live_display(daemon: Daemon) -> Iterator[Callable[[], None]]:
             live.update(render(daemon.status(), daemon.progress.snapshot()))
 
         yield tick
-        live.update(render(daemon.status(), daemon.progress.snapshot()))
+        live.update(render(daemon.status(), daemon.progress.snapshot(), ended=True))
 
 
 def wants_display() -> bool:

@@ -18,19 +18,19 @@ _FILES_KEPT = 3
 
 
 class _LogFile(logging.handlers.RotatingFileHandler):
-    """A log file whose disk may refuse: that costs lines, never the program, and is said once."""
+    """A log file whose disk may refuse: that costs lines, never the program; reported once."""
 
     _refused = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line; say it where that begins to fail."""
+        """Write one line; report it where that begins to fail."""
         failed_before, self._refused = self._refused, False
         super().emit(record)
         if self._refused and not failed_before:
             print(f"live-restore: {self._why}", file=sys.stderr)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Take down what the disk refused; anything else is logging's own business."""
+        """Remember what the disk refused; anything else is logging's own business."""
         error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             super().handleError(record)

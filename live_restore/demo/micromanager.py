@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from live_restore import LiveRestore
 from live_restore.errors import LiveRestoreError
 from live_restore.files.naming import results_of_acquisition
+from live_restore.hooks.session import LiveRestore
 
 POSITIONS, TIMES, CHANNELS, SLICES = 2, 3, ("DAPI", "FITC"), 9
 _SIDE_PIXELS = 256
@@ -19,7 +19,7 @@ def run_micromanager_demo(folder: Path, times: int = TIMES) -> Path:
     Parameters
     ----------
     folder
-        Where the run is saved.
+        Where the acquisition is saved.
     times
         Time points.
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import tifffile
 
 from live_restore.demo.picture import comparison_picture
-from live_restore.engine.daemon import Daemon, open_daemon_journal, stopping_on_signals
+from live_restore.engine.daemon import Daemon, open_daemon_journal
+from live_restore.engine.signals import stopping_on_signals
 from live_restore.errors import LiveRestoreError
 from live_restore.files import user_folders
 from live_restore.inference.model_set import ModelSet
@@ -61,7 +62,7 @@ def run_demo(
     ----------
     folder
         A fresh folder; raw stacks, results, picture and numbers go there.
-    shelf, settings
+    model_set, settings
         As for ``watch``.
     times
         Stacks to record.
@@ -85,7 +86,7 @@ def run_demo(
     try:
         with open_daemon_journal(raw_folder, settings, model_set.recipe) as journal:
             daemon = Daemon(raw_folder, settings, model_set, journal)
-            with stopping_on_signals(daemon), display(daemon) as refresh:
+            with stopping_on_signals(daemon.stop), display(daemon) as refresh:
 
                 def tick() -> None:
                     refresh()

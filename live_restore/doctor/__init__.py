@@ -1,1 +1,1 @@
-"""Is this computer ready?"""
+"""Checks whether this computer is ready to restore."""

@@ -1,4 +1,4 @@
-"""``live-restore doctor``: is this computer ready, what is missing, how to mend it."""
+"""The checks of ``live-restore doctor``, each with what to do where it fails."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Finding:
     what
         In two or three words.
     verdict
-        "note": works, but a person may want to know or mend it.
+        "note": works, but a person may want to know or change it.
     found
         What there is.
     remedy
@@ -57,7 +57,7 @@ class Finding:
 
 
 def examine(settings: Settings, folder: Path | None = None) -> Iterator[Finding]:
-    """Look at everything that a restoration needs; ``folder`` is one that shall be watched."""
+    """Check everything that a restoration needs; ``folder`` is one that is going to be watched."""
     yield _python()
     yield from _packages()
     yield from _plug_ins()
@@ -86,16 +86,16 @@ def _python() -> Finding:
 def _packages() -> Iterator[Finding]:
     both = [name for name in ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml")
             if _version(name)]  # fmt: skip
-    told = ", ".join(f"{name} {_version(name)}" for name in (*both, *_PACKAGES))
+    versions = ", ".join(f"{name} {_version(name)}" for name in (*both, *_PACKAGES))
     missing = [name for name in _PACKAGES if not _version(name)]
     if len(both) > 1:
         # They install the same files: which of them works depends on the order of installation.
         remedy = f"pip uninstall {' '.join(both)}, then install one of them"
-        yield Finding("packages", "bad", told, remedy)
+        yield Finding("packages", "bad", versions, remedy)
     elif missing or not both:
-        yield Finding("packages", "bad", told, "pip install live-restore")
+        yield Finding("packages", "bad", versions, "pip install live-restore")
     else:
-        yield Finding("packages", "good", told)
+        yield Finding("packages", "good", versions)
 
 
 def _plug_ins() -> Iterator[Finding]:
@@ -114,7 +114,9 @@ def _processor() -> Finding:
     memory_gb = available_memory_bytes() / 1e9
     found = f"{cpu_name()}, {available_cores()} cores, {memory_gb:.1f} GB free memory"
     if memory_gb < _LITTLE_MEMORY_GB:
-        return Finding("computer", "note", found, "close other programs, or set max_tile_mvoxel")
+        return Finding(
+            "computer", "note", found, "close other programs, or set inference.max_tile_mvoxel"
+        )
     return Finding("computer", "good", found)
 
 
@@ -166,7 +168,7 @@ def _journal(settings: Settings) -> Finding:
     remedy = "set journal.folder to a folder on a local disk that you may write to"
     device_cache = len(DeviceCache().entries())
     found = f"{folder}; {device_cache} measured choices of a device in {DeviceCache().path.name}"
-    return _tried("journal", found, remedy, try_it)
+    return _check("journal", found, remedy, try_it)
 
 
 def _disk(what: str, folder: Path) -> Finding:
@@ -181,14 +183,14 @@ def _disk(what: str, folder: Path) -> Finding:
     except OSError as error:
         return Finding(what, "bad", f"{folder}: {error.strerror}", "check the path")
     remedy = "give it a folder that you may write to"
-    finding = _tried(what, f"{folder}: {free_gb:.1f} GB free", remedy, try_it)
+    finding = _check(what, f"{folder}: {free_gb:.1f} GB free", remedy, try_it)
     if finding.verdict == "good" and free_gb < _LITTLE_DISK_GB:
         verdict: Verdict = "bad" if free_gb < _BAD_DISK_GB else "note"
         return Finding(what, verdict, finding.found, "make room: results are as large as raw data")
     return finding
 
 
-def _tried(what: str, found: str, remedy: str, try_it: Callable[[], None]) -> Finding:
+def _check(what: str, found: str, remedy: str, try_it: Callable[[], None]) -> Finding:
     try:
         try_it()
     except (OSError, LiveRestoreError) as error:

@@ -8,14 +8,12 @@
 
 from __future__ import annotations
 
-import signal
 import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 import structlog
 
@@ -252,26 +250,6 @@ class Daemon:
             yield
         finally:
             stop()
-
-
-@contextmanager
-def stopping_on_signals(daemon: Daemon) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM stop the daemon cleanly; a second one ends it at once."""
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        del frame
-        daemon.stop()
-        signal.signal(number, signal.SIG_DFL)
-
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGBREAK"):  # Ctrl-Break, and the closing of the window, on Windows
-        numbers.append(signal.SIGBREAK)
-    before = [(number, signal.signal(number, ask)) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in before:
-            signal.signal(number, handler)
 
 
 def open_daemon_journal(root: Path, settings: Settings, recipe: str) -> Journal:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 
 from live_restore.engine.channel_groups import ChannelGroups
 from live_restore.engine.file_job import FileJob
@@ -29,9 +26,18 @@ from live_restore.settings.model import Settings
 
 @dataclass(frozen=True)
 class OneResult:
-    """The result of one file or stack; ``already_there``: nothing had to be done.
+    """The result of one file or stack.
 
-    ``notes`` say what could not be compared, most likely the same of every file.
+    Parameters
+    ----------
+    source, image, report
+        The raw file or acquisition folder, the restored image and its report.
+    warnings
+        What makes the result doubtful.
+    already_there
+        Whether there was nothing to do.
+    notes
+        What could not be compared; most likely the same for every file.
     """
 
     source: Path
@@ -46,12 +52,12 @@ Attempt = OneResult | LiveRestoreError
 
 
 class OneShot:
-    """Restores the files and dataset folders that a person names.
+    """Restores the files and acquisition folders that a person names.
 
     Parameters
     ----------
-    shelf, settings
-        As for the daemon.
+    model_set, settings
+        The warm models, and all settings.
     """
 
     def __init__(self, model_set: ModelSet, settings: Settings) -> None:
@@ -61,14 +67,14 @@ class OneShot:
         self._cleaned_folders: set[Path] = set()
 
     def restore_all(self, path: Path, output: Path | None = None) -> Iterator[Attempt]:
-        """Restore the file, or every stack of the dataset folder, at ``path`` (absolute).
+        """Restore the file, or every stack of the acquisition folder, at ``path`` (absolute).
 
         Parameters
         ----------
         path
             What the person named.
         output
-            Where a dataset's folder of results goes, if not beside it.
+            Where an acquisition's folder of results goes, if not beside it.
 
         Yields
         ------
@@ -106,7 +112,9 @@ class OneShot:
         """
         if _is_folder(path):
             raise StackRefusedError(
-                "is a folder", path, "for all that is in it use: live-restore watch FOLDER --once"
+                "is a folder",
+                path,
+                "restore all that is in it with: live-restore watch FOLDER --once",
             )
         return self._finish(path, FileJob.open(path, self._formats, self._settings.files))
 
@@ -159,27 +167,3 @@ def _is_folder(path: Path) -> bool:
             f"cannot be looked at ({error.strerror or error})", path, "check the name and the disk"
         ) from error
     return stat.S_ISDIR(mode)
-
-
-@contextmanager
-def ending_on_signals() -> Iterator[None]:
-    """Let SIGTERM (and Ctrl-Break) end the program as Ctrl-C does: nothing half-written stays.
-
-    A second one ends it at once.
-    """
-
-    def end(number: int, frame: FrameType | None) -> None:
-        del frame
-        signal.signal(number, signal.SIG_DFL)
-        # What a shell says of a program that this signal ended; Ctrl-Break is the person's own.
-        raise SystemExit(143 if number == signal.SIGTERM else 130)
-
-    numbers = [signal.SIGTERM]
-    if hasattr(signal, "SIGBREAK"):
-        numbers.append(signal.SIGBREAK)
-    before = [(number, signal.signal(number, end)) for number in numbers]
-    try:
-        yield
-    finally:
-        for number, handler in before:
-            signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Leave the computer to the acquisition program: priority and cores of this process."""
+"""Leaves the computer to the acquisition program: priority and cores of this process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def give_way(settings: ProcessSettings) -> None:
         if sys.platform == "win32":
             process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
         else:
-            # Somebody who started it with a lower priority still means it.
+            # Whoever started it with a lower priority meant it.
             process.nice(max(_NICE, process.nice()))
     if settings.cores is None:
         return

@@ -1,1 +1,1 @@
-"""Where acquisition programs hand their runs over; nothing here may ever hold one up."""
+"""Where acquisition programs hand over what they record; nothing here may hold one up."""

@@ -1,9 +1,9 @@
-"""Restores runs in child processes: one at a time, the newest run first.
+"""Restores acquisitions in child processes: one at a time, the newest first.
 
 ::
 
     begin(folder) ──> followed live ──end(folder)──> finished: all that is complete is restored
-                        └─(a newer run)─> waits       └─(fails too often)─> left, and said
+                        └─(a newer one)─> waits       └─(fails too often)─> left, and reported
 
 A child that raises, hangs or is killed costs time and nothing else: results appear whole or not at
 all, and the journal remembers what is left. No method here waits for a child except ``finish`` and
@@ -54,14 +54,14 @@ def restoring_command(path: Path, options: Sequence[str], *, once: bool) -> list
     Parameters
     ----------
     path
-        A data set folder, a folder of files, or one file.
+        An acquisition's folder, a folder of files, or one file.
     options
         Of the command line, such as ``--config FILE``.
     once
-        The run is over: restore all that is complete, and exit. Else: until told to stop.
+        It is over: restore all that is complete, and exit. Else: until asked to stop.
     """
     if path.is_file():
-        # A file of a whole run is restored when the run is over.
+        # A file of a whole acquisition is restored when that is over.
         if not once:
             return None
         arguments = ["restore", str(path)]
@@ -71,7 +71,7 @@ def restoring_command(path: Path, options: Sequence[str], *, once: bool) -> list
 
 
 def fresh_log() -> Path:
-    """Return where the children of a session that begins now write what they say.
+    """Return where the children of a session that begins now write their output.
 
     Logs of earlier sessions are removed, except the newest.
     """
@@ -84,7 +84,7 @@ def fresh_log() -> Path:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run.
+    """What became of an acquisition.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ class _Child:
 
 
 class Restorations:
-    """The runs of a session and the child process that restores them.
+    """The acquisitions of a session and the child process that restores them.
 
     Not safe for several threads at once.
 
@@ -133,7 +133,7 @@ class Restorations:
     options
         Of the command line, for every child.
     log
-        What the children say is appended to this file.
+        The output of the children is appended to this file.
     command
         Another :func:`restoring_command`.
     """
@@ -146,23 +146,23 @@ class Restorations:
         self._child: _Child | None = None
 
     def begin(self, path: Path) -> None:
-        """A run is being written to ``path``; a run that had ended there goes on."""
+        """An acquisition is being written to ``path``; one that had ended there goes on."""
         self._runs = [run for run in self._runs if run.path != path]
         self._runs.append(_Run(path))
 
     def end(self, path: Path | None = None) -> None:
-        """Nothing more will be written to ``path`` (``None``: to any run)."""
+        """Nothing more will be written to ``path`` (``None``: of any acquisition)."""
         for run in self._runs:
             if not run.ended and path in (None, run.path):
                 run.ended, run.failures, run.not_before = True, 0, 0.0
 
     @property
     def busy(self) -> bool:
-        """Whether a run is not done with, or a child is alive."""
+        """Whether an acquisition is not done with, or a child is alive."""
         return self._child is not None or any(not run.done for run in self._runs)
 
     def outcomes(self) -> list[Outcome]:
-        """Return what has become of every run so far, oldest first."""
+        """Return what has become of every acquisition so far, oldest first."""
         return [Outcome(run.path, run.done, run.failed, run.why) for run in self._runs]
 
     def step(self) -> None:
@@ -177,7 +177,7 @@ class Restorations:
             self._start(run)
 
     def finish(self, limit_s: float | None, tick: Callable[[], None]) -> None:
-        """End every run and restore what is complete; give up after ``limit_s``.
+        """End every acquisition and restore what is complete; give up after ``limit_s``.
 
         ``tick`` is called about ten times per second. Whatever ends this ends the child too.
         """
@@ -192,7 +192,7 @@ class Restorations:
             self.abandon()
 
     def abandon(self) -> None:
-        """Stop the child, by force if it does not listen, and leave the rest as it is."""
+        """Stop the child, by force if it does not obey, and leave the rest as it is."""
         child = self._child
         if child is None:
             return
@@ -205,7 +205,7 @@ class Restorations:
         self._child = None
 
     def _wanted(self) -> _Run | None:
-        """Return the run to work on: the newest that is running, else the newest unfinished."""
+        """Return what to work on: the newest that is running, else the newest unfinished."""
         now = time.monotonic()
         open_runs = [run for run in self._runs if not run.done and run.not_before <= now]
         running = [run for run in open_runs if not run.ended]
@@ -249,22 +249,22 @@ class Restorations:
             run.why = f"some of it could not be restored; see {self.log}" if run.failed else ""
         else:
             # Code 2 is a mistake that the next attempt would make again.
-            said = f"ended with code {code} ({self._last_line()})"
-            self._count_failure(run, said, final=code == 2 and child.once)
+            what = f"ended with code {code} ({self._last_line()})"
+            self._count_failure(run, what, final=code == 2 and child.once)
 
     def _last_line(self) -> str:
-        """Return what the children said last: the reason, where there is one."""
+        """Return the last line of the children's output: the reason, where there is one."""
         with suppress(OSError), self.log.open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - _LINE_BYTES))
             lines = log.read().decode(errors="backslashreplace").splitlines()
-            return one_line(lines[-1]) if lines else "it said nothing"
+            return one_line(lines[-1]) if lines else "no output"
         return "its log cannot be read"
 
     def _count_failure(self, run: _Run, what: str, *, final: bool = False) -> None:
         run.failures += 1
         run.why = f"the restoring process {what}; see {self.log}"
         run.not_before = time.monotonic() + _RETRY_S[min(run.failures, len(_RETRY_S)) - 1]
-        # While the run goes on there is nothing to lose by trying again.
+        # While the acquisition goes on there is nothing to lose by trying again.
         if final or (run.ended and run.failures >= _MOST_FAILURES):
             run.done = run.failed = True
 

@@ -1,4 +1,4 @@
-"""Follows the runs of pymmcore-plus: saved ones by their files, others plane by plane."""
+"""Follows acquisitions of pymmcore-plus: saved ones by their files, others plane by plane."""
 
 from __future__ import annotations
 
@@ -18,28 +18,53 @@ from live_restore.hooks.spool import Spool
 from live_restore.stack import VoxelSize
 
 HELD_BYTES = 2**30
-"""Planes that wait for the disk take at most this much memory; further ones are left out."""
+"""Planes that wait for the disk take at most this much memory; further ones are dropped."""
 
 _ENDING = re.compile(r"(?:\.ome)?\.(zarr|tiff?)$", re.IGNORECASE)
 # What useq calls the axes of an event, and what a stack is known by. Others make more positions.
 _AXES = {"t": "time", "p": "position", "c": "channel", "z": "z"}
 
 
+class _HeldPlanes:
+    """Counts the planes in memory, without a lock: each number is written by one thread only."""
+
+    def __init__(self) -> None:
+        self._received_bytes = self._taken_bytes = 0
+        self._dropped = 0
+
+    def receive(self, size_bytes: int) -> bool:
+        """Count a plane in, on the acquisition's thread; ``False`` if it must be dropped."""
+        if self._received_bytes - self._taken_bytes + size_bytes > HELD_BYTES:
+            self._dropped += 1
+            return False
+        self._received_bytes += size_bytes
+        return True
+
+    def take(self, size_bytes: int) -> None:
+        """Count a plane out, on the other thread."""
+        self._taken_bytes += size_bytes
+
+    def reset_dropped(self) -> int:
+        """Return how many were dropped since the last time, once the acquisition is over."""
+        dropped, self._dropped = self._dropped, 0
+        return dropped
+
+
 class MdaFollower:
-    """One ``mmc.mda`` and the runs that it makes.
+    """One ``mmc.mda`` and the acquisitions that it makes.
 
     Parameters
     ----------
     mda
         ``CMMCorePlus.mda``.
     output
-        What its runs are saved to (absolute), ``None`` if they are not saved.
+        What its acquisitions are saved to (absolute), ``None`` if they are not saved.
     unsaved
         Folder for what is not saved; ``None``: the user's data folder.
     enqueue
         Takes work for another thread; returns at once.
     say
-        Tells the person one line.
+        Shows the person one line.
 
     Raises
     ------
@@ -64,15 +89,13 @@ class MdaFollower:
         self._unsaved = unsaved
         self._enqueue = enqueue
         self._say = say
-        # Each is written by one thread only, so that the acquisition's needs no lock.
-        self._received_bytes = self._taken_bytes = 0
-        self._left_out = 0
+        self._held = _HeldPlanes()
         self._spool: Spool | None = None
         self._followed: Path | None = None
         self._labels = AxisLabels()
 
     def connect(self, begin: Callable[[Path], None], end: Callable[[Path], None]) -> None:
-        """Listen; ``begin`` and ``end`` are called, in the other thread, with a run's path."""
+        """Listen; ``begin`` and ``end`` get, in the other thread, an acquisition's path."""
         self._begin, self._end = begin, end
         events = self._mda.events
         events.sequenceStarted.connect(self._started)
@@ -82,7 +105,7 @@ class MdaFollower:
 
     @property
     def running(self) -> bool:
-        """Whether a run goes on."""
+        """Whether an acquisition goes on."""
         return bool(self._mda.is_running())
 
     def disconnect(self) -> None:
@@ -99,11 +122,8 @@ class MdaFollower:
         self._enqueue(partial(self._begin_run, sequence, meta))
 
     def _frame(self, image: Any, event: Any, meta: Any) -> None:  # noqa: ARG002
-        if self._received_bytes - self._taken_bytes + image.nbytes > HELD_BYTES:
-            self._left_out += 1
-            return
-        self._received_bytes += image.nbytes
-        self._enqueue(partial(self._take, image, event.index))
+        if self._held.receive(image.nbytes):
+            self._enqueue(partial(self._take, image, event.index))
 
     def _finished(self, sequence: Any) -> None:  # noqa: ARG002
         self._enqueue(self._end_run)
@@ -136,9 +156,9 @@ class MdaFollower:
         self._begin(folder)
 
     def _take(self, image: Any, index: Any) -> None:
-        self._taken_bytes += image.nbytes
+        self._held.take(image.nbytes)
         if self._spool is None:
-            return  # the block began in the middle of a run
+            return  # the block began in the middle of an acquisition
         axes = {_AXES.get(name, f"useq {name}"): int(at) for name, at in dict(index).items()}
         stack_index, z = self._labels.stack_index(axes)
         self._spool.add(stack_index, z, image)
@@ -147,15 +167,15 @@ class MdaFollower:
         if self._spool is not None:
             spool, self._spool = self._spool, None
             unfinished = spool.finish()
-            left_out, self._left_out = self._left_out + spool.left_out, 0
-            if left_out:
-                self._say(f"{spool.folder}: no room for {left_out} planes; save the run instead")
+            dropped = self._held.reset_dropped() + spool.left_out
+            if dropped:
+                self._say(f"{spool.folder}: no room for {dropped} planes; save to disk instead")
             if unfinished:
-                self._say(f"{spool.folder}: {unfinished} stacks are incomplete, not restored")
+                self._say(f"{spool.folder}: {unfinished} stacks are incomplete and not restored")
             self._end(spool.folder)
         elif self._output is not None:
             path = _written(self._output)
-            if path != self._followed:  # OME-TIFF, or what was not there when the run began
+            if path != self._followed:  # OME-TIFF, or what was not there when the acquisition began
                 self._begin(path)
             self._followed = None
             self._end(path)
@@ -184,6 +204,6 @@ def _written(output: Path) -> Path:
 
 
 def _pixel_um(meta: Any) -> float | None:
-    """Return the pixel size of a run's images (um)."""
+    """Return the pixel size of an acquisition's images (um)."""
     images = meta.get("image_infos") if isinstance(meta, dict) else None
     return positive(images[0].get("pixel_size_um")) if images else None

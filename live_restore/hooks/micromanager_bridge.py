@@ -3,14 +3,14 @@
     python -m live_restore.hooks.micromanager_bridge 4827 FOLDER
 
 Its client has no time limit once it is connected: when Micro-Manager hangs, so does this process.
-It therefore says something on standard output all the time, one JSON object per line, and whoever
-started it kills it when it falls silent::
+It therefore writes to standard output all the time, one JSON object per line, and whoever started
+it kills it when it falls silent::
 
     {"say": "connected"}                  from now on
     {"say": "alive"}                      nothing new
-    {"say": "run", "path": PATH}          a run is being saved there, or spooled (see spool.py)
+    {"say": "run", "path": PATH}          an acquisition is being saved there, or spooled (spool.py)
     {"say": "ended", "path": PATH}        and is over
-    {"say": "told", "what": TEXT}         something for the person
+    {"say": "note", "what": TEXT}         something for the person
     {"say": "lost", "why": TEXT}          no connection, or not any more; the process ends
 
 Methods of Micro-Manager's objects as of its version 2.0.
@@ -31,11 +31,12 @@ from typing import Any
 from live_restore.errors import LiveRestoreError, OutputError, one_line
 from live_restore.files.user_folders import fresh_folder
 from live_restore.formats.plan import IntendedPlan
+from live_restore.hooks import console
 from live_restore.hooks.spool import Spool
 from live_restore.stack import StackIndex, VoxelSize
 
 _POLL_S = 0.1
-# Runs that begin and end between two polls are found in the windows that show them.
+# Acquisitions that begin and end between two polls are found in the windows that show them.
 _VIEWERS_S = 1.0
 _CONNECT_MS = 2000
 
@@ -48,7 +49,7 @@ class Looking:
     studio
         Micro-Manager's ``Studio``.
     folder
-        Where planes of runs that are not saved go.
+        Where planes of acquisitions that are not saved go.
     """
 
     def __init__(self, studio: Any, folder: Path) -> None:
@@ -57,10 +58,10 @@ class Looking:
         self._folder = folder
         self._run: _Run | None = None
         self._viewers_at = time.monotonic() + _VIEWERS_S
-        self._seen = set(self._viewed())  # windows of before are none of our runs
+        self._seen = set(self._viewed())  # windows of before are not ours
 
     def look(self) -> None:
-        """Look once, and say what there is."""
+        """Look once, and send what there is."""
         if self._run is None:
             self._find()
         else:
@@ -94,11 +95,11 @@ class Looking:
         try:
             return _UnsavedRun(self._studio, store, self._folder)
         except OutputError as error:
-            tell("told", what=f"{error}; this run is left out: save it instead")
-            return _LeftOut(store)
+            tell("note", what=f"{error}; this acquisition is not restored: save it to disk instead")
+            return _IgnoredRun(store)
 
     def _viewed(self) -> list[str]:
-        """Return where the runs are saved that windows show, as far as they are over."""
+        """Return where acquisitions are saved that windows show and that are over."""
         viewers = self._studio.displays().get_all_data_viewers()
         found = []
         for number in range(viewers.size()):
@@ -110,7 +111,7 @@ class Looking:
 
 
 class _Run:
-    """A run that goes on in Micro-Manager.
+    """An acquisition that goes on in Micro-Manager.
 
     The store is kept until it is frozen: Micro-Manager forgets it before its last planes.
     """
@@ -124,18 +125,18 @@ class _Run:
         """Take what is new."""
 
     def close(self) -> None:
-        """The run is over."""
+        """The acquisition is over."""
         tell("ended", path=self.path)
 
 
-class _LeftOut(_Run):
-    """Not saved, and there is no place for it: waited for, and nothing else."""
+class _IgnoredRun(_Run):
+    """Not saved, and there is no place for it: its end is waited for, and nothing else."""
 
     def __init__(self, store: Any) -> None:
         self.store = store
 
     def close(self) -> None:
-        """Nobody was told of it."""
+        """Its beginning was not reported, either."""
 
 
 class _SavedRun(_Run):
@@ -165,7 +166,7 @@ class _UnsavedRun(_Run):
         super().__init__(store, str(self._where))
 
     def look(self, *, over: bool) -> None:
-        """Pull the planes that are new; all that are left once the run is over."""
+        """Pull the planes that are new; all that are left once the acquisition is over."""
         if not self._refused:
             try:
                 self._pull_new(over=over)
@@ -174,7 +175,10 @@ class _UnsavedRun(_Run):
 
     def _refuse(self, error: OutputError) -> None:
         self._refused = True
-        tell("told", what=f"{error}; the rest of this run is left out: save it instead")
+        tell(
+            "note",
+            what=f"{error}; the rest of this acquisition is not restored: save it to disk instead",
+        )
 
     def _pull_new(self, *, over: bool) -> None:
         times, positions, channels, _ = self._sizes
@@ -226,7 +230,7 @@ class _UnsavedRun(_Run):
         self._count += 1
 
     def close(self) -> None:
-        """Publish what is whole, and say what is not."""
+        """Publish what is whole, and report what is not."""
         if self._spool is not None:
             try:
                 left = self._spool.finish()
@@ -234,16 +238,16 @@ class _UnsavedRun(_Run):
                 left = 0
                 self._refuse(error)
             if left:
-                tell("told", what=f"{self.path}: {left} stacks are incomplete, not restored")
+                tell("note", what=f"{self.path}: {left} stacks are incomplete and not restored")
             if self._spool.left_out:
-                what = f"no room for {self._spool.left_out} planes; save the run instead"
-                tell("told", what=f"{self.path}: {what}")
+                what = f"no room for {self._spool.left_out} planes; save to disk instead"
+                tell("note", what=f"{self.path}: {what}")
         super().close()
 
 
 def tell(say: str, **more: str) -> None:
-    """Say one line."""
-    print(json.dumps({"say": say, **more}), file=sys.__stdout__, flush=True)
+    """Send one line."""
+    console.emit(json.dumps({"say": say, **more}))
 
 
 def _leave_with_the_parent() -> None:
@@ -255,8 +259,8 @@ def _leave_with_the_parent() -> None:
 def main(port: int, folder: Path) -> None:
     """Look until the connection is lost."""
     threading.Thread(target=_leave_with_the_parent, name="leash", daemon=True).start()
-    sys.stdout = sys.stderr  # what the client prints is not for whoever listens here
-    # A server of another version is told by what fails, not by a warning that nobody reads.
+    console.keep_stdout_for_lines()
+    # A server of another version shows by what fails, not by a warning that nobody reads.
     warnings.simplefilter("ignore")
     try:
         # The client would try for its whole time limit, at full speed.

@@ -1,4 +1,4 @@
-"""Restores the runs that a person starts in Micro-Manager's window.
+"""Restores the acquisitions that a person starts in Micro-Manager's window.
 
 Two kinds of child processes, one of each at most: a bridge that looks into Micro-Manager, killed
 when it falls silent and started again; and what restores. Nothing that Micro-Manager does, or fails
@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import json
 import queue
-import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from live_restore.engine.signals import stopping_on_signals
 from live_restore.files.user_folders import unsaved_folder
 from live_restore.hooks.child import PYTHON, Outcome, Restorations, fresh_log
 
@@ -31,15 +30,15 @@ _LONGEST_PATH = 4096
 
 
 def bridge_command(port: int, folder: Path) -> list[str]:
-    """Return the command that looks into Micro-Manager; see ``bridge.py``."""
+    """Return the command that looks into Micro-Manager; see ``micromanager_bridge.py``."""
     return [*PYTHON, "live_restore.hooks.micromanager_bridge", str(port), str(folder)]
 
 
 def usable_path(named: str) -> Path | None:
-    """Return the path that a server named, ``None`` where it cannot be that of a run.
+    """Return the path that a server named, ``None`` where it cannot be an acquisition's.
 
-    Whatever answers on the port is believed to be Micro-Manager: it may name any folder that the
-    person may read. Only what would be another path for a child process, or none, is left out.
+    Whatever answers on the port is taken for Micro-Manager: it may name any folder that the person
+    may read. Only what a child process would take for another path, or for none, is ignored.
 
     Examples
     --------
@@ -53,7 +52,7 @@ def usable_path(named: str) -> Path | None:
 
 
 class _Bridge:
-    """The child process and what it has said."""
+    """The child process and the lines that it has sent."""
 
     def __init__(self, command: Sequence[str]) -> None:
         self._process = subprocess.Popen(
@@ -72,14 +71,14 @@ class _Bridge:
         assert self._process.stdout is not None
         while line := self._process.stdout.readline(_LONGEST_LINE):
             self.heard_at = time.monotonic()
-            if line.endswith(b"\n"):  # else it was killed in the middle of a word
+            if line.endswith(b"\n"):  # else it was killed in the middle of a line
                 self.lines.put(line)
             elif len(line) == _LONGEST_LINE:
-                self._process.kill()  # nothing that it has to say is so long
+                self._process.kill()  # no line of ours is so long
 
     @property
     def ended(self) -> bool:
-        """Whether the process is gone and everything that it said has been read."""
+        """Whether the process is gone and every line of it has been read."""
         return self._process.poll() is not None and not self._reader.is_alive()
 
     def kill(self) -> None:
@@ -93,6 +92,40 @@ class _Bridge:
                 stream.close()
 
 
+class _Restart:
+    """When to start a bridge: at once, and after each failure later than after the one before."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._at = 0.0
+
+    def due(self, now: float) -> bool:
+        """Return whether it is time (``now``: s, monotonic)."""
+        return now >= self._at
+
+    def failed(self, now: float) -> None:
+        """A bridge has ended."""
+        self._at = now + _RETRY_S[min(self._failures, len(_RETRY_S) - 1)]
+        self._failures += 1
+
+    def worked(self) -> None:
+        """A bridge has found Micro-Manager."""
+        self._failures = 0
+
+
+def _without_repeating(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Return what shows a line unless it was the last one shown."""
+    last = ""
+
+    def say_once(what: str) -> None:
+        nonlocal last
+        if what != last:
+            last = what
+            say(what)
+
+    return say_once
+
+
 class WindowWatch:
     """Watches one Micro-Manager.
 
@@ -101,11 +134,11 @@ class WindowWatch:
     port
         Of its server (Tools > Options > Run server on port).
     restorations
-        Get the runs that are found.
+        Get the acquisitions that are found.
     folder
-        Where planes of runs that are not saved go.
+        Where planes of acquisitions that are not saved go.
     say
-        Tells the person one line.
+        Shows the person one line.
     silence_s
         A bridge that is silent for so long is taken as hung (s).
     command
@@ -125,14 +158,12 @@ class WindowWatch:
         self._port = port
         self._restorations = restorations
         self._folder = folder
-        self._say_line = say
+        self._say = _without_repeating(say)
         self._silence_s = silence_s
         self._command = command
         self._bridge: _Bridge | None = None
-        self._start_at = 0.0
-        self._failures = 0
-        self._said = ""
-        self._told: set[Path] = set()
+        self._restart = _Restart()
+        self._reported: set[Path] = set()
         self._running: set[Path] = set()
         self._cut: set[Path] = set()
         self._stop = threading.Event()
@@ -142,7 +173,7 @@ class WindowWatch:
         self._stop.set()
 
     def run(self) -> None:
-        """Watch until :meth:`stop`; what is unfinished then is left for ``watch``."""
+        """Watch until :meth:`stop`; what is unfinished then is left to ``watch``."""
         try:
             while not self._stop.wait(_LOOK_S):
                 self.step()
@@ -157,7 +188,7 @@ class WindowWatch:
         now = time.monotonic()
         bridge = self._bridge
         if bridge is None:
-            if now >= self._start_at:
+            if self._restart.due(now):
                 self._start()
         else:
             ended = bridge.ended
@@ -168,10 +199,10 @@ class WindowWatch:
             if ended:
                 self._let_go("")
             elif now - bridge.heard_at > self._silence_s:
-                self._let_go("Micro-Manager does not answer")
+                self._let_go("Micro-Manager does not respond")
         self._restorations.step()
         for outcome in self._restorations.outcomes():
-            self._tell_outcome(outcome)
+            self._report(outcome)
 
     def _start(self) -> None:
         try:
@@ -183,30 +214,30 @@ class WindowWatch:
         if line["say"] in ("run", "ended"):
             path = usable_path(line["path"])
             if path is None:
-                said = f"a run at {line['path'][:100]!r}, which is no absolute path, is left alone"
-                self._say(said)
+                named = repr(line["path"][:100])
+                self._say(f"an acquisition at {named} is ignored: that is no absolute path")
             elif line["say"] == "run":
                 self._running.add(path)
-                self._told.discard(path)
+                self._reported.discard(path)
                 self._restorations.begin(path)
-                self._say(f"{path}: a run has begun")
+                self._say(f"{path}: an acquisition has begun")
             else:
                 self._running.discard(path)
                 self._restorations.end(path)
         elif line["say"] == "connected":
-            self._failures = 0
-            self._say(f"connected with Micro-Manager on port {self._port}")
+            self._restart.worked()
+            self._say(f"connected to Micro-Manager on port {self._port}")
             self._look_again()
-        elif line["say"] == "told":
+        elif line["say"] == "note":
             self._say(line["what"])
         elif line["say"] == "lost":
             self._say(
-                f"no connection with Micro-Manager on port {self._port} ({line['why']}); trying "
+                f"no connection to Micro-Manager on port {self._port} ({line['why']}); trying "
                 "again: start it, and tick Tools > Options > Run server on port"
             )
 
     def _let_go(self, why: str) -> None:
-        """End the bridge, and restore what is there of a run whose end nobody will tell."""
+        """End the bridge, and restore what is there of an acquisition whose end goes unreported."""
         if self._bridge is not None:
             self._bridge.kill()
             self._bridge = None
@@ -215,40 +246,32 @@ class WindowWatch:
         self._restorations.end()
         self._cut |= self._running
         self._running.clear()
-        wait_s = _RETRY_S[min(self._failures, len(_RETRY_S) - 1)]
-        self._failures += 1
-        self._start_at = time.monotonic() + wait_s
+        self._restart.failed(time.monotonic())
 
     def _look_again(self) -> None:
-        """Look again into runs that may have gone on while nobody was looking."""
+        """Look again into acquisitions that may have gone on while nobody was looking."""
         for path in self._cut:
             self._restorations.begin(path)
             self._restorations.end(path)
         self._cut.clear()
 
-    def _tell_outcome(self, outcome: Outcome) -> None:
-        if outcome.done and outcome.path not in self._told:
-            self._told.add(outcome.path)
+    def _report(self, outcome: Outcome) -> None:
+        if outcome.done and outcome.path not in self._reported:
+            self._reported.add(outcome.path)
             self._say(f"{outcome.path}: {outcome.why or 'restored'}")
-
-    def _say(self, what: str) -> None:
-        """Say a line, but not the same one over and over."""
-        if what != self._said:
-            self._said = what
-            self._say_line(what)
 
 
 def _understood(line: bytes) -> dict[str, str] | None:
-    """Return what the bridge said, ``None`` for what a library of its process printed."""
+    """Return a line of the bridge, ``None`` for what a library of its process printed."""
     try:
-        said = json.loads(line)
+        message = json.loads(line)
     except ValueError:
         return None
-    return said if isinstance(said, dict) and "say" in said else None
+    return message if isinstance(message, dict) and "say" in message else None
 
 
-def watch_micromanager(port: int, options: Sequence[str]) -> int:
-    """Run ``live-restore watch --micromanager`` until Ctrl-C; return the exit code.
+def watch_micromanager(port: int, options: Sequence[str], say: Callable[[str], None]) -> None:
+    """Run ``live-restore watch --micromanager`` until Ctrl-C.
 
     Parameters
     ----------
@@ -256,21 +279,10 @@ def watch_micromanager(port: int, options: Sequence[str]) -> int:
         Of Micro-Manager's server.
     options
         Of the command line, for what restores, such as ``--config FILE``.
+    say
+        Shows the person one line.
     """
-
-    def say(what: str) -> None:
-        print(f"live-restore: {what}", file=sys.stderr, flush=True)
-
-    restorations = Restorations(options, fresh_log())
-    watch = WindowWatch(port, restorations, unsaved_folder(), say)
-    say(f"waiting for runs of Micro-Manager on port {port}; Ctrl-C ends it")
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if sys.platform == "win32":
-        numbers.append(signal.SIGBREAK)  # the closing of the window, too
-    before = [(number, signal.signal(number, lambda *_: watch.stop())) for number in numbers]
-    try:
+    watch = WindowWatch(port, Restorations(options, fresh_log()), unsaved_folder(), say)
+    say(f"waiting for acquisitions of Micro-Manager on port {port}; Ctrl-C stops")
+    with stopping_on_signals(watch.stop):
         watch.run()
-    finally:
-        for number, handler in before:
-            signal.signal(number, handler)
-    return 0

@@ -1,48 +1,42 @@
-"""The end of a session as a person sees it: a bar, and one line for each run."""
+"""The end of a session as a person sees it: a bar, and one line for each acquisition."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import Progress
-
 from live_restore.errors import StackUnreadableError
 from live_restore.files.naming import results_of_acquisition
 from live_restore.formats.script_plan import PlanReader
 from live_restore.hooks.child import Outcome, Restorations
+from live_restore.hooks.console import progress_bar
 
 
 def finish_with_progress(
     restorations: Restorations, limit_s: float | None, say: Callable[[str], None]
 ) -> None:
-    """Restore what is complete, showing how far it is, and say what became of each run.
+    """Restore what is complete, showing how far it is, and report what became of each acquisition.
 
     Parameters
     ----------
     restorations
-        The runs of the session.
+        The acquisitions of the session.
     limit_s
         See :meth:`Restorations.finish`.
     say
-        Tells the person one line.
+        Shows the person one line.
     """
-    console = Console(stderr=True)
     paths = [outcome.path for outcome in restorations.outcomes()]
     try:
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-            task = bar.add_task("live-restore", total=_planned(paths))
-            restorations.finish(
-                limit_s, lambda: bar.update(task, completed=sum(map(results, paths)))
-            )
+        with progress_bar(_planned(paths)) as show:
+            restorations.finish(limit_s, lambda: show(sum(map(results, paths))))
     finally:  # Ctrl-C is how a person ends the wait: what is left has to be named then, too
         for outcome in restorations.outcomes():
             say(_line(outcome))
 
 
 def results(path: Path) -> int:
-    """Return how many stacks of a run are restored, wherever the settings' defaults put them."""
+    """Return how many stacks of an acquisition are restored, in all places of the defaults."""
     if path.is_file():
         name = path.name.split(".")[0]
         return _count(path.parent / "restored", f"{name}*.ome.tif")
@@ -60,13 +54,13 @@ def _count(folder: Path, pattern: str) -> int:
 
 
 def _planned(paths: list[Path]) -> int | None:
-    """Return how many stacks there will be, ``None`` where one run does not tell."""
+    """Return how many stacks there will be, ``None`` where that is not known of each."""
     total = 0
     for path in paths:
         try:
             plan = PlanReader(path).read()
         except StackUnreadableError:
-            return None  # the child meets it too, and says so
+            return None  # the child meets it too, and reports it
         if plan is None:
             return None
         total += plan.volumes()
@@ -74,8 +68,8 @@ def _planned(paths: list[Path]) -> int | None:
 
 
 def _line(outcome: Outcome) -> str:
-    said = f"{outcome.path}: {results(outcome.path)} stacks restored"
+    line = f"{outcome.path}: {results(outcome.path)} stacks restored"
     if not outcome.done:
         target = outcome.path if outcome.path.is_dir() else outcome.path.parent
-        return f"{said}; the rest is left: live-restore watch {target} --once"
-    return f"{said}; {outcome.why}" if outcome.why else said
+        return f"{line}; restore the rest with: live-restore watch {target} --once"
+    return f"{line}; {outcome.why}" if outcome.why else line

@@ -18,12 +18,9 @@ of its own, which nobody waits for longer than a moment. What restores is anothe
 from __future__ import annotations
 
 import inspect
-import sys
-import threading
 import traceback
 import weakref
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -31,19 +28,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from live_restore.errors import UsageError, one_line
+from live_restore.hooks import console
+from live_restore.hooks.planned import LINES_AT_ONCE, PlannedStacks
+from live_restore.hooks.worker import Worker
 
 if TYPE_CHECKING:
-    from live_restore.formats.script_plan import PlannedAxes
     from live_restore.hooks.child import Outcome, Restorations
     from live_restore.hooks.mda import MdaFollower
-    from live_restore.stack import StackIndex
 
 Events = TypeVar("Events")
 
-_LOOK_S = 0.2
-# Of the plan, at every look: 400 stacks. Measured: 3 ms in which the acquisition's threads may have
-# to wait for the interpreter.
-_LINES_AT_ONCE = 2
 # A thread that does not answer within this time hangs on a disk or a network: it is left behind.
 _THREAD_S = 5.0
 
@@ -62,13 +56,13 @@ class LiveRestore:
     Raises
     ------
     SettingsError, ModelError
-        The config.toml cannot be read, holds a mistake or names a model that is not there: said
+        The config.toml cannot be read, holds a mistake or names a model that is not there: raised
         before anything is acquired.
 
     Attributes
     ----------
     outcomes
-        What became of each run, once the block has ended.
+        What became of each acquisition, once the block has ended.
     """
 
     def __init__(self, config: str | Path | None = None, *, finish_s: float | None = 600.0) -> None:
@@ -81,23 +75,17 @@ class LiveRestore:
             if not rule.skip:
                 find_model(rule.model)
         self._finish_s = finish_s
-        self._thread: threading.Thread | None = None
         self._restorations: Restorations | None = None
         self.outcomes: list[Outcome] = []
         self._forget()
 
     def _forget(self) -> None:
         """Begin as if there had been no session before."""
-        self._done = threading.Event()
+        self._worker = Worker()
+        self._planned = PlannedStacks(console.say)
         self._dataset: object = None
-        self._tasks: deque[Callable[[], None]] = deque()
-        self._followers: list[MdaFollower] = []
-        self._plan: PlannedAxes | None = None
-        self._planned: Path | None = None
-        self._unwritten: dict[StackIndex, tuple[int, ...]] = {}
-        self._singles: set[StackIndex] = set()
         self._begun: list[weakref.ref[object]] = []
-        self._problem = ""
+        self._followers: list[MdaFollower] = []
 
     # What the acquisition calls -------------------------------------------------------------------
 
@@ -105,11 +93,11 @@ class LiveRestore:
         """Take notice that an image was saved: pycromanager's ``image_saved_fn``.
 
         Returns at once and raises nothing: an exception here would silently end pycromanager's
-        callbacks, and block the end of runs of more than 100 images.
+        callbacks, and block the end of acquisitions of more than 100 images.
         """
         if dataset is not self._dataset:
             self._dataset = dataset
-            self._tasks.append(lambda: self._begin_dataset(dataset))
+            self._worker.do(lambda: self._begin_dataset(dataset))
 
     def beside(self, image_saved_fn: Callable[..., object]) -> Callable[..., None]:
         """Return a callback that calls :attr:`image_saved_fn` and then the given one.
@@ -124,7 +112,7 @@ class LiveRestore:
         Raises
         ------
         UsageError
-            It takes other parameters: said now, as pycromanager does.
+            It takes other parameters: raised now, as pycromanager does.
         """
         signature = inspect.signature(image_saved_fn)
         with_queue = len(signature.parameters) == 3
@@ -132,22 +120,22 @@ class LiveRestore:
             signature.bind(*range(3 if with_queue else 2))
         except TypeError:
             raise UsageError(
-                "cannot be called with an image's axes and its data set",
+                "cannot be called with an image's axes and its dataset",
                 getattr(image_saved_fn, "__name__", repr(image_saved_fn)),
                 "give it two parameters (axes, dataset), or three (axes, dataset, event_queue)",
             ) from None
-        told = False
+        shown = False
 
         def call(axes: dict[str, Any], dataset: object, *queue: object) -> None:
-            nonlocal told
+            nonlocal shown
             self.image_saved_fn(axes, dataset)
             try:
                 image_saved_fn(axes, dataset, *queue)
-            # Also what ends a program: here it would end all callbacks, and block the run's end.
+            # Also what ends a program: here it would end all callbacks, and block the end.
             except BaseException:  # noqa: BLE001
-                if not told:
-                    told = True
-                    _print_to_stderr(traceback.format_exc().rstrip())
+                if not shown:
+                    shown = True
+                    console.show(traceback.format_exc().rstrip())
 
         if with_queue:
             return lambda axes, dataset, event_queue: call(axes, dataset, event_queue)
@@ -166,49 +154,21 @@ class LiveRestore:
         Notes
         -----
         Without it a stack is known to be whole only when the next one begins, and the only stack of
-        a run never. Leave it away where a hook removes whole channels or positions from the events.
+        an acquisition never. Omit it where a hook removes whole channels or positions from the
+        events.
         """
-        if self._thread is None:
-            self._say(
+        if not self._worker.running:
+            console.say(
                 "nothing is restored: the acquisition is not inside a block `with LiveRestore()`"
             )
-        if isinstance(events, dict):
-            stack_index = self._note(events, loose=True)
-            if stack_index is not None:
-                self._singles.add(stack_index)
-        elif isinstance(events, list):
-            for event in events:
-                self._note(event, loose=False)
-        else:
-            return self._passing(events)  # type: ignore[return-value]
-        return events
-
-    def _passing(self, events: Any) -> Iterator[Any]:
-        noted: set[StackIndex | None] = set()
-        for event in events:
-            for each in event if isinstance(event, list) else (event,):
-                noted.add(self._note(each, loose=True))
-            yield event
-        # Not where the run was stopped: its last stack was named in part.
-        if self._plan is not None:
-            self._plan.settle(stack_index for stack_index in noted if stack_index is not None)
-
-    def _note(self, event: Any, *, loose: bool) -> StackIndex | None:
-        """Note the axes of one event; an event that cannot be understood ends the noting."""
-        try:
-            if self._plan is not None:
-                return self._plan.add(event["axes"], loose=loose)
-        except Exception as error:  # noqa: BLE001 - whatever a script submits is its own affair
-            self._plan = None
-            self._say(f"the planned planes are not known ({one_line(error)}); going by the files")
-        return None
+        return self._planned.expect(events)
 
     # pymmcore-plus --------------------------------------------------------------------------------
 
     def follow(
         self, mmc: Any, output: str | Path | None = None, *, unsaved: str | Path | None = None
     ) -> None:
-        """Restore every run that ``mmc.mda`` makes from now until the block ends.
+        """Restore every acquisition that ``mmc.mda`` makes from now until the block ends.
 
         Parameters
         ----------
@@ -216,10 +176,11 @@ class LiveRestore:
             A ``CMMCorePlus``.
         output
             What ``run_mda`` is given as ``output``: ``run.ome.zarr`` is followed stack by stack,
-            ``run.ome.tiff`` is restored when the run is over (its writer completes it only then).
+            ``run.ome.tiff`` is restored when the acquisition is over (its writer completes it only
+            then).
         unsaved
-            Where planes of runs without ``output`` are kept; default: the user's data folder. Each
-            run gets a folder of its own, with one OME-TIFF per stack and the results.
+            Where planes of acquisitions without ``output`` are kept; default: the user's data
+            folder. Each gets a folder of its own, with one OME-TIFF per stack and the results.
 
         Raises
         ------
@@ -228,57 +189,29 @@ class LiveRestore:
         """
         from live_restore.hooks.mda import MdaFollower
 
-        if self._thread is None:
-            raise UsageError(
-                "has not begun", "LiveRestore", "follow inside of `with LiveRestore()`"
-            )
-        stack_index = None if output is None else Path(output).absolute()
+        if not self._worker.running:
+            raise UsageError("has not begun", "LiveRestore", "follow inside `with LiveRestore()`")
+        target = None if output is None else Path(output).absolute()
         folder = None if unsaved is None else Path(unsaved).absolute()
-        follower = MdaFollower(mmc.mda, stack_index, folder, self._tasks.append, self._say)
+        follower = MdaFollower(mmc.mda, target, folder, self._worker.do, console.say)
         follower.connect(self._begin, self._end)
         self._followers.append(follower)
 
-    # The thread -----------------------------------------------------------------------------------
-
-    def _run(self, done: threading.Event) -> None:
-        assert self._restorations is not None
-        while True:
-            last = done.is_set()
-            while self._tasks:
-                self._attempt(self._tasks.popleft())
-            if last:
-                return
-            # Apart: a plan that cannot be written is no reason not to restore.
-            self._attempt(partial(self._write_plan, _LINES_AT_ONCE))
-            self._attempt(self._restorations.step)
-            done.wait(_LOOK_S)
-
-    def _attempt(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-        except Exception as error:  # noqa: BLE001 - this thread's boundary; said at the end
-            self._problem = one_line(error)
+    # On the worker's thread ----------------------------------------------------------------------
 
     def _begin_dataset(self, dataset: object) -> None:
-        from live_restore.formats.script_plan import remove_plan
-
-        # Of two runs at once the images come in turns.
+        # Of two acquisitions at once the images come in turns.
         if any(known() is dataset for known in self._begun):
             return
         self._begun = [known for known in self._begun if known() is not None]
-        with suppress(TypeError):  # nothing that could be remembered: no data set of pycromanager's
+        with suppress(TypeError):  # nothing that could be remembered: no dataset of pycromanager
             self._begun.append(weakref.ref(dataset))
         path = getattr(dataset, "path", None)
         if not path:
-            self._problem = "the run is not saved: give Acquisition a directory"
-            return
+            raise UsageError("the acquisition is not saved", None, "give Acquisition a directory")
         folder = Path(path).absolute()
-        if self._planned is not None:  # whose events were whose cannot be told any more
-            self._plan = None
-            remove_plan(self._planned)
         self._begin(folder)
-        self._planned = folder
-        remove_plan(folder)  # of a run that had this name before
+        self._planned.begin(folder)  # last: a disk that refuses is no reason not to restore
 
     def _begin(self, path: Path) -> None:
         assert self._restorations is not None
@@ -288,40 +221,18 @@ class LiveRestore:
         assert self._restorations is not None
         self._restorations.end(path)
 
-    def _write_plan(self, most_lines: int | None = None) -> None:
-        """Write down what is new in the plan of the run."""
-        from live_restore.formats.script_plan import extend_plan
-
-        while self._plan is not None and self._planned is not None and most_lines != 0:
-            # Kept until it is written: the disk may refuse, and be asked again.
-            self._unwritten = self._unwritten or self._plan.take()
-            if not self._unwritten:
-                return
-            extend_plan(self._planned, self._unwritten)
-            self._unwritten = {}
-            most_lines = None if most_lines is None else most_lines - 1
-
-    def _say(self, what: str) -> None:
-        _print_to_stderr(f"live-restore: {what}")
-
     # The block ------------------------------------------------------------------------------------
 
     def __enter__(self) -> LiveRestore:
-        from live_restore.formats.script_plan import PlannedAxes
         from live_restore.hooks.child import Restorations, fresh_log
 
-        if self._thread is not None:
-            raise UsageError(
-                "is in use", "LiveRestore", "make another one for a block inside of it"
-            )
+        if self._worker.running:
+            raise UsageError("is in use", "LiveRestore", "make another one for a block inside it")
         options = [] if self._config is None else ["--config", str(self._config)]
         self._forget()
-        self._plan = PlannedAxes()
+        self._planned.start()
         self._restorations = Restorations(options, fresh_log())
-        self._thread = threading.Thread(
-            target=self._run, args=(self._done,), name="live-restore", daemon=True
-        )
-        self._thread.start()
+        self._worker.start(partial(self._planned.write, LINES_AT_ONCE), self._restorations.step)
         return self
 
     def __exit__(
@@ -330,47 +241,40 @@ class LiveRestore:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Finish; whatever goes wrong in it is said and stays here.
+        """Finish; whatever goes wrong in it is reported and stays here.
 
         After Ctrl-C nothing more is begun. After another error in the block what is complete is
-        restored, as after a run that was stopped.
+        restored, as after an acquisition that was stopped.
         """
-        thread, self._thread = self._thread, None
-        assert thread is not None
         for follower in self._followers:
             if follower.running and kind is None:
-                self._say(
-                    "a run of pymmcore-plus still goes on, and is not followed any more: `.join()` "
-                    "it before the block ends; restore what it saves with: live-restore watch"
+                console.say(
+                    "an acquisition of pymmcore-plus still goes on, and is not followed any more: "
+                    "`.join()` it before the block ends; restore what it saves with: "
+                    "live-restore watch"
                 )
             follower.disconnect()
-        if self._plan is not None and kind is None:
-            self._plan.settle(self._singles)
-        self._done.set()
-        thread.join(_THREAD_S)
-        if thread.is_alive():
-            self._say("a disk or network does not answer; restore later with: live-restore watch")
+        if kind is None:
+            self._planned.settle()
+        if not self._worker.stop(_THREAD_S):
+            console.say(
+                "a disk or network does not respond; restore later with: live-restore watch"
+            )
             return
         try:
             interrupted = kind is not None and not issubclass(kind, Exception)
             self._finish(0.0 if interrupted else self._finish_s)
         except Exception as problem:  # noqa: BLE001 - the acquisition is complete, and stays so
-            self._say(f"{one_line(problem)}; restore later with: live-restore watch")
+            console.say(f"{one_line(problem)}; restore later with: live-restore watch")
 
     def _finish(self, limit_s: float | None) -> None:
         from live_restore.hooks.progress import finish_with_progress
 
         assert self._restorations is not None
-        self._attempt(self._write_plan)
-        if self._problem:
-            self._say(self._problem)
+        self._worker.attempt(self._planned.write)
+        if self._worker.problem:
+            console.say(self._worker.problem)
         try:
-            finish_with_progress(self._restorations, limit_s, self._say)
+            finish_with_progress(self._restorations, limit_s, console.say)
         finally:
             self.outcomes = self._restorations.outcomes()
-
-
-def _print_to_stderr(text: str) -> None:
-    """Print, unless there is nobody to print to: that is no reason to fail an acquisition."""
-    with suppress(OSError, ValueError):  # a terminal that is gone, a stream that is closed
-        print(text, file=sys.stderr, flush=True)

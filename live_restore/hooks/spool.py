@@ -39,18 +39,18 @@ class _Part:
 
 
 class Spool:
-    """The planes of one run.
+    """The planes of one acquisition.
 
     Parameters
     ----------
     folder
         Is created; stacks get their names in it.
     plan
-        What the run intends, as far as anybody knows.
+        What the acquisition intends, as far as anybody knows.
     voxel, channel_names
         Written into each stack.
     limit_bytes
-        Further planes are left out.
+        Further planes are dropped.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class Spool:
         self._publish_whole(over=False)
 
     def finish(self) -> int:
-        """Publish what is whole now that the run is over; return how many stacks are not.
+        """Publish what is whole now that the acquisition is over; return how many stacks are not.
 
         Raises
         ------

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from live_restore.cli.main import COMMANDS as COMMANDS_TABLE
 from live_restore.cli.main import main
 from live_restore.errors import StackRefusedError
 from live_restore.simulation.scene import LivingCell
@@ -36,6 +37,32 @@ def test_help_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("demo --times 0", "must be a whole number, at least 1"),
+        ("demo --times many", "must be a whole number, at least 1"),
+        ("watch --micromanager 65536", "must be the number of a port"),
+        ("watch --micromanager port", "must be the number of a port"),
+        ("prepare --shape 4,4", "must be three numbers above 0"),
+        ("restore ", "must be the name of a file"),
+    ],
+)
+def test_a_wrong_value_is_reported_in_one_line(
+    line: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(line.split(" "))
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_a_command_is_one_file_and_one_line_in_the_table() -> None:
+    assert [command.__name__.rpartition(".")[2] for command in COMMANDS_TABLE] == COMMANDS
 
 
 def test_models_tells_the_bundled_ones(tmp_path: Path) -> None:
@@ -139,4 +166,4 @@ def test_flags_without_an_effect_are_refused(line: str, capsys: pytest.CaptureFi
     assert main(line.split()) == 2
     flag = next(part for part in line.split()[2:] if part.startswith("--"))
     said = capsys.readouterr().err
-    assert said == f"live-restore: {flag} and --micromanager exclude each other; leave one away\n"
+    assert said == f"live-restore: {flag} and --micromanager exclude each other; omit one\n"

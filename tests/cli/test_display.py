@@ -18,10 +18,10 @@ from live_restore.engine.progress import Snapshot
 from live_restore.journal.states import State
 
 
-def shown(status: Status, snapshot: Snapshot, width: int = 100) -> str:
+def shown(status: Status, snapshot: Snapshot, width: int = 100, *, ended: bool = False) -> str:
     stream = io.StringIO()
     Console(file=stream, width=width, color_system=None, legacy_windows=False).print(
-        render(status, snapshot)
+        render(status, snapshot, ended=ended)
     )
     return stream.getvalue()
 
@@ -56,6 +56,12 @@ def test_a_stop_is_answered_at_once() -> None:
     text = shown(a_status(), Snapshot(stopping=True))
     assert "Ctrl-C again ends at once" in text
     assert "Ctrl-C stops" not in text
+
+
+def test_what_stays_on_the_screen_offers_nothing_to_stop() -> None:
+    text = shown(a_status(done=7), Snapshot(stopping=True), ended=True)
+    assert "ended" in text
+    assert "Ctrl-C" not in text
 
 
 def test_nothing_yet() -> None:

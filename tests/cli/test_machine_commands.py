@@ -10,7 +10,7 @@ import pytest
 
 from live_restore.bench.measure import Rates
 from live_restore.bench.work import CHAIN, flop_per_voxel, matrix_product_model
-from live_restore.cli.machine_commands import _print_rates
+from live_restore.cli.bench import _print_rates
 from live_restore.errors import ModelError
 from live_restore.inference.backends.backend import Limits, ModelSource
 from live_restore.inference.backends.onnx_cpu import TrustedSession

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
+import live_restore
 from live_restore.inference.image.reference_tiling import apply_reference
+from live_restore.settings.load import load_settings
 from live_restore.simulation.scene import LivingCell
 from tests.support.processes import run_command, status
 
@@ -82,3 +85,26 @@ def test_a_file_with_another_number_of_channels_is_refused(
     (entry,) = status(tmp_path / "state", folder)["files"]
     assert entry["state"] == "refused"
     assert "takes 2 together" in entry["reason"]
+
+
+def test_an_array_of_both_channels_is_restored_as_a_file_of_both(
+    tmp_path: Path, network: torch.nn.Module
+) -> None:
+    del network
+    folder = tmp_path / "data"
+    folder.mkdir()
+    raw = two_channels(folder / "cells.ome.tif", times=1)[0]
+    config = tmp_path / "config.toml"
+    done = run_command(
+        tmp_path, "restore", folder / "cells.ome.tif", "--config", config, "--device", "cpu"
+    )
+    assert done.returncode == 0, done.stderr
+    expected = tifffile.imread(folder / "restored" / "cells.ome.tif")
+    settings = load_settings(config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", live_restore.DoubtfulWarning)
+        restored = live_restore.restore(raw, device="cpu", settings=settings)
+    assert restored.shape == raw.shape == (2, 6, 24, 28)
+    assert np.array_equal(restored, expected.reshape(raw.shape))
+    with pytest.raises(live_restore.UsageError, match=r"takes 2 together; give it \(C, Z, Y, X\)"):
+        live_restore.restore(raw[0], device="cpu", settings=settings)

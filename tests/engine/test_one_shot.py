@@ -18,7 +18,8 @@ import tifffile
 from live_restore.engine import one_shot as one_shot_module
 from live_restore.engine.channel_groups import ChannelGroups
 from live_restore.engine.file_job import FileJob
-from live_restore.engine.one_shot import OneShot, absolute, ending_on_signals
+from live_restore.engine.one_shot import OneShot, absolute
+from live_restore.engine.signals import ending_on_signals
 from live_restore.errors import (
     StackChangedError,
     StackIncompleteError,

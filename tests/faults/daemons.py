@@ -106,7 +106,7 @@ def exec_daemon(place: Place, *flags: str) -> DaemonProcess:
     """Start a daemon as people do, without any fault inside."""
     with place.log.open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "live_restore.cli.main", *place.arguments, *flags],
+            [sys.executable, "-m", "live_restore", *place.arguments, *flags],
             env=environment(place.state), stdout=log, stderr=log,
         )  # fmt: skip
     return DaemonProcess(process.pid, process.poll)

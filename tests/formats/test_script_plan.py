@@ -208,5 +208,5 @@ def test_a_second_run_in_a_block_takes_the_plan_of_the_first_away(tmp_path: Path
 def test_a_run_in_memory_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with LiveRestore(finish_s=0.0) as live:
         live.image_saved_fn({}, SimpleNamespace())
-    assert "the run is not saved: give Acquisition a directory" in capsys.readouterr().err
+    assert "the acquisition is not saved; give Acquisition a directory" in capsys.readouterr().err
     assert live.outcomes == []

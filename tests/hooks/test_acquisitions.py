@@ -144,7 +144,7 @@ def test_a_killed_script_leaves_its_stacks_for_watch(tmp_path: Path) -> None:
     assert len(complete) >= 2
 
 
-LEFT = "the rest is left: live-restore watch {path} --once"
+LEFT = "restore the rest with: live-restore watch {path} --once"
 FAILED = "some of it could not be restored; see "
 
 

@@ -155,9 +155,9 @@ def test_a_server_that_dies_and_comes_back(tmp_path: Path) -> None:
         microscope.store = store.java
         opened.until_called("/data/run_1", "live")
         server.close()
-        opened.until_said("Micro-Manager does not answer")
+        opened.until_said("Micro-Manager does not respond")
         opened.until_called("/data/run_1", "once")  # what is there is restored all the same
-        opened.until_said("no connection with Micro-Manager")
+        opened.until_said("no connection to Micro-Manager")
         assert sum("no connection" in line for line in opened.said) == 1
         before = opened.calls.read_text().count("live")
         with serving(microscope, server.port):
@@ -174,7 +174,7 @@ def test_a_server_that_hangs_is_left_and_found_again(tmp_path: Path) -> None:
         microscope.store = store.java
         opened.until_called("/data/run_1", "live")
         server.hang.set()
-        opened.until_said("does not answer")
+        opened.until_said("does not respond")
         opened.until_called("/data/run_1", "once")
         before = opened.calls.read_text().count("live")
         server.hang.clear()
@@ -182,7 +182,7 @@ def test_a_server_that_hangs_is_left_and_found_again(tmp_path: Path) -> None:
 
 
 def test_what_a_library_prints_is_not_taken_for_news(tmp_path: Path) -> None:
-    lines = ["Hello", "3", "{}", '{"say": "told", "what": "news"}']
+    lines = ["Hello", "3", "{}", '{"say": "note", "what": "news"}']
     code = f"for line in {lines}: print(line, flush=True)"
     with window(tmp_path, 1, command=lambda *_: [sys.executable, "-c", code]) as opened:
         opened.until_said("news")
@@ -199,7 +199,7 @@ def test_a_process_that_cannot_be_started_is_tried_again(
 
     with window(tmp_path, 1, command=command) as opened:
         opened.until_said("no process can be started (No such file or directory); trying again")
-        opened.until_said("connected with Micro-Manager on port 1")
+        opened.until_said("connected to Micro-Manager on port 1")
 
 
 def test_a_disk_that_refuses_unsaved_planes_is_no_lost_connection(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_a_disk_that_refuses_unsaved_planes_is_no_lost_connection(tmp_path: Path
     with serving(microscope) as server, window(tmp_path, server) as opened:
         opened.until_said("connected")
         microscope.store = store.java
-        opened.until_said("this run is left out: save it instead")
+        opened.until_said("this acquisition is not restored: save it to disk instead")
         store.frozen, microscope.store = True, Store("/data/run_1").java
         opened.until_called("/data/run_1", "live")
         assert sum("connect" in line for line in opened.said) == 1
@@ -218,4 +218,4 @@ def test_a_disk_that_refuses_unsaved_planes_is_no_lost_connection(tmp_path: Path
 
 def test_nobody_there(tmp_path: Path) -> None:
     with window(tmp_path, 1) as opened:
-        opened.until_said("no connection with Micro-Manager on port 1")
+        opened.until_said("no connection to Micro-Manager on port 1")

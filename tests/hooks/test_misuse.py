@@ -109,7 +109,7 @@ def test_before_and_after_the_block_nothing_happens(
     live = LiveRestore()
     live.image_saved_fn({}, Dataset(tmp_path / "early"))
     assert live.expect(EVENTS) is EVENTS
-    with pytest.raises(UsageError, match="follow inside of `with LiveRestore"):
+    with pytest.raises(UsageError, match="follow inside `with LiveRestore"):
         live.follow(None)
     with live:
         pass
@@ -194,7 +194,7 @@ def test_ctrl_c_at_the_end_names_what_is_left(
     live = LiveRestore(finish_s=None)
     with pytest.raises(KeyboardInterrupt), live:
         live.image_saved_fn({}, Dataset(tmp_path / "run_1"))
-    left = f"the rest is left: live-restore watch {tmp_path / 'run_1'} --once"
+    left = f"restore the rest with: live-restore watch {tmp_path / 'run_1'} --once"
     assert left in capsys.readouterr().err
     assert not live.outcomes[0].done
 
@@ -243,7 +243,7 @@ def test_a_callback_costs_less_than_a_millisecond_whatever_is_stuck_behind_it(
     """A disk that hangs: the thread behind it is left where it is."""
     release = threading.Event()
     monkeypatch.setattr(session, "_THREAD_S", 0.1)
-    monkeypatch.setattr(session.LiveRestore, "_write_plan", lambda *_: release.wait() and None)
+    monkeypatch.setattr(session.PlannedStacks, "write", lambda *_: release.wait() and None)
     runs = [Dataset(tmp_path / f"run_{n}") for n in range(5)]
     costs = []
     with LiveRestore() as live:
@@ -253,7 +253,7 @@ def test_a_callback_costs_less_than_a_millisecond_whatever_is_stuck_behind_it(
             costs.append(time.thread_time() - began)
     release.set()
     assert sorted(costs)[-10] < 0.001, "and not the garbage collection of a large process alone"
-    assert "a disk or network does not answer" in capsys.readouterr().err
+    assert "a disk or network does not respond" in capsys.readouterr().err
 
 
 def test_children_take_no_modules_from_the_folder_that_the_script_runs_in(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def daemon(tmp_path: Path, port: int, truth: Recording) -> Iterator[Daemon]:
     config.write_text('[[models]]\nmodel = "identity.onnx"\n')
     command = ["watch", "--micromanager", str(port), "--config", str(config)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "live_restore.cli.main", *command],
+        [sys.executable, "-m", "live_restore", *command],
         env=environment(tmp_path / "state") | {"XDG_DATA_HOME": str(tmp_path / "user")},
         stderr=subprocess.PIPE,
         text=True,
@@ -118,7 +118,7 @@ def assert_all_is_as_it_was(tmp_path: Path, watched: Daemon) -> None:
 def test_a_run_is_restored_while_it_goes_on(tmp_path: Path, shared_data: Path, name: str) -> None:
     microscope, truth = Microscope(), recording(shared_data, name)
     with serving(microscope) as server, daemon(tmp_path, server.port, truth) as watched:
-        watched.until_said("connected with Micro-Manager")
+        watched.until_said("connected to Micro-Manager")
         watched.write(0.6)
         store = Store(str(watched.folder))
         microscope.store = store.java
@@ -135,7 +135,7 @@ def test_a_run_is_restored_while_it_goes_on(tmp_path: Path, shared_data: Path, n
 def test_a_run_shorter_than_a_poll_is_restored(tmp_path: Path, shared_data: Path) -> None:
     microscope, truth = Microscope(), recording(shared_data, "singleplane_full")
     with serving(microscope) as server, daemon(tmp_path, server.port, truth) as watched:
-        watched.until_said("connected with Micro-Manager")
+        watched.until_said("connected to Micro-Manager")
         watched.finish_writing()
         store = Store(str(watched.folder))
         store.frozen, microscope.viewed = True, [store.java]
@@ -152,22 +152,22 @@ def test_micro_manager_dies_in_the_middle(
 ) -> None:
     microscope, truth = Microscope(), recording(shared_data, "multipage_full")
     with serving(microscope) as server, daemon(tmp_path, server.port, truth) as watched:
-        watched.until_said("connected with Micro-Manager")
+        watched.until_said("connected to Micro-Manager")
         watched.write(0.3)
         store = Store(str(watched.folder))
         microscope.store = store.java
         wait_for(lambda: bool(watched.results()), "the first result")
         server.close()
         watched.write(0.5)
-        lines = watched.until_said("does not answer; trying again")
-        lines = watched.until_said("no connection with Micro-Manager", lines)
+        lines = watched.until_said("does not respond; trying again")
+        lines = watched.until_said("no connection to Micro-Manager", lines)
         watched.until_all_is_restored()
         if comes_back == "over":
             watched.finish_writing()
             microscope.store = None
         if comes_back != "never":
             with serving(microscope, server.port):
-                watched.until_said("connected with Micro-Manager", lines)
+                watched.until_said("connected to Micro-Manager", lines)
                 watched.finish_writing()
                 store.frozen, microscope.store = True, None
                 watched.until_all_is_restored()
@@ -181,16 +181,16 @@ def test_micro_manager_dies_in_the_middle(
 def test_micro_manager_hangs_for_a_while(tmp_path: Path, shared_data: Path) -> None:
     microscope, truth = Microscope(), recording(shared_data, "multipage_noz")
     with serving(microscope) as server, daemon(tmp_path, server.port, truth) as watched:
-        watched.until_said("connected with Micro-Manager")
+        watched.until_said("connected to Micro-Manager")
         watched.write(0.5)
         store = Store(str(watched.folder))
         microscope.store = store.java
         wait_for(lambda: bool(watched.results()), "the first result")
         server.hang.set()
         watched.write(0.8)
-        lines = watched.until_said("does not answer; trying again")
+        lines = watched.until_said("does not respond; trying again")
         server.hang.clear()
-        watched.until_said("connected with Micro-Manager", lines)
+        watched.until_said("connected to Micro-Manager", lines)
         watched.finish_writing()
         store.frozen, microscope.store = True, None
         watched.until_all_is_restored()
@@ -200,15 +200,15 @@ def test_micro_manager_hangs_for_a_while(tmp_path: Path, shared_data: Path) -> N
 
 def test_it_says_that_nobody_is_there_and_stops_when_asked(tmp_path: Path) -> None:
     done = subprocess.Popen(
-        [sys.executable, "-m", "live_restore.cli.main", "watch", "--micromanager", "1"],
+        [sys.executable, "-m", "live_restore", "watch", "--micromanager", "1"],
         env=environment(tmp_path / "state"),
         stderr=subprocess.PIPE,
         text=True,
     )
     assert done.stderr is not None
     first, second = done.stderr.readline(), done.stderr.readline()
-    assert "waiting for runs of Micro-Manager on port 1; Ctrl-C ends it" in first
-    assert "no connection with Micro-Manager on port 1" in second
+    assert "waiting for acquisitions of Micro-Manager on port 1; Ctrl-C stops" in first
+    assert "no connection to Micro-Manager on port 1" in second
     assert "Run server on port" in second
     code, rest = stop(done)
     assert (code, rest) == (0, "")

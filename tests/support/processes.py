@@ -33,7 +33,7 @@ def run_command(
 ) -> subprocess.CompletedProcess[str]:
     """Run ``live-restore`` to its end; ``before`` is a command that starts it."""
     return subprocess.run(
-        [*before, sys.executable, "-m", "live_restore.cli.main", *map(str, arguments)],
+        [*before, sys.executable, "-m", "live_restore", *map(str, arguments)],
         env=environment(state),
         capture_output=True,
         text=True,
@@ -53,7 +53,7 @@ def status(state: Path, folder: Path) -> dict[str, Any]:
 def watching(state: Path, folder: Path, *flags: str) -> Iterator[subprocess.Popen[str]]:
     """Run ``live-restore watch`` as a real process; kill it if the test did not stop it."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "live_restore.cli.main", "watch", str(folder), *flags],
+        [sys.executable, "-m", "live_restore", "watch", str(folder), *flags],
         env=environment(state),
         stderr=subprocess.PIPE,
         text=True,

@@ -1,37 +1,46 @@
-"""The commands about this computer: ``bench``, ``doctor``, ``prepare``."""
+"""``live-restore bench``: how fast this computer is, per device and precision."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from live_restore.cli.settings import load_settings
-from live_restore.errors import DeviceError, one_line
+from live_restore.cli.parsing import Commands, add_command, load_settings_of, shape_zyx
+from live_restore.errors import one_line
 
 if TYPE_CHECKING:
     from live_restore.bench.measure import Rates
     from live_restore.inference.backends.backend import Variant
 
-_CAMERA = 2048
+_CAMERA = 2048  # pixels on a side of today's large cameras
 
 
-def bench(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
+def add(commands: Commands) -> None:
+    """Register the command."""
+    parser = add_command(
+        commands, "bench", run, "measure how fast this computer is, per device and precision",
+        "live-restore bench", "live-restore bench --device openvino --shape 32,512,512 --json",
+    )  # fmt: skip
+    parser.add_argument(
+        "--shape", type=shape_zyx, default=(16, 256, 256), metavar="Z,Y,X",
+        help="shape of the stacks in voxels (16,256,256)",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
     """Run ``live-restore bench``."""
+    from rich.console import Console
+
     from live_restore.bench.measure import Bench, measure
     from live_restore.inference.backends.table import make_backends
     from live_restore.inference.device.choice import DeviceRequest, candidates
     from live_restore.inference.device.hardware import available_cores, cpu_name
     from live_restore.inference.load import find_model, load_model
 
-    settings = load_settings(arguments.config, flags)
+    settings = load_settings_of(arguments)
     rule = next((rule for rule in settings.models if not rule.skip), None)
     path = find_model("fast" if rule is None else rule.model)
     card = load_model(path, "cpu").card
@@ -49,7 +58,7 @@ def bench(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
         with console.status(f"measuring {variant}"):
             rows.append(measure(what, variant.device, variant.precision))
     if arguments.json:
-        told = {
+        measured = {
             "model": card.name,
             "shape_zyx": arguments.shape,
             "processor": cpu_name(),
@@ -59,7 +68,7 @@ def bench(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
             ],
             "not_here": obstacles,
         }
-        print(json.dumps(told, indent=1))
+        print(json.dumps(measured, indent=1))
     else:
         _print_rates(rows, f"{card.name} on stacks of {' x '.join(map(str, arguments.shape))}")
         for device, why in obstacles.items():
@@ -77,7 +86,11 @@ def _planes_per_s(row: Rates) -> float:
 
 
 def _print_rates(rows: list[Rates], title: str) -> None:
-    console = Console()
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     # Nine columns in a terminal of 80: nothing may be cut off.
     table = Table(
         title=title,
@@ -112,62 +125,4 @@ def _print_rates(rows: list[Rates], title: str) -> None:
         f"same library and precision. fps: planes of {_CAMERA} x {_CAMERA} per second that the\n"
         "pipeline keeps up with."
     )
-    console.print(table)
-
-
-def doctor(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
-    """Run ``live-restore doctor``."""
-    from live_restore.doctor.checks import Finding, examine
-
-    settings = load_settings(arguments.config, flags)
-    console = Console()
-    colours = {"good": "green", "note": "yellow", "bad": "red"}
-    findings: list[Finding] = []
-    for finding in examine(settings, arguments.folder):
-        findings.append(finding)
-        if not arguments.json:
-            line = Text(f"{finding.verdict:5s}", style=colours[finding.verdict])
-            line.append(f"{finding.what}: {one_line(finding.found)}", style="default")
-            console.print(line)
-            if finding.remedy:
-                console.print(Text(f"       {one_line(finding.remedy)}"))
-    bad = sum(finding.verdict == "bad" for finding in findings)
-    if arguments.json:
-        print(json.dumps({"ready": not bad, "findings": [asdict(f) for f in findings]}, indent=1))
-    else:
-        print("not ready: mend what is bad above" if bad else "ready")
-    return 1 if bad else 0
-
-
-def prepare(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
-    """Run ``live-restore prepare``: build what takes minutes, before stacks arrive."""
-    import hashlib
-
-    from live_restore.inference.backends.backend import Limits, ModelSource
-    from live_restore.inference.backends.table import make_backends, parse_device
-    from live_restore.inference.device.check import known_tile, small_shape
-    from live_restore.inference.load import find_model, load_model, model_bytes
-
-    settings = load_settings(arguments.config, flags)
-    inference = settings.inference
-    name, index = parse_device(inference.devices[0])
-    name = "tensorrt" if name == "auto" else name
-    backend = next(b for b in make_backends() if b.name == name)
-    if why_not := backend.obstacle():
-        raise DeviceError(f'device "{name}" cannot be prepared: {why_not}')
-    limits = Limits(inference.threads, inference.gpu_memory_gb, build=True)
-    for rule in settings.models:
-        if rule.skip:
-            continue
-        path: Path = find_model(rule.model)
-        card = load_model(path, "cpu").card
-        content = model_bytes(path)
-        source = ModelSource(path, content, hashlib.sha256(content).hexdigest())
-        # The small tile is what the device is measured and checked with before any other.
-        for shape in (small_shape(card), (1, card.input_channels, *arguments.shape)):
-            session = backend.open(source, shape, "fp32", index, limits)
-            # Engines are built by the first tile, if not before.
-            session.run(known_tile(shape, card))
-            tile = " x ".join(map(str, shape[2:]))
-            print(f"{card.name}: ready on {session.device.hardware} for tiles of {tile}")
-    return 0
+    Console().print(table)

@@ -1,0 +1,112 @@
+"""``live-restore demo``: a simulated time-lapse, or Micro-Manager's demo camera, restored live."""
+
+from __future__ import annotations
+
+import argparse
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from live_restore.cli.parsing import (
+    Commands,
+    add_command,
+    load_settings_of,
+    positive,
+    refuse_beside_micromanager,
+)
+
+if TYPE_CHECKING:
+    from live_restore.demo.run import DemoResult
+
+_TIMES = 8
+_SETTLE_S = 0.1  # the simulated microscope writes no file in parts that far apart
+_PLANE_INTERVAL_S = 0.1
+
+
+def add(commands: Commands) -> None:
+    """Register the command."""
+    parser = add_command(
+        commands, "demo", run, "restore a simulated low-light time-lapse while it is recorded",
+        "live-restore demo", "live-restore demo --times 20 --out /tmp",
+        "live-restore demo --micromanager",
+        config=False,
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, default=Path(), metavar="DIR",
+        help="folder in which the demo creates its own (the current one)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--times", type=positive, metavar="N",
+        help=f"stacks to record ({_TIMES}); with --micromanager: time points (3)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--micromanager", action="store_true",
+        help="record with Micro-Manager's demo camera (pip install 'live-restore[micromanager]')",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run ``live-restore demo``."""
+    from live_restore.cli.display import live_display, wants_display
+    from live_restore.cli.logs import configure_logging
+    from live_restore.demo.run import fresh_folder, run_demo
+    from live_restore.inference.model_set import ModelSet
+
+    if arguments.micromanager:
+        return _run_micromanager(arguments)
+    settings = load_settings_of(arguments, watch={"settle_s": _SETTLE_S})
+    folder = fresh_folder(arguments.out.resolve())
+    settings = settings.model_copy(
+        update={"journal": settings.journal.model_copy(update={"folder": folder / "journal"})}
+    )
+    display = wants_display()
+    configure_logging(settings.log, folder / "live-restore.log", terminal=not display)
+    result = run_demo(
+        folder,
+        ModelSet.load(settings),
+        settings,
+        times=_TIMES if arguments.times is None else arguments.times,
+        plane_interval_s=_PLANE_INTERVAL_S,
+        display=live_display if display else lambda _: nullcontext(lambda: None),
+    )
+    if arguments.json:
+        print(result.numbers.read_text(encoding="utf-8"))
+    else:
+        _print_result(result)
+    return 0
+
+
+def _run_micromanager(arguments: argparse.Namespace) -> int:
+    from live_restore.demo.micromanager import TIMES, run_micromanager_demo
+    from live_restore.demo.run import fresh_folder
+
+    refuse_beside_micromanager(arguments, "device", "model", "json")
+    times = TIMES if arguments.times is None else arguments.times
+    results = run_micromanager_demo(fresh_folder(arguments.out.resolve()), times)
+    print(f"results: {results}")
+    return 0
+
+
+def _print_result(result: DemoResult) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title="PSNR against the simulated truth", title_justify="left")
+    table.add_column("stack")
+    table.add_column("PSNR", justify="right")
+    z, xy = result.best_gaussian_sigma_z_xy_voxels
+    table.add_row("raw", f"{result.psnr_raw_db:.1f} dB")
+    table.add_row(
+        f"best Gaussian filter (sigma {xy:g} px, z {z:g})", f"{result.psnr_best_gaussian_db:.1f} dB"
+    )
+    table.add_row("restored", f"[bold]{result.psnr_restored_db:.1f} dB[/bold]")
+    Console().print(table)
+    print(
+        f"{result.stacks} stacks of 16 x 256 x 256, {result.stacks_per_s:.2f} stacks/s, "
+        f"{result.delay_s:.1f} s from last plane to result (median)"
+    )
+    print(f"on {result.device} with model {result.model}")
+    print(f"picture: {result.picture}")
+    print(f"numbers: {result.numbers}")
+    print(f"stacks:  {result.folder / 'acquisition'} (results in restored/)")

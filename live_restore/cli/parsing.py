@@ -1,0 +1,148 @@
+"""What the parsers of all commands share: shared flags, types of values, flags as settings."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+
+from live_restore.errors import UsageError, one_line
+
+if TYPE_CHECKING:
+    from live_restore.settings.model import Settings
+
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
+"""Where commands are registered; as text, because argparse's class takes no type at run time."""
+Handler = Callable[[argparse.Namespace], int]
+"""Runs a parsed command and returns the exit code; raises ``LiveRestoreError``."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {one_line(message)}; see {self.prog} --help\n")
+
+
+def add_command(
+    commands: Commands,
+    name: str,
+    handler: Handler,
+    summary: str,
+    *examples: str,
+    config: bool = True,
+    engine: bool = True,
+) -> Parser:
+    """Add a command and return its parser.
+
+    Parameters
+    ----------
+    commands
+        Where it is registered.
+    name
+        Of the command.
+    handler
+        What runs it.
+    summary
+        What it does: an imperative, lower case, no full stop.
+    examples
+        Whole command lines for its ``--help``.
+    config, engine
+        Whether it takes ``--config``, and ``--device`` and ``--model``.
+    """
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog="\n  ".join(("examples:", *examples)),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(handler=handler)
+    if config:
+        parser.add_argument("--config", type=Path, metavar="FILE", help="a config.toml")
+    if engine:
+        parser.add_argument("--device", help='"auto", "cpu", "openvino", "cuda", "cuda:1" ...')
+        parser.add_argument(
+            "--model", help="bundled name, .onnx file or zoo package (.zip), for every channel"
+        )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return parser
+
+
+def load_settings_of(arguments: argparse.Namespace, **more: dict[str, Any]) -> Settings:
+    """Return the settings of ``--config``, overridden by flags and by ``more``.
+
+    Names that have changed are reported on stderr.
+
+    Raises
+    ------
+    SettingsError
+        See :func:`live_restore.settings.load.load_settings`.
+    """
+    from live_restore.settings.load import load_settings
+
+    path = getattr(arguments, "config", None)
+    return load_settings(path, {**overrides(arguments), **more}, notice=_report)
+
+
+def _report(notice: str) -> None:
+    print(f"live-restore: {one_line(notice)}", file=sys.stderr)
+
+
+def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what flags override, as nested settings."""
+    settings: dict[str, Any] = {}
+    if getattr(arguments, "device", None):
+        settings["inference"] = {"device": arguments.device}
+    if getattr(arguments, "model", None):
+        settings["models"] = [{"channels": ["*"], "model": arguments.model}]
+    if getattr(arguments, "no_events", False):
+        settings["watch"] = {"use_events": False}
+    return settings
+
+
+def refuse_beside_micromanager(arguments: argparse.Namespace, *names: str) -> None:
+    """Refuse flags that would have no effect; raises ``UsageError``."""
+    for name in names:
+        if getattr(arguments, name):
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{flag} and --micromanager exclude each other", None, "omit one")
+
+
+def folder(text: str) -> Path:
+    """Return a path; the empty text would be the folder that the program was started in."""
+    if not text:
+        raise argparse.ArgumentTypeError("must not be empty")
+    return Path(text)
+
+
+def file(text: str) -> Path:
+    """Return a path; the empty text would be the folder that the program was started in."""
+    if not text:
+        raise argparse.ArgumentTypeError("must be the name of a file")
+    return Path(text)
+
+
+def shape_zyx(text: str) -> tuple[int, int, int]:
+    """Return the shape (Z, Y, X) that a text such as ``16,256,256`` means."""
+    parts = text.split(",")
+    if len(parts) != 3 or not all(part.strip().isdecimal() and int(part) for part in parts):
+        raise argparse.ArgumentTypeError("must be three numbers above 0, such as 16,256,256")
+    z, y, x = map(int, parts)
+    return z, y, x
+
+
+def port(text: str) -> int:
+    """Return the number of a TCP port."""
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError("must be the number of a port")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """Return a whole number above 0."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a whole number, at least 1")
+    return int(text)

@@ -1,0 +1,106 @@
+"""``live-restore restore``: files and acquisition folders, here and now."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from live_restore.cli.parsing import Commands, add_command, file, load_settings_of
+from live_restore.errors import LiveRestoreError, StackError, one_line
+
+if TYPE_CHECKING:
+    from live_restore.engine.one_shot import Attempt, OneResult, OneShot
+
+
+def add(commands: Commands) -> None:
+    """Register the command."""
+    parser = add_command(
+        commands, "restore", run, "restore files, or the folder of one acquisition, now",
+        "live-restore restore cell.tif", "live-restore restore D:\\data\\run_1",
+        "live-restore restore *.tif -o restored --json",
+    )  # fmt: skip
+    parser.add_argument(
+        "files", type=file, nargs="+", metavar="FILE", help="a TIFF file or an acquisition's folder"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", help="where results go (restored/ beside each)"
+    )
+    parser.add_argument("--json", action="store_true", help="print results as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run ``live-restore restore``."""
+    from live_restore.engine.one_shot import OneShot, absolute
+    from live_restore.engine.priority import give_way
+    from live_restore.engine.signals import ending_on_signals
+    from live_restore.files.naming import template_in
+    from live_restore.inference.model_set import ModelSet
+
+    output = None if arguments.output is None else absolute(arguments.output)
+    template = {} if output is None else {"output": {"template": template_in(output)}}
+    settings = load_settings_of(arguments, **template)
+    give_way(settings.process)
+    model_set = ModelSet.load(settings)
+    for model in model_set.models:
+        if model.session.device.warning:
+            print(f"live-restore: {model.session.device.warning}", file=sys.stderr)
+    one_shot = OneShot(model_set, settings)
+    results: list[dict[str, Any]] = []
+    notes: dict[str, None] = {}
+    failed = 0
+    with ending_on_signals():
+        for name in arguments.files:
+            for attempt in _attempts(one_shot, name, output):
+                if isinstance(attempt, LiveRestoreError):
+                    failed += 1
+                    results.append({"source": str(name), "error": str(attempt)})
+                    print(f"live-restore: {attempt}", file=sys.stderr)
+                    continue
+                notes |= dict.fromkeys(attempt.notes)
+                results.append(_as_json(attempt))
+                if not arguments.json:
+                    _print_result(attempt)
+    if arguments.json:
+        print(json.dumps(results, indent=1))
+    else:
+        for note in notes:
+            print(f"  note: {one_line(note)}")
+    return 1 if failed else 0
+
+
+def _attempts(one_shot: OneShot, named: Path, output: Path | None) -> Iterator[Attempt]:
+    """Restore what one name leads to; an error always names a file."""
+    from live_restore.engine.one_shot import absolute
+
+    try:
+        path = absolute(named)
+    except LiveRestoreError as error:
+        yield error
+        return
+    for attempt in one_shot.restore_all(path, output):
+        if isinstance(attempt, StackError) and attempt.path is None:
+            yield type(attempt)(attempt.what, path, attempt.remedy)
+        else:
+            yield attempt
+
+
+def _as_json(result: OneResult) -> dict[str, Any]:
+    return {
+        "source": str(result.source),
+        "result": str(result.image),
+        "report": str(result.report),
+        "already_there": result.already_there,
+        "warnings": list(result.warnings),
+        "notes": list(result.notes),
+    }
+
+
+def _print_result(result: OneResult) -> None:
+    already = " (was already there)" if result.already_there else ""
+    print(f"{one_line(result.source.name)} -> {one_line(result.image)}{already}")
+    for warning in result.warnings:
+        print(f"  ! {one_line(warning)}")

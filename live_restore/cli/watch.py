@@ -1,0 +1,112 @@
+"""``live-restore watch``: a folder, or Micro-Manager's window, until Ctrl-C."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+
+from live_restore.cli.parsing import (
+    Commands,
+    add_command,
+    folder,
+    load_settings_of,
+    port,
+    refuse_beside_micromanager,
+)
+from live_restore.errors import UsageError
+
+_MICROMANAGER_PORT = 4827  # the default of Tools > Options > Run server on port
+
+
+def add(commands: Commands) -> None:
+    """Register the command."""
+    parser = add_command(
+        commands, "watch", run,
+        "restore every stack that arrives in a folder, or in Micro-Manager",
+        "live-restore watch D:\\data", "live-restore watch D:\\data --config config.toml",
+        "live-restore watch D:\\data\\run_1 --once", "live-restore watch --micromanager",
+    )  # fmt: skip
+    watched = parser.add_mutually_exclusive_group(required=True)
+    watched.add_argument(
+        "folder", type=folder, metavar="DIR", nargs="?",
+        help="folder that stacks arrive in, at any depth",
+    )  # fmt: skip
+    watched.add_argument(
+        "--micromanager", type=port, metavar="PORT", nargs="?", const=_MICROMANAGER_PORT,
+        help="restore acquisitions that are started in Micro-Manager's window "
+        f"({_MICROMANAGER_PORT})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--once", action="store_true",
+        help="restore all that is complete, then exit, with code 1 if a stack failed; an "
+        "acquisition in which nothing arrives any more counts as finished",
+    )  # fmt: skip
+    parser.add_argument(
+        "--no-events", action="store_true", help="find files by scanning only (network shares)"
+    )
+    parser.add_argument("--retry-failed", action="store_true", help="try failed stacks once more")
+    parser.add_argument(
+        "--redo-missing", action="store_true", help="restore again what has lost its result"
+    )
+    parser.add_argument(
+        "--plain", action="store_true", help="print log lines instead of the live display"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run ``live-restore watch``."""
+    if arguments.micromanager is not None:
+        return _run_micromanager(arguments)
+    from live_restore.cli.display import live_display, wants_display
+    from live_restore.cli.logs import configure_logging
+    from live_restore.engine.daemon import Daemon, open_daemon_journal, watched_folder
+    from live_restore.engine.priority import give_way
+    from live_restore.engine.signals import stopping_on_signals
+    from live_restore.inference.model_set import ModelSet
+    from live_restore.journal.location import journal_path
+
+    root = watched_folder(arguments.folder)
+    settings = load_settings_of(arguments)
+    give_way(settings.process)
+    journal_file = journal_path(root, settings.journal.folder)
+    if root in journal_file.resolve().parents:
+        raise UsageError(
+            "is inside the watched folder", journal_file.parent,
+            "set journal.folder to a place on a local disk outside it",
+        )  # fmt: skip
+    model_set = ModelSet.load(settings)
+    display = wants_display() and not arguments.plain and not arguments.once
+    with open_daemon_journal(root, settings, model_set.recipe) as journal:
+        configure_logging(settings.log, journal_file.with_suffix(".log"), terminal=not display)
+        if arguments.retry_failed:
+            journal.retry_failed()
+        if arguments.redo_missing:
+            journal.redo_missing(root)
+        daemon = Daemon(root, settings, model_set, journal)
+        with ExitStack() as stack:
+            stack.enter_context(stopping_on_signals(daemon.stop))
+            tick: Callable[[], None] = lambda: None  # noqa: E731
+            if display:
+                tick = stack.enter_context(live_display(daemon))
+            failed = daemon.run(once=arguments.once, tick=tick)
+        if arguments.once:
+            print(f"live-restore: {daemon.summary()}", file=sys.stderr)
+    return 1 if arguments.once and failed else 0
+
+
+def _run_micromanager(arguments: argparse.Namespace) -> int:
+    from live_restore.hooks.micromanager_window import watch_micromanager
+
+    refuse_beside_micromanager(arguments, "once", "no_events", "retry_failed", "redo_missing")
+    load_settings_of(arguments)  # to report a mistake now, not when an acquisition has begun
+    config = arguments.config and arguments.config.absolute()
+    given = {"--config": config, "--device": arguments.device, "--model": arguments.model}
+    options = [str(part) for flag, value in given.items() if value for part in (flag, value)]
+    watch_micromanager(
+        arguments.micromanager,
+        options,
+        lambda what: print(f"live-restore: {what}", file=sys.stderr, flush=True),
+    )
+    return 0

@@ -1,0 +1,66 @@
+"""Signals that end a program: the first one asks, a second one of its kind ends it at once."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+Handler = Callable[[int, FrameType | None], None]
+
+
+@contextmanager
+def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """Let Ctrl-C, SIGTERM and Ctrl-Break call ``stop`` while the block runs.
+
+    Parameters
+    ----------
+    stop
+        Must return at once and wait for no lock: the thread that it interrupts may hold that lock.
+    """
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        del frame
+        signal.signal(number, signal.SIG_DFL)
+        stop()
+
+    with _handling([signal.SIGINT, *_ending()], ask):
+        yield
+
+
+@contextmanager
+def ending_on_signals() -> Iterator[None]:
+    """Let SIGTERM and Ctrl-Break unwind the block as Ctrl-C does: nothing half-written stays.
+
+    Raises
+    ------
+    SystemExit
+        In the block, with 143 after SIGTERM and 130 after Ctrl-Break.
+    """
+
+    def end(number: int, frame: FrameType | None) -> None:
+        del frame
+        signal.signal(number, signal.SIG_DFL)
+        # The code that a shell gives a program which SIGTERM ended; Ctrl-Break counts as Ctrl-C.
+        raise SystemExit(143 if number == signal.SIGTERM else 130)
+
+    with _handling(_ending(), end):
+        yield
+
+
+def _ending() -> list[int]:
+    numbers: list[int] = [signal.SIGTERM]
+    if hasattr(signal, "SIGBREAK"):  # Ctrl-Break, and the closing of the window, on Windows
+        numbers.append(signal.SIGBREAK)
+    return numbers
+
+
+@contextmanager
+def _handling(numbers: list[int], handler: Handler) -> Iterator[None]:
+    before = [(number, signal.signal(number, handler)) for number in numbers]
+    try:
+        yield
+    finally:
+        for number, former in before:
+            signal.signal(number, former)
