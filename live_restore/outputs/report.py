@@ -10,6 +10,7 @@ from typing import Any
 
 from live_restore._version import __version__
 from live_restore.files.publish import publish_text
+from live_restore.inference.backends.session import Device
 from live_restore.inference.model.model import Model
 from live_restore.inference.restorer import Restored
 from live_restore.outputs.output import FinishedStack, Published, ResultPath, ResultRequest
@@ -79,7 +80,7 @@ class Report:
             "weights_sha256": model.card.weights_sha256,
             "precision": model.card.precision,
             "percentiles": list(model.card.percentiles),
-            "device": asdict(model.session.device),
+            "device": _described(model.session.device),
         }
         warning = model.session.device.warning
         if warning and warning not in self.device_warnings:
@@ -159,3 +160,8 @@ class Report:
             indent=1,
             ensure_ascii=False,
         )
+
+
+def _described(device: Device) -> dict[str, Any]:
+    """Return what a report holds of a device: where it is, its name tells."""
+    return {name: value for name, value in asdict(device).items() if name != "on_gpu"}

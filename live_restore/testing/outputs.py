@@ -5,16 +5,9 @@ Needs pytest. The class says what a subclass has to provide.
 
 from __future__ import annotations
 
-import errno
-import os
-import threading
-import time
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -23,8 +16,6 @@ from live_restore.errors import OutputError
 from live_restore.files import disk
 from live_restore.files.naming import TEMPORARY_SUFFIX, results_of_acquisition, template_in
 from live_restore.formats.acquisition_format import AcquisitionInfo
-from live_restore.inference.model.model import Model
-from live_restore.inference.restorer import Restored
 from live_restore.outputs.output import (
     AcquisitionStack,
     FinishedStack,
@@ -32,16 +23,29 @@ from live_restore.outputs.output import (
     Published,
     ResultPath,
     ResultRequest,
-    Verify,
 )
 from live_restore.outputs.provenance import is_current, restored_pixels
 from live_restore.stack import FileStacks, Fingerprint, StackIndex, Units, Volume, VoxelSize
-from live_restore.trust.assess import assess
+from live_restore.testing.bad_disks import (
+    CrashError,
+    FullDisk,
+    RottingDisk,
+    SlowDisk,
+    contents_of,
+    names_in,
+    polling,
+)
+from live_restore.testing.results import (
+    FIRST,
+    Described,
+    finished_stack,
+    publish_all,
+    some_volume,
+)
 
 DTYPES = ("uint8", "uint16", "float32")
 RECIPE, OTHER_RECIPE = "a" * 64, "b" * 64
-VOXEL, UNKNOWN_VOXEL = VoxelSize(0.5, 0.1, 0.2), VoxelSize()
-FIRST = StackIndex()
+VOXEL = VoxelSize(0.5, 0.1, 0.2)
 CHANNELS = ("DAPI", "GFP \u03b1")
 SHAPE_ZYX = (3, 5, 6)
 LARGE_SHAPE_ZYX = (8, 64, 64)
@@ -55,54 +59,10 @@ ACQUISITION_INDICES = tuple(
 )
 
 
-def publish_all(
-    output: Output,
-    request: ResultRequest,
-    result_path: ResultPath,
-    stacks: Iterable[FinishedStack],
-    verify: Verify = tuple,
-) -> Published:
-    """Publish a result whose stacks are all at hand; see ``Output.begin``."""
-    with output.begin(request, result_path, verify) as publication:
-        for stack in stacks:
-            publication.take(stack)
-        return publication.close()
-
-
-@dataclass(frozen=True)
-class Described:
-    """What an independent reader finds in an image besides its voxels."""
-
-    voxel: VoxelSize
-    channel_names: tuple[str, ...]
-
-
-def finished_stack(
-    raw: Volume,
-    restored: Restored | None = None,
-    model: Model | None = None,
-    *,
-    index: StackIndex = FIRST,
-    voxel: VoxelSize = UNKNOWN_VOXEL,
-    reason: str = "",
-    read_s: float = 0.0,
-) -> FinishedStack:
-    """Return a stack as a worker hands it to an output, assessed."""
-    card = None if model is None else model.card
-    trust = assess(raw, restored, card, voxel)
-    return FinishedStack(index, raw, restored, model, trust, reason, read_s)
-
-
-def some_volume(seed: int, shape_zyx: tuple[int, int, int], dtype: str = "uint16") -> Volume:
-    """Return (Z, Y, X) of grey values from 1 to 255: no voxel is zero."""
-    values = np.random.default_rng(seed).integers(1, 256, shape_zyx)
-    return values.astype(dtype)
-
-
 class OutputCompliance:
     """Subclass it as ``class TestMine(OutputCompliance)`` and provide what raises here.
 
-    Long, since a method is a promise of ``Output``, by its name.
+    Large because a method is a promise of ``Output``, by its name.
 
     Examples
     --------
@@ -275,9 +235,9 @@ class OutputCompliance:
         assert is_current(path, request.file_stacks)
         assert (path.image, path.report, path.taken) == (first.image, first.report, True)
         assert restored_pixels(path.report) == zlib.crc32(raw.data)
-        names = _names(tmp_path)
+        names = names_in(tmp_path)
         assert self.publish(request, raw).image == first.image
-        assert _names(tmp_path) == names
+        assert names_in(tmp_path) == names
 
     def test_another_raw_file_of_that_name_is_not_current(self, tmp_path: Path) -> None:
         """Its fingerprint tells."""
@@ -291,11 +251,11 @@ class OutputCompliance:
         one = self.stack_request(tmp_path)
         two = self.stack_request(tmp_path, recipe=OTHER_RECIPE)
         first = self.publish(one, some_volume(1, SHAPE_ZYX))
-        before = _contents(tmp_path)
+        before = contents_of(tmp_path)
         assert not is_current(self.output().choose(two), two.file_stacks)
         second = self.publish(two, some_volume(2, SHAPE_ZYX))
         assert {second.image, second.report}.isdisjoint({first.image, first.report})
-        assert {path: _contents(tmp_path)[path] for path in before} == before
+        assert {path: contents_of(tmp_path)[path] for path in before} == before
         for request in (one, two):
             assert is_current(self.output().choose(request), request.file_stacks)
 
@@ -337,11 +297,11 @@ class OutputCompliance:
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It polls the final name while stacks are written over each other on a slow disk."""
-        monkeypatch.setattr(disk, "current", _SlowDisk())
+        monkeypatch.setattr(disk, "current", SlowDisk())
         request = self.stack_request(tmp_path, shape_zyx=LARGE_SHAPE_ZYX)
         image = self.output().choose(request).image
         volumes = [some_volume(seed, LARGE_SHAPE_ZYX) for seed in range(4)]
-        with _polling(lambda: self._seen(image, request)) as seen:
+        with polling(lambda: self._seen(image, request)) as seen:
             for raw in volumes:
                 self.publish(request, raw)
         seen.append(self._seen(image, request))
@@ -365,15 +325,15 @@ class OutputCompliance:
 
         def stacks() -> Iterator[FinishedStack]:
             if where == "between stacks":
-                raise _CrashError
+                raise CrashError
             yield finished_stack(some_volume(1, SHAPE_ZYX), reason="not asked for")
 
         def verify() -> tuple[str, ...]:
-            raise _CrashError
+            raise CrashError
 
-        with pytest.raises(_CrashError):
+        with pytest.raises(CrashError):
             publish_all(output, request, output.choose(request), stacks(), verify)
-        assert _names(tmp_path) == set()
+        assert names_in(tmp_path) == set()
 
     def test_what_verifying_warns_of_is_in_the_report(self, tmp_path: Path) -> None:
         """And nothing is lost of what is known about the stacks."""
@@ -395,7 +355,7 @@ class OutputCompliance:
     ) -> None:
         """From the n-th call on it is full; then it has room again."""
         request, raw = self.stack_request(tmp_path), some_volume(1, SHAPE_ZYX)
-        output, full = self.output(), _FullDisk(call)
+        output, full = self.output(), FullDisk(call)
         refusal = None
         with monkeypatch.context() as patched:
             patched.setattr(disk, "current", full)
@@ -411,7 +371,7 @@ class OutputCompliance:
             assert not is_current(path, request.file_stacks)
             seen = self._seen(path.image, request) if path.taken else None
             assert seen is None or np.array_equal(seen, raw), "a part of a result has its name"
-        assert not [name for name in _names(tmp_path) if name.endswith(TEMPORARY_SUFFIX)]
+        assert not [name for name in names_in(tmp_path) if name.endswith(TEMPORARY_SUFFIX)]
         published = self.publish(request, raw)
         found = self.read(published.image, self.index_in_image(request))
         np.testing.assert_array_equal(found, raw)
@@ -423,98 +383,7 @@ class OutputCompliance:
         """One byte of what was written is another on the disk."""
         request = self.stack_request(tmp_path, shape_zyx=LARGE_SHAPE_ZYX)
         with monkeypatch.context() as patched:
-            patched.setattr(disk, "current", _RottingDisk())
+            patched.setattr(disk, "current", RottingDisk())
             with pytest.raises(OutputError, match="does not read back as written"):
                 self.publish(request, some_volume(1, LARGE_SHAPE_ZYX))
-        assert _names(tmp_path) == set()
-
-
-class _CrashError(Exception):
-    pass
-
-
-class _SlowDisk(disk.Disk):
-    """Leaves a reader time to look before a name is given, and after."""
-
-    def sync(self, path: Path) -> None:
-        time.sleep(0.005)
-        super().sync(path)
-
-    def replace(self, temporary: Path, final: Path) -> None:
-        super().replace(temporary, final)
-        time.sleep(0.02)
-
-
-class _FullDisk(disk.Disk):
-    """Has no space from a call on."""
-
-    def __init__(self, calls: int) -> None:
-        self._left = calls
-        self.refused = False
-
-    def _count(self) -> None:
-        if self._left <= 0:
-            self.refused = True
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._left -= 1
-
-    def open(self, path: Path, mode: str) -> BinaryIO:
-        self._count()
-        return super().open(path, mode)
-
-    def sync(self, path: Path) -> None:
-        self._count()
-        super().sync(path)
-
-    def replace(self, temporary: Path, final: Path) -> None:
-        self._count()
-        super().replace(temporary, final)
-
-
-class _RottingDisk(disk.Disk):
-    """Changes a byte in the middle of every file, once that is written."""
-
-    def sync(self, path: Path) -> None:
-        content = bytearray(path.read_bytes())
-        content[len(content) // 2] ^= 1
-        path.write_bytes(content)
-        super().sync(path)
-
-
-@contextmanager
-def _polling(look: Callable[[], Volume | None]) -> Iterator[list[Volume | None]]:
-    """Look again and again, in a thread; raises what looking raised."""
-    seen: list[Volume | None] = []
-    errors: list[BaseException] = []
-    stop = threading.Event()
-
-    def poll() -> None:
-        while not stop.is_set():
-            try:
-                found = look()
-            except BaseException as error:  # noqa: BLE001 - handed to the test
-                errors.append(error)
-                return
-            if found is not None or not seen:
-                seen.append(found)
-
-    thread = threading.Thread(target=poll, name="reader")
-    thread.start()
-    try:
-        yield seen
-    finally:
-        stop.set()
-        thread.join()
-    if errors:
-        raise AssertionError("what a reader found under the final name cannot be read") from errors[
-            0
-        ]
-
-
-def _names(folder: Path) -> set[str]:
-    """Return every file below ``folder``, by its path in it."""
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
-
-
-def _contents(folder: Path) -> dict[Path, bytes]:
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        assert names_in(tmp_path) == set()

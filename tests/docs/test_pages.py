@@ -24,7 +24,7 @@ from live_restore.journal.states import State
 from live_restore.outputs.output import ResultRequest
 from live_restore.outputs.report import Report
 from live_restore.settings.model import Settings
-from live_restore.testing.outputs import finished_stack
+from live_restore.testing.results import finished_stack
 from tests.support.fakes import a_dataset, fake_restorer
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -53,7 +53,7 @@ def journal_rows(place: Place) -> list[dict[str, Any]]:
 
 def states(place: Place) -> dict[str, str]:
     """Return the state of every file that the journal knows."""
-    return {row["source"].decode(): row["state"] for row in journal_rows(place)}
+    return {row["acquisition"].decode(): row["state"] for row in journal_rows(place)}
 
 
 @dataclass

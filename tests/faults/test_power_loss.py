@@ -21,7 +21,7 @@ from live_restore.files import disk, publish
 from live_restore.inference.restorer import Restored
 from live_restore.outputs.ome_tiff import OmeTiffOutput
 from live_restore.outputs.output import ResultRequest
-from live_restore.testing.outputs import finished_stack, publish_all
+from live_restore.testing.results import finished_stack, publish_all
 from tests.support.fakes import a_dataset, fake_restorer
 
 Step = tuple[str, Path, Path]

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, rule
 
 from live_restore.engine.file_job import FileJob
+from live_restore.engine.jobs import Jobs
 from live_restore.engine.pipeline import Pipeline
 from live_restore.engine.progress import Progress
 from live_restore.files.naming import TEMPORARY_SUFFIX
@@ -33,6 +34,7 @@ from live_restore.journal.journal import Journal
 from live_restore.journal.states import State
 from live_restore.settings.load import load_settings
 from live_restore.sources.folder import FolderSource
+from live_restore.stack import StackKey
 from tests.support.fakes import fake_shelf
 
 _NAMES = [f"{letter}.tif" for letter in "abcd"]
@@ -127,12 +129,12 @@ class Acquisition(RuleBasedStateMachine):
     def work(self) -> None:
         """What waits is restored."""
         assert self.journal is not None
-        reconsidered: list[Path] = []
+        reconsidered: list[StackKey] = []
+        model_set = fake_shelf(recipe=self.recipe * 64)
+        jobs = Jobs(self.root, make_formats(), make_acquisition_formats(), model_set, _SETTINGS)
         pipeline = Pipeline(
-            self.root, self.journal, make_formats(), make_acquisition_formats(),
-            fake_shelf(recipe=self.recipe * 64), _SETTINGS, Progress(), reconsidered.append,
-            retry=False,
-        )  # fmt: skip
+            self.journal, jobs, model_set, _SETTINGS, Progress(), reconsidered.append, retry=False
+        )
         pipeline.start()
         deadline = time.monotonic() + 20
         while not pipeline.idle() and pipeline.crash is None:
@@ -140,8 +142,8 @@ class Acquisition(RuleBasedStateMachine):
             time.sleep(0.002)
         pipeline.stop()
         assert pipeline.crash is None, pipeline.crash
-        for source in reconsidered:
-            self.source.reconsider(source)
+        for key in reconsidered:
+            self.source.reconsider(key)
 
     @rule()
     def die_with_a_claim(self) -> None:

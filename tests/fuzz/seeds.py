@@ -254,12 +254,12 @@ def _config(folder: Path) -> None:
 def _journal(folder: Path) -> None:
     from live_restore.journal.journal import Journal
     from live_restore.journal.states import State
-    from live_restore.stack import Fingerprint
+    from live_restore.stack import Fingerprint, StackKey
 
     with Journal(folder / "a.sqlite", folder, recipe="r") as journal:
         for number in range(4):
-            source = Path(f"cell_{number}.tif")
-            journal.record(source, Fingerprint(10, 20), State.WAITING, "", 1)
+            key = StackKey(Path(f"cell_{number}.tif"))
+            journal.record(key, Fingerprint(10, 20), State.WAITING, "", 1)
         entry = journal.lease(30.0)
         assert entry is not None
         journal.finish(entry, State.DONE, result="restored/x.ome.tif")

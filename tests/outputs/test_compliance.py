@@ -26,7 +26,8 @@ from live_restore.outputs.report import Report
 from live_restore.outputs.table import OF_FILES, OUTPUTS, is_own_result, output_of_acquisitions
 from live_restore.settings.model import OutputSettings
 from live_restore.stack import StackIndex, Volume, VoxelSize
-from live_restore.testing.outputs import Described, OutputCompliance
+from live_restore.testing.outputs import OutputCompliance
+from live_restore.testing.results import Described
 
 
 class TestOmeTiff(OutputCompliance):

@@ -17,7 +17,7 @@ from live_restore.outputs.ome_tiff import OmeTiffOutput
 from live_restore.outputs.output import FinishedStack, Published, ResultPath, ResultRequest
 from live_restore.outputs.provenance import is_current
 from live_restore.stack import FileStacks
-from live_restore.testing.outputs import finished_stack, publish_all
+from live_restore.testing.results import finished_stack, publish_all
 from tests.support.fakes import a_dataset, fingerprint_of
 
 TEMPLATE = "{folder}/restored/{name}.ome.tif"

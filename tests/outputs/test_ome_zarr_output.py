@@ -28,7 +28,7 @@ from live_restore.outputs.output import (
 )
 from live_restore.outputs.provenance import is_current, restored_pixels
 from live_restore.stack import FileStacks, StackIndex, Volume, VoxelSize
-from live_restore.testing.outputs import finished_stack, publish_all
+from live_restore.testing.results import finished_stack, publish_all
 from tests.support.fakes import a_dataset, fake_model, fake_restorer
 from tests.support.zarrs import validate
 

@@ -22,7 +22,7 @@ from live_restore.outputs.report import Report
 from live_restore.settings.load import load_settings
 from live_restore.settings.model import ModelRule
 from live_restore.stack import FileStacks, Units, VoxelSize
-from live_restore.testing.outputs import finished_stack
+from live_restore.testing.results import finished_stack
 from tests.outputs.report_cases import CASES, comparable
 from tests.support.fakes import a_dataset, fake_model, fake_restorer
 

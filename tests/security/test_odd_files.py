@@ -35,6 +35,7 @@ from live_restore.outputs.output import ResultRequest
 from live_restore.outputs.provenance import report_name_is_ours, restored_pixels
 from live_restore.outputs.table import is_own_result
 from live_restore.settings.model import Settings
+from live_restore.sources.source import Callbacks
 from live_restore.sources.tree import Tree as WatchedTree
 from live_restore.stack import StackIndex
 from tests.fuzz.mutators import ODD
@@ -83,7 +84,7 @@ def test_they_are_not_listed_in_a_watched_folder(tmp_path: Path) -> None:
 
     said: list[str] = []
     walk = WatchedTree(
-        tmp_path, make_formats(), Settings(), said.append, lambda: False, is_acquisition
+        tmp_path, make_formats(), Settings(), Callbacks(warn=said.append), is_acquisition
     )
     assert [seen.path.name for seen in walk.files(tmp_path)] == ["good.tif"]
 
