@@ -22,6 +22,7 @@ from live_restore.engine.jobs import Jobs
 from live_restore.engine.pipeline import Pipeline
 from live_restore.engine.progress import Progress
 from live_restore.errors import (
+    DiskFullError,
     InferenceError,
     JournalError,
     LiveRestoreError,
@@ -446,6 +447,45 @@ def test_what_was_in_hand_at_a_crash_is_worked_on_alone(bench: Bench) -> None:
     bench.run()
     assert running[:3] == [1, 1, 1]
     assert {e.state for e in bench.journal.entries()} == {State.DONE}
+
+
+def test_what_was_in_hand_at_a_crash_waits_for_what_is_in_hand_now(bench: Bench) -> None:
+    """It comes second here: the first is still in hand when it is looked at."""
+    bench.stack("first.tif")
+    bench.stack("suspect.tif")
+    assert bench.journal.lease(30, {Path("first.tif")})
+    bench.journal.recover(3)
+    running: list[int] = []
+
+    def count(tile: Floats) -> Floats:
+        time.sleep(0.2)  # long enough for the reader to claim another, if it would
+        running.append(bench.journal.counts()[State.RUNNING])
+        return halve(tile)
+
+    bench.model_set = fake_shelf(count)
+    bench.run()
+    assert set(running) == {1}
+    assert {e.state for e in bench.journal.entries()} == {State.DONE}
+
+
+def test_a_stack_too_large_for_a_full_disk_lets_a_smaller_one_go_first(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = FileJob.publish
+
+    def full(job: Any, *arguments: Any) -> Any:
+        if job.file_stacks.path.name == "large.tif":
+            raise DiskFullError("the disk is full", None, "free some space")
+        return publish(job, *arguments)
+
+    monkeypatch.setattr(FileJob, "publish", full)
+    bench.settings = {"journal": {"retry_s": 30.0}}  # put off far longer than the disk is
+    bench.stack("large.tif")
+    bench.start()
+    wait_for(lambda: bool(bench.entry("large.tif").reason), "the refusal", PATIENCE_S)
+    bench.stack("small.tif")
+    wait_for(lambda: bench.state("small.tif") is State.DONE, "the smaller one", 8.0)
+    assert bench.state("large.tif") is State.WAITING
 
 
 def test_the_heartbeat_keeps_the_claim(bench: Bench) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -699,8 +700,10 @@ def test_events_that_the_system_refuses(tmp_path: Path) -> None:
 def test_a_hint_from_another_thread_ends_the_wait(scene: Scene) -> None:
     timer = threading.Timer(0.05, scene.source.hint, [scene.root / "a.tif"])
     timer.start()
+    began = time.monotonic()
     scene.source.wait(30)
     timer.join()
+    assert time.monotonic() - began < 20, "it slept through the hint"
 
 
 def test_lost_while_its_share_was_away_it_is_found_when_it_comes_back(scene: Scene) -> None:
