@@ -55,6 +55,13 @@ MUTATIONS = (
         "until = time.monotonic()\n            while time.monotonic() < until and not",
         ("tests/engine/test_daemon.py",),
     ),
+    Mutation(
+        "hint-wakes",
+        "a file event ends the wait for the next scan",
+        "self._hints.add(path)\n        self._wake.set()",
+        "self._hints.add(path)",
+        ("tests/sources/test_folder.py::test_a_hint_from_another_thread_ends_the_wait",),
+    ),
 )
 
 
