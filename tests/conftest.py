@@ -12,9 +12,16 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.support.nursery import nursery_pids
+
 _SHARED = "LIVE_RESTORE_SHARED"
 _LEAK_PATIENCE_S = 2.0
 _passed = pytest.StashKey[bool]()
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return how many tests run side by side: one more than cores, since many of them wait."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(scope="session")
@@ -77,6 +84,8 @@ def leaked(threads: set[threading.Thread], children: set[psutil.Process]) -> lis
     """Return the names of threads and child processes that were not there before."""
     alive = [t.name for t in threading.enumerate() if t not in threads]
     for child in set(psutil.Process().children()) - children:
+        if child.pid in nursery_pids():
+            continue
         try:
             if child.status() != psutil.STATUS_ZOMBIE:
                 alive.append(f"process {child.pid}")

@@ -10,19 +10,12 @@ import pytest
 from tests.faults.daemons import Nursery, Place
 
 
-@pytest.fixture(scope="session")
-def nursery_for_all() -> Iterator[Nursery]:
-    """One for the session: it needs a second to begin."""
-    nursery = Nursery()
-    yield nursery
-    nursery.close()
-
-
 @pytest.fixture
-def nursery(nursery_for_all: Nursery) -> Iterator[Nursery]:
+def nursery() -> Iterator[Nursery]:
     """Starts daemons; kills those that a test leaves."""
-    yield nursery_for_all
-    nursery_for_all.end_all()
+    made = Nursery()
+    yield made
+    made.end_all()
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
-"""Daemons under test, each a process of its own, and a nursery that starts them quickly.
+"""Daemons under test, each a process of its own, with faults inside.
 
-A daemon needs about a second of a processor to start, nearly all of it imports. The nursery is a
-process that has imported everything and does nothing; every daemon is a child that it forks, which
-then runs the same command line. :meth:`Nursery.start` does that; ``exec_daemon`` starts a daemon as
+:meth:`Nursery.start` forks one (``tests/support/nursery.py``); ``exec_daemon`` starts a daemon as
 people do.
 """
 
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.models import write_model
+from tests.support.nursery import nursery
 from tests.support.processes import PATIENCE_S, environment, wait_for
 
 
@@ -113,103 +112,30 @@ def exec_daemon(place: Place, *flags: str) -> DaemonProcess:
 
 
 class Nursery:
-    """Forks daemons from a process in which everything is imported."""
+    """Starts daemons that suffer faults, and kills those that a test leaves."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.daemons"],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-        )  # fmt: skip
         self._running: list[DaemonProcess] = []
-        self._ended: dict[int, int] = {}
-        assert self._ask({"ready": True}) == 0
 
     def start(self, place: Place, *flags: str, record: bool = False) -> DaemonProcess:
         """Start a daemon that suffers the faults of ``place``."""
-        pid = self._ask(
-            {
-                "arguments": [*place.arguments, *flags],
-                "log": str(place.log),
-                "root": str(place.root),
-                "control": str(place.control),
-                "record": str(place.record) if record else None,
-                "environment": {"LIVE_RESTORE_JOURNAL__FOLDER": str(place.state)},
-            }
+        faults = {
+            "control": str(place.control),
+            "record": str(place.record) if record else None,
+            "root": str(place.root),
+        }
+        process = nursery().start(
+            [*place.arguments, *flags],
+            {**os.environ, "LIVE_RESTORE_JOURNAL__FOLDER": str(place.state)},
+            log=place.log,
+            prepare=("tests.faults.injection:install_from", faults),
         )
-        assert pid is not None
-        daemon = DaemonProcess(pid, lambda: self._poll(pid))
+        daemon = DaemonProcess(process.pid, process.poll)
         self._running.append(daemon)
         return daemon
-
-    def _poll(self, pid: int) -> int | None:
-        if pid not in self._ended:
-            code = self._ask({"poll": pid})
-            if code is None:
-                return None
-            self._ended[pid] = code
-        return self._ended[pid]
-
-    def _ask(self, order: dict[str, Any]) -> int | None:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        answer = json.loads(self._process.stdout.readline())
-        return None if answer is None else int(answer)
 
     def end_all(self) -> None:
         """Kill every daemon that still runs."""
         for daemon in self._running:
             daemon.kill()
         self._running.clear()
-
-    def close(self) -> None:
-        """End the nursery."""
-        self.end_all()
-        self._process.communicate()
-
-
-def _serve() -> None:
-    """Be the nursery: orders come in as lines of JSON, each is answered by a number or null."""
-    import onnxruntime  # noqa: F401 - imported here so that no daemon has to
-    import tifffile  # noqa: F401
-    import watchdog.observers  # noqa: F401
-
-    import tests.faults.injection  # noqa: F401
-
-    for line in sys.stdin:
-        order = json.loads(line)
-        if "ready" in order:
-            answer: int | None = 0
-        elif "poll" in order:
-            pid, status = os.waitpid(order["poll"], os.WNOHANG)
-            answer = os.waitstatus_to_exitcode(status) if pid else None
-        else:
-            answer = os.fork()
-            if answer == 0:
-                os._exit(_become(order))
-        print(json.dumps(answer), flush=True)
-
-
-def _become(order: dict[str, Any]) -> int:
-    """Be a daemon; return the exit code."""
-    from live_restore.cli.main import main
-    from tests.faults.injection import Faults, install
-
-    os.environ.update(order["environment"])
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for number, target in ((0, nothing), (1, log), (2, log)):
-        os.dup2(target, number)
-    record = order["record"]
-    faults = Faults(Path(order["control"]), record and Path(record))
-    install(faults, Path(order["root"]))
-    try:
-        return main(order["arguments"])
-    finally:
-        sys.stderr.flush()
-
-
-if __name__ == "__main__":
-    _serve()

@@ -190,3 +190,8 @@ def _into_the_network(faults: Faults) -> None:
         return run(self, names, feed, *more)
 
     onnxruntime.InferenceSession.run = fallible
+
+
+def install_from(control: str, record: str | None, root: str) -> None:
+    """Install the faults that a file holds, in this process."""
+    install(Faults(Path(control), None if record is None else Path(record)), Path(root))

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.nursery import CAN_FORK, ForkedProcess, nursery
+
 # A slow machine under load must not fail a test that is about being right.
 PATIENCE_S = 120.0
 
@@ -29,17 +31,29 @@ def environment(state: Path) -> dict[str, str]:
 
 
 def run_command(
-    state: Path, *arguments: str | Path, before: Sequence[str] = ()
+    state: Path, *arguments: str | Path, before: Sequence[str] = (), real: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``live-restore`` to its end; ``before`` is a command that starts it."""
-    return subprocess.run(
-        [*before, sys.executable, "-m", "live_restore", *map(str, arguments)],
-        env=environment(state),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    """Run ``live-restore`` to its end.
+
+    ``before`` is a command that starts it; ``real`` starts an interpreter, as people do.
+    """
+    words = [str(argument) for argument in arguments]
+    if before or real or not CAN_FORK:
+        return subprocess.run(
+            [*before, sys.executable, "-m", "live_restore", *words],
+            env=environment(state),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+    process = nursery().start(words, environment(state))
+    try:
+        stdout, stderr = process.communicate(PATIENCE_S)
+    finally:
+        process.kill()
+    assert process.returncode is not None
+    return subprocess.CompletedProcess(words, process.returncode, stdout, stderr)
 
 
 def status(state: Path, folder: Path) -> dict[str, Any]:
@@ -50,14 +64,20 @@ def status(state: Path, folder: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def watching(state: Path, folder: Path, *flags: str) -> Iterator[subprocess.Popen[str]]:
-    """Run ``live-restore watch`` as a real process; kill it if the test did not stop it."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "live_restore", "watch", str(folder), *flags],
-        env=environment(state),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+def watching(
+    state: Path, folder: Path, *flags: str, real: bool = False
+) -> Iterator[subprocess.Popen[str] | ForkedProcess]:
+    """Run ``live-restore watch`` in a process; kill it if the test did not stop it."""
+    process: subprocess.Popen[str] | ForkedProcess
+    if real or not CAN_FORK:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "live_restore", "watch", str(folder), *flags],
+            env=environment(state),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    else:
+        process = nursery().start(["watch", str(folder), *flags], environment(state))
     try:
         yield process
     finally:
@@ -66,10 +86,13 @@ def watching(state: Path, folder: Path, *flags: str) -> Iterator[subprocess.Pope
         process.communicate()
 
 
-def stop(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> tuple[int, str]:
+def stop(
+    process: subprocess.Popen[str] | ForkedProcess, number: int = signal.SIGTERM
+) -> tuple[int, str]:
     """Ask a daemon to stop; return its exit code and what it logged."""
     process.send_signal(number)
     _, log = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode is not None
     return process.returncode, log
 
 
