@@ -212,7 +212,7 @@ class Output(Protocol):
     ...     publication.take(finished)
     ...     published = publication.close()
     >>> published.image.name, published.report.name, published.warnings
-    ('cell.ome.tif', 'cell.json', ('p000_t0000_c00: left as it is: not asked for',))
+    ('cell.ome.tif', 'cell.json', ('left as it is: not asked for',))
     >>> is_current(output.choose(request), stacks), output.made(published.image)
     (True, True)
     >>> temporary.cleanup()

@@ -39,6 +39,8 @@ class Report:
         """Add one stack."""
         index, trust = stack.index, stack.trust
         snr = trust.signal_to_noise
+        # Which stack is meant goes without saying where there is only one.
+        label = f"{index.label}: " if self.request.file_stacks.stack_count > 1 else ""
         line: dict[str, Any] = {
             "position": index.position,
             "time": index.time,
@@ -52,12 +54,12 @@ class Report:
         self._count("read", stack.read_s)
         if stack.restored is None or stack.model is None:
             line["reason"] = stack.reason
-            self.warnings.append(f"{index.label}: left as it is: {stack.reason}")
+            self.warnings.append(f"{label}left as it is: {stack.reason}")
         else:
             self._add_restored(line, stack.restored, stack.model)
             line["after"] = trust.after
             line["doubts"] = list(trust.doubts)
-        self.warnings += [f"{index.label}: {each}" for each in (*trust.warnings, *trust.doubts)]
+        self.warnings += [f"{label}{each}" for each in (*trust.warnings, *trust.doubts)]
         self.notes += [note for note in trust.notes if note not in self.notes]
         self.stacks.append(line)
 

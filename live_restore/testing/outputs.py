@@ -343,7 +343,7 @@ class OutputCompliance:
             output, request, output.choose(request), stacks, lambda: ("it was moved",)
         )
         assert published.warnings == (
-            "p000_t0000_c00: left as it is: not asked for",
+            "left as it is: not asked for",
             "it was moved",
         )
         text = published.report.read_text(encoding="utf-8")
