@@ -1,4 +1,4 @@
-"""Patience with a disk that refuses: said now and then, tried again until it goes on."""
+"""Growing waits for a disk that refuses: reported now and then, tried again until it works."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = structlog.get_logger()
 
 _FIRST_WAIT_S = 0.5
 _LONGEST_WAIT_S = 10.0
-_SAY_EVERY_S = 30.0
+_REPORT_EVERY_S = 30.0
 
 
 class Backoff:
@@ -43,19 +43,19 @@ class Backoff:
         self._clock = clock
         self._lock = threading.Lock()
         self._wait_s = _FIRST_WAIT_S
-        self._said_at: float | None = None
+        self._reported_at: float | None = None
         self._refused = False
 
     def refused(self, error: LiveRestoreError) -> float:
-        """Say it, at most once per half minute, and return how long to wait (s)."""
+        """Report it, at most once per half minute, and return how long to wait (s)."""
         with self._lock:
             now = self._clock()
             self._refused = True
             wait_s, self._wait_s = self._wait_s, min(2 * self._wait_s, _LONGEST_WAIT_S)
-            say = self._said_at is None or now - self._said_at >= _SAY_EVERY_S
-            if say:
-                self._said_at = now
-        if say:
+            report = self._reported_at is None or now - self._reported_at >= _REPORT_EVERY_S
+            if report:
+                self._reported_at = now
+        if report:
             self._progress.warn(f"{error.reason}; it is tried again")
             log.error(f"{self._what} refuses; it is tried again", reason=str(error))
         return wait_s

@@ -146,7 +146,7 @@ class ChannelGroup:
 
 
 def _share(joint: Restored, number: int) -> Restored:
-    """Return one channel of a joint result; what counts for all of them is told with the first."""
+    """Return one channel of a joint result; what counts for all of them goes with the first."""
     volume = np.ascontiguousarray(joint.volume[number])
     if number == 0:
         return replace(joint, volume=volume)

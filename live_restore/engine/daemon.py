@@ -79,10 +79,10 @@ class Daemon:
         From :func:`watched_folder`.
     settings
         All settings.
-    shelf
+    model_set
         The warm models.
     journal
-        Open for writing, made with the shelf's recipe.
+        Open for writing, made with the recipe of ``model_set``.
     """
 
     def __init__(

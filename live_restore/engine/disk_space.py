@@ -1,8 +1,8 @@
-"""Room on the disks that results go to: a full one is left alone for growing waits.
+"""Space on the disks that results go to: a full one is left alone for growing waits.
 
 A result must never take the last space of the disk that an acquisition writes to, so nothing is
 begun where less than ``output.min_free_gb`` is free. What waits keeps its turn in the journal; the
-disk is looked at again after 0.5 s, 1 s ... at most 10 s; it is said once per half minute.
+disk is looked at again after 0.5 s, 1 s ... at most 10 s; it is reported once per half minute.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _UNKNOWN = -1
 
 @dataclass
 class _Pause:
-    """A disk that had no room."""
+    """A disk that had no space."""
 
     backoff: Backoff
     until: float = -math.inf

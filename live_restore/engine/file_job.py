@@ -106,7 +106,7 @@ class FileJob:
         return ()
 
     def plan(self, model_set: ModelSet, settings: Settings) -> ResultPlan:
-        """Say where the result goes; see :class:`Job`."""
+        """Choose where the result goes; see :class:`Job`."""
         model_name = require_a_model(self.file_stacks, model_set)
         result_path = output_of_files().choose(self._request(model_name, model_set, settings))
         current = is_current(result_path, self.file_stacks)

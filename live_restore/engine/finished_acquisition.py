@@ -24,14 +24,14 @@ from live_restore.stack import Fingerprint, StackIndex
 
 
 class FinishedAcquisition:
-    """A data set folder whose run is over.
+    """An acquisition folder whose run is over.
 
     Parameters
     ----------
     folder
         The folder (absolute).
     formats
-        Formats of data sets.
+        Formats of acquisitions.
 
     Raises
     ------
@@ -45,7 +45,7 @@ class FinishedAcquisition:
         chosen = acquisition_format_for(folder, formats)
         if chosen is None:
             raise StackRefusedError(
-                "is a folder, and no dataset that live-restore knows", folder,
+                "is a folder, and no acquisition that live-restore knows", folder,
                 "for all files in it use: live-restore watch FOLDER --once",
             )  # fmt: skip
         self._following = Following(folder, chosen)
@@ -72,7 +72,7 @@ class FinishedAcquisition:
         files
             Says what becomes of partial stacks.
         output
-            Where the folder of results goes, if not beside the data set.
+            Where the folder of results goes, if not beside the acquisition.
 
         Raises
         ------

@@ -48,7 +48,7 @@ class Job(Protocol):
         ...
 
     def plan(self, model_set: ModelSet, settings: Settings) -> ResultPlan:
-        """Say where the result goes, before any work is done on it.
+        """Choose where the result goes, before any work is done on it.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""How a claimed file ends: verdict into the journal, word to the display, and what waits anew."""
+"""How the work on a lease ended: what is recorded, what is shown, and what is tried again."""
 
 from __future__ import annotations
 
@@ -33,30 +33,30 @@ from live_restore.stack import FileStacks, StackKey
 
 log = structlog.get_logger()
 
-_LONGEST_WAIT_FOR_ROOM_S = 10.0
+_LONGEST_WAIT_FOR_SPACE_S = 10.0
 # How often a wait for the journal's disk is interrupted to see whether a stop is asked (s).
 _STOP_LOOK_S = 0.1
 
 
 class OutcomeRecorder:
-    """Ends claims.
+    """Ends leases.
 
     Parameters
     ----------
     journal, progress
-        Where verdicts go.
+        Where outcomes are recorded, and shown.
     deferrals
         What the disk refused is added to them.
     reconsider
-        Called with a source that changed between being found and being read.
-    patience
+        Called with what changed between being found and being read.
+    backoff
         Told when the journal refuses.
-    room, folder_of
-        Told which disk is full, and which is not: that of a source's results.
+    disk_space, folder_of
+        Told which disk is full, and which is not: that of the results of a key.
     max_attempts
         So often a stack is tried on which the runtime fails.
     stopping
-        Whether to leave off trying; a claim whose verdict is not recorded is taken up by the next
+        Whether to stop trying; a lease whose outcome is not recorded is taken up by the next
         start, which finds the result if there is one.
     reported
         What has been reported already about the whole run.
@@ -137,10 +137,10 @@ class OutcomeRecorder:
             else f"unexpected {type(error).__name__}: {error}; please report it with the log file"
         )
         if isinstance(error, DiskFullError) and self._deferrals.retry:
-            # Said by the room, once for all that wait for it. Put off so that a smaller one, which
+            # Reported once for all that wait for that disk. Put off so that a smaller one, which
             # may fit, is tried before it.
             self._disk_space.refused(self._folder_of(entry.key), error)
-            self._deferrals.add(entry.key, _LONGEST_WAIT_FOR_ROOM_S)
+            self._deferrals.add(entry.key, _LONGEST_WAIT_FOR_SPACE_S)
             self._record(lambda: self._journal.give_back(entry, reason))
             return
         if isinstance(error, (OutputError, StackBusyError)):
@@ -160,7 +160,7 @@ class OutcomeRecorder:
         )
 
     def _report_once(self, note: str) -> None:
-        """Tell what holds for a whole run, most likely, and must not drown what does not."""
+        """Report what most likely holds for all results, and must not drown what does not."""
         if note not in self._reported:
             self._reported.add(note)
             self._progress.warn(note)
@@ -175,7 +175,7 @@ class OutcomeRecorder:
         return self._progress.started_at <= written_at <= time.time()
 
     def _record(self, write: Callable[[], None]) -> None:
-        """Record a verdict; try until it is recorded, or a stop is asked."""
+        """Record an outcome; try until it is recorded, or a stop is asked for."""
         while True:
             try:
                 write()
@@ -193,7 +193,7 @@ class OutcomeRecorder:
                 return
 
     def _put_off(self, entry: Entry, reason: str, *, counts: bool = False) -> None:
-        # Put off before it is given back, or the reader could claim it in between.
+        # Put off before it is given back, or the reader could lease it in between.
         self._deferrals.add(entry.key)
         self._record(lambda: self._journal.give_back(entry, reason, counts=counts))
         if not self._deferrals.retry:

@@ -19,7 +19,7 @@ _WARNINGS_KEPT = 5
 class Snapshot:
     """The state of a run.
 
-    ``files`` count files, and stacks of data sets, which are restored one by one as files are;
+    ``files`` count files, and stacks of acquisitions, which are restored one by one as files are;
     ``stacks`` count Z-stacks, of which a file may hold several. ``delay_s`` is the median time from
     a file's last write to its published result, over recent results of files that arrived during
     the run (s); ``mvoxel_per_s`` the restored voxels per second of restoring (million).

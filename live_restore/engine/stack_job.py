@@ -1,4 +1,4 @@
-"""One stack of a data set folder on its way through the restorer."""
+"""One stack of an acquisition folder on its way through the restorer."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ from live_restore.outputs.table import output_of_acquisitions
 from live_restore.settings.model import Settings
 from live_restore.stack import FileStacks, Fingerprint, StackIndex, Volume
 
-# Data sets whose followers are kept: those that are recorded and restored at the same time.
+# Acquisitions whose followers are kept: those that are recorded and restored at the same time.
 _FOLLOWED_AT_ONCE = 8
 
 
 class StackJob:
-    """One stack of a data set, ready to be read.
+    """One stack of an acquisition, ready to be read.
 
     Parameters
     ----------
     following
-        Its data set.
+        Its acquisition.
     state
         As last polled; the stack has begun.
     stack_index
@@ -56,7 +56,7 @@ class StackJob:
     fingerprint
         Its planes' bytes, and when it was written.
     results
-        The folder for the results of its data set.
+        The folder for the results of its acquisition.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class StackJob:
         return self._file_stacks
 
     def plan(self, model_set: ModelSet, settings: Settings) -> ResultPlan:
-        """Say where the result goes; see ``Job``."""
+        """Choose where the result goes; see ``Job``."""
         model_name = require_a_model(self._file_stacks, model_set)
         request = self._request(model_name, model_set, settings)
         result_path = output_of_acquisitions(settings.output).choose(request)
@@ -146,7 +146,7 @@ class StackJob:
         """Return warnings for the report; raises ``StackChangedError``.
 
         Planes are written once, and a stack that gained one is found anew by whoever follows the
-        data set. Only a chunk of several planes can change unseen: it is read again.
+        acquisition. Only a chunk of several planes can change unseen: it is read again.
         """
         try:
             if (
@@ -210,7 +210,7 @@ class StackJobs:
     Parameters
     ----------
     formats
-        Formats of data sets.
+        Formats of acquisitions.
     """
 
     def __init__(self, formats: Sequence[AcquisitionFormat]) -> None:
@@ -253,7 +253,11 @@ class StackJobs:
             chosen = acquisition_format_for(folder, self._formats)
             if chosen is None:  # deleted, or on a share that went away: its source will know
                 raise StackBusyError(
-                    "is not there as a data set just now", folder, "check the disk or the network"
+                    "is not there as an acquisition just now",
+                    folder,
+                    "check the disk or the network",
+                    folder,
+                    "check the disk or the network",
                 )
             following = Following(folder, chosen)
         self._followed[folder] = following

@@ -246,7 +246,7 @@ class Journal(JournalView):
             )
 
     def recover(self, max_attempts: int) -> list[Entry]:
-        """Take up what a dead process left: call once, before the first claim.
+        """Take up what a dead process left: call once, before the first lease.
 
         Holding the folder's lock proves that no lease in here has a living owner, be it of this
         recipe or of another. Entries that were being worked on ``max_attempts`` times when their
