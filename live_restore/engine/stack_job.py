@@ -256,8 +256,6 @@ class StackJobs:
                     "is not there as an acquisition just now",
                     folder,
                     "check the disk or the network",
-                    folder,
-                    "check the disk or the network",
                 )
             following = Following(folder, chosen)
         self._followed[folder] = following
