@@ -471,16 +471,16 @@ def test_what_was_in_hand_at_a_crash_waits_for_what_is_in_hand_now(bench: Bench)
 def test_a_stack_too_large_for_a_full_disk_lets_a_smaller_one_go_first(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish = FileJob.publish
+    begin = FileJob.begin
     tried: list[str] = []
 
     def full(job: Any, *arguments: Any) -> Any:
         tried.append(job.file_stacks.path.name)
         if job.file_stacks.path.name == "large.tif":
             raise DiskFullError("the disk is full", None, "free some space")
-        return publish(job, *arguments)
+        return begin(job, *arguments)
 
-    monkeypatch.setattr(FileJob, "publish", full)
+    monkeypatch.setattr(FileJob, "begin", full)
     bench.settings = {"journal": {"retry_s": 30.0}}  # put off far longer than the disk is
     bench.stack("large.tif")
     bench.start()
