@@ -289,7 +289,7 @@ MUTANTS = (
         "the report appears after its image",
         "        publishing_s = time.perf_counter() - began\n        return self._report",
         "            publishing_s = time.perf_counter() - began\n            return self._report",
-        (_OME_TIFF, "tests/outputs/test_compliance.py"),
+        ("tests/outputs/test_compliance.py::TestOmeTiff",),
     ),
     Mutant(
         4,
@@ -353,7 +353,7 @@ MUTANTS = (
         "an end marker counts once it has held for two seconds",
         "END_HELD_S = 2.0",
         "END_HELD_S = 0.0",
-        (_ACQUISITIONS,),
+        ("tests/sources/test_run_clock.py",),
     ),
     Mutant(
         5,
@@ -369,7 +369,7 @@ MUTANTS = (
         "a result of this program is no input, whatever its name",
         "return read_token(path) is not None",
         "return False",
-        ("tests/outputs/test_compliance.py",),
+        ("tests/outputs/test_compliance.py::TestOmeTiff",),
     ),
     Mutant(
         5,
@@ -377,7 +377,7 @@ MUTANTS = (
         "a file that this program wrote is no raw file",
         "    if structure.software.startswith(OWN_SOFTWARE):\n        raise OwnOutputError\n",
         "",
-        ("tests/formats/test_tiff_refusals.py",),
+        ("tests/formats/test_tiff_refusals.py::test_own_output_is_not_input",),
     ),
     Mutant(
         6,
@@ -385,7 +385,7 @@ MUTANTS = (
         "queues of one stack between the stages",
         "queue.Queue(maxsize=size)",
         "queue.Queue()",
-        ("tests/engine/test_handover.py",),
+        ("tests/engine/test_handover.py::test_no_more_wait_than_were_agreed",),
     ),
     Mutant(
         6,
@@ -401,7 +401,7 @@ MUTANTS = (
         "tiles are halved where memory runs out",
         "            except DeviceMemoryError as error:\n                # Another worker may",
         "            except ZeroDivisionError as error:\n                # Another worker may",
-        ("tests/inference/test_tile_size.py",),
+        ("tests/inference/test_tile_size.py::test_too_little_memory_steps_down_once_and_says_so",),
     ),
     Mutant(
         6,
@@ -465,7 +465,10 @@ MUTANTS = (
         "values are rounded to the camera's type",
         "    np.rint(values, out=values)\n",
         "",
-        ("tests/inference/test_restorer.py",),
+        (
+            "tests/inference/test_restorer.py::test_any_integers_come_back",
+            "tests/inference/test_restorer.py::test_unrounded_grey_values_are_those_that_rounding_gives",
+        ),
     ),
     Mutant(
         8,
@@ -473,7 +476,7 @@ MUTANTS = (
         "values outside the camera's type are clipped",
         "    np.clip(values, limits.min, limits.max, out=values)\n",
         "",
-        ("tests/inference/test_restorer.py",),
+        ("tests/inference/test_restorer.py::test_clipping_is_counted",),
     ),
     Mutant(
         8,
@@ -481,7 +484,7 @@ MUTANTS = (
         "what is not finite is never a result",
         "if not np.isfinite(values).all():",
         "if False:",
-        ("tests/inference/test_restorer.py",),
+        ("tests/inference/test_restorer.py::test_what_is_not_finite_is_never_a_result",),
     ),
     Mutant(
         8,
@@ -578,6 +581,6 @@ MUTANTS = (
         "from live_restore.journal.location import other_watcher\n",
         "from live_restore.journal.location import other_watcher\n"
         "from live_restore.engine.backoff import Backoff as Backoff\n",
-        (_HOUSE,),
+        (f"{_HOUSE}::test_no_package_imports_one_above_it",),
     ),
 )

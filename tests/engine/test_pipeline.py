@@ -453,7 +453,7 @@ def test_what_was_in_hand_at_a_crash_waits_for_what_is_in_hand_now(bench: Bench)
     """It comes second here: the first is still in hand when it is looked at."""
     bench.stack("first.tif")
     bench.stack("suspect.tif")
-    assert bench.journal.lease(30, {Path("first.tif")})
+    assert bench.journal.lease(30, {key_at("first.tif")})
     bench.journal.recover(3)
     running: list[int] = []
 

@@ -231,7 +231,7 @@ def use_journal(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) ->
         with Journal(folder / "a.sqlite", folder, recipe="r") as journal:
             journal.recover(3)
             for entry in journal.entries():
-                entry.told_reason(0.0)
+                entry.reason_now(0.0)
                 if len(entry.reason) > 10**6:
                     raise WrongError("a reason without end")
             journal.counts(), journal.doubtful(), journal.redo_missing(folder)
