@@ -83,6 +83,14 @@ MUTANTS = (
     ),
     Mutant(
         1,
+        "hook-gives-way",
+        "what restores beside an acquisition script has the lowest priority",
+        "psutil.Process(process.pid).nice(max(_NICE, os.nice(0)))",
+        "pass",
+        ("tests/hooks/test_child.py::test_a_restorer_lets_go_when_its_leash_is_dropped",),
+    ),
+    Mutant(
+        1,
         "hook-only-queues",
         "what the acquisition calls only queues, and raises nothing",
         "self._worker.do(lambda: self._begin_dataset(dataset))",
@@ -218,6 +226,14 @@ MUTANTS = (
     ),
     Mutant(
         3,
+        "same-raw-bytes",
+        "a result counts for the raw bytes that it was made from",
+        '(source["size"], source["mtime_ns"]) == tuple(file_stacks.fingerprint)',
+        'source["size"] is not None',
+        (f"{_OME_TIFF}::test_a_changed_raw_file_is_not_current",),
+    ),
+    Mutant(
+        3,
         "one-process",
         "one process works on a folder",
         "        lock.acquire()\n    except Timeout:\n        raise FolderBusyError(",
@@ -325,26 +341,10 @@ MUTANTS = (
     ),
     Mutant(
         5,
-        "zero-tail-waits",
-        "declared planes do not count while the file ends in zeros",
-        "evidence.declared and not evidence.zero_tail\n    ):",
-        "evidence.declared\n    ):",
-        ("tests/sources/test_completeness_of_files.py",),
-    ),
-    Mutant(
-        5,
         "undeclared-quiet",
         "a file that does not declare its planes must stay quiet",
         "if quiet_s >= quiet_needed_s(longest_gap_s, watch) or (",
         "if quiet_s >= 0 or (",
-        ("tests/sources/test_completeness_of_files.py",),
-    ),
-    Mutant(
-        5,
-        "pauses-remembered",
-        "how long is quiet follows from the longest pause so far",
-        "_GAPS_OF_QUIET * longest_gap_s",
-        "0 * longest_gap_s",
         ("tests/sources/test_completeness_of_files.py",),
     ),
     Mutant(
@@ -394,6 +394,27 @@ MUTANTS = (
         "until = time.monotonic() + wait_s\n            while time.monotonic() < until and not",
         "until = time.monotonic()\n            while time.monotonic() < until and not",
         ("tests/engine/test_daemon.py",),
+    ),
+    Mutant(
+        6,
+        "findings-kept",
+        "what the journal's disk refuses is kept in memory",
+        "        impossible: dict[StackKey, StackUnreadableError] = {}\n"
+        "        with self._journal.batch():\n"
+        "            for key, finding in self._findings.items():",
+        "        impossible: dict[StackKey, StackUnreadableError] = {}\n"
+        "        findings, self._findings = self._findings, {}\n"
+        "        with self._journal.batch():\n"
+        "            for key, finding in findings.items():",
+        ("tests/sources/test_pending.py::test_what_the_disk_refuses_is_kept_for_the_next_time",),
+    ),
+    Mutant(
+        6,
+        "log-loses-lines",
+        "a full disk costs lines of the log, not the program",
+        "            return\n        self._refused = True\n",
+        "            return\n        raise error\n",
+        ("tests/cli/test_logs.py::test_a_full_disk_costs_lines_and_is_said_once",),
     ),
     Mutant(
         6,
@@ -480,26 +501,10 @@ MUTANTS = (
     ),
     Mutant(
         8,
-        "finite",
-        "what is not finite is never a result",
-        "if not np.isfinite(values).all():",
-        "if False:",
-        ("tests/inference/test_restorer.py::test_what_is_not_finite_is_never_a_result",),
-    ),
-    Mutant(
-        8,
         "voxel-size",
         "the voxel size is carried over",
         'size\n            metadata[f"PhysicalSize{axis}Unit"] = "µm"',
         '1.0\n            metadata[f"PhysicalSize{axis}Unit"] = "µm"',
-        ("tests/outputs/test_ome_tiff.py::test_metadata_are_carried_over",),
-    ),
-    Mutant(
-        8,
-        "channel-names",
-        "channel names are carried over",
-        '"Name": [_xml_text(name) for name in names]',
-        '"Name": [str(number) for number, _ in enumerate(names)]',
         ("tests/outputs/test_ome_tiff.py::test_metadata_are_carried_over",),
     ),
     Mutant(
@@ -517,6 +522,14 @@ MUTANTS = (
         'if asked == "auto" and variant.backend.on_cpu:',
         "if False:",
         (_DEVICES,),
+    ),
+    Mutant(
+        9,
+        "device-reported",
+        "a device that is not as hoped for is named in the report",
+        "if warning and warning not in self.device_warnings:",
+        "if False:",
+        ("tests/outputs/test_report.py::test_a_restored_stack",),
     ),
     Mutant(
         9,
@@ -549,6 +562,15 @@ MUTANTS = (
         "if isinstance(error, CancelledError):\n            self._record(",
         "if False:\n            self._record(",
         (f"{_PIPELINE}::test_stopped_in_mid_stack_it_is_given_back",),
+    ),
+    Mutant(
+        10,
+        "temporary-removed",
+        "a temporary file is removed, however its writing ends",
+        "    finally:\n        with contextlib.suppress(OSError):\n"
+        "            disk.current.remove(temporary)\n",
+        "    finally:\n        pass\n",
+        (f"{_PUBLISH}::test_a_failure_at_any_moment",),
     ),
     Mutant(
         10,

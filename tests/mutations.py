@@ -82,7 +82,7 @@ def _run(tests: tuple[str, ...], tree: Path, *options: str) -> tuple[int, str]:
         )
     except subprocess.TimeoutExpired:
         return _HANGS, ""
-    return done.returncode, done.stdout
+    return done.returncode, done.stdout + done.stderr
 
 
 def obstacles(mutants: Sequence[Mutant]) -> dict[str, str]:
@@ -94,7 +94,8 @@ def obstacles(mutants: Sequence[Mutant]) -> dict[str, str]:
     with _copy_of_the_tree() as copy:
         code, output = _run(tests, copy, "-rfEp")
     if code not in (0, 1):
-        return {mutant.name: f"pytest ends with {code}" for mutant in mutants}
+        lines = output.strip().splitlines() or ["hangs"]
+        return {mutant.name: f"pytest ends with {code}: {lines[-1]}" for mutant in mutants}
     passed = re.findall(r"^PASSED (.+)$", output, re.MULTILINE)
     return {
         mutant.name: next((f for f in _failures(output) if _is_of(f, mutant)), "all are skipped")
