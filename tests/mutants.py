@@ -460,8 +460,8 @@ MUTANTS = (
         7,
         "large-put-off",
         "a stack too large for a full disk lets smaller ones go first",
-        "self._deferrals.add(entry.key, _LONGEST_WAIT_FOR_ROOM_S)",
-        "pass",
+        "self._deferrals.add(entry.key, ",
+        "max(0.0, ",
         (f"{_PIPELINE}::test_a_stack_too_large_for_a_full_disk_lets_a_smaller_one_go_first",),
     ),
     Mutant(
