@@ -62,6 +62,11 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_no_package_imports_one_above_it() -> None:
+    done = lint(ROOT)
+    assert done.returncode == 0, done.stdout
+
+
 def test_a_new_file_in_any_package_that_imports_upwards_is_refused(copy: Path) -> None:
     floors = layers()
     arrows = []

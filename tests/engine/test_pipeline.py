@@ -241,6 +241,23 @@ def test_an_output_that_is_refused_is_tried_again(bench: Bench) -> None:
     wait_for(lambda: key_at("a.tif") not in pipeline._deferrals, "its end", PATIENCE_S)
 
 
+def test_it_is_put_off_before_it_waits_again(bench: Bench) -> None:
+    """Else the reader could lease it in between, and ask the disk again at once."""
+    (bench.root / "restored").write_bytes(b"in the way")
+    give_back, put_off = bench.journal.give_back, []
+
+    def watched(entry: Entry, *arguments: Any, **options: Any) -> None:
+        assert bench.pipeline is not None
+        put_off.append(entry.key in bench.pipeline._deferrals)
+        give_back(entry, *arguments, **options)
+
+    bench.journal.give_back = watched  # type: ignore[method-assign]
+    bench.stack("a.tif")
+    bench.start()
+    wait_for(lambda: bool(put_off), "the refusal", PATIENCE_S)
+    assert put_off[0]
+
+
 def test_without_retry_what_the_disk_refused_waits_and_counts_as_failed(bench: Bench) -> None:
     (bench.root / "restored").write_bytes(b"in the way")
     bench.stack("a.tif")

@@ -18,6 +18,7 @@ from live_restore.inference.model.model import Model
 from live_restore.inference.model_set import ModelSet
 from live_restore.settings.load import load_settings
 from tests.support.fakes import FakeSession, a_dataset, fake_model
+from tests.support.models import write_model
 
 
 def model_set(*rules: dict[str, Any], **sections: Any) -> ModelSet:
@@ -86,6 +87,15 @@ def test_the_recipe_is_what_changes_a_voxel() -> None:
     assert model_set({"model": "standard"}).recipe != plain.recipe
     assert model_set({"skip": True}).recipe != plain.recipe
     assert model_set({}, files={"undeclared_axis": "T"}).recipe != plain.recipe
+
+
+def test_other_weights_are_another_recipe_whatever_they_are_called(tmp_path: Path) -> None:
+    path = tmp_path / "mine.onnx"
+    recipes = {
+        model_set({"model": str(write_model(path, operator=operator))}).recipe
+        for operator in ("Identity", "Relu", "Identity")
+    }
+    assert len(recipes) == 2
 
 
 @pytest.mark.parametrize("name", ["x" * 300, "x" * 5000 + ".onnx", "a\0b"])

@@ -113,6 +113,7 @@ def test_links_pipes_and_folders_are_left_alone(scene: Scene) -> None:
     scene.poll(0.3)
     scene.settle()
     assert scene.states() == {"folder.tif/a.tif": W}
+    assert scene.unsettled() == 0
 
 
 def test_own_results_are_never_inputs(scene: Scene) -> None:
@@ -161,6 +162,28 @@ def test_a_growing_file_is_waited_for(scene: Scene) -> None:
     scene.poll()
     scene.poll(0.3)
     assert scene.states() == {"a.tif": W}
+
+
+def test_what_is_replaced_while_it_is_looked_into_is_looked_at_anew(scene: Scene) -> None:
+    path = stack(scene.root / "a.tif")
+
+    class Late(TiffFormat):
+        def inspect(self, path: Path) -> Arriving | Complete | None:
+            if not looks:
+                stack(path, 5)
+            looks.append(path.name)
+            return super().inspect(path)
+
+    looks: list[str] = []
+    scene.format = Late()
+    scene.restart()
+    scene.poll()
+    scene.poll(0.3)
+    assert looks == ["a.tif"]
+    assert W not in scene.states().values()
+    scene.settle()
+    assert scene.states() == {"a.tif": W}
+    assert scene.entry("a.tif").fingerprint.size == path.stat().st_size
 
 
 def test_an_undeclared_file_needs_a_longer_quiet(scene: Scene) -> None:
