@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ from live_restore.inference.load import bundled_models, find_model, load_model
 from live_restore.settings.load import load_settings
 
 if TYPE_CHECKING:
+    from live_restore.demo.run import DemoResult
+    from live_restore.engine.daemon import Daemon
     from live_restore.engine.one_shot import Attempt, OneShot
 
 _LOST_RESULT = "its result is missing; restore again with live-restore watch --redo-missing"
@@ -29,13 +32,14 @@ def demo(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     """Run ``live-restore demo``."""
     from live_restore.cli.display import live_display, wants_display
     from live_restore.cli.logs import configure_logging
+    from live_restore.cli.page import page_beside
     from live_restore.demo.run import fresh_folder, run_demo
     from live_restore.inference.model_set import ModelSet
 
     if arguments.micromanager:
         from live_restore.demo.micromanager import TIMES, run_micromanager_demo
 
-        _refuse_beside_micromanager(arguments, "device", "model", "json")
+        _refuse_beside_micromanager(arguments, "device", "model", "json", "page")
         times = TIMES if arguments.times is None else arguments.times
         results = run_micromanager_demo(fresh_folder(arguments.out.resolve()), times)
         print(f"results: {results}")
@@ -49,17 +53,34 @@ def demo(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     display = wants_display()
     configure_logging(settings.log, folder / "live-restore.log", terminal=not display)
     model_set = ModelSet.load(settings)
-    result = run_demo(
-        folder,
-        model_set,
-        settings,
-        times=8 if arguments.times is None else arguments.times,
-        plane_interval_s=0.1,
-        display=live_display if display else lambda _: nullcontext(lambda: None),
-    )
-    if arguments.json:
+    with ExitStack() as stack:
+
+        def show(daemon: Daemon) -> AbstractContextManager[Callable[[], None]]:
+            root = folder / "acquisition"
+            page.append(stack.enter_context(page_beside(root, arguments.page, settings, "--open")))
+            return live_display(daemon) if display else nullcontext(lambda: None)
+
+        page: list[subprocess.Popen[bytes] | None] = []
+        result = run_demo(
+            folder,
+            model_set,
+            settings,
+            times=8 if arguments.times is None else arguments.times,
+            plane_interval_s=0.1,
+            display=show,
+        )
+        _print_demo(result, folder, as_json=arguments.json)
+        if page[0] is not None:
+            print("the page stays open until Ctrl-C")
+            with suppress(KeyboardInterrupt):
+                page[0].wait()
+    return 0
+
+
+def _print_demo(result: DemoResult, folder: Path, *, as_json: bool) -> None:
+    if as_json:
         print(result.numbers.read_text(encoding="utf-8"))
-        return 0
+        return
     table = Table(title="raw, filtered, restored: how far from the truth", title_justify="left")
     table.add_column("stack")
     table.add_column("PSNR", justify="right")
@@ -79,7 +100,6 @@ def demo(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     for label, path in (("picture", result.picture), ("numbers", result.numbers)):
         print(f"{label}: {path}")
     print(f"stacks:  {folder / 'acquisition'} (results in restored/)")
-    return 0
 
 
 def _refuse_beside_micromanager(arguments: argparse.Namespace, *names: str) -> None:
@@ -97,7 +117,9 @@ def watch(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
     if arguments.micromanager is not None:
         from live_restore.hooks.micromanager_window import watch_micromanager
 
-        _refuse_beside_micromanager(arguments, "once", "no_events", "retry_failed", "redo_missing")
+        _refuse_beside_micromanager(
+            arguments, "once", "no_events", "retry_failed", "redo_missing", "page"
+        )
         load_settings(arguments.config, flags)  # to complain now, not when a run has begun
         given = (
             arguments.config and arguments.config.absolute(),
@@ -109,6 +131,7 @@ def watch(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
         return watch_micromanager(arguments.micromanager, options)
     from live_restore.cli.display import live_display, wants_display
     from live_restore.cli.logs import configure_logging
+    from live_restore.cli.page import page_beside
     from live_restore.engine.daemon import (
         Daemon,
         open_daemon_journal,
@@ -139,6 +162,7 @@ def watch(arguments: argparse.Namespace, flags: dict[str, Any]) -> int:
         daemon = Daemon(root, settings, model_set, journal)
         with ExitStack() as stack:
             stack.enter_context(stopping_on_signals(daemon))
+            stack.enter_context(page_beside(root, arguments.page, settings))
             tick: Callable[[], None] = lambda: None  # noqa: E731
             if display:
                 tick = stack.enter_context(live_display(daemon))

@@ -21,6 +21,7 @@ examples:
   live-restore watch D:\\data --once       restore all that is complete, then exit
   live-restore restore cell.tif -o out    restore one file now
   live-restore status D:\\data             what is done, waiting, failed, and why
+  live-restore page D:\\data --open        see it: pictures, doubts, plots
   live-restore doctor                     is this PC ready?
 
 exit codes: 0 good, 1 some work failed (watch --once: a stack failed in this run), 2 wrong use or
@@ -130,6 +131,17 @@ def build_parser() -> argparse.ArgumentParser:
     status.add_argument("--all", action="store_true", help="list restored files too")
     status.add_argument("--json", action="store_true", help="print everything as JSON")
 
+    from live_restore.cli import page as page_command
+
+    page = command("page", page_command.HELP, page_command.EXAMPLES, [settings])
+    page_command.add_arguments(page)
+    for each in (watch, demo):
+        each.add_argument(
+            "--page", type=page_command.host_and_port, metavar="HOST:PORT", nargs="?",
+            const=("127.0.0.1", page_command.DEFAULT_PORT),
+            help="show it in a browser, too (127.0.0.1:8765)",
+        )  # fmt: skip
+
     models = command(
         "models", "bundled and configured models with their cards",
         "  live-restore models\n  live-restore models --json", [settings],
@@ -216,13 +228,14 @@ def _flags(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run a parsed command and return its exit code; raises ``LiveRestoreError``."""
-    from live_restore.cli import commands, machine_commands
+    from live_restore.cli import commands, machine_commands, page
 
     handler = {
         "demo": commands.demo,
         "watch": commands.watch,
         "restore": commands.restore,
         "status": commands.status,
+        "page": page.run,
         "models": commands.models,
         "bench": machine_commands.bench,
         "doctor": machine_commands.doctor,
