@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from contextlib import nullcontext
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from live_restore.cli.page import add_page_flag
 from live_restore.cli.parsing import (
     Commands,
     add_command,
@@ -17,6 +21,7 @@ from live_restore.cli.parsing import (
 
 if TYPE_CHECKING:
     from live_restore.demo.run import DemoResult
+    from live_restore.engine.daemon import Daemon
 
 _TIMES = 8
 _SETTLE_S = 0.1  # the simulated microscope writes no file in parts that far apart
@@ -44,12 +49,14 @@ def add(commands: Commands) -> None:
         help="record with Micro-Manager's demo camera (pip install 'live-restore[micromanager]')",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    add_page_flag(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run ``live-restore demo``."""
     from live_restore.cli.display import live_display, wants_display
     from live_restore.cli.logs import configure_logging
+    from live_restore.cli.page import page_beside
     from live_restore.demo.run import fresh_folder, run_demo
     from live_restore.inference.model_set import ModelSet
 
@@ -62,18 +69,30 @@ def run(arguments: argparse.Namespace) -> int:
     )
     display = wants_display()
     configure_logging(settings.log, folder / "live-restore.log", terminal=not display)
-    result = run_demo(
-        folder,
-        ModelSet.load(settings),
-        settings,
-        times=_TIMES if arguments.times is None else arguments.times,
-        plane_interval_s=_PLANE_INTERVAL_S,
-        display=live_display if display else lambda _: nullcontext(lambda: None),
-    )
-    if arguments.json:
-        print(result.numbers.read_text(encoding="utf-8"))
-    else:
-        _print_result(result)
+    with ExitStack() as stack:
+        page: list[subprocess.Popen[bytes] | None] = []
+
+        def show(daemon: Daemon) -> AbstractContextManager[Callable[[], None]]:
+            root = folder / "acquisition"
+            page.append(stack.enter_context(page_beside(root, arguments.page, settings, "--open")))
+            return live_display(daemon) if display else nullcontext(lambda: None)
+
+        result = run_demo(
+            folder,
+            ModelSet.load(settings),
+            settings,
+            times=_TIMES if arguments.times is None else arguments.times,
+            plane_interval_s=_PLANE_INTERVAL_S,
+            display=show,
+        )
+        if arguments.json:
+            print(result.numbers.read_text(encoding="utf-8"))
+        else:
+            _print_result(result)
+        if page[0] is not None:
+            print("the page stays open until Ctrl-C", file=sys.stderr)
+            with suppress(KeyboardInterrupt):
+                page[0].wait()
     return 0
 
 
@@ -81,7 +100,7 @@ def _run_micromanager(arguments: argparse.Namespace) -> int:
     from live_restore.demo.micromanager import TIMES, run_micromanager_demo
     from live_restore.demo.run import fresh_folder
 
-    refuse_beside_micromanager(arguments, "device", "model", "json")
+    refuse_beside_micromanager(arguments, "device", "model", "json", "page")
     times = TIMES if arguments.times is None else arguments.times
     results = run_micromanager_demo(fresh_folder(arguments.out.resolve()), times)
     print(f"results: {results}")

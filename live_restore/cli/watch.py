@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from live_restore.cli.page import add_page_flag
 from live_restore.cli.parsing import (
     Commands,
     add_command,
@@ -53,6 +54,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--plain", action="store_true", help="print log lines instead of the live display"
     )
+    add_page_flag(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -61,6 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _run_micromanager(arguments)
     from live_restore.cli.display import live_display, wants_display
     from live_restore.cli.logs import configure_logging
+    from live_restore.cli.page import page_beside
     from live_restore.engine.daemon import Daemon, open_daemon_journal, watched_folder
     from live_restore.engine.priority import give_way
     from live_restore.engine.signals import stopping_on_signals
@@ -87,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
         daemon = Daemon(root, settings, model_set, journal)
         with ExitStack() as stack:
             stack.enter_context(stopping_on_signals(daemon.stop))
+            stack.enter_context(page_beside(root, arguments.page, settings))
             tick: Callable[[], None] = lambda: None  # noqa: E731
             if display:
                 tick = stack.enter_context(live_display(daemon))
@@ -99,7 +103,9 @@ def run(arguments: argparse.Namespace) -> int:
 def _run_micromanager(arguments: argparse.Namespace) -> int:
     from live_restore.hooks.micromanager_window import watch_micromanager
 
-    refuse_beside_micromanager(arguments, "once", "no_events", "retry_failed", "redo_missing")
+    refuse_beside_micromanager(
+        arguments, "once", "no_events", "retry_failed", "redo_missing", "page"
+    )
     load_settings_of(arguments)  # to report a mistake now, not when an acquisition has begun
     config = arguments.config and arguments.config.absolute()
     given = {"--config": config, "--device": arguments.device, "--model": arguments.model}

@@ -1,0 +1,160 @@
+"""``live-restore page``: pictures, states and plots of a run in a browser."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from live_restore.cli.parsing import Commands, add_command, folder, load_settings_of
+from live_restore.errors import LiveRestoreError, UsageError
+
+if TYPE_CHECKING:
+    from live_restore.settings.model import Settings
+
+_NEEDED = ("starlette", "uvicorn", "prometheus_client")
+DEFAULT_PORT = 8765
+_CLOSE_S = 5.0
+
+
+def add(commands: Commands) -> None:
+    """Register the command."""
+    parser = add_command(
+        commands, "page", run, "show pictures, states and plots of a watched folder in a browser",
+        "live-restore page D:\\data --open", "live-restore page D:\\data --port 0",
+        engine=False,
+    )  # fmt: skip
+    parser.add_argument(
+        "folder", type=folder, metavar="DIR", help="folder that is, or was, watched"
+    )
+    parser.add_argument(
+        "--host", default="127.0.0.1",
+        help="address to serve at (127.0.0.1: this computer only; others need the token it prints)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--port", type=_port, default=DEFAULT_PORT,
+        help=f"port to serve at ({DEFAULT_PORT}; 0: any that is free)",
+    )  # fmt: skip
+    parser.add_argument("--open", action="store_true", help="open it in this computer's browser")
+
+
+def add_page_flag(parser: argparse.ArgumentParser) -> None:
+    """Add ``--page`` to a command that can have the page beside it."""
+    parser.add_argument(
+        "--page", type=host_and_port, metavar="HOST:PORT", nargs="?",
+        const=("127.0.0.1", DEFAULT_PORT),
+        help=f"show it in a browser, too (127.0.0.1:{DEFAULT_PORT})",
+    )  # fmt: skip
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run ``live-restore page``."""
+    require_extra()
+    from live_restore.journal.location import journal_path
+    from live_restore.page.server import Address, serve
+
+    root = arguments.folder.resolve()
+    if not root.is_dir():
+        raise UsageError("is no folder", arguments.folder, "name the folder that is watched")
+    settings = load_settings_of(arguments)
+    journal = journal_path(root, settings.journal.folder)
+    if not journal.exists():
+        raise UsageError(
+            "has never been watched on this computer", root,
+            f'start with: live-restore watch "{root}"',
+        )  # fmt: skip
+    serve(
+        root,
+        journal,
+        Address(arguments.host, arguments.port),
+        undeclared_axis=settings.files.undeclared_axis,
+        report=lambda url: print(f"page: {url}", flush=True),
+        open_browser=arguments.open,
+    )
+    return 0
+
+
+def require_extra() -> None:
+    """Raise ``UsageError`` where the packages of the page are not installed."""
+    lacking = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if lacking:
+        raise UsageError(
+            f"the page needs {', '.join(lacking)}", None, 'pip install "live-restore[page]"'
+        )
+
+
+def host_and_port(text: str) -> tuple[str, int]:
+    """Return what HOST:PORT, HOST or PORT names.
+
+    Examples
+    --------
+    >>> host_and_port("8080"), host_and_port("0.0.0.0:80"), host_and_port("[::1]:80")
+    (('127.0.0.1', 8080), ('0.0.0.0', 80), ('::1', 80))
+    """
+    if text.isdecimal():
+        return "127.0.0.1", _port(text)
+    host, colon, port = text.rpartition(":")
+    if not colon or text.endswith("]"):
+        return text.strip("[]"), DEFAULT_PORT
+    return host.strip("[]"), _port(port)
+
+
+@contextmanager
+def page_beside(
+    root: Path, address: tuple[str, int] | None, settings: Settings, *options: str
+) -> Iterator[subprocess.Popen[bytes] | None]:
+    """Run the page of a folder as a process of its own; what becomes of it is nobody's concern.
+
+    It is on a leash: when this process ends, in whatever way, so does the page.
+
+    Parameters
+    ----------
+    root
+        The watched folder, whose journal is there.
+    address
+        Host and port to serve at; ``None``: no page.
+    settings
+        Say where the journal is, and how files are understood.
+    *options
+        Further ones of ``live-restore page``.
+    """
+    if address is None:
+        yield None
+        return
+    require_extra()
+    host, port = address
+    command = [sys.executable, "-P", "-m", "live_restore.cli.leash", "page", str(root)]
+    command += ["--host", host, "--port", str(port), *options]
+    variables = {
+        **os.environ,
+        "LIVE_RESTORE_FILES__UNDECLARED_AXIS": settings.files.undeclared_axis,
+    }
+    if settings.journal.folder is not None:
+        variables["LIVE_RESTORE_JOURNAL__FOLDER"] = str(settings.journal.folder)
+    try:
+        child = subprocess.Popen(command, stdin=subprocess.PIPE, env=variables)
+    except OSError as error:
+        raise LiveRestoreError(f"the page cannot be started ({error})", root) from error
+    try:
+        yield child
+    finally:
+        assert child.stdin is not None
+        child.stdin.close()
+        try:
+            child.wait(_CLOSE_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def _port(text: str) -> int:
+    value = int(text) if text.isdecimal() else -1
+    if not 0 <= value < 65536:
+        raise argparse.ArgumentTypeError("must be the number of a port")
+    return value

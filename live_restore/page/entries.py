@@ -1,0 +1,246 @@
+"""What the page knows of one journal entry: its state, and what its report says of its stacks.
+
+Names, reasons and metadata come from other people's files: they are passed on as text, shortened,
+and nobody makes markup of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from live_restore.errors import one_line
+from live_restore.files.naming import stack_report_path
+from live_restore.files.reading import read_regular
+from live_restore.files.values import NotJsonError, integer, json_object, number, text
+from live_restore.journal.entry import Entry
+from live_restore.journal.states import State
+from live_restore.stack import StackIndex, StackKey
+
+MAX_REPORT_BYTES = 128 * 2**20
+"""Of a report: a stack takes about 1.5 kB."""
+_REPORT_FORMAT = "live-restore-report/1"
+_MAX_STACKS = 20_000
+"""Stacks of one file that are listed."""
+_MAX_EDGE = 2**20
+_NUMBER = re.compile(r"\d[\d.e+-]*")
+_SHARE = re.compile(r"^\d+ of \d+ stacks: ")
+
+
+@dataclass(frozen=True, slots=True)
+class ShownStack:
+    """One stack that can be looked at: where it lies in its entry, and what its report says.
+
+    Statistics are in grey values (ADU); ``None`` where the report does not tell.
+    """
+
+    id: str
+    position: int
+    time: int
+    channel: int
+    channel_name: str
+    restored: bool
+    doubts: tuple[str, ...] = ()
+    snr: float | None = None
+    raw_low: float | None = None
+    raw_high: float | None = None
+    raw_mean: float | None = None
+    restored_low: float | None = None
+    restored_high: float | None = None
+    restored_mean: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportFacts:
+    """What the page needs of a report."""
+
+    shape_zyx: tuple[int, int, int]
+    dtype: str
+    axes: str
+    voxel_um: tuple[float | None, float | None, float | None]
+    sizes_ptc: tuple[int, int, int]
+    delay_s: float | None
+    written_s: float | None
+    network_s: float | None
+    model: str
+    device: str
+    hardware: str
+    stacks: tuple[ShownStack, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownEntry:
+    """A journal entry as the page shows it; ``version`` grows with every change."""
+
+    id: str
+    version: int
+    entry: Entry
+    reason: str
+    facts: ReportFacts | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it for the API; no path of this computer is in it, only names below the run."""
+        entry, facts = self.entry, self.facts
+        index = entry.key.index
+        what, remedy = split_remedy(self.reason, entry.state)
+        return {
+            "id": self.id,
+            "version": self.version,
+            "name": one_line(entry.key.acquisition.name)[:200],
+            "series": series_id(entry.key),
+            "series_name": series_name(entry.key),
+            "index": None if index is None else list(index),
+            "state": entry.state.value,
+            "doubtful": entry.doubtful,
+            "reason": what,
+            "remedy": remedy,
+            "stack_count": entry.stacks,
+            "attempts": entry.attempts,
+            "seen_at": entry.seen_at,
+            "finished_at": entry.finished_at,
+            "report": None if facts is None else _facts_json(facts),
+        }
+
+
+def _facts_json(facts: ReportFacts) -> dict[str, Any]:
+    told = asdict(facts)
+    told["stacks"] = [asdict(stack) for stack in facts.stacks]
+    return told
+
+
+def entry_id(key: StackKey) -> str:
+    """Return the opaque name of an entry: the same after a restart, and no path can be read off it.
+
+    Examples
+    --------
+    >>> entry_id(StackKey(Path("day/cell.tif")))
+    '4aa3276d0f9c3957'
+    """
+    index = b"" if key.index is None else key.index.label.encode()
+    path = os.fsencode(key.acquisition.as_posix())
+    return hashlib.sha256(b"entry\0" + path + b"\0" + index).hexdigest()[:16]
+
+
+def series_id(key: StackKey) -> str:
+    """Return the opaque name of what belongs together: an acquisition, or a folder of files."""
+    folder = key.acquisition if key.index is not None else key.acquisition.parent
+    kind = b"acquisition\0" if key.index is not None else b"folder\0"
+    return hashlib.sha256(kind + os.fsencode(folder.as_posix())).hexdigest()[:16]
+
+
+def series_name(key: StackKey) -> str:
+    """Return what a person calls it; "" is the watched folder itself."""
+    folder = key.acquisition if key.index is not None else key.acquisition.parent
+    return one_line(folder.as_posix() if folder.parts else "")[:200]
+
+
+def split_remedy(reason: str, state: State) -> tuple[str, str]:
+    """Return what happened, and what to do about it ("" where a reason names no remedy).
+
+    Examples
+    --------
+    >>> split_remedy("the file is damaged; record it again", State.FAILED)
+    ('the file is damaged', 'record it again')
+    >>> split_remedy("1 of 2 stacks: dark; 1 of 2 stacks: odd", State.DONE)
+    ('1 of 2 stacks: dark; 1 of 2 stacks: odd', '')
+    """
+    if state is State.DONE:
+        return reason, ""
+    what, _, remedy = reason.rpartition("; ")
+    return (what, remedy) if what else (remedy, "")
+
+
+def reason_kind(reason: str) -> str:
+    """Return what reasons of one kind have in common: all but their numbers.
+
+    Examples
+    --------
+    >>> reason_kind("3 of 8 stacks: signal-to-noise 2.1 is below 4")
+    'signal-to-noise # is below #'
+    """
+    return _NUMBER.sub("#", _SHARE.sub("", reason))
+
+
+def read_facts(entry: Entry) -> ReportFacts | None:
+    """Return what the report of a done entry says; ``None`` where there is no readable one."""
+    if entry.state is not State.DONE or not entry.result:
+        return None
+    label = "" if entry.key.index is None else entry.key.index.label
+    try:
+        path = stack_report_path(Path(entry.result), label)
+        return facts_of(json_object(read_regular(path, MAX_REPORT_BYTES)), entry.key)
+    except (OSError, NotJsonError, LookupError, TypeError, ValueError, AttributeError):
+        return None  # written by anybody, moved, or deleted: then there is nothing to show of it
+
+
+def facts_of(report: dict[str, Any], key: StackKey) -> ReportFacts:
+    """Return what the page needs of a report.
+
+    Raises
+    ------
+    LookupError, TypeError, ValueError, AttributeError
+        It is no report of this program.
+    """
+    if report["format"] != _REPORT_FORMAT:
+        raise ValueError("no report of this version")
+    source, seconds = report["source"], report["seconds"]
+    z, y, x = (_edge(each) for each in source["shape_zyx"])
+    sizes = _edge(source["positions"]), _edge(source["times"]), _edge(source["channels"])
+    voxel = source["voxel_um"]
+    models: dict[str, dict[str, Any]] = report["models"]
+    name, model = next(iter(models.items()), ("", {}))
+    device = model.get("device", {})
+    own = entry_id(key)
+    return ReportFacts(
+        shape_zyx=(z, y, x),
+        dtype=text(source["dtype"], 20),
+        axes=text(source["axes"], 10),
+        voxel_um=(_positive(voxel["z"]), _positive(voxel["y"]), _positive(voxel["x"])),
+        sizes_ptc=sizes,
+        delay_s=number(seconds.get("delay")),
+        written_s=number(seconds.get("publish")),
+        network_s=number(seconds.get("network")),
+        model=one_line(f"{text(name)} {text(model.get('version'))}".strip()),
+        device=one_line(text(device.get("provider"))),
+        hardware=one_line(text(device.get("hardware"))),
+        stacks=tuple(_shown_stack(line, own, key.index) for line in report["stacks"][:_MAX_STACKS]),
+    )
+
+
+def _shown_stack(line: dict[str, Any], own: str, index: StackIndex | None) -> ShownStack:
+    place = [integer(line[name]) or 0 for name in ("position", "time", "channel")]
+    before, after = line["before"], line.get("after") or {}
+    snr = line.get("signal_to_noise") or {}
+    where = StackIndex(*place) if index is None else index
+    return ShownStack(
+        id=f"{own}-{place[0]}-{place[1]}-{place[2]}" if index is None else f"{own}-0-0-0",
+        position=where.position,
+        time=where.time,
+        channel=where.channel,
+        channel_name=one_line(text(line["channel_name"])),
+        restored=line["restored"] is True,
+        doubts=tuple(one_line(text(doubt, 600)) for doubt in line.get("doubts", ())[:20]),
+        snr=number(snr.get("ratio")),
+        raw_low=number(before.get("p1")),
+        raw_high=number(before.get("p99.9")),
+        raw_mean=number(before.get("mean")),
+        restored_low=number(after.get("p1")),
+        restored_high=number(after.get("p99.9")),
+        restored_mean=number(after.get("mean")),
+    )
+
+
+def _edge(value: object) -> int:
+    size = integer(value)
+    if size is None or not 0 < size <= _MAX_EDGE:
+        raise ValueError("no size of an image")
+    return size
+
+
+def _positive(value: object) -> float | None:
+    found = number(value)
+    return found if found is not None and found > 0 else None

@@ -1,0 +1,241 @@
+"""A run as the page knows it: the journal's entries with their reports, kept up to date."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from live_restore._version import __version__
+from live_restore.errors import LiveRestoreError, one_line
+from live_restore.journal.database import lock_is_held
+from live_restore.journal.entry import Entry
+from live_restore.journal.states import State
+from live_restore.journal.view import JournalView
+from live_restore.page.entries import (
+    ShownEntry,
+    entry_id,
+    read_facts,
+    reason_kind,
+    split_remedy,
+)
+from live_restore.page.pace import Pace, pace_of
+
+_REPORTS_AT_ONCE = 50
+"""Reports (1 ms each) read in one look: after a restart over thousands the newest come first."""
+_WATCHED_EVERY_S = 5.0
+_DISK_EVERY_S = 10.0
+_DISK_SAMPLES = 2000
+_PAGE_OF_ENTRIES = 1000
+_GROUPS = 50
+_IDS_IN_GROUP = 500
+
+
+class Run:
+    """Looks at a journal again and again; safe to use from several threads.
+
+    Parameters
+    ----------
+    root
+        The watched folder.
+    journal
+        The journal's file.
+    """
+
+    def __init__(self, root: Path, journal: Path) -> None:
+        self.root = root
+        self._journal = journal
+        self._lock = threading.Lock()
+        self._shown: dict[str, ShownEntry] = {}
+        self._removed: deque[tuple[int, str]] = deque(maxlen=10_000)
+        self._unread: dict[str, None] = {}
+        self._signature: object = None
+        self._looked_at = (float("-inf"), float("-inf"))
+        self._watched = False
+        self._disk: deque[tuple[float, int]] = deque(maxlen=_DISK_SAMPLES)
+        self.version = 0
+        self.problem = ""
+
+    def look(self) -> bool:
+        """Bring everything up to date; return whether anything changed.
+
+        A journal that cannot be read becomes :attr:`problem`: the page says so, and looks again.
+        """
+        changed = self._look_around()
+        signature = self._signature_now()
+        if signature != self._signature or changed or self.problem:
+            before, problem = self.version, self.problem
+            try:
+                with JournalView(self._journal, self.root) as view:
+                    entries = view.entries()
+                self.problem = ""
+                self._take(entries)
+                self._signature = signature
+            except LiveRestoreError as error:
+                self.problem = one_line(error.reason)
+            changed |= self.version != before or problem != self.problem
+        changed |= self._read_reports()
+        if changed and self.version == 0:
+            self.version = 1
+        return changed
+
+    def _signature_now(self) -> object:
+        """Return what changes whenever somebody writes to the journal."""
+        found: list[tuple[int, int, int] | None] = []
+        for path in (self._journal, Path(f"{self._journal}-wal")):
+            try:
+                status = path.stat()
+            except OSError:
+                found.append(None)
+            else:
+                found.append((status.st_ino, status.st_size, status.st_mtime_ns))
+        return tuple(found)
+
+    def _look_around(self) -> bool:
+        """See whether the daemon lives, and how much space is left on the disk."""
+        now = time.monotonic()
+        watched_at, disk_at = self._looked_at
+        changed = False
+        if now - watched_at >= _WATCHED_EVERY_S:
+            watched_at = now
+            watched = lock_is_held(self._journal)
+            changed = watched != self._watched
+            self._watched = watched
+        if now - disk_at >= _DISK_EVERY_S:
+            disk_at = now
+            try:
+                self._disk.append((time.time(), shutil.disk_usage(self.root).free))
+            except OSError:
+                self._disk.append((time.time(), 0))
+            changed = True
+        self._looked_at = watched_at, disk_at
+        return changed
+
+    def _take(self, entries: list[Entry]) -> None:
+        now = time.time()
+        with self._lock:
+            version = self.version + 1
+            seen = set()
+            for entry in entries:
+                name = entry_id(entry.key)
+                seen.add(name)
+                known = self._shown.get(name)
+                reason = one_line(entry.reason_now(now, watched=self._watched))
+                # A lease that is renewed is no news.
+                entry = replace(entry, lease_until=None)
+                if known is not None and (known.entry, known.reason) == (entry, reason):
+                    continue
+                self._shown[name] = ShownEntry(name, version, entry, reason, None)
+                self._unread.pop(name, None)
+                if entry.state is State.DONE:
+                    self._unread[name] = None
+                self.version = version
+            for name in self._shown.keys() - seen:
+                del self._shown[name]
+                self._unread.pop(name, None)
+                self._removed.append((version, name))
+                self.version = version
+
+    def _read_reports(self) -> bool:
+        names = list(reversed(self._unread))[:_REPORTS_AT_ONCE]
+        for name in names:
+            shown = self._shown[name]
+            facts = read_facts(shown.entry)
+            with self._lock:
+                self.version += 1
+                self._shown[name] = replace(shown, facts=facts, version=self.version)
+                del self._unread[name]
+        return bool(names)
+
+    @property
+    def busy(self) -> bool:
+        """Whether reports wait to be read."""
+        return bool(self._unread)
+
+    def entry(self, name: str) -> ShownEntry | None:
+        """Return the entry of that opaque name."""
+        with self._lock:
+            return self._shown.get(name)
+
+    def entries_since(self, version: int) -> dict[str, Any]:
+        """Return what changed after a version, oldest change first, a bounded part at a time."""
+        with self._lock:
+            changed = [each for each in self._shown.values() if each.version > version]
+            removed = [name for at, name in self._removed if at > version]
+            newest = self.version
+        changed.sort(key=lambda each: each.version)
+        part = changed[:_PAGE_OF_ENTRIES]
+        # Entries of one version stay together, or the rest of them would be missed.
+        part += [each for each in changed[_PAGE_OF_ENTRIES:] if each.version == part[-1].version]
+        more = len(part) < len(changed)
+        return {
+            "version": part[-1].version if more else newest,
+            "more": more,
+            "removed": removed,
+            "entries": [each.to_json() for each in part],
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """Return what stands at the top of the page."""
+        with self._lock:
+            shown = list(self._shown.values())
+            version = self.version
+        counts = {state.value: 0 for state in State}
+        for each in shown:
+            counts[each.entry.state.value] += 1
+        done = [e for e in shown if e.entry.state is State.DONE and e.entry.finished_at]
+        last = max(done, key=lambda e: e.entry.finished_at or 0.0, default=None)
+        facts = next((e.facts for e in (last, *done) if e is not None and e.facts), None)
+        return {
+            "name": one_line(self.root.name)[:200] or "run",
+            "software": f"live-restore {__version__}",
+            "version": version,
+            "watched": self._watched,
+            "problem": self.problem,
+            "counts": counts,
+            "doubtful": sum(each.entry.doubtful for each in shown),
+            "backlog": counts["waiting"] + counts["running"],
+            "last_result": None if last is None else last.id,
+            "last_result_at": None if last is None else last.entry.finished_at,
+            "last_delay_s": None if last is None or last.facts is None else last.facts.delay_s,
+            "model": "" if facts is None else facts.model,
+            "device": "" if facts is None else facts.device,
+            "hardware": "" if facts is None else facts.hardware,
+            "disk_free_bytes": self._disk[-1][1] if self._disk else None,
+            "pace": self.pace().to_json(),
+            "reading_reports": len(self._unread),
+        }
+
+    def pace(self) -> Pace:
+        """Return whether restoring keeps up with the microscope."""
+        with self._lock:
+            return pace_of(
+                (e.entry.seen_at, e.entry.finished_at, e.facts.delay_s if e.facts else None)
+                for e in self._shown.values()
+            )
+
+    def disk(self) -> list[tuple[float, int]]:
+        """Return (seconds since 1970, free bytes) as they were seen since the page started."""
+        return list(self._disk)
+
+    def reasons(self) -> list[dict[str, Any]]:
+        """Return why entries failed, were refused, are incomplete or doubtful, the most first."""
+        with self._lock:
+            shown = [e for e in self._shown.values() if e.reason]
+        groups: dict[tuple[str, str], dict[str, Any]] = {}
+        for each in shown:
+            state = each.entry.state
+            what, remedy = split_remedy(each.reason, state)
+            label = "doubtful" if each.entry.doubtful else state.value
+            group = groups.setdefault(
+                (label, reason_kind(what)),
+                {"state": label, "count": 0, "reason": what, "remedy": remedy, "entries": []},
+            )
+            group["count"] += 1
+            if len(group["entries"]) < _IDS_IN_GROUP:
+                group["entries"].append(each.id)
+        return sorted(groups.values(), key=lambda group: -group["count"])[:_GROUPS]

@@ -1,0 +1,174 @@
+"""The page's process: looks at a run, serves it to browsers, and touches nothing.
+
+::
+
+    daemon ──writes──> journal, results, reports <──reads── page <──http── browsers
+                       raw data                  <──reads──
+
+It may crash, hang or be killed at any moment; whoever starts it again sees the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import os
+import secrets
+import socket
+import sys
+import threading
+import webbrowser
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from live_restore.errors import UsageError
+from live_restore.formats.tiff.layout import UndeclaredAxis
+from live_restore.page.app import PageApp
+from live_restore.page.guard import Guard
+from live_restore.page.pixels import Pixels
+from live_restore.page.run import Run
+
+_LOOPBACK = frozenset(("127.0.0.1", "localhost", "::1"))
+_NICE = 12
+"""Below the daemon (10), which is below the acquisition program."""
+_MOST_CONNECTIONS = 200
+_CLOSE_S = 1
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the page is served."""
+
+    host: str
+    port: int
+
+    @property
+    def loopback(self) -> bool:
+        """Whether only this computer can reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+def serve(
+    root: Path,
+    journal: Path,
+    address: Address,
+    *,
+    undeclared_axis: UndeclaredAxis = "Z",
+    report: Callable[[str], None] = print,
+    open_browser: bool = False,
+) -> None:
+    """Serve the page of one watched folder until a signal ends it.
+
+    Parameters
+    ----------
+    root, journal
+        The watched folder, and the file of its journal.
+    address
+        Where; any but this computer itself needs the token that is reported.
+    undeclared_axis
+        As the daemon takes it.
+    report
+        Gets the address to open, once it answers.
+    open_browser
+        Open it in the browser of this computer.
+
+    Raises
+    ------
+    UsageError
+        The address cannot be had.
+    """
+    import uvicorn
+
+    _give_way()
+    listening = _listen(address)
+    port = int(listening.getsockname()[1])
+    token = "" if address.loopback else secrets.token_urlsafe(24)
+    app = guarded(root, journal, address, token=token, undeclared_axis=undeclared_axis)
+    shown = socket.gethostname() if address.host in ("0.0.0.0", "::") else address.host  # noqa: S104
+    url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/"
+    if token:
+        url += f"?token={token}"
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        limit_concurrency=_MOST_CONNECTIONS,
+        timeout_keep_alive=5,
+        timeout_graceful_shutdown=_CLOSE_S,
+        h11_max_incomplete_event_size=16 * 1024,
+        http="h11",
+        ws="none",
+        lifespan="on",
+    )
+    server = uvicorn.Server(config)
+
+    async def run() -> None:
+        serving = asyncio.create_task(server.serve([listening]))
+        while not (server.started or serving.done()):
+            await asyncio.sleep(0.01)
+        if server.started:
+            report(url)
+            if open_browser:
+                threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+        await serving
+
+    try:
+        asyncio.run(run())
+    finally:
+        listening.close()
+
+
+def guarded(
+    root: Path,
+    journal: Path,
+    address: Address,
+    *,
+    token: str = "",
+    undeclared_axis: UndeclaredAxis = "Z",
+) -> Guard:
+    """Return the application with its guard."""
+    names = set(_LOOPBACK)
+    if not address.loopback:
+        names |= {address.host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
+    app = PageApp(Run(root, journal), Pixels(root, undeclared_axis))
+    return Guard(app, frozenset(names), loopback=address.loopback, token=token)
+
+
+def _listen(address: Address) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if os.name == "posix":  # on Windows it would let two programs have one port
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((address.host, address.port))
+        listening.listen(128)
+    except OSError as error:
+        listening.close()
+        raise UsageError(
+            f"the page cannot be served at {address.host}:{address.port} "
+            f"({error.strerror or error})",
+            None,
+            "name another port with --port, or 0 for any that is free",
+        ) from None
+    return listening
+
+
+def _give_way() -> None:
+    process = psutil.Process()
+    if sys.platform == "win32":
+        process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
+    else:
+        process.nice(max(_NICE, process.nice()))

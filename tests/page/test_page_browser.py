@@ -1,0 +1,221 @@
+"""The page in a real browser, while a run goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+import tifffile
+
+from tests.page.runs import (
+    HOSTILE,
+    SHAPE,
+    Recorded,
+    SeparateImages,
+    page_process,
+    spots,
+    write_file,
+)
+from tests.support.processes import stop, wait_for, watching
+
+pytestmark = pytest.mark.browser
+pytest.importorskip("playwright", reason="no playwright: pip install playwright")
+PATIENCE_MS = 30_000
+
+
+@contextmanager
+def page_of(chromium: Path, url: str, **options: Any) -> Iterator[Any]:
+    """Open the page; fail on any error in its console."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=str(chromium), args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_page(**{"viewport": {"width": 1280, "height": 800}, **options})
+        page.set_default_timeout(PATIENCE_MS)
+        page.problems = []
+        page.on("pageerror", lambda error: page.problems.append(str(error)))
+        page.on("dialog", lambda dialog: page.problems.append(f"dialog {dialog.message}"))
+        try:
+            page.goto(url)
+            yield page
+            assert page.problems == []
+        finally:
+            browser.close()
+
+
+def under_cursor(page: Any) -> dict[str, Any]:
+    """Return the voxel that the page names, once it is exact."""
+    page.wait_for_function(
+        "() => JSON.parse(document.getElementById('values').dataset.voxel ?? '{}').exact"
+    )
+    return dict(json.loads(page.get_attribute("#values", "data-voxel")))
+
+
+def pixels(page: Any) -> Any:
+    """Return some rows of the canvas (rows, columns, 4)."""
+    page.wait_for_timeout(150)
+    width, height, data = page.evaluate(
+        "() => { const c = document.getElementById('canvas');"
+        "const d = c.getContext('2d').getImageData(0, c.height / 2, c.width, 8).data;"
+        "return [c.width, 8, Array.from(d)]; }"
+    )
+    return np.asarray(data, np.uint8).reshape(height, width, 4)
+
+
+def test_a_live_run_appears_tile_by_tile(
+    tmp_path: Path, chromium: Path, recorded: Recorded
+) -> None:
+    """2 positions x 3 times x 2 channels arrive; the server is killed in between, and goes on."""
+    root = tmp_path / "run"
+    root.mkdir()
+    night = SeparateImages(root / "night_1", positions=2, times=3)
+    live = Recorded(root, tmp_path, recorded.model)
+    flags = ("--model", str(recorded.model), "--device", "cpu", "--plain")
+    with watching(tmp_path, root, *flags) as daemon:
+        wait_for(live.journal.exists, "the journal", 30)
+        with page_process(live) as (server, url), page_of(chromium, url) as page:
+            assert page.inner_text("#watched") == "watching"
+            done = page.locator('.tile[data-state="done"]')
+            for time in range(2):
+                night.record(time)
+                page.wait_for_function(
+                    "n => document.querySelectorAll('.tile[data-state=done]').length >= n",
+                    arg=2 * time + 1,
+                )
+            server.kill()
+            page.wait_for_function(
+                "() => document.getElementById('watched').textContent.includes('gone')"
+            )
+            night.record(2)
+            with page_process(live, port=int(urlsplit(url).port or 0)):
+                wait_for(lambda: done.count() >= 5, "tiles after the server came back", 40)
+                page.locator("#n-done").wait_for()
+                assert page.locator(".grid-row").count() == 2
+        stop(daemon)
+
+
+def test_wipe_planes_and_values_are_those_of_the_files(chromium: Path, recorded: Recorded) -> None:
+    with page_process(recorded) as (_, url), page_of(chromium, url) as page:
+        choose_files(page)
+        page.locator(".tile", has_text="cell_t001").click()
+        page.wait_for_function(
+            "() => document.getElementById('stack-title').textContent === 'cell_t001.ome.tif'"
+        )
+        raw = spots(1)
+        result = tifffile.imread(recorded.root / "files" / "restored" / "cell_t001.ome.tif")
+        assert not np.array_equal(raw, result)
+        box = page.locator("#canvas").bounding_box()
+        for step, (across, down) in enumerate([(0.4, 0.3), (0.55, 0.5), (0.45, 0.8)]):
+            page.keyboard.press("ArrowUp")  # the next plane
+            page.wait_for_timeout(200)
+            page.mouse.move(box["x"] + box["width"] * across, box["y"] + box["height"] * down)
+            found = under_cursor(page)
+            z, y, x = found["z"], found["y"], found["x"]
+            assert z == min(SHAPE[0] - 1, SHAPE[0] // 2 + 1 + step)
+            (values,) = found["values"]
+            assert (values["raw"], values["restored"]) == (raw[z, y, x], result[z, y, x])
+        half = pixels(page)
+        for _ in range(20):
+            page.keyboard.press("]")
+        all_raw = pixels(page)
+        for _ in range(20):
+            page.keyboard.press("[")
+        all_restored = pixels(page)
+        middle = half.shape[1] // 2
+        assert np.array_equal(half[:, : middle - 2], all_raw[:, : middle - 2])
+        assert np.array_equal(half[:, middle + 2 :], all_restored[:, middle + 2 :])
+        assert not np.array_equal(all_raw, all_restored)
+
+
+def choose_files(page: Any) -> None:
+    """Choose the folder of files, not the acquisition."""
+    page.locator(".tile").first.wait_for()
+    page.select_option("#series", label="files")
+
+
+def test_doubtful_is_marked_and_found_and_hostile_names_are_text(
+    chromium: Path, recorded: Recorded
+) -> None:
+    with page_process(recorded) as (_, url), page_of(chromium, url) as page:
+        choose_files(page)
+        tile = page.locator('.tile[data-state="doubtful"]')
+        tile.wait_for()
+        assert tile.locator("svg.mark.doubtful").count() == 1
+        assert "doubtful" in tile.get_attribute("aria-label")
+        assert page.inner_text("#n-doubtful") == "1"
+        assert page.locator(".tile", has_text=HOSTILE).count() == 1
+        assert page.locator(".tile img[src=x]").count() == 0
+        page.click('button[data-filter="doubtful"]')
+        page.wait_for_function("() => document.querySelectorAll('.tile').length === 1")
+        page.locator(".tile").click()
+        assert "voxel" in page.inner_text("#doubts")
+        page.click('button[data-filter="failed"]')
+        page.locator(".tile").wait_for()
+        page.wait_for_function("() => document.querySelectorAll('.reasons button').length === 2")
+
+
+def test_by_keyboard_alone(chromium: Path, recorded: Recorded) -> None:
+    with page_process(recorded) as (_, url), page_of(chromium, url) as page:
+        page.locator(".tile").first.wait_for()
+        page.select_option("#series", label="night_1")
+        page.wait_for_timeout(300)
+        page.locator("#canvas").focus()
+        seen = []
+        for key in ("s", "d", "w", "m", "y", "x", "z", "Home", "ArrowRight", "1", "1", ",", "."):
+            page.keyboard.press(key)
+            page.wait_for_timeout(120)
+            seen.append(page.inner_text("#stack-title"))
+        assert seen[-5].endswith("time 1")
+        assert "time 0" in seen[-6]
+        assert page.get_attribute('button[data-axis="z"]', "aria-pressed") == "true"
+        assert page.get_attribute('button[data-view="max"]', "aria-pressed") == "true"
+        page.keyboard.press(" ")
+        assert page.inner_text("#play") == "Pause"
+        page.keyboard.press(" ")
+        page.keyboard.press("?")
+        assert page.locator("dialog[open]").count() == 1
+        page.keyboard.press("Escape")
+        for _ in range(12):  # whatever has the focus shows it
+            page.keyboard.press("Tab")
+            outline = page.evaluate("() => getComputedStyle(document.activeElement).outlineStyle")
+            assert outline not in ("none", "")
+
+
+def test_single_voxels_of_a_large_stack(tmp_path: Path, chromium: Path, recorded: Recorded) -> None:
+    """Planes above 1024 arrive shrunk, and whole where one zooms in; values are exact anyway."""
+    from tests.support.processes import run_command
+
+    root = tmp_path / "run"
+    root.mkdir()
+    rng = np.random.default_rng(3)
+    stack = rng.integers(100, 5000, (3, 1500, 2100)).astype(np.uint16)
+    write_file(root / "large.ome.tif", stack)
+    done = run_command(
+        tmp_path, "watch", root, "--once", "--model", recorded.model, "--device", "cpu"
+    )
+    assert done.returncode == 0, done.stderr
+    result = tifffile.imread(root / "restored" / "large.ome.tif")
+    live = Recorded(root, tmp_path, recorded.model)
+    with page_process(live) as (_, url), page_of(chromium, url) as page:
+        page.locator(".tile img").wait_for()  # noise alone is doubtful
+        page.wait_for_timeout(500)
+        box = page.locator("#canvas").bounding_box()
+        x, y = box["x"] + box["width"] * 0.6, box["y"] + box["height"] * 0.4
+        page.mouse.move(x, y)
+        coarse = under_cursor(page)
+        for _ in range(30):
+            page.mouse.wheel(0, -200)
+        page.wait_for_timeout(800)
+        page.mouse.move(x + 1, y)
+        for found in (coarse, under_cursor(page)):
+            where = found["z"], found["y"], found["x"]
+            (values,) = found["values"]
+            assert (values["raw"], values["restored"]) == (stack[where], result[where])
