@@ -88,6 +88,8 @@ def restore(
     >>> restored.shape, restored.dtype
     ((8, 64, 64), dtype('uint16'))
     """
+    if isinstance(array, np.ma.MaskedArray):
+        raise UsageError("is masked, and a stack has no holes", _ARRAY, "fill it first")
     raw = np.asarray(array)
     _check(raw)
     voxel = _voxel(voxel_size)

@@ -67,6 +67,9 @@ def load_settings(
             notices.append(_old_name(", ".join(names), old))
         settings = Settings(**values)
     except ValidationError as error:
+        if all(each["type"] != BOTH_GIVEN for each in error.errors()):
+            for line in notices:  # or the error would name a key that nobody wrote
+                notice(line)
         raise _explain(error, path, variables, values) from None
     except UnparsableError as error:
         field = re.search(r'field "(\w+)"', str(error))

@@ -112,6 +112,7 @@ def test_settings_say_what_the_arguments_leave_open(stack: Any) -> None:
         (np.zeros((4, 4), np.uint16), {}, r"shape \(4, 4\); give it \(Z, Y, X\)"),
         (np.zeros((0, 4, 4), np.uint16), {}, r"shape \(0, 4, 4\)"),
         (np.zeros((4, 8, 8)), {}, "dtype float64; convert it to"),
+        (np.ma.masked_less(np.ones((4, 8, 8), np.uint16), 2), {}, "is masked, .*; fill it first"),
         (np.zeros((2, 4, 8, 8), np.uint16), {}, "restore it channel by channel"),
         (np.zeros((4, 8, 8), np.uint16), {"voxel_size": (0.3, 0.1)}, r"\(z, y, x\) in micro"),
         (np.zeros((4, 8, 8), np.uint16), {"voxel_size": (0, 1, 1)}, r"\(z, y, x\) in micro"),

@@ -14,8 +14,11 @@ from live_restore.engine.daemon import Daemon
 from live_restore.engine.progress import Progress
 from live_restore.errors import JournalError
 from live_restore.journal.journal import Journal
+from live_restore.journal.states import State
 from live_restore.settings.load import load_settings
+from live_restore.stack import Fingerprint
 from tests.support.fakes import fake_shelf
+from tests.support.keys import key_at
 
 
 @pytest.fixture
@@ -25,6 +28,16 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     journal = Journal(tmp_path / "j.sqlite", root, recipe="one")
     yield Daemon(root, load_settings(None, {}), fake_shelf(), journal)
     journal.close()
+
+
+def test_what_is_set_aside_counts_as_failed_in_this_run(daemon: Daemon) -> None:
+    """A script that goes by the exit code of ``--once`` must not lose it."""
+    daemon._journal.record(key_at("killer.tif"), Fingerprint(10, 1), State.WAITING, stacks=1)
+    for died in range(3):  # processes that died over it
+        daemon._journal.recover(3)
+        assert daemon._journal.lease(30.0) is not None, died
+    assert daemon.run(once=True) == 1
+    assert "1 failed" in daemon.summary()
 
 
 def test_scanning_pauses_while_the_journal_refuses(

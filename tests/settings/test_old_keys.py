@@ -86,9 +86,12 @@ def test_both_names_at_once_are_refused(tmp_path: Path, monkeypatch: pytest.Monk
     assert str(caught.value) == f"{VARIABLE}: {said}; remove output.datasets"
 
 
-def test_a_wrong_value_is_refused_under_the_new_name(tmp_path: Path) -> None:
+def test_a_wrong_value_is_refused_under_the_new_name_after_it_was_reported(tmp_path: Path) -> None:
+    reported: list[str] = []
     with pytest.raises(SettingsError, match=r"output\.acquisitions: .*given: 'png'"):
-        load_settings(written(tmp_path, '[output]\ndatasets = "png"'))
+        load_settings(written(tmp_path, '[output]\ndatasets = "png"'), notice=reported.append)
+    assert len(reported) == 1
+    assert "output.datasets is now called output.acquisitions" in reported[0]
 
 
 @pytest.mark.parametrize("text", ["output = 3", "[output.datasets]\nx = 1"])
