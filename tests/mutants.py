@@ -77,8 +77,8 @@ MUTANTS = (
         1,
         "give-way",
         "processes run below normal priority",
-        "# Whoever started it with a lower priority meant it.\n            process.nice(max(_NICE, process.nice()))",
-        "pass",
+        "a lower priority meant it.\n            process.nice(max(_NICE, process.nice()))",
+        "a lower priority meant it.\n            pass",
         ("tests/engine/test_priority.py",),
     ),
     Mutant(

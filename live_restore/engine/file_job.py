@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from live_restore.engine.home import Home
 from live_restore.engine.job import RawStack, ResultPlan, require_a_model
+from live_restore.engine.raw_folder import RawFolder
 from live_restore.errors import (
     StackBusyError,
     StackChangedError,
@@ -31,12 +31,12 @@ class FileJob:
     """A complete file, ready to be read.
 
     ``certain`` is False where only quiet tells that nobody is still writing to it: the file does
-    not say how many planes it will have, or ends in zeros. ``home`` is its folder.
+    not say how many planes it will have, or ends in zeros. ``raw_folder`` is its folder.
     """
 
     file_stacks: FileStacks
     format: FileFormat
-    home: Home
+    raw_folder: RawFolder
     certain: bool = True
 
     @classmethod
@@ -48,7 +48,7 @@ class FileJob:
         StackError
             Not complete, nothing to restore, damaged, vanished, or one of our own results.
         """
-        home = Home.of(path.parent)
+        raw_folder = RawFolder.of(path.parent)
         chosen = format_for(path, formats)
         if chosen is None:
             raise StackRefusedError(
@@ -65,7 +65,9 @@ class FileJob:
             )
         if evidence.blank_planes and files.blank_planes == "incomplete":
             raise StackIncompleteError(blank_reason(evidence), path)
-        return cls(evidence.file_stacks, chosen, home, evidence.declared and not evidence.zero_tail)
+        return cls(
+            evidence.file_stacks, chosen, raw_folder, evidence.declared and not evidence.zero_tail
+        )
 
     def read(self) -> Iterator[RawStack]:
         """Yield every stack; raises ``StackError``."""
@@ -92,7 +94,7 @@ class FileJob:
         try:
             status = path.stat()
         except (FileNotFoundError, NotADirectoryError):
-            self.home.require()
+            self.raw_folder.require()
             return ("the raw file was moved or deleted after it had been read",)
         except OSError as error:
             raise StackBusyError(

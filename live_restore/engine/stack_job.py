@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from live_restore.engine.home import Home
 from live_restore.engine.job import RawStack, ResultPlan, require_a_model
+from live_restore.engine.raw_folder import RawFolder
 from live_restore.errors import (
     StackBusyError,
     StackChangedError,
@@ -79,7 +79,7 @@ class StackJob:
         self._file_stacks = _described(
             following.folder, state.info, stack_index, present, fingerprint
         )
-        self._home = Home.of(following.folder.parent)
+        self._raw_folder = RawFolder.of(following.folder.parent)
         self._volume: Volume | None = None
         self._checksum = 0
 
@@ -125,7 +125,7 @@ class StackJob:
     def begin(self, plan: ResultPlan, model_set: ModelSet, settings: Settings) -> Publication:
         """Begin to publish the result; see ``Job``."""
         if not self._following.folder.is_dir():
-            self._home.require()  # else its folder would be made anew
+            self._raw_folder.require()  # else its folder would be made anew
         request = self._request(plan.model_name, model_set, settings)
         return output_of_acquisitions(settings.output).begin(
             request, plan.result_path, self._check_unchanged
@@ -164,7 +164,7 @@ class StackJob:
         except StackError as error:
             raise StackChangedError(error.what, self._file_stacks.path, error.remedy) from error
         if not self._following.folder.is_dir():
-            self._home.require()
+            self._raw_folder.require()
             return (*self._warnings, "the acquisition was moved or deleted after it had been read")
         return self._warnings
 

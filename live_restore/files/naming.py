@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from live_restore.stack import StackKey
+from live_restore.stack import StackIndex, StackKey
 
 TEMPORARY_SUFFIX = ".live-restore-part"
 _RESULTS = "_restored"
@@ -56,6 +56,22 @@ def candidates(
     yield Path(template.format(folder=source.parent, name=own)), token
 
 
+def position_candidates(
+    results: Path, stack: StackIndex, model_name: str, token: str
+) -> Iterator[Path]:
+    """Yield images that a stack of an acquisition may be written into, one per position.
+
+    Examples
+    --------
+    >>> found = position_candidates(Path("run_1_restored"), StackIndex(2, 5, 1), "fast", "ab" * 8)
+    >>> [image.name for image in found]
+    ['p002.ome.zarr', 'p002.fast-abababab.ome.zarr']
+    """
+    plain = f"p{stack.position:03d}"
+    yield results / f"{plain}.ome.zarr"
+    yield results / f"{plain}.{model_name}-{token[:8]}.ome.zarr"
+
+
 def results_of_acquisition(folder: Path) -> Path:
     """Return where the results of an acquisition folder go: beside it, never inside.
 
@@ -75,7 +91,6 @@ def results_folder(root: Path, key: StackKey, template: str) -> Path:
     >>> template = "{folder}/restored/{name}.ome.tif"
     >>> results_folder(Path("data"), StackKey(Path("day/a.tif")), template).as_posix()
     'data/day/restored'
-    >>> from live_restore.stack import StackIndex
     >>> stack = StackKey(Path("day/run_1"), StackIndex(0, 0, 0))
     >>> results_folder(Path("data"), stack, template).as_posix()
     'data/day/run_1_restored'

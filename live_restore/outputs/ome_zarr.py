@@ -25,7 +25,12 @@ from pydantic import BaseModel, Field, ValidationError
 
 from live_restore._version import __version__
 from live_restore.errors import OutputError, StackRefusedError
-from live_restore.files.naming import folder_of_result, result_token, stack_report_path
+from live_restore.files.naming import (
+    folder_of_result,
+    position_candidates,
+    result_token,
+    stack_report_path,
+)
 from live_restore.files.publish import (
     disk_errors,
     make_folder,
@@ -67,9 +72,7 @@ class OmeZarrOutput:
         file_stacks, stack = request.file_stacks, request.acquisition_stack.index
         results = folder_of_result(file_stacks.path, request.template)
         token = result_token(file_stacks.path.parent, results, request.recipe)
-        plain = f"p{stack.position:03d}"
-        for name in (plain, f"{plain}.{request.model_name}-{token[:8]}"):
-            image = results / f"{name}.ome.zarr"
+        for image in position_candidates(results, stack, request.model_name, token):
             mark = _mark(image)
             ours = mark is not None and mark.get("result") == token
             report = stack_report_path(image, stack.label)

@@ -75,7 +75,7 @@ def test_a_share_that_goes_and_comes_back(place: Place, nursery: Nursery) -> Non
 def test_a_mount_that_goes_and_comes_back(place: Place, nursery: Nursery) -> None:
     """As a network share does: an empty folder of the local disk is there meanwhile.
 
-    Broken build seen to fail: ``Home.require`` that only asks whether there is a folder.
+    Broken build seen to fail: ``RawFolder.require`` that only asks whether there is a folder.
     """
     share = place.root.with_name("share")
     share.mkdir()

@@ -9,7 +9,7 @@ from live_restore.errors import StackBusyError
 
 
 @dataclass(frozen=True)
-class Home:
+class RawFolder:
     """The folder that raw data lie in, known even if another folder has its name by now.
 
     Where a network share was there may be an empty folder of the local disk: a result made there
@@ -20,7 +20,7 @@ class Home:
     identity: tuple[int, int] | None
 
     @classmethod
-    def of(cls, folder: Path) -> Home:
+    def of(cls, folder: Path) -> RawFolder:
         """Look at the folder as it is now."""
         return cls(folder, _identity(folder))
 
