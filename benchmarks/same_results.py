@@ -4,9 +4,8 @@
 
 Every stack, recording and odd file of ``--shared`` is restored by ``watch --once`` (one folder that
 holds them all), and the acquisitions once more as OME-Zarr, on the processor with one thread. What
-is compared: names of results, pixels, dtype, shape, OME metadata (all but the file's UUID, and the
-software's version), exit codes, and reports (all but times, and the recipe, which names the code's
-settings). What was refused is listed with both reasons.
+is compared: names of results, pixels, dtype, shape, OME metadata (all but the file's UUID and the
+software's version), exit codes, states and reasons in the journal, and reports (all but times).
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from typing import Any
 
 import tifffile
 
-TIMES = ("seconds", "written", "software", "mtime_ns", "delay")
-LABEL = re.compile(r"^\S.* p\d+ t\d+ c\d+: |^p\d{3}_t\d{4}_c\d{2}: ")
-"""How a warning begins: with the stack's name, in whatever form."""
+TIMES = ("seconds", "written", "software", "mtime_ns", "delay", "memory_bytes")
+OLD_LABEL = re.compile(r"^\S.* p(\d+) t(\d+) c(\d+): ")
+"""How a warning began before stacks had one name; a stack alone in its file had one too."""
 
 
 def main() -> int:
@@ -171,10 +170,20 @@ def reports(root: Path) -> Any:
 def without(value: Any) -> Any:
     """Return a report without what differs from run to run."""
     if isinstance(value, dict):
-        return {k: without(v) for k, v in value.items() if k not in TIMES}
-    if isinstance(value, list):
-        return [without(each) for each in value]
-    return LABEL.sub("", value) if isinstance(value, str) else value
+        found = {k: without(v) for k, v in value.items() if k not in TIMES}
+        if "warnings" in found and len(found.get("stacks", ())) > 0:
+            alone = len(found["stacks"]) == 1
+            found["warnings"] = [_relabelled(each, alone=alone) for each in found["warnings"]]
+        return found
+    return [without(each) for each in value] if isinstance(value, list) else value
+
+
+def _relabelled(warning: str, *, alone: bool) -> str:
+    def today(match: re.Match[str]) -> str:
+        position, time, channel = map(int, match.groups())
+        return "" if alone else f"p{position:03d}_t{time:04d}_c{channel:02d}: "
+
+    return OLD_LABEL.sub(today, warning)
 
 
 def differences(old: Any, new: Any, at: str = "") -> list[str]:
@@ -209,6 +218,9 @@ def compare(old: dict[str, Any], new: dict[str, Any]) -> int:
         if xml != new_xml:
             metadata += 1
             print(f"other metadata: {name}\n  {xml}\n  {new_xml}")
+    lonely = sorted(set(old["reports"]) ^ set(new["reports"]))
+    for name in lonely:
+        print(f"only one of both has the report {name}")
     told = {
         re.sub(r"\[\d+\]", "[]", each)[:300]
         for name in set(old["reports"]) & set(new["reports"])
@@ -226,7 +238,8 @@ def compare(old: dict[str, Any], new: dict[str, Any]) -> int:
           "with another reason")  # fmt: skip
     print(f"{stacks} results: {same} equal to the bit, {len(bad)} not; {metadata} with other "
           f"metadata; {len(told)} kinds of difference in reports")  # fmt: skip
-    return 1 if bad or states else 0
+    nothing = not stacks or old["code"] not in (0, 1)
+    return 1 if bad or states or lonely or metadata or nothing or old["code"] != new["code"] else 0
 
 
 def _state(run: dict[str, Any], name: str) -> str | None:

@@ -141,6 +141,7 @@ export class Picture extends EventTarget {
     if (changed || this.#fitted) this.fit();
     this.#contrastFor(layers, false);
     this.#draw();
+    this.#retell();
   }
 
   /** Measures the contrast, one for raw and restored, where there is none yet or where asked. */
