@@ -177,7 +177,8 @@ class Daemon:
                 log.warning(device.warning, device=device.hardware)
         for entry in self._journal.recover(self._settings.journal.max_attempts):
             log.error("set aside", stack_key=str(entry.key), reason=entry.reason)
-            self.progress.failed(entry.key)
+            if self._journal.entry(entry.key) == entry:  # not another recipe's
+                self.progress.failed(entry.key)
             self.progress.warn(f"{entry.key}: {entry.reason}")
         jobs = Jobs(
             self._root, self._formats, self._acquisition_formats, self._model_set, self._settings

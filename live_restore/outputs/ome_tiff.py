@@ -129,7 +129,8 @@ class _OmeTiffPublication(Publication):
 
     def abandon(self) -> None:
         """Leave nothing behind; see ``Publication``."""
-        with suppress(_AbandonedError), self._publishing, self._writing:
+        # A disk that refuses even that has been reported, or will be by the next result.
+        with suppress(_AbandonedError, OutputError), self._publishing, self._writing:
             raise _AbandonedError
 
 

@@ -155,7 +155,7 @@ class Publication(ABC):
 
     @abstractmethod
     def abandon(self) -> None:
-        """Leave nothing behind; does nothing to what is published, and nothing a second time."""
+        """Leave nothing behind; raises nothing, and does nothing to what is published."""
 
     def __enter__(self) -> Self:
         return self
