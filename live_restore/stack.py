@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -16,6 +18,9 @@ _LABEL = re.compile(r"p([0-9]{3,9})_t([0-9]{4,9})_c([0-9]{2,9})", re.ASCII)
 Volume = NDArray[np.generic]
 """One stack's pixels, (Z, Y, X), in grey values (ADU)."""
 
+DTYPES = ("uint8", "uint16", "float32")
+"""Of the voxels that are restored."""
+
 Units = Literal["camera", "camera-float", "network"]
 """Of a result: grey values in the dtype of the raw stack; grey values as float32, not rounded;
 float32 with 0 and 1 at the percentiles of the intensity scale."""
@@ -24,6 +29,33 @@ float32 with 0 and 1 at the percentiles of the intensity scale."""
 def result_dtype(raw: np.dtype[np.generic], units: Units) -> np.dtype[np.generic]:
     """Return the dtype of a result in ``units`` of a raw stack."""
     return raw if units == "camera" else np.dtype(np.float32)
+
+
+def checksum_of(volume: Volume) -> int:
+    """Return the CRC-32 of a raw stack's voxels in C order: proof of what a result was made of."""
+    return zlib.crc32(np.ascontiguousarray(volume).data)
+
+
+def plane_number(axes: str, sizes: Mapping[str, int], place: Mapping[str, int]) -> int:
+    """Return which plane of an image lies at a place, its axes ordered from slowest to fastest.
+
+    Parameters
+    ----------
+    axes
+        Such as ``"TZCYX"``; those that ``place`` does not name are passed over.
+    sizes, place
+        How many there are along each axis, and which of them is meant, from 0.
+
+    Examples
+    --------
+    >>> plane_number("TZCYX", {"T": 2, "Z": 5, "C": 3}, {"T": 1, "Z": 4, "C": 2})
+    29
+    """
+    number = 0
+    for axis in axes:
+        if axis in place:
+            number = number * sizes[axis] + place[axis]
+    return number
 
 
 class Fingerprint(NamedTuple):
@@ -187,6 +219,11 @@ class FileStacks:
     def stack_voxels(self) -> int:
         """Voxels in one stack."""
         return self.shape_zyx[0] * self.shape_zyx[1] * self.shape_zyx[2]
+
+    @property
+    def plane_bytes(self) -> int:
+        """Bytes of one plane's voxels, uncompressed."""
+        return self.shape_zyx[1] * self.shape_zyx[2] * self.dtype.itemsize
 
     @property
     def voxel_bytes(self) -> int:

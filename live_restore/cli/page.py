@@ -12,7 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from live_restore.cli.parsing import Commands, add_command, folder, load_settings_of
+from live_restore.cli.parsing import (
+    Commands,
+    add_command,
+    folder,
+    load_settings_of,
+    port,
+    watched_journal,
+)
 from live_restore.errors import LiveRestoreError, UsageError
 
 if TYPE_CHECKING:
@@ -56,22 +63,15 @@ def add_page_flag(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run ``live-restore page``."""
     require_extra()
-    from live_restore.journal.location import journal_path
     from live_restore.page.server import Address, serve
 
     root = arguments.folder.resolve()
     if not root.is_dir():
         raise UsageError("is no folder", arguments.folder, "name the folder that is watched")
     settings = load_settings_of(arguments)
-    journal = journal_path(root, settings.journal.folder)
-    if not journal.exists():
-        raise UsageError(
-            "has never been watched on this computer", root,
-            f'start with: live-restore watch "{root}"',
-        )  # fmt: skip
     serve(
         root,
-        journal,
+        watched_journal(root, settings),
         Address(arguments.host, arguments.port),
         undeclared_axis=settings.files.undeclared_axis,
         report=lambda url: print(f"page: {url}", flush=True),
@@ -99,10 +99,10 @@ def host_and_port(text: str) -> tuple[str, int]:
     """
     if text.isdecimal():
         return "127.0.0.1", _port(text)
-    host, colon, port = text.rpartition(":")
+    host, colon, number = text.rpartition(":")
     if not colon or text.endswith("]"):
         return text.strip("[]"), DEFAULT_PORT
-    return host.strip("[]"), _port(port)
+    return host.strip("[]"), _port(number)
 
 
 @contextmanager
@@ -154,7 +154,4 @@ def page_beside(
 
 
 def _port(text: str) -> int:
-    value = int(text) if text.isdecimal() else -1
-    if not 0 <= value < 65536:
-        raise argparse.ArgumentTypeError("must be the number of a port")
-    return value
+    return port(text, lowest=0)

@@ -103,6 +103,20 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     return settings
 
 
+def watched_journal(root: Path, settings: Settings) -> Path:
+    """Return the journal's file of a folder; raises ``UsageError`` if it was never watched."""
+    from live_restore.journal.location import journal_path
+
+    path = journal_path(root, settings.journal.folder)
+    if not path.exists():
+        raise UsageError(
+            "has never been watched on this computer",
+            root,
+            f'start with: live-restore watch "{root}"',
+        )
+    return path
+
+
 def refuse_beside_micromanager(arguments: argparse.Namespace, *names: str) -> None:
     """Refuse flags that would have no effect; raises ``UsageError``."""
     for name in names:
@@ -134,9 +148,9 @@ def shape_zyx(text: str) -> tuple[int, int, int]:
     return z, y, x
 
 
-def port(text: str) -> int:
-    """Return the number of a TCP port."""
-    if not text.isdecimal() or not 0 < int(text) < 65536:
+def port(text: str, *, lowest: int = 1) -> int:
+    """Return the number of a TCP port, ``lowest`` or above; 0 means any that is free."""
+    if not text.isdecimal() or not lowest <= int(text) < 65536:
         raise argparse.ArgumentTypeError("must be the number of a port")
     return int(text)
 

@@ -8,8 +8,14 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from live_restore.cli.parsing import Commands, add_command, folder, load_settings_of
-from live_restore.errors import UsageError, one_line
+from live_restore.cli.parsing import (
+    Commands,
+    add_command,
+    folder,
+    load_settings_of,
+    watched_journal,
+)
+from live_restore.errors import one_line
 
 if TYPE_CHECKING:
     from live_restore.journal.entry import Entry
@@ -34,19 +40,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Run ``live-restore status``."""
     from live_restore.engine.daemon import watched_folder
     from live_restore.journal.database import lock_is_held
-    from live_restore.journal.location import journal_path
     from live_restore.journal.states import State
     from live_restore.journal.view import JournalView
 
     root = watched_folder(arguments.folder)
-    settings = load_settings_of(arguments)
-    path = journal_path(root, settings.journal.folder)
-    if not path.exists():
-        raise UsageError(
-            "has never been watched on this computer",
-            root,
-            f'start with: live-restore watch "{root}"',
-        )
+    path = watched_journal(root, load_settings_of(arguments))
     with JournalView(path, root) as journal:
         entries, states = journal.entries(), journal.counts()
     watched, now = lock_is_held(path), time.time()

@@ -19,10 +19,9 @@ from live_restore.inference.model_set import ModelSet
 from live_restore.outputs.output import FinishedStack
 from live_restore.settings.load import load_settings
 from live_restore.settings.model import Settings
-from live_restore.stack import FileStacks, Fingerprint, StackIndex, VoxelSize
+from live_restore.stack import DTYPES, FileStacks, Fingerprint, StackIndex, VoxelSize
 
 _ARRAY = "the array"
-_DTYPES = ("uint8", "uint16", "float32")
 # A notebook compares two models, or two devices; each set holds its sessions' memory.
 _MODEL_SETS_KEPT = 2
 
@@ -113,9 +112,9 @@ def _check(raw: NDArray[np.generic]) -> None:
         raise UsageError(
             f"has shape {raw.shape}", _ARRAY, "give it (Z, Y, X): one stack of one time point"
         )
-    if raw.dtype.name not in _DTYPES:
+    if raw.dtype.name not in DTYPES:
         raise UsageError(
-            f"has dtype {raw.dtype}", _ARRAY, f"convert it to {', '.join(_DTYPES[:-1])} or float32"
+            f"has dtype {raw.dtype}", _ARRAY, f"convert it to {', '.join(DTYPES[:-1])} or float32"
         )
     if raw.dtype.kind == "f" and not np.isfinite(raw).all():
         raise StackRefusedError("has values that are not finite", _ARRAY, "replace them first")

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from live_restore.engine.job import RawStack, ResultPlan, require_a_model
+from live_restore.engine.job import RawStack, ResultPlan, planned, require_a_model
 from live_restore.engine.raw_folder import RawFolder
 from live_restore.errors import (
     StackBusyError,
@@ -19,7 +19,7 @@ from live_restore.formats.file_format import Arriving, Complete, FileFormat
 from live_restore.formats.table import format_for
 from live_restore.inference.model_set import ModelSet
 from live_restore.outputs.output import Publication, ResultRequest
-from live_restore.outputs.provenance import is_current, published_doubt
+from live_restore.outputs.provenance import is_current
 from live_restore.outputs.table import output_of_files
 from live_restore.settings.model import FilesSettings, Settings
 from live_restore.sources.completeness import blank_reason
@@ -112,9 +112,7 @@ class FileJob:
         model_name = require_a_model(self.file_stacks, model_set)
         result_path = output_of_files().choose(self._request(model_name, model_set, settings))
         current = is_current(result_path, self.file_stacks)
-        return ResultPlan(
-            model_name, result_path, current, published_doubt(result_path) if current else ""
-        )
+        return planned(model_name, result_path, current=current)
 
     def begin(self, plan: ResultPlan, model_set: ModelSet, settings: Settings) -> Publication:
         """Begin to publish the result; see :class:`Job`."""

@@ -6,15 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from live_restore.engine.stack_job import StackJob
-from live_restore.errors import (
-    StackIncompleteError,
-    StackRefusedError,
-    StackUnreadableError,
-)
+from live_restore.errors import StackIncompleteError, StackRefusedError, StackUnreadableError
 from live_restore.files.naming import results_of_acquisition
-from live_restore.formats.acquisition_format import (
-    AcquisitionFormat,
-)
+from live_restore.formats.acquisition_format import AcquisitionFormat
 from live_restore.formats.following import Following
 from live_restore.formats.table import acquisition_format_for
 from live_restore.journal.states import State
@@ -90,10 +84,8 @@ class FinishedAcquisition:
             raise StackRefusedError(reason, folder / stack_index.label)
         if state is not State.WAITING:
             raise StackIncompleteError(reason, folder / stack_index.label, "record it again")
-        info = self._state.info
-        assert info.dtype is not None
-        assert info.shape_yx is not None
-        size = len(evidence.present) * info.shape_yx[0] * info.shape_yx[1] * info.dtype.itemsize
+        plane_bytes = self._state.info.plane_bytes
+        assert plane_bytes is not None
         results = results_of_acquisition(folder)
         if output is not None:
             results = output / results.name
@@ -101,6 +93,6 @@ class FinishedAcquisition:
             self._following,
             self._state,
             stack_index,
-            Fingerprint.in_range(size, self._written_ns),
+            Fingerprint.in_range(len(evidence.present) * plane_bytes, self._written_ns),
             results,
         )

@@ -13,6 +13,7 @@ from typing import Protocol
 from live_restore.errors import StackRefusedError
 from live_restore.inference.model_set import ModelSet
 from live_restore.outputs.output import Publication, ResultPath
+from live_restore.outputs.provenance import published_doubt
 from live_restore.settings.model import Settings
 from live_restore.stack import FileStacks, StackIndex, Volume
 
@@ -74,6 +75,12 @@ class Job(Protocol):
             The disk refused.
         """
         ...
+
+
+def planned(model_name: str, result_path: ResultPath, *, current: bool) -> ResultPlan:
+    """Return the plan; where the result is there already, with what its report says against it."""
+    doubt = published_doubt(result_path) if current else ""
+    return ResultPlan(model_name, result_path, current, doubt)
 
 
 def require_a_model(file_stacks: FileStacks, model_set: ModelSet) -> str:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import time
-import zlib
-from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from live_restore.engine.job import RawStack, ResultPlan, require_a_model
+from live_restore.engine.job import RawStack, ResultPlan, planned, require_a_model
 from live_restore.engine.raw_folder import RawFolder
 from live_restore.errors import (
     StackBusyError,
@@ -25,18 +23,17 @@ from live_restore.formats.acquisition_format import (
     AcquisitionInfo,
     AcquisitionState,
 )
-from live_restore.formats.following import Following
-from live_restore.formats.table import acquisition_format_for
+from live_restore.formats.following import Following, Followings
 from live_restore.inference.model_set import ModelSet
 from live_restore.outputs.output import (
     AcquisitionStack,
     Publication,
     ResultRequest,
 )
-from live_restore.outputs.provenance import is_current, published_doubt, restored_pixels
+from live_restore.outputs.provenance import is_current, restored_pixels
 from live_restore.outputs.table import output_of_acquisitions
 from live_restore.settings.model import Settings
-from live_restore.stack import FileStacks, Fingerprint, StackIndex, Volume
+from live_restore.stack import FileStacks, Fingerprint, StackIndex, Volume, checksum_of
 
 # Acquisitions whose followers are kept: those that are recorded and restored at the same time.
 _FOLLOWED_AT_ONCE = 8
@@ -97,17 +94,16 @@ class StackJob:
         if result_path.taken and not current:
             # Without its journal a stack has no time stamp; its pixels are proof.
             known = restored_pixels(result_path.report)
-            current = known is not None and known == zlib.crc32(self._read().data)
-        return ResultPlan(
-            model_name, result_path, current, published_doubt(result_path) if current else ""
-        )
+            current = known is not None and known == checksum_of(self._read())
+        return planned(model_name, result_path, current=current)
 
     def read(self) -> Iterator[RawStack]:
         """Yield the stack; see ``Job``."""
         began = time.perf_counter()
         volume = self._read()
         self._volume = None
-        self._checksum = zlib.crc32(volume.data)
+        if self._evidence.may_change:
+            self._checksum = checksum_of(volume)
         yield RawStack(self._file_stacks.indices()[0], volume, time.perf_counter() - began)
 
     def _read(self) -> Volume:
@@ -151,8 +147,7 @@ class StackJob:
         try:
             if (
                 self._evidence.may_change
-                and zlib.crc32(np.ascontiguousarray(self._following.read(self._stack_index)).data)
-                != self._checksum
+                and checksum_of(self._following.read(self._stack_index)) != self._checksum
             ):
                 raise StackChangedError(
                     "changed while it was being restored",
@@ -214,8 +209,7 @@ class StackJobs:
     """
 
     def __init__(self, formats: Sequence[AcquisitionFormat]) -> None:
-        self._formats = formats
-        self._followed: OrderedDict[Path, Following] = OrderedDict()
+        self._followings = Followings(formats, _FOLLOWED_AT_ONCE)
 
     def open(self, folder: Path, stack_index: StackIndex, fingerprint: Fingerprint) -> StackJob:
         """Look at the stack that was found with this fingerprint.
@@ -231,14 +225,12 @@ class StackJobs:
         try:
             state = following.poll()
         except StackChangedError:
-            del self._followed[folder]
+            self._followings.drop(folder)
             following = self._following(folder)  # what was found may be another under its name
             state = following.poll()
         evidence = state.stacks.get(stack_index)
-        size = 0
-        if evidence is not None and state.info.dtype is not None and state.info.shape_yx:
-            height, width = state.info.shape_yx
-            size = len(evidence.present) * height * width * state.info.dtype.itemsize
+        planes = 0 if evidence is None else len(evidence.present)
+        size = planes * (state.info.plane_bytes or 0)
         if size < fingerprint.size:
             raise StackBusyError(
                 "cannot be seen whole any more", folder / stack_index.label, "check the disk"
@@ -248,17 +240,9 @@ class StackJobs:
         return StackJob(following, state, stack_index, fingerprint, results_of_acquisition(folder))
 
     def _following(self, folder: Path) -> Following:
-        following = self._followed.pop(folder, None)
-        if following is None:
-            chosen = acquisition_format_for(folder, self._formats)
-            if chosen is None:  # deleted, or on a share that went away: its source will know
-                raise StackBusyError(
-                    "is not there as an acquisition just now",
-                    folder,
-                    "check the disk or the network",
-                )
-            following = Following(folder, chosen)
-        self._followed[folder] = following
-        if len(self._followed) > _FOLLOWED_AT_ONCE:
-            self._followed.popitem(last=False)
+        following = self._followings.of(folder)
+        if following is None:  # deleted, or on a share that went away: its source will know
+            raise StackBusyError(
+                "is not there as an acquisition just now", folder, "check the disk or the network"
+            )
         return following

@@ -171,6 +171,13 @@ class AcquisitionInfo:
     exposure_ms: tuple[float | None, ...] = ()
     stacks_planned: int | None = None
 
+    @property
+    def plane_bytes(self) -> int | None:
+        """Bytes of one plane's voxels, uncompressed; ``None`` before the first plane."""
+        if self.dtype is None or self.shape_yx is None:
+            return None
+        return self.shape_yx[0] * self.shape_yx[1] * self.dtype.itemsize
+
     def channel_name(self, channel: int) -> str:
         """Return the channel's name, or its number as text where it has none."""
         return self.channel_names[channel] if channel < len(self.channel_names) else str(channel)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
+from collections.abc import Sequence
 from pathlib import Path
 
 from live_restore.errors import StackChangedError
 from live_restore.formats.acquisition_format import AcquisitionFormat, AcquisitionState
 from live_restore.formats.script_plan import PlanReader
+from live_restore.formats.table import acquisition_format_for
 from live_restore.stack import StackIndex, Volume
 
 
@@ -61,3 +64,40 @@ class Following:
         if self._identity not in (None, identity):
             raise StackChangedError("is another folder by now", self.folder)
         self._identity = identity
+
+
+class Followings:
+    """The acquisitions that somebody has followed last, by their folders.
+
+    Parameters
+    ----------
+    formats
+        Formats of acquisitions.
+    most
+        How many are kept.
+    """
+
+    def __init__(self, formats: Sequence[AcquisitionFormat], most: int) -> None:
+        self._formats = formats
+        self._most = most
+        self._kept: OrderedDict[Path, Following] = OrderedDict()
+
+    def __contains__(self, folder: Path) -> bool:
+        return folder in self._kept
+
+    def of(self, folder: Path) -> Following | None:
+        """Return what follows a folder, ``None`` where that is no acquisition (any more, yet)."""
+        following = self._kept.pop(folder, None)
+        if following is None:
+            chosen = acquisition_format_for(folder, self._formats)
+            if chosen is None:
+                return None
+            following = Following(folder, chosen)
+        self._kept[folder] = following
+        if len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+        return following
+
+    def drop(self, folder: Path) -> None:
+        """Begin anew with a folder that is another one by now."""
+        self._kept.pop(folder, None)

@@ -21,6 +21,7 @@ from live_restore.files import disk
 from live_restore.files.naming import candidates, report_path
 from live_restore.files.publish import publishing, remove_for_good
 from live_restore.files.reading import open_regular
+from live_restore.formats.tiff.examine import OWN_SOFTWARE
 from live_restore.outputs.output import (
     FinishedStack,
     Publication,
@@ -31,10 +32,7 @@ from live_restore.outputs.output import (
 )
 from live_restore.outputs.provenance import report_name_is_ours
 from live_restore.outputs.report import Report
-from live_restore.stack import FileStacks, StackIndex, Volume, result_dtype
-
-SOFTWARE = "live-restore"
-"""How the TIFF Software tag of every result begins; such files are never taken for input."""
+from live_restore.stack import FileStacks, StackIndex, Volume, plane_number, result_dtype
 
 # With the NUL that ends a tag's text: no name inside the OME-XML can pass for the tag.
 _TOKEN = re.compile(rb"live-restore [^\0(]{1,40}\(result ([0-9a-f]{16})\)\0")
@@ -164,12 +162,11 @@ class OmeTiffWriter:
                 path,
                 "please report it with the log file",
             )
-        shape = self._file_stacks.shape_zyx
-        plane_bytes = shape[1] * shape[2] * self._file_stacks.dtype.itemsize
+        plane_bytes = self._file_stacks.plane_bytes
         with path.open("rb") as file:
             for stack_index, expected in self.checksums.items():
                 crc = 0
-                for z in range(shape[0]):
+                for z in range(self._file_stacks.shape_zyx[0]):
                     file.seek(_plane_offset(self._file_stacks, self._first_byte, stack_index, z))
                     crc = zlib.crc32(file.read(plane_bytes), crc)
                 if crc != expected:
@@ -271,7 +268,7 @@ def _lay_out(file: BinaryIO, path: Path, file_stacks: FileStacks, token: str) ->
                 dtype=file_stacks.dtype.newbyteorder("<"),
                 photometric="minisblack",
                 metadata=_metadata(file_stacks, position),
-                software=f"{SOFTWARE} {__version__} (result {token})",
+                software=f"{OWN_SOFTWARE} {__version__} (result {token})",
             )
     file.seek(0)
     with tifffile.TiffFile(file, _multifile=False) as tif:
@@ -310,10 +307,6 @@ def _xml_text(text: str) -> str:
 def _plane_offset(
     file_stacks: FileStacks, first_byte: list[int], stack_index: StackIndex, z: int
 ) -> int:
-    index = {"T": stack_index.time, "C": stack_index.channel, "Z": z}
-    plane = 0
-    for axis in file_stacks.axes:
-        if axis in index:
-            plane = plane * _axis_sizes(file_stacks)[axis] + index[axis]
-    plane_bytes = file_stacks.shape_zyx[1] * file_stacks.shape_zyx[2] * file_stacks.dtype.itemsize
-    return first_byte[stack_index.position] + plane * plane_bytes
+    place = {"T": stack_index.time, "C": stack_index.channel, "Z": z}
+    plane = plane_number(file_stacks.axes, _axis_sizes(file_stacks), place)
+    return first_byte[stack_index.position] + plane * file_stacks.plane_bytes

@@ -7,25 +7,22 @@ tells nothing.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from live_restore.errors import one_line
-from live_restore.files.reading import open_regular, read_regular
-from live_restore.files.values import NotJsonError, json_object
+from live_restore.files.reading import open_regular
+from live_restore.files.values import NotJsonError
 from live_restore.outputs.output import ResultPath
+from live_restore.outputs.report_file import REPORT_FORMAT, read_report
 from live_restore.stack import FileStacks
 from live_restore.trust.doubts import in_one_line
 
-REPORT_FORMAT = "live-restore-report/1"
 _LONGEST_DOUBT = 1000
-_MAX_REPORT_BYTES = 128 * 2**20
-"""Of a report: a stack takes about 1.5 kB."""
 
 
 def is_current(result_path: ResultPath, file_stacks: FileStacks) -> bool:
     """Return whether the published result of this very raw file is already in its place."""
     try:
-        source = _read_report(result_path.report)["source"]
+        source = read_report(result_path.report)["source"]
         same = (source["size"], source["mtime_ns"]) == tuple(file_stacks.fingerprint)
     except (OSError, NotJsonError, KeyError, TypeError):
         return False  # no report, or not one of ours: then there is no result either
@@ -35,7 +32,7 @@ def is_current(result_path: ResultPath, file_stacks: FileStacks) -> bool:
 def published_doubt(result_path: ResultPath) -> str:
     """Return why the result that is there is doubtful, as its report says; "" where it is not."""
     try:
-        stacks = _read_report(result_path.report)["stacks"]
+        stacks = read_report(result_path.report)["stacks"]
         return one_line(in_one_line([line.get("doubts", ()) for line in stacks]))[:_LONGEST_DOUBT]
     except (OSError, NotJsonError, KeyError, TypeError, AttributeError):
         return ""
@@ -47,7 +44,7 @@ def restored_pixels(report: Path) -> int | None:
     ``None`` where there is no report, or where it does not tell.
     """
     try:
-        checksum = _read_report(report)["stacks"][0]["raw_crc32"]
+        checksum = read_report(report)["stacks"][0]["raw_crc32"]
     except (OSError, NotJsonError, LookupError, TypeError):
         return None
     return checksum if isinstance(checksum, int) else None
@@ -62,7 +59,3 @@ def report_name_is_ours(path: Path) -> bool:
         return True
     except OSError:
         return False
-
-
-def _read_report(path: Path) -> Any:
-    return json_object(read_regular(path, _MAX_REPORT_BYTES))

@@ -14,7 +14,7 @@ from live_restore.inference.backends.session import Device
 from live_restore.inference.model.model import Model
 from live_restore.inference.restorer import Restored
 from live_restore.outputs.output import FinishedStack, Published, ResultPath, ResultRequest
-from live_restore.outputs.provenance import REPORT_FORMAT
+from live_restore.outputs.report_file import REPORT_FORMAT
 from live_restore.trust.doubts import in_one_line
 
 

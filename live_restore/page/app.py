@@ -9,7 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from functools import cache
 from importlib import resources
-from pathlib import Path
+from pathlib import PurePath
 from typing import Any, cast
 
 from starlette.applications import Starlette
@@ -20,10 +20,10 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from live_restore.errors import LiveRestoreError, StackBusyError, one_line
-from live_restore.files.naming import stack_report_path
 from live_restore.files.reading import read_regular
+from live_restore.outputs.report_file import MAX_REPORT_BYTES
 from live_restore.page import pictures
-from live_restore.page.entries import MAX_REPORT_BYTES, ShownEntry
+from live_restore.page.entries import ShownEntry, report_of
 from live_restore.page.events import Announcer, EventStream
 from live_restore.page.openapi import description
 from live_restore.page.pixels import Axis, ByteCache, Pixels, Side
@@ -159,10 +159,10 @@ class PageApp:
         shown = self._entry(request.path_params["entry"])
         if shown.facts is None:
             raise _RefusedError(404, "there is no report")
-        index = shown.entry.key.index
-        path = stack_report_path(Path(shown.entry.result), "" if index is None else index.label)
         try:
-            content = await run_in_threadpool(read_regular, path, MAX_REPORT_BYTES)
+            content = await run_in_threadpool(
+                read_regular, report_of(shown.entry), MAX_REPORT_BYTES
+            )
         except OSError:
             raise _RefusedError(404, "the report is not there any more") from None
         return Response(content, media_type="application/json")
@@ -300,9 +300,9 @@ async def _not_readable(_: Request, error: Exception) -> Response:
 def _static_files() -> dict[str, tuple[bytes, str]]:
     folder = resources.files("live_restore.page") / "static"
     return {
-        each.name: (each.read_bytes(), _TYPES[f".{each.name.rsplit('.', 1)[-1]}"])
+        each.name: (each.read_bytes(), kind)
         for each in folder.iterdir()
-        if f".{each.name.rsplit('.', 1)[-1]}" in _TYPES
+        if (kind := _TYPES.get(PurePath(each.name).suffix))
     }
 
 

@@ -7,7 +7,6 @@ and nobody makes markup of them.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,15 +14,12 @@ from typing import Any
 
 from live_restore.errors import one_line
 from live_restore.files.naming import stack_report_path
-from live_restore.files.reading import read_regular
-from live_restore.files.values import NotJsonError, integer, json_object, number, text
-from live_restore.journal.entry import Entry
+from live_restore.files.values import NotJsonError, integer, number, positive, text
+from live_restore.journal.entry import Entry, acquisition_bytes
 from live_restore.journal.states import State
+from live_restore.outputs.report_file import REPORT_FORMAT, read_report
 from live_restore.stack import StackIndex, StackKey
 
-MAX_REPORT_BYTES = 128 * 2**20
-"""Of a report: a stack takes about 1.5 kB."""
-_REPORT_FORMAT = "live-restore-report/1"
 _MAX_STACKS = 20_000
 """Stacks of one file that are listed."""
 _MAX_EDGE = 2**20
@@ -102,14 +98,8 @@ class ShownEntry:
             "attempts": entry.attempts,
             "seen_at": entry.seen_at,
             "finished_at": entry.finished_at,
-            "report": None if facts is None else _facts_json(facts),
+            "report": None if facts is None else asdict(facts),
         }
-
-
-def _facts_json(facts: ReportFacts) -> dict[str, Any]:
-    told = asdict(facts)
-    told["stacks"] = [asdict(stack) for stack in facts.stacks]
-    return told
 
 
 def entry_id(key: StackKey) -> str:
@@ -121,21 +111,24 @@ def entry_id(key: StackKey) -> str:
     '4aa3276d0f9c3957'
     """
     index = b"" if key.index is None else key.index.label.encode()
-    path = os.fsencode(key.acquisition.as_posix())
+    path = acquisition_bytes(key.acquisition)
     return hashlib.sha256(b"entry\0" + path + b"\0" + index).hexdigest()[:16]
 
 
 def series_id(key: StackKey) -> str:
     """Return the opaque name of what belongs together: an acquisition, or a folder of files."""
-    folder = key.acquisition if key.index is not None else key.acquisition.parent
     kind = b"acquisition\0" if key.index is not None else b"folder\0"
-    return hashlib.sha256(kind + os.fsencode(folder.as_posix())).hexdigest()[:16]
+    return hashlib.sha256(kind + acquisition_bytes(_series(key))).hexdigest()[:16]
 
 
 def series_name(key: StackKey) -> str:
     """Return what a person calls it; "" is the watched folder itself."""
-    folder = key.acquisition if key.index is not None else key.acquisition.parent
+    folder = _series(key)
     return one_line(folder.as_posix() if folder.parts else "")[:200]
+
+
+def _series(key: StackKey) -> Path:
+    return key.acquisition if key.index is not None else key.acquisition.parent
 
 
 def split_remedy(reason: str, state: State) -> tuple[str, str]:
@@ -165,14 +158,18 @@ def reason_kind(reason: str) -> str:
     return _NUMBER.sub("#", _SHARE.sub("", reason))
 
 
+def report_of(entry: Entry) -> Path:
+    """Return where the report of a done entry lies."""
+    label = "" if entry.key.index is None else entry.key.index.label
+    return stack_report_path(Path(entry.result), label)
+
+
 def read_facts(entry: Entry) -> ReportFacts | None:
     """Return what the report of a done entry says; ``None`` where there is no readable one."""
     if entry.state is not State.DONE or not entry.result:
         return None
-    label = "" if entry.key.index is None else entry.key.index.label
     try:
-        path = stack_report_path(Path(entry.result), label)
-        return facts_of(json_object(read_regular(path, MAX_REPORT_BYTES)), entry.key)
+        return facts_of(read_report(report_of(entry)), entry.key)
     except (OSError, NotJsonError, LookupError, TypeError, ValueError, AttributeError):
         return None  # written by anybody, moved, or deleted: then there is nothing to show of it
 
@@ -185,7 +182,7 @@ def facts_of(report: dict[str, Any], key: StackKey) -> ReportFacts:
     LookupError, TypeError, ValueError, AttributeError
         It is no report of this program.
     """
-    if report["format"] != _REPORT_FORMAT:
+    if report["format"] != REPORT_FORMAT:
         raise ValueError("no report of this version")
     source, seconds = report["source"], report["seconds"]
     z, y, x = (_edge(each) for each in source["shape_zyx"])
@@ -199,7 +196,7 @@ def facts_of(report: dict[str, Any], key: StackKey) -> ReportFacts:
         shape_zyx=(z, y, x),
         dtype=text(source["dtype"], 20),
         axes=text(source["axes"], 10),
-        voxel_um=(_positive(voxel["z"]), _positive(voxel["y"]), _positive(voxel["x"])),
+        voxel_um=(positive(voxel["z"]), positive(voxel["y"]), positive(voxel["x"])),
         sizes_ptc=sizes,
         delay_s=number(seconds.get("delay")),
         written_s=number(seconds.get("publish")),
@@ -239,8 +236,3 @@ def _edge(value: object) -> int:
     if size is None or not 0 < size <= _MAX_EDGE:
         raise ValueError("no size of an image")
     return size
-
-
-def _positive(value: object) -> float | None:
-    found = number(value)
-    return found if found is not None and found > 0 else None

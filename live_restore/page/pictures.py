@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 Plane = NDArray[np.generic]
 
@@ -94,9 +98,7 @@ def png(plane: Plane, bits: int, low: float, high: float) -> bytes:
         picture = Image.fromarray(np.clip(np.rint(plane.astype(np.float64)), 0, 65535).astype("u2"))
     else:
         picture = Image.fromarray(eight_bits(plane, low, high))
-    held = io.BytesIO()
-    picture.save(held, "PNG", compress_level=1)
-    return held.getvalue()
+    return _encoded(picture, compress_level=1)
 
 
 def thumbnail(plane: Plane) -> bytes:
@@ -110,6 +112,10 @@ def thumbnail(plane: Plane) -> bytes:
     low, high = (float(each) for each in np.percentile(small.astype(np.float32), (1.0, 99.7)))
     picture = Image.fromarray(eight_bits(small, low, high))
     picture.thumbnail((THUMBNAIL_EDGE, THUMBNAIL_EDGE))
+    return _encoded(picture, compress_level=6)
+
+
+def _encoded(picture: PIL.Image.Image, *, compress_level: int) -> bytes:
     held = io.BytesIO()
-    picture.save(held, "PNG", compress_level=6)
+    picture.save(held, "PNG", compress_level=compress_level)
     return held.getvalue()

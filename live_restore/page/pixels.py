@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,18 +23,14 @@ from live_restore.errors import (
     StackError,
     StackUnreadableError,
 )
+from live_restore.files.raw_data import read_at
 from live_restore.files.reading import open_regular
 from live_restore.formats.file_format import Complete
-from live_restore.formats.following import Following
-from live_restore.formats.table import (
-    acquisition_format_for,
-    format_for,
-    make_acquisition_formats,
-    make_formats,
-)
+from live_restore.formats.following import Following, Followings
+from live_restore.formats.table import format_for, make_acquisition_formats, make_formats
 from live_restore.formats.tiff.layout import UndeclaredAxis
 from live_restore.page.entries import ReportFacts, ShownEntry
-from live_restore.stack import FileStacks, StackIndex, Volume
+from live_restore.stack import FileStacks, StackIndex, Volume, plane_number
 
 Side = Literal["raw", "restored"]
 Axis = Literal["z", "y", "x"]
@@ -97,8 +93,7 @@ class Pixels:
     def __init__(self, root: Path, undeclared_axis: UndeclaredAxis = "Z") -> None:
         self._root = root
         self._formats = make_formats(undeclared_axis=undeclared_axis)
-        self._acquisition_formats = make_acquisition_formats()
-        self._followed: OrderedDict[Path, Following] = OrderedDict()
+        self._followings = Followings(make_acquisition_formats(), _FOLLOWED)
         self._files: OrderedDict[Path, FileStacks] = OrderedDict()
         budget = min(_MOST_CACHED, int(_SHARE_OF_MEMORY * psutil.virtual_memory().total))
         self._volumes = ByteCache(budget)
@@ -129,9 +124,12 @@ class Pixels:
         found = self._projections.get(key)
         if found is None:
             with self._loading:
-                for name, plane in self._project(shown, at, side).items():
-                    self._projections.put((*key[:3], name), plane)
-            found = self._projections.get(key)
+                found = self._projections.get(key)
+                if found is None:
+                    projected = self._project(shown, at, side)
+                    for name, plane in projected.items():
+                        self._projections.put((*key[:3], name), plane)
+                    found = projected[axis]
         return np.asarray(found)
 
     def rough_projection(self, shown: ShownEntry, at: StackIndex, planes: range) -> Plane:
@@ -149,29 +147,29 @@ class Pixels:
         return plane[zyx[1], zyx[2]].item()
 
     def _project(self, shown: ShownEntry, at: StackIndex, side: Side) -> dict[Axis, Plane]:
-        volume = self._volumes.get((_identity(shown), at, side))
-        if volume is None and side == "restored":
+        if side == "restored" and self._volumes.get((_identity(shown), at, side)) is None:
             with _Result(shown, at) as result:
-                planes = (result.plane(z) for z in range(result.shape_zyx[0]))
-                return _project_planes(planes)
-        if volume is None:
-            volume = self._read_raw(shown, at)
-            self._volumes.put((_identity(shown), at, side), volume)
-        return _project_planes(iter(volume))
+                return _project_planes(result.planes())
+        return _project_planes(iter(self._loaded(shown, at, side)))
 
     def _volume(self, shown: ShownEntry, at: StackIndex, side: Side) -> Volume:
+        found = self._volumes.get((_identity(shown), at, side))
+        if found is None:
+            with self._loading:
+                found = self._loaded(shown, at, side)
+        return np.asarray(found)
+
+    def _loaded(self, shown: ShownEntry, at: StackIndex, side: Side) -> Volume:
+        """Return a volume, read where it is not kept; for whoever holds the lock of loading."""
         key = (_identity(shown), at, side)
         found = self._volumes.get(key)
         if found is None:
-            with self._loading:
-                found = self._volumes.get(key)
-                if found is None:
-                    if side == "raw":
-                        found = self._read_raw(shown, at)
-                    else:
-                        with _Result(shown, at) as result:
-                            found = np.stack([result.plane(z) for z in range(result.shape_zyx[0])])
-                    self._volumes.put(key, found)
+            if side == "raw":
+                found = self._read_raw(shown, at)
+            else:
+                with _Result(shown, at) as result:
+                    found = np.stack(list(result.planes()))
+            self._volumes.put(key, found)
         return np.asarray(found)
 
     def _read_raw(self, shown: ShownEntry, at: StackIndex) -> Volume:
@@ -179,30 +177,24 @@ class Pixels:
         index = shown.entry.key.index
         if index is None:
             return self._read_file(source, at)
-        following, fresh = self._follow(source)
+        fresh = source not in self._followings
+        following = self._follow(source)
         try:
             if fresh:
                 following.poll()
             return following.read(index)
         except StackError:
             # The follower knew the folder as it was, or has not seen this stack yet.
-            self._followed.pop(source, None)
-            following, _ = self._follow(source)
+            self._followings.drop(source)
+            following = self._follow(source)
             following.poll()
             return following.read(index)
 
-    def _follow(self, source: Path) -> tuple[Following, bool]:
-        following = self._followed.pop(source, None)
-        fresh = following is None
+    def _follow(self, source: Path) -> Following:
+        following = self._followings.of(source)
         if following is None:
-            chosen = acquisition_format_for(source, self._acquisition_formats)
-            if chosen is None:
-                raise StackBusyError("the raw data are not there", source.name, "put them back")
-            following = Following(source, chosen)
-        self._followed[source] = following
-        if len(self._followed) > _FOLLOWED:
-            self._followed.popitem(last=False)
-        return following, fresh
+            raise StackBusyError("the raw data are not there", source.name, "put them back")
+        return following
 
     def _read_file(self, source: Path, at: StackIndex) -> Volume:
         chosen = format_for(source, self._formats)
@@ -232,7 +224,7 @@ def _identity(shown: ShownEntry) -> Hashable:
     return (shown.id, shown.entry.fingerprint, shown.entry.finished_at)
 
 
-def _project_planes(planes: Any) -> dict[Axis, Plane]:
+def _project_planes(planes: Iterator[Plane]) -> dict[Axis, Plane]:
     along_z: Plane | None = None
     along_y, along_x = [], []
     for plane in planes:
@@ -252,11 +244,9 @@ class _Result:
         self._path = Path(shown.entry.result)
         self._facts: ReportFacts = shown.facts
         self.shape_zyx = shown.facts.shape_zyx
-        if shown.entry.key.index is None:
-            self._at = at
-        else:
-            self._at = shown.entry.key.index
-        self._whole = shown.entry.key.index is None
+        # Which stack of the run it is; a file of one stack of an acquisition holds no other.
+        self._at = at if shown.entry.key.index is None else shown.entry.key.index
+        self._in_file = at if shown.entry.key.index is None else StackIndex()
         self._plane: Callable[[int], Plane]
         self._close: Callable[[], None] = lambda: None
 
@@ -290,6 +280,10 @@ class _Result:
             raise StackUnreadableError("the result is of another shape", self._path.name)
         return plane
 
+    def planes(self) -> Iterator[Plane]:
+        """Yield every plane across z."""
+        return map(self.plane, range(self.shape_zyx[0]))
+
     def _open_zarr(self) -> None:
         try:
             import zarr
@@ -304,7 +298,7 @@ class _Result:
     def _open_tiff(self) -> None:
         import tifffile
 
-        at = self._at if self._whole else StackIndex()
+        at = self._in_file
         stream = open_regular(self._path)
         self._close = stream.close
         try:
@@ -324,15 +318,9 @@ class _Result:
         count = height * width * dtype.itemsize
 
         def plane(z: int) -> Plane:
-            number = 0
-            where = {"T": at.time, "C": at.channel, "Z": z}
-            for axis in self._facts.axes:
-                if axis in sizes:
-                    number = number * sizes[axis] + where[axis]
-            stream.seek(offset + number * count)
-            data = b""
-            while len(data) < count and (more := stream.read(count - len(data))):
-                data += more
+            place = {"T": at.time, "C": at.channel, "Z": z}
+            number = plane_number(self._facts.axes, sizes, place)
+            data = read_at(stream, offset + number * count, count)
             read = np.frombuffer(data, dtype.newbyteorder(order)).reshape(height, width)
             return read.astype(dtype, copy=False)
 

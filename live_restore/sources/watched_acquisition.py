@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import os
 import time
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import structlog
 
 from live_restore.errors import StackIncompleteError, StackUnreadableError
@@ -30,7 +28,7 @@ from live_restore.sources.completeness import decide_stack
 from live_restore.sources.pending import Finding, PendingFindings
 from live_restore.sources.run_clock import RunClock
 from live_restore.sources.source import Callbacks
-from live_restore.stack import Fingerprint, StackIndex, StackKey
+from live_restore.stack import Fingerprint, StackIndex, StackKey, checksum_of
 
 log = structlog.get_logger()
 
@@ -211,10 +209,9 @@ class WatchedAcquisition:
 
     def _take_in(self, state: AcquisitionState, now_ns: int) -> bool:
         """Take in the stacks that are new or have grown; return whether there are any."""
-        info = state.info
-        if info.dtype is None or info.shape_yx is None:
+        plane_bytes = state.info.plane_bytes
+        if plane_bytes is None:
             return False
-        plane_bytes = info.shape_yx[0] * info.shape_yx[1] * info.dtype.itemsize
         rows = {} if self._before is None else self._before.rows
         moved = False
         for index, evidence in state.stacks.items():
@@ -307,7 +304,7 @@ def _is_the_same_run(
             volume = following.read(index)
         except (StackIncompleteError, StackUnreadableError):
             return False
-        return zlib.crc32(np.ascontiguousarray(volume).data) == known
+        return checksum_of(volume) == known
     return True
 
 

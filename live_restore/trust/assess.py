@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
-
 from live_restore.inference.model.card import ModelCard
 from live_restore.inference.restorer import Restored
-from live_restore.stack import Volume, VoxelSize
+from live_restore.stack import Volume, VoxelSize, checksum_of
 from live_restore.trust import doubts
 from live_restore.trust.snr import SignalToNoise, estimate_snr
 from live_restore.trust.statistics import image_statistics
@@ -68,7 +65,7 @@ def assess(
     speaks_for_group
         Whether doubts about all channels that were restored together are reported with this one.
     """
-    checksum = zlib.crc32(np.ascontiguousarray(raw).data)
+    checksum = checksum_of(raw)
     before, snr = image_statistics(raw), estimate_snr(raw)
     if restored is None or card is None:
         return StackTrust(checksum, before, snr)

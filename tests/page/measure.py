@@ -17,7 +17,15 @@ from typing import Any
 import numpy as np
 from playwright.sync_api import sync_playwright
 
-from tests.page.runs import Recorded, fetched, page_process, resident_mb, small_model, write_file
+from tests.page.runs import (
+    Recorded,
+    fetched,
+    fetched_bytes,
+    page_process,
+    resident_mb,
+    small_model,
+    write_file,
+)
 from tests.support.processes import wait_for, watching
 
 _PAINTED = """() => {
@@ -53,21 +61,13 @@ def measure(folder: Path, browser: Any, shape: tuple[int, int, int]) -> str:
             first = painted - entry["finished_at"]
             (shown,) = entry["report"]["stacks"]
             began = time.perf_counter()
-            fetched_plane(f"{url}api/stacks/{shown['id']}/raw/plane?index=1&level=1")
+            fetched_bytes(f"{url}api/stacks/{shown['id']}/raw/plane?index=1&level=1")
             raw = time.perf_counter() - began
             page.close()
             return (
                 f"{' x '.join(map(str, shape))}: first picture after {first:.2f} s, a further raw "
                 f"plane {raw:.2f} s, memory {before:.0f} -> {resident_mb(process):.0f} MB"
             )
-
-
-def fetched_plane(url: str) -> bytes:
-    """Return the bytes of a plane."""
-    from urllib.request import urlopen
-
-    with urlopen(url, timeout=60) as answer:
-        return bytes(answer.read())
 
 
 def main(shapes: list[str]) -> None:

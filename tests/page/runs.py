@@ -194,8 +194,13 @@ def page_process(
 
 def fetched(url: str) -> Any:
     """Return what an address answers, as JSON."""
+    return json.loads(fetched_bytes(url))
+
+
+def fetched_bytes(url: str) -> bytes:
+    """Return what an address answers."""
     with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
-        return json.load(answer)
+        return bytes(answer.read())
 
 
 def resident_mb(process: subprocess.Popen[str]) -> float:

@@ -19,7 +19,15 @@ import pytest
 
 from live_restore.cli import page
 from live_restore.errors import UsageError
-from tests.page.runs import Recorded, fetched, page_process, small_model, spots, write_file
+from tests.page.runs import (
+    Recorded,
+    fetched,
+    fetched_bytes,
+    page_process,
+    small_model,
+    spots,
+    write_file,
+)
 from tests.support.processes import digests, run_command, stop, wait_for, watching
 
 
@@ -47,11 +55,6 @@ def test_it_writes_nothing(recorded: Recorded) -> None:
     assert dump(recorded.journal) == journal
     names = {path.name for path in recorded.root.rglob("*") if "live-restore-part" in path.name}
     assert names == set()
-
-
-def fetched_bytes(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=30) as answer:
-        return bytes(answer.read())
 
 
 def dump(journal: Path) -> list[str]:

@@ -27,12 +27,10 @@ from live_restore.formats.tiff.ome_xml import is_ome, is_whole, ome
 from live_restore.formats.tiff.page import MAX_FOLLOWING, FollowingPages, Page, Structure
 from live_restore.formats.tiff.structure import walk
 from live_restore.formats.tiff.tags import PALETTE, Predictor, Tag
-from live_restore.stack import FileStacks, Fingerprint
+from live_restore.stack import DTYPES, FileStacks, Fingerprint
 
 OWN_SOFTWARE = "live-restore"
-"""Every file this program writes names it in the Software tag."""
-
-DTYPES = ("uint8", "uint16", "float32")
+"""How the Software tag of every result begins; such files are never taken for input."""
 
 _MAGIC = {483729: "NDTiff", 54773648: "Micro-Manager"}
 """At byte 8 (NDTiff format specification; index map of Micro-Manager's image stack files)."""

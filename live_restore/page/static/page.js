@@ -1,7 +1,7 @@
 // The page: puts the run, the picture, the strip and the plots together.
 
 import { $, STATE_WORDS, clock, make, number, seconds } from "./elements.js";
-import { Picture } from "./picture.js";
+import { Picture, sizesOf } from "./picture.js";
 import { showPlots } from "./plots.js";
 import { Run, stateOf } from "./run.js";
 import { Strip } from "./strip.js";
@@ -57,7 +57,7 @@ function controls(cell) {
   fill($("series"), [...run.series.values()].map((each) => [each.id, each.name || "files"]), series.id);
   fill($("position"), series.positions.map((each) => [each, String(each)]), cell.position);
   $("position-pick").hidden = series.positions.length < 2;
-  const sizes = picture.cell === cell ? picture.sizes() : sizesOf(cell);
+  const sizes = sizesOf(cell);
   const slider = $("plane");
   if (sizes) {
     slider.max = String(sizes[picture.axis] - 1);
@@ -72,13 +72,6 @@ function controls(cell) {
   time.value = String(series.times.indexOf(cell.time));
   $("time-out").textContent = `${series.times.indexOf(cell.time) + 1} of ${series.times.length}`;
   channelControls();
-}
-
-function sizesOf(cell) {
-  const found = [...cell.channels.values()].find(({ stack }) => stack);
-  if (!found) return null;
-  const [z, y, x] = found.entry.report.shape_zyx;
-  return { z, y, x };
 }
 
 function channelControls() {

@@ -7,6 +7,14 @@ const PALETTE = [[255, 255, 255], [80, 230, 120], [255, 80, 220], [60, 190, 255]
 const MOST_ZOOM = 64;
 const DETAIL_AFTER_MS = 120;
 
+/** Returns the sizes {z, y, x} of the stacks of a cell, or null where none is restored yet. */
+export function sizesOf(cell) {
+  const found = [...cell.channels].sort(([a], [b]) => a - b).find(([, { stack }]) => stack);
+  if (!found) return null;
+  const [z, y, x] = found[1].entry.report.shape_zyx;
+  return { z, y, x };
+}
+
 export class Picture extends EventTarget {
   mode = "wipe";
   view = "slice";
@@ -70,10 +78,7 @@ export class Picture extends EventTarget {
 
   /** Sizes {z, y, x} of the stack shown. */
   sizes() {
-    const report = this.stacks()[0]?.entry.report;
-    if (!report) return null;
-    const [z, y, x] = report.shape_zyx;
-    return { z, y, x };
+    return this.cell && sizesOf(this.cell);
   }
 
   at() {
@@ -81,10 +86,6 @@ export class Picture extends EventTarget {
     if (!sizes) return 0;
     const wished = this.index[this.axis] ?? Math.floor(sizes[this.axis] / 2);
     return Math.min(sizes[this.axis] - 1, Math.max(0, wished));
-  }
-
-  #kind() {
-    return this.view === "max" ? "max" : "slice";
   }
 
   /** Shows a cell; resolves when something of it is on the screen. */
@@ -113,7 +114,6 @@ export class Picture extends EventTarget {
     let failure = null;
     for (const side of ["restored", "raw"]) {
       for (const layer of layers) {
-        if (side === "restored" && !layer.stack.restored && !layer.entry.report) continue;
         loads.push(
           plane(layer.stack.id, layer.entry.finished_at, side, what).then(
             (base) => {
@@ -146,7 +146,7 @@ export class Picture extends EventTarget {
 
   /** Measures the contrast, one for raw and restored, where there is none yet or where asked. */
   #contrastFor(layers, again) {
-    const kind = this.#kind();
+    const kind = this.view;
     for (const layer of layers) {
       const both = [layer.raw?.base, layer.restored?.base].filter(Boolean);
       const known = layer.look.low[kind] !== undefined && (layer.look.settled?.[kind] || both.length < 2);
@@ -168,12 +168,12 @@ export class Picture extends EventTarget {
   }
 
   contrast(look) {
-    const kind = this.#kind();
+    const kind = this.view;
     return [look.low[kind], look.high[kind]];
   }
 
   setContrast(look, low, high) {
-    const kind = this.#kind();
+    const kind = this.view;
     look.low[kind] = low;
     look.high[kind] = high;
     look.settled = { ...look.settled, [kind]: true };
@@ -298,7 +298,7 @@ export class Picture extends EventTarget {
     this.dispatchEvent(new Event("cursor"));
   }
 
-  /** Returns what is under the cursor: {row, column, exact, values: [{name, raw, restored}]} or null. */
+  /** Returns what is under the cursor: {row, column, exact, values: [{channel, stack, raw, restored}]} or null. */
   under() {
     if (!this.cursor || !this.#layers.length) return null;
     const sx = this.#inPane(this.cursor.x * this.#ratio);
@@ -307,7 +307,7 @@ export class Picture extends EventTarget {
     if (row < 0 || column < 0 || row >= this.#shape[0] || column >= this.#shape[1]) return null;
     let exact = true;
     const values = this.#layers.map((layer) => {
-      const told = { name: layer.cell, channel: layer.channel, stack: layer.stack };
+      const told = { channel: layer.channel, stack: layer.stack };
       for (const side of ["raw", "restored"]) {
         const found = sample(layer[side], row, column);
         told[side] = found?.value ?? null;
