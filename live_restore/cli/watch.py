@@ -1,4 +1,16 @@
-"""``live-restore watch``: a folder, or Micro-Manager's window, until Ctrl-C."""
+"""``live-restore watch``: a folder, or Micro-Manager's window, until Ctrl-C.
+
+What it wires together, of one folder::
+
+    settings ──> ModelSet (warm models, one per channel rule)
+        │            │
+        │            └──> Journal (of this folder and recipe) ──> Daemon ──> display or log, page
+        └──> log, priority                                          │
+                              FolderSource ──> Journal ──> Pipeline(reader, workers, writer)
+
+The last line is the daemon's own (``engine/daemon.py``). Of Micro-Manager's window:
+``hooks/micromanager_window.py`` watches, and a child per acquisition restores.
+"""
 
 from __future__ import annotations
 

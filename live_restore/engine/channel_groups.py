@@ -13,7 +13,7 @@ from live_restore.inference.model_set import ModelSet
 from live_restore.inference.restorer import Restored
 from live_restore.outputs.output import FinishedStack
 from live_restore.stack import FileStacks
-from live_restore.trust.assess import assess
+from live_restore.trust.stack_trust import assess
 
 
 class ChannelGroups:

@@ -13,7 +13,7 @@ from live_restore.formats.acquisition_format import AcquisitionInfo
 from live_restore.inference.model.model import Model
 from live_restore.inference.restorer import Restored
 from live_restore.stack import FileStacks, StackIndex, Units, Volume
-from live_restore.trust.assess import StackTrust
+from live_restore.trust.stack_trust import StackTrust
 
 Verify = Callable[[], tuple[str, ...]]
 """Looks at the raw data once more; raises what keeps the result back, returns warnings."""
@@ -195,7 +195,7 @@ class Output(Protocol):
     >>> from live_restore.outputs.provenance import is_current
     >>> from live_restore.outputs.table import make_output
     >>> from live_restore.stack import Fingerprint
-    >>> from live_restore.trust.assess import assess
+    >>> from live_restore.trust.stack_trust import assess
     >>> temporary = tempfile.TemporaryDirectory()
     >>> folder = Path(temporary.name)
     >>> raw = np.arange(60, dtype=np.uint16).reshape(3, 4, 5)

@@ -18,7 +18,7 @@ from live_restore.outputs.output import (
     Verify,
 )
 from live_restore.stack import StackIndex, Volume, VoxelSize
-from live_restore.trust.assess import assess
+from live_restore.trust.stack_trust import assess
 
 UNKNOWN_VOXEL = VoxelSize()
 FIRST = StackIndex()

@@ -13,9 +13,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from live_restore.inference.image.residual import GivenBack
+from live_restore.inference.model.card import ModelCard
 from live_restore.inference.model.envelope import Envelope, Range, range_in_words
 from live_restore.inference.restorer import Restored
 from live_restore.stack import VoxelSize
+from live_restore.trust.snr import SignalToNoise
 
 # A pixel size that was calibrated anew differs by a few percent, and no network sees that.
 _VOXEL_SLACK = 1.05
@@ -27,6 +29,33 @@ _SHARE_WORTH_A_DOUBT = 0.01
 # of it three (docs/decisions/0012-compared-before-rounding.md).
 _COARSE_NOISE_ADU = 15.0
 _NUMBER = re.compile(r"\d[\d.e+-]*")
+
+
+def doubts_about(
+    restored: Restored,
+    card: ModelCard,
+    voxel: VoxelSize,
+    snr: SignalToNoise | None,
+    *,
+    speaks_for_group: bool = True,
+) -> tuple[str, ...]:
+    """Judge a restored stack: return every reason why it is doubtful, none where it is not.
+
+    Parameters
+    ----------
+    restored, card
+        What the model made of the stack, and the model's card.
+    voxel, snr
+        Of the raw stack; what is unknown is not judged.
+    speaks_for_group
+        Whether doubts about all channels that were restored together are among them.
+    """
+    found = [voxel_doubt(voxel, card.trained_voxel_um)]
+    if snr is not None and card.envelope is not None:
+        found.insert(0, light_doubt(card.envelope, snr.ratio))
+    if speaks_for_group:
+        found += [intensity_doubt(restored), lost_structure_doubt(restored.given_back)]
+    return tuple(doubt for doubt in found if doubt is not None)
 
 
 def light_doubt(envelope: Envelope, ratio: float) -> str | None:

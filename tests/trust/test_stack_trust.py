@@ -22,8 +22,8 @@ from live_restore.journal.journal import Journal
 from live_restore.journal.states import State
 from live_restore.settings.load import load_settings
 from live_restore.stack import VoxelSize
-from live_restore.trust.assess import StackTrust, assess
 from live_restore.trust.snr import estimate_snr
+from live_restore.trust.stack_trust import StackTrust, assess
 from live_restore.trust.statistics import image_statistics
 from tests.support.fakes import fake_model, fake_restorer, fake_shelf, fingerprint_of
 from tests.support.keys import key_at
@@ -84,8 +84,8 @@ def test_the_worker_assesses_and_not_the_writer(
 
     monkeypatch.setattr(channel_groups, "assess", watched(assess))
     for name in ("image_statistics", "estimate_snr"):
-        function = getattr(__import__("live_restore.trust.assess", fromlist=[name]), name)
-        monkeypatch.setattr(f"live_restore.trust.assess.{name}", watched(function))
+        function = getattr(__import__("live_restore.trust.stack_trust", fromlist=[name]), name)
+        monkeypatch.setattr(f"live_restore.trust.stack_trust.{name}", watched(function))
     root = tmp_path / "watched"
     root.mkdir()
     image = np.stack([raw_stack(), np.full((3, 24, 24), 7, np.uint16)])

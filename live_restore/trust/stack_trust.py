@@ -70,17 +70,6 @@ def assess(
     if restored is None or card is None:
         return StackTrust(checksum, before, snr)
     trained_um = card.trained_voxel_um
-    found = [
-        None
-        if snr is None or card.envelope is None
-        else doubts.light_doubt(card.envelope, snr.ratio),
-        doubts.voxel_doubt(voxel, trained_um),
-    ]
-    if speaks_for_group:
-        found += [
-            doubts.intensity_doubt(restored),
-            doubts.lost_structure_doubt(restored.given_back),
-        ]
     notes = (
         card.sharpening_note() or None,
         doubts.rounding_note(restored.volume.dtype, None if snr is None else snr.noise_adu),
@@ -91,7 +80,7 @@ def assess(
         before=before,
         signal_to_noise=snr,
         after=image_statistics(restored.volume),
-        doubts=_only(found),
+        doubts=doubts.doubts_about(restored, card, voxel, snr, speaks_for_group=speaks_for_group),
         warnings=_only([doubts.clipped_warning(restored)]),
         notes=_only(notes),
     )
