@@ -1,5 +1,7 @@
 """The formats there are: this program's own, one line each, and those of plug-ins.
 
+A new one is a file in this package, and a line here.
+
 The first that recognises a file or folder has it: first this program's, then plug-ins by their
 names. The groups of entry points are those that ``file_format.py`` and ``acquisition_format.py``
 name.

@@ -2,6 +2,10 @@
 
 An entry belongs to one *recipe* (models and settings that decide a voxel): with another model
 every stack is work again. Its states are drawn in ``states.py``.
+
+A lease ends here: with an outcome, given back, or in ``recover``, when the process that held it is
+gone, which the folder's lock proves and no clock. One that has passed its time is reported as
+overdue (``entry.py``), never taken away: a slow disk must not make two of one stack.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The backends there are, and what a word in ``inference.device`` means."""
+"""The backends there are (a new one: a file here and a line below), and what device names mean."""
 
 from __future__ import annotations
 
