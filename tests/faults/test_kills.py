@@ -70,10 +70,10 @@ def test_killed_before_every_step_of_publishing(place: Place, nursery: Nursery) 
 def test_a_stack_that_kills_is_set_aside_and_the_others_are_restored(
     place: Place, nursery: Nursery
 ) -> None:
-    """Three strikes, in the middle of a hundred good ones.
+    """Three strikes, in the middle of a hundred good ones; ``--once`` then reports the failure.
 
-    Broken builds seen to fail: ``claim`` without its ``alone`` rule, and no waiting after what was
-    claimed alone (neighbours are set aside, too); ``recover`` that never sets aside.
+    Broken builds seen to fail: ``lease`` without its ``alone`` rule, and no waiting after what was
+    leased alone (neighbours are set aside, too); ``recover`` that never sets aside.
     """
     good = raw_stacks(100)
     poison = raw_stack("s050 poison.tif", 999, (POISON_PLANES, 48, 56))
@@ -84,7 +84,7 @@ def test_a_stack_that_kills_is_set_aside_and_the_others_are_restored(
     while (code := nursery.start(place, "--once").wait()) == -signal.SIGKILL:
         deaths += 1
         assert deaths <= 3
-    assert (code, deaths) == (0, 3), place.told()
+    assert (code, deaths) == (1, 3), place.told()
     Audit(place).at_rest(good, {poison.name: "failed"})
     (row,) = [r for r in journal_rows(place) if r["state"] == "failed"]
     assert "died 3 times" in row["reason"]
