@@ -2,8 +2,10 @@
 
     python benchmarks/quality.py --model standard --model fast --table docs/quality.json
     python benchmarks/quality.py --clean golgi.tif --clean plate.tif --table docs/quality.json
+    python benchmarks/quality.py --stacks 0 --judges 2 --model fast --table judges.json
 
-Simulated stacks come from seeds and structure counts that no training drew; ``--clean`` adds real
+Simulated stacks come from seeds and structure counts that no training drew; ``--judges`` adds so
+many of each kind in ``judges.py``, which shares nothing with the simulator; ``--clean`` adds real
 stacks, taken as truth and photographed by the camera model. Methods that the table already holds
 are not computed again (``--again METHOD`` does). BM4D is given the true noise after a
 variance-stabilising transform; its package is not free for every use and is not installed with
@@ -19,6 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import judges
 import numpy as np
 import tifffile
 from live_restore_export.quality.gain import PEAKS_E
@@ -112,7 +115,7 @@ def markdown(rows: dict[str, dict[str, float]]) -> str:
     for name, row in rows.items():
         cells = [f"{row[m]:.1f}" if m in row else "" for m in methods]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    for kind in ("simulated", "real"):
+    for kind in ("simulated", "judge", "real"):
         for peak_e in PEAKS_E:
             chosen = [
                 row
@@ -139,6 +142,7 @@ def _place(method: str) -> tuple[int, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stacks", type=int, default=8, help="simulated stacks (default 8)")
+    parser.add_argument("--judges", type=int, default=0, help="judge stacks of each kind")
     parser.add_argument("--clean", type=Path, action="append", default=[], help="real clean stack")
     parser.add_argument("--model", action="append", default=[], help="bundled name or ONNX file")
     parser.add_argument("--camera", action="store_true", help="models that know the camera, too")
@@ -167,7 +171,13 @@ def main() -> None:
     signals = [
         (f"simulated {i}", simulate_scene(UNSEEN, FIRST_SEED + i).signal, FIRST_SEED + i)
         for i in range(options.stacks)
-    ] + [(f"real {path.stem}", clean_signal(path), 1) for path in options.clean]
+    ]
+    signals += [
+        (f"judge {kind} {number}", judges.signal(kind, number), FIRST_SEED - 1 - number)
+        for kind in judges.KINDS
+        for number in range(options.judges)
+    ]
+    signals += [(f"real {path.stem}", clean_signal(path), 1) for path in options.clean]
     for name, signal, seed in signals:
         for case in photographed(name, signal, seed):
             row = rows.setdefault(f"{name}, {case.peak_e:g}", {})

@@ -28,6 +28,7 @@ _LABELS = {
     "blur": "width of the PSF (x)",
     "voxel": "voxel size / trained (x)",
     "density": "overlaid scenes",
+    "neighbour": "bright neighbour (x peak)",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,8 +17,11 @@ from live_restore.settings.model import InferenceSettings
 from live_restore.simulation.quality import best_gaussian, psnr
 from live_restore.trust.snr import estimate_snr
 from live_restore_export.limits.sweeps import SWEEPS, Condition, Scenes, Sweep
+from live_restore_export.quality.brightness import Brightness, brightness
 from live_restore_export.quality.gain import TEST_CAMERA, TEST_SEEDS, exposed
 from live_restore_export.quality.image_quality import lateral_resolution_um, ssim
+
+NO_LIGHT = Brightness(math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Measured:
     """One stack at one point of a sweep.
 
     ``snr_estimated`` is what the daemon would estimate; ``snr_true`` its peak signal over the
-    noise there.
+    noise there. ``light`` is what became of the light of its bright regions; NaN where it has none.
     """
 
     sweep: str
@@ -58,6 +62,7 @@ class Measured:
     raw: Quality
     gaussian: Quality
     restored: Quality
+    light: Brightness = NO_LIGHT
 
     def row(self) -> dict[str, float | int | str]:
         """Return it as one flat row of a table."""
@@ -129,7 +134,11 @@ def _measure(
         resolution_um = lateral_resolution_um(image, truth, pixel_um)
         return Quality(psnr(image, truth), ssim(image, truth), resolution_um)
 
-    electrons = condition.peak_e * (1 + condition.background_fraction)
+    restored = restorer.restore(raw).volume
+    background_e = condition.peak_e * condition.background_fraction
+    floor = TEST_CAMERA.offset_adu + TEST_CAMERA.gain_adu_per_e * background_e
+    part = sample.measured
+    electrons = condition.peak_e + background_e
     return Measured(
         sweep=sweep,
         value=float(value),
@@ -138,5 +147,6 @@ def _measure(
         snr_true=float(condition.peak_e / np.sqrt(electrons + TEST_CAMERA.read_noise_e**2)),
         raw=quality(raw),
         gaussian=quality(best_gaussian(raw, truth)[0]),
-        restored=quality(restorer.restore(raw).volume),
+        restored=quality(restored),
+        light=brightness(restored[part], truth[part], floor) or NO_LIGHT,
     )

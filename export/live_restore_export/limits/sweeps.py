@@ -35,6 +35,8 @@ class Condition:
         Factor on the middle (geometric) of the voxel sizes that the model was trained on.
     density
         Scenes that are overlaid.
+    neighbour
+        Peak of a bright ball beside the scene, over the scene's own; 0: there is none.
     """
 
     peak_e: float = 30.0
@@ -42,6 +44,7 @@ class Condition:
     blur: float = 1.0
     voxel: float = 1.0
     density: int = 1
+    neighbour: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,10 @@ SWEEPS = (
         "density", "density", "overlaid scenes", (1, 2, 4, 8), (1, 4),
         lambda c, v: replace(c, density=int(v)),
     ),
+    Sweep(
+        "neighbour", "bright neighbour", "times the peak", (1, 3, 10, 30, 100), (3, 100),
+        lambda c, v: replace(c, neighbour=v),
+    ),
 )  # fmt: skip
 
 
@@ -93,12 +100,14 @@ class Sample:
     """A noise-free stack of a sweep: (Z, Y, X) without unit, 1 at its 99.9th percentile.
 
     ``truth`` is what should come back, on the same scale; another than ``signal`` for models that
-    sharpen.
+    sharpen. ``measured`` is the part of it in which brightness is compared: all of it, or what lies
+    apart from a bright neighbour.
     """
 
     signal: Signal
     truth: Signal
     voxel_zyx_um: tuple[float, float, float]
+    measured: tuple[slice, slice, slice] = (slice(None), slice(None), slice(None))
 
 
 class Scenes:
@@ -132,7 +141,13 @@ class Scenes:
             truth = ndimage.gaussian_filter(truth, further * config.truth_psf_width)
         peak = np.float32(max(float(np.percentile(signal, 99.9)), 1e-9))
         xy_um = config.voxel_xy_um[0]
-        return Sample(signal / peak, truth / peak, (config.voxel_z_um[0], xy_um, xy_um))
+        voxel_zyx_um = (config.voxel_z_um[0], xy_um, xy_um)
+        signal, truth = signal / peak, truth / peak
+        if not condition.neighbour:
+            return Sample(signal, truth, voxel_zyx_um)
+        ball = np.float32(condition.neighbour) * _ball(signal.shape)
+        apart = (slice(None), slice(None), slice(signal.shape[2] // 2, None))
+        return Sample(signal + ball, truth + ball, voxel_zyx_um, apart)
 
     def _at_voxel(self, factor: float) -> SimulationConfig:
         z, xy = self._z_um * factor, self._xy_um * factor
@@ -142,6 +157,16 @@ class Scenes:
         """Return signal and truth as one array (2, Z, Y, X)."""
         scene = simulate_scene(self._at_voxel(factor), seed)
         return np.stack([scene.signal, scene.truth])
+
+
+def _ball(shape_zyx: tuple[int, ...]) -> Signal:
+    """Return a soft ball (peak 1) in the left half of a stack; its right half is left alone."""
+    radius = min(shape_zyx[1], shape_zyx[2]) / 8
+    centre = (shape_zyx[0] / 2, shape_zyx[1] / 2, shape_zyx[2] / 5)
+    z, y, x = np.ogrid[tuple(slice(0, size) for size in shape_zyx)]
+    # Planes are coarser than pixels, so that a ball is flat in voxels.
+    distance = np.sqrt((4 * (z - centre[0])) ** 2 + (y - centre[1]) ** 2 + (x - centre[2]) ** 2)
+    return np.asarray(np.clip((radius - distance) / 3 + 0.5, 0, 1), np.float32)
 
 
 def _middle(limits: tuple[float, float]) -> float:

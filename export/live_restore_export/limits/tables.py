@@ -9,6 +9,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from live_restore.inference.model.envelope import Envelope
 from live_restore_export.limits.measure import Measured
 from live_restore_export.limits.sweeps import SWEEPS
@@ -40,7 +42,11 @@ def _summary(point: Point) -> dict[str, Any]:
         "stacks": len(point.stacks),
         "snr_estimated": round(point.snr, 3),
         "helps": point.helps,
+        "keeps_brightness": point.keeps_brightness,
     }
+    for name in ("ratio", "slope", "worst"):
+        mean = float(np.mean([getattr(s.light, name) for s in point.stacks]))
+        summary[f"brightness_{name}"] = round(mean, 4) if math.isfinite(mean) else None
     for kind in ("raw", "gaussian", "restored"):
         for measure in ("psnr_db", "ssim", "resolution_um"):
             mean = point.mean(kind, measure)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,9 @@ import numpy as np
 from live_restore.inference.model.envelope import Envelope, SweepLimit
 from live_restore_export.limits.measure import Measured
 from live_restore_export.limits.sweeps import SWEEPS, Sweep
+
+BRIGHTNESS_BOUND = 0.05
+"""Of a bleaching curve or a ratio of two channels, what people take for no difference."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,15 @@ class Point:
             for kind in ("raw", "gaussian", "restored")
         )
         return bool(restored.mean() >= max(raw.mean(), gaussian.mean()) and (restored >= raw).all())
+
+    @property
+    def keeps_brightness(self) -> bool:
+        """Whether light of bright regions comes out within 5 % in nine of ten stacks that have any.
+
+        The mean over stacks would hide one that is far off, and the worst of twelve is chance.
+        """
+        off = [abs(s.light.ratio - 1) for s in self.stacks if math.isfinite(s.light.ratio)]
+        return bool(off) and float(np.quantile(off, 0.9)) <= BRIGHTNESS_BOUND
 
     def mean(self, kind: str, measure: str) -> float:
         """Return the mean of a measure over the stacks, such as ("raw", "psnr_db")."""
@@ -95,8 +108,15 @@ def envelope_of(
             unit=sweep.unit,
             tested=(values[0], values[-1]),
             helps=longest_run(values, [p.helps for p in found]),
+            keeps_brightness=longest_run(values, [p.keeps_brightness for p in found]),
         )
     light = [p for s in sweeps if s.light for p in points(measured, s.name)]
     light.sort(key=lambda p: p.snr)
-    snr = longest_run([round(p.snr, 2) for p in light], [p.helps for p in light])
-    return Envelope(snr=snr, limits=limits, measured=how)
+    ratios = [round(p.snr, 2) for p in light]
+    return Envelope(
+        snr=longest_run(ratios, [p.helps for p in light]),
+        brightness_snr=longest_run(ratios, [p.keeps_brightness for p in light]),
+        brightness_measured=True,
+        limits=limits,
+        measured=how,
+    )

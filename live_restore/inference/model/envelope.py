@@ -19,6 +19,8 @@ class SweepLimit(BaseModel):
     unit: str = ""
     tested: Range
     helps: Range | None = None
+    keeps_brightness: Range | None = None
+    """Where light comes out within 5 %; ``None`` too where it was not measured."""
 
     def in_words(self) -> str:
         """Return one phrase, such as ``blur: 1 to 2 (tested 1 to 4)``."""
@@ -37,6 +39,12 @@ class Envelope(BaseModel):
     snr: Range | None = Field(
         None, description="range of estimated signal-to-noise ratios; None: it helped at none"
     )
+    brightness_snr: Range | None = Field(
+        None, description="range in which the light of bright regions comes out within 5 %"
+    )
+    brightness_measured: bool = Field(
+        False, description="whether brightness_snr was measured: else nothing is known about it"
+    )
     limits: dict[str, SweepLimit] = Field(default_factory=dict)
     """Per sweep, all else as in the middle of the training."""
     measured: str = ""
@@ -44,8 +52,10 @@ class Envelope(BaseModel):
 
     @model_validator(mode="after")
     def _in_order(self) -> Envelope:
-        if self.snr is not None and not 0 <= self.snr[0] <= self.snr[1]:
-            raise ValueError(f"snr must be 0 <= lowest <= highest, not {self.snr}")
+        for name in ("snr", "brightness_snr"):
+            found = getattr(self, name)
+            if found is not None and not 0 <= found[0] <= found[1]:
+                raise ValueError(f"{name} must be 0 <= lowest <= highest, not {found}")
         return self
 
     def in_words(self) -> list[str]:
@@ -57,7 +67,19 @@ class Envelope(BaseModel):
                 "shown to help at signal-to-noise ratios of "
                 f"{range_in_words(self.snr)} (estimated on the raw stack)"
             )
-        return [first, *(limit.in_words() for limit in self.limits.values())]
+        return [
+            first,
+            *([self._brightness_in_words()] if self.brightness_measured else []),
+            *(limit.in_words() for limit in self.limits.values()),
+        ]
+
+    def _brightness_in_words(self) -> str:
+        if self.brightness_snr is None:
+            return "intensities: nowhere within 5 %; measure brightness in the raw stack"
+        return (
+            "intensities within 5 % at signal-to-noise ratios of "
+            f"{range_in_words(self.brightness_snr)}"
+        )
 
 
 def range_in_words(values: Range) -> str:
