@@ -24,6 +24,10 @@ class PixelMaps:
 class Camera:
     """Linear camera model: Poisson photo-electrons, Gaussian read noise, gain, offset, 16 bits.
 
+    An electron-multiplying register makes of each electron a random number with an exponential
+    distribution, so that n electrons come out with a gamma distribution of shape n and the variance
+    of the light is doubled (Hirsch et al., PLoS ONE 8, e53671 (2013)).
+
     Parameters
     ----------
     offset_adu
@@ -38,6 +42,8 @@ class Camera:
         Photo-electrons per photon on the sensor.
     pixels
         What differs from pixel to pixel (sCMOS); ``None`` for an even sensor.
+    multiplies
+        Whether it has an electron-multiplying register; ``read_noise_e`` is then over its gain.
     """
 
     offset_adu: float = 100.0
@@ -46,6 +52,7 @@ class Camera:
     full_scale_adu: int = 65535
     quantum_efficiency: float = 1.0
     pixels: PixelMaps | None = None
+    multiplies: bool = False
 
     def with_pixel_maps(self, shape_yx: tuple[int, int], rng: np.random.Generator) -> Camera:
         """Return this camera with the pixel-to-pixel differences of an sCMOS sensor.
@@ -82,6 +89,8 @@ class Camera:
                 )
             expected_e = expected_e * pixels.response
         electrons = rng.poisson(expected_e).astype(np.float32)
+        if self.multiplies:
+            electrons = rng.standard_gamma(electrons, dtype=np.float32)
         noise_e = rng.standard_normal(expected_e.shape, dtype=np.float32) * self.read_noise_e
         if pixels is not None:
             noise_e = noise_e * pixels.read_noise + pixels.offset_e

@@ -23,9 +23,9 @@ def worm_like_chain(
     """Return points (N, 3) every 0.03 um along a curve that turns by ``bend`` rad per sqrt(um)."""
     count = max(2, int(length_um / _STEP_UM))
     direction = unit_vectors(rng, 1)[0] * np.array([0.25, 1.0, 1.0])
-    channel_groups = rng.standard_normal((count, 3)) * bend * np.sqrt(_STEP_UM)
-    channel_groups[:, 0] *= 0.3  # cells are flat: curves run mostly in the plane of the cover glass
-    directions = direction / np.linalg.norm(direction) + np.cumsum(channel_groups, axis=0)
+    turns = rng.standard_normal((count, 3)) * bend * np.sqrt(_STEP_UM)
+    turns[:, 0] *= 0.3  # cells are flat: curves run mostly in the plane of the cover glass
+    directions = direction / np.linalg.norm(direction) + np.cumsum(turns, axis=0)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     return np.asarray(start_um + np.cumsum(directions * _STEP_UM, axis=0))
 

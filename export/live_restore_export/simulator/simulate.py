@@ -18,6 +18,7 @@ from scipy.signal import oaconvolve
 
 from live_restore.simulation.camera import Camera
 from live_restore.simulation.emitters import rasterise
+from live_restore_export.simulator.fields import random_sample
 from live_restore_export.simulator.optics import Microscope, Optics
 from live_restore_export.simulator.structures import STRUCTURES, Range, log_uniform, uniform
 
@@ -49,6 +50,9 @@ class SimulationConfig(BaseModel):
         0.0, ge=0, le=1, description="stacks with texture down to single voxels, in the truth, too"
     )
     empty_share: float = Field(0.0, ge=0, le=1, description="stacks of nothing but background")
+    field_share: float = Field(
+        0.0, ge=0, le=1, description="stacks of random textures instead of structures, or over them"
+    )
     structures_per_stack: tuple[int, int] = Field((1, 3), description="kinds mixed in one stack")
     brightest: float = Field(20.0, ge=1, description="most that a voxel may exceed the peak")
     peak_e: Range = Field((3.0, 400.0), description="photo-electrons at the 99.9th percentile")
@@ -58,6 +62,12 @@ class SimulationConfig(BaseModel):
     gain_adu_per_e: Range = (0.5, 4.0)
     offset_adu: Range = (90.0, 110.0)
     scmos_share: float = Field(0.5, ge=0, le=1, description="cameras with pixel-wise maps")
+    multiplied_share: float = Field(
+        0.0, ge=0, le=1, description="cameras that multiply electrons (EMCCD): twice the variance"
+    )
+    counting_share: float = Field(
+        0.0, ge=0, le=1, description="detectors that count photons: no offset, no read noise"
+    )
 
     @model_validator(mode="after")
     def _ranges_run_upwards(self) -> Self:
@@ -117,7 +127,7 @@ def simulate_scene(config: SimulationConfig, seed: int) -> Scene:
     """
     rng = np.random.default_rng(seed)
     # Of their own random numbers: whatever these shares, a seed gives the same structures.
-    sharpness, grain = (np.random.default_rng((seed, kind)) for kind in (1, 2))
+    sharpness, grain, fields = (np.random.default_rng((seed, kind)) for kind in (1, 2, 3))
     lateral_um = log_uniform(rng, config.voxel_xy_um)
     voxel_zyx_um = (log_uniform(rng, config.voxel_z_um), lateral_um, lateral_um)
     voxel_um = np.array(voxel_zyx_um)
@@ -138,6 +148,11 @@ def simulate_scene(config: SimulationConfig, seed: int) -> Scene:
         # Brightness as the microscope would see it: a thin line and a full nucleus are made alike.
         seen = float(np.percentile(ndimage.gaussian_filter(part, 1.5), 99.9))
         emitters += part / max(seen, 1e-9) * log_uniform(rng, (0.1, 1.0))
+    if fields.random() < config.field_share:
+        texture = random_sample(fields, (a, b, c), voxel_um)
+        seen = float(np.percentile(ndimage.gaussian_filter(texture, 1.5), 99.9))
+        alone = fields.random() < 0.7
+        emitters = (0 if alone else emitters) + texture / max(seen, 1e-9)
     blurred = oaconvolve(emitters, psf, mode="same")
     haze = np.zeros_like(blurred)
     if rng.random() < 0.5:
@@ -181,10 +196,14 @@ def _texture(shape_zyx: tuple[int, int, int], rng: np.random.Generator) -> NDArr
 
 def random_camera(config: SimulationConfig, rng: np.random.Generator) -> Camera:
     """Draw a camera from the configured ranges, half of them with the pixel maps of an sCMOS."""
+    kind = rng.random() if config.counting_share or config.multiplied_share else 1.0
+    if kind < config.counting_share:
+        return Camera(offset_adu=0.0, gain_adu_per_e=1.0, read_noise_e=0.0)
     camera = Camera(
         offset_adu=uniform(rng, config.offset_adu),
         gain_adu_per_e=log_uniform(rng, config.gain_adu_per_e),
         read_noise_e=log_uniform(rng, config.read_noise_e),
+        multiplies=kind < config.counting_share + config.multiplied_share,
     )
     if rng.random() < config.scmos_share:
         return camera.with_pixel_maps(config.shape_zyx[1:], rng)

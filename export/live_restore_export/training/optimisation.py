@@ -17,6 +17,8 @@ _CHARBONNIER_EPSILON = 1e-3
 # Network units: the noise of a patch of some 30 e-, at which a weight is 1, and less than any has.
 _USUAL_NOISE = 0.05
 _LEAST_NOISE = 1e-3
+# Whose mean a person measures: a vesicle's surroundings rather than a nucleus.
+_REGION_ZYX = (4, 8, 8)
 
 AUTOCAST_TYPES = {
     "float32": torch.float32,
@@ -62,17 +64,34 @@ def loss_of(restored: Tensor, noisy: Tensor, truth: Tensor, options: TrainingOpt
     bottom, the mean of ``sqrt(error**2 + epsilon**2)`` with 0.001 and ``charbonnier_noise_share``
     of the patch's noise as epsilon. Each patch is weighed by its noise, the mean
     of ``|noisy - truth|``, to the power of ``-options.noise_balance``.
+
+    ``options.brightness_share`` adds the squared mean error of regions, over what noise alone
+    leaves of such a mean: a voxel's error may be traded for its neighbour's, a region's light may
+    not be lost.
     """
     axes = (1, 2, 3, 4)
     error = restored.float() - truth
     noise = (noisy - truth).abs().mean(dim=axes).clamp_min(_LEAST_NOISE)
+    lost = _lost_light(error, noise) if options.brightness_share else 0.0
     if options.loss == "charbonnier":
         epsilon = _CHARBONNIER_EPSILON + options.charbonnier_noise_share * noise
         error = torch.sqrt(error**2 + epsilon.view(-1, 1, 1, 1, 1) ** 2)
     per_patch = error.abs().mean(dim=axes)
     if options.noise_balance:
         per_patch = per_patch * (_USUAL_NOISE / noise) ** options.noise_balance
-    return per_patch.mean()
+    return per_patch.mean() + options.brightness_share * _USUAL_NOISE * lost
+
+
+def _lost_light(error: Tensor, noise: Tensor) -> Tensor:
+    """Return the mean square of the regions' mean errors, 1 where it is that of the raw noise."""
+    region = tuple(min(size, most) for size, most in zip(error.shape[2:], _REGION_ZYX, strict=True))
+    means = torch.nn.functional.avg_pool3d(error, region)
+    voxels = float(region[0] * region[1] * region[2])
+    of_noise = (noise**2 / voxels).view(-1, 1, 1, 1, 1)
+    # A region that is wrong by far more than noise is structure not learnt yet: linear from there.
+    return torch.nn.functional.huber_loss(
+        means / of_noise.sqrt(), torch.zeros_like(means), delta=3.0
+    )
 
 
 def make_optimiser(model: torch.nn.Module, options: TrainingOptions) -> torch.optim.Optimizer:

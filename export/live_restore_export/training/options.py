@@ -104,6 +104,12 @@ class TrainingOptions(_Section):
         description="0: patches count by their error, so that dark ones rule; 1: by their error "
         "over their noise, so that bright ones count as much",
     )
+    brightness_share: float = Field(
+        0.0,
+        ge=0,
+        description="weight of a term that keeps the mean of every 4 x 8 x 8 voxels: light must "
+        "not be lost where there is little",
+    )
     learning_rate: float = Field(1e-3, gt=0)
     warmup_steps: int = Field(200, gt=0)
     ema_decay: float = Field(0.998, ge=0, lt=1)
