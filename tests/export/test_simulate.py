@@ -189,3 +189,34 @@ def test_sharp_stacks_show_the_same_structures_sharper() -> None:
             for s in (usual, sharp)
         ]
         assert fineness[1] > 1.1 * fineness[0]
+
+
+def test_random_textures_are_reproducible_and_leave_other_seeds_alone() -> None:
+    textured = SMALL.model_copy(update={"field_share": 1.0})
+    first, again = (simulate_scene(textured, 5) for _ in range(2))
+    assert np.array_equal(first.signal, again.signal)
+    assert not np.array_equal(first.signal, simulate_scene(SMALL, 5).signal)
+    for seed in range(8):
+        scene = simulate_scene(textured, seed)
+        assert np.isfinite(scene.signal).all()
+        assert scene.signal.min() >= 0
+        assert scene.signal.max() > 0
+
+
+def test_a_multiplying_camera_doubles_the_variance_of_the_light() -> None:
+    camera = Camera(offset_adu=100, gain_adu_per_e=2.0, read_noise_e=0.1, multiplies=True)
+    flat = np.full((20, 100, 100), 50.0, np.float32)
+    adu = camera.expose(flat, np.random.default_rng(0)).astype(float)
+    assert adu.mean() == pytest.approx(100 + 2 * 50, abs=0.3)
+    assert adu.var() == pytest.approx(4 * 2 * 50, rel=0.02)
+
+
+def test_detectors_are_drawn_by_their_shares() -> None:
+    config = SMALL.model_copy(update={"multiplied_share": 0.3, "counting_share": 0.3})
+    rng = np.random.default_rng(1)
+    cameras = [random_camera(config, rng) for _ in range(300)]
+    counting = [c for c in cameras if c.read_noise_e == 0]
+    assert 60 < len(counting) < 120
+    assert {(c.offset_adu, c.gain_adu_per_e) for c in counting} == {(0.0, 1.0)}
+    assert 60 < sum(c.multiplies for c in cameras) < 120
+    assert not any(random_camera(SMALL, rng).multiplies for _ in range(50))

@@ -45,6 +45,25 @@ def test_below_a_share_of_the_noise_errors_count_by_their_square() -> None:
     assert above_none(80.0) / above_none(40.0) == pytest.approx(2.0, rel=0.05)
 
 
+def test_light_that_a_region_loses_counts_more_than_light_that_moves() -> None:
+    truth = torch.zeros(1, 1, 4, 16, 16)
+    noisy = torch.full_like(truth, 0.1)
+    lost = torch.full_like(truth, -0.02)
+    moved = lost.clone()
+    moved[..., ::2] *= -1  # as wrong at every voxel, and no region loses light
+
+    def added(restored: object) -> float:
+        with_term, without = (
+            optimisation.loss_of(restored, noisy, truth, TrainingOptions(brightness_share=share))
+            for share in (1.0, 0.0)
+        )
+        return float(with_term - without)
+
+    assert added(moved) == pytest.approx(0, abs=1e-6)
+    assert added(lost) > 0.01
+    assert added(2 * lost) > 1.5 * added(lost)
+
+
 def test_a_new_network_returns_nearly_what_it_is_given() -> None:
     torch.manual_seed(3)
     for shuffle in (1, 2):
