@@ -154,7 +154,9 @@ def session_work(config: RCANConfig, volume: Tensor, backend_name: str, precisio
     if precision in ("fp16", "bf16"):
         model = convert(model, config, precision)
     content = model.SerializeToString()
-    source = ModelSource(Path("bench.onnx"), content, hashlib.sha256(content).hexdigest())
+    in_file = precision if precision in ("fp16", "bf16") else "fp32"
+    digest = hashlib.sha256(content).hexdigest()
+    source = ModelSource(Path("bench.onnx"), content, digest, in_file)
     backend = next(b for b in make_backends() if b.name == backend_name)
     if why_not := backend.obstacle():
         raise LiveRestoreError(why_not)

@@ -24,12 +24,12 @@ else
     python=.venv-gpu/bin/python device=cuda shape=32,512,512 stacks=64
     "$python" -m pip install -q -e '.[cuda,export,test]'
     # Its rows say why they are empty where this fails: it must be the version ONNX Runtime wants.
-    "$python" -m pip install -q tensorrt || echo "TensorRT could not be installed"
+    "$python" -m pip install -q "tensorrt-cu13<11" || echo "TensorRT could not be installed"
 fi
 export PYTHONPATH=$PWD
 
 echo "== doctor";            "$python" -m live_restore doctor --device "$device"
-echo "== tests";             "$python" -m pytest -q -m gpu || [ $? -eq 5 ] # 5: no test of that kind
+echo "== tests";             "$python" -m pytest -q -m gpu
 echo "== bench"
 for model in fast standard; do
     "$python" -m live_restore bench --model "$model" --device "$device" --shape "$shape"

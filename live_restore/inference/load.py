@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -112,7 +113,12 @@ def load_model(
             "use a model with as many channels out as in",
         )
     session = ChosenSession(
-        source, card, trusted, request, backends or make_backends(), DeviceCache()
+        replace(source, precision=card.precision),
+        card,
+        trusted,
+        request,
+        backends or make_backends(),
+        DeviceCache(),
     )
     return Model(path, digest, card, session)
 

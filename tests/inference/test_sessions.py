@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from live_restore.errors import DeviceError, InferenceError
+from live_restore.inference import load
 from live_restore.inference.backends import onnx_cuda
 from live_restore.inference.backends.backend import Limits, ModelSource
 from live_restore.inference.backends.onnx_cpu import TrustedSession
@@ -144,3 +145,44 @@ def test_metadata_are_read(tmp_path: Path) -> None:
 
 def test_cores_are_those_of_this_process() -> None:
     assert available_cores() >= 1
+
+
+@pytest.mark.parametrize(
+    ("in_file", "precision", "tensor_cores"),
+    [("fp32", "fp32", 0), ("fp32", "tf32", 1), ("fp16", "fp32", 1), ("bf16", "fp32", 1)],
+)
+def test_half_precision_keeps_the_tensor_cores(
+    in_file: str, precision: str, tensor_cores: int
+) -> None:
+    """Told not to use TF32, ONNX Runtime drops the tensor cores of every type."""
+    model = ModelSource(Path("m.onnx"), b"", "0" * 64, in_file)
+    options = onnx_cuda.provider_options(model, precision, 1, Limits(gpu_memory_gb=2))
+    assert options["use_tf32"] == tensor_cores
+    assert (options["device_id"], options["gpu_mem_limit"]) == (1, 2_000_000_000)
+    assert "gpu_mem_limit" not in onnx_cuda.provider_options(model, precision, 0, Limits())
+
+
+def test_a_model_says_what_its_file_computes_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[ModelSource] = []
+
+    def chosen(source: ModelSource, *_: object) -> object:
+        seen.append(source)
+        return object()
+
+    monkeypatch.setattr(load, "ChosenSession", chosen)
+    load.load_model(FAST, "cpu")
+    assert seen[0].precision == "fp32"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(bool(cuda_obstacle()), reason=cuda_obstacle())
+@pytest.mark.parametrize("precision", ["fp32", "tf32"])
+def test_cuda_gives_the_right_numbers_in_the_precision_that_it_names(precision: str) -> None:
+    """An error of 3e-4 under the name fp32 would be TF32 in silence; float32 has 1e-6."""
+    shape = (1, 1, 16, 128, 128)
+    tile = np.random.default_rng(1).random(shape, dtype=np.float32)
+    session = onnx_cuda.OnnxCuda().open(source(), shape, precision, 0, Limits())
+    assert (session.device.precision, session.device.on_gpu) == (precision, True)
+    right = trusted().run(tile)
+    error = float(np.sqrt(np.mean((session.run(tile) - right) ** 2)) / right.std())
+    assert error < {"fp32": 5e-5, "tf32": 2e-3}[precision]

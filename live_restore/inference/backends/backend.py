@@ -12,11 +12,16 @@ from live_restore.inference.backends.session import Session, Shape5
 
 @dataclass(frozen=True)
 class ModelSource:
-    """An ONNX model as bytes; ``digest`` is their SHA-256 (hex), ``path`` is for messages."""
+    """An ONNX model as bytes.
+
+    ``digest`` is their SHA-256 (hex), ``path`` is for messages, ``precision`` what its graph
+    computes in by its card.
+    """
 
     path: Path
     content: bytes
     digest: str
+    precision: str = "fp32"
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,8 @@
 """ONNX Runtime on an NVIDIA GPU, tensors bound to its memory.
 
 Seen to run, with right numbers, on one NVIDIA H100 (docs/explanation/speed.md). Left out until
-measured: ``prefer_nhwc`` (whether it covers 3-D convolutions is not documented) and CUDA graphs
-(they save the launch of kernels, microseconds each, which tiles of megavoxels do not notice; and
-they cannot hold the shape arithmetic that the graph of a folded network does on the CPU).
+measured there: ``prefer_nhwc``, which by ONNX Runtime's source covers 3-D convolutions in float32
+and float16, ``fuse_conv_bias``, and CUDA graphs, which need fixed shapes in the graph.
 """
 
 from __future__ import annotations
@@ -44,6 +43,35 @@ def cuda_obstacle() -> str:
     return "" if present else "no NVIDIA GPU was found"
 
 
+def provider_options(
+    source: ModelSource, precision: str, index: int, limits: Limits
+) -> dict[str, int | str]:
+    """Return what the CUDA provider is asked for.
+
+    Parameters
+    ----------
+    source, precision
+        The model, and what a float32 one is to be computed in.
+    index, limits
+        Which GPU, and how much of it.
+    """
+    half = source.precision != "fp32"
+    options: dict[str, int | str] = {
+        "device_id": index,
+        # Ampere and later would round float32 products to 10 bits without being asked. The option
+        # says more than its name: 0 takes all tensor cores away, those of float16 and bfloat16 too.
+        "use_tf32": int(precision == "tf32" or half),
+        # cuDNN's second heuristic since ONNX Runtime 1.20; it does not search any more.
+        "cudnn_conv_algo_search": "EXHAUSTIVE",
+        "cudnn_conv_use_max_workspace": "1",
+        # Growing in powers of two would take up to twice what the tile needs.
+        "arena_extend_strategy": "kSameAsRequested",
+    }
+    if limits.gpu_memory_gb is not None:
+        options["gpu_mem_limit"] = int(limits.gpu_memory_gb * 1e9)
+    return options
+
+
 class OnnxCuda:
     """The backend "cuda"."""
 
@@ -70,18 +98,7 @@ class OnnxCuda:
 
         if hasattr(onnxruntime, "preload_dlls"):
             onnxruntime.preload_dlls()
-        options = {
-            "device_id": index,
-            # Ampere and later would round float32 products to 10 bits without being asked.
-            "use_tf32": int(precision == "tf32"),
-            # One shape per session: searching all algorithms once pays off within a few tiles.
-            "cudnn_conv_algo_search": "EXHAUSTIVE",
-            "cudnn_conv_use_max_workspace": "1",
-            # Growing in powers of two would take up to twice what the tile needs.
-            "arena_extend_strategy": "kSameAsRequested",
-        }
-        if limits.gpu_memory_gb is not None:
-            options["gpu_mem_limit"] = int(limits.gpu_memory_gb * 1e9)
+        options = provider_options(source, precision, index, limits)
         session = create(source, [(_PROVIDER, options), CPU], limits)
         if session.get_providers()[0] != _PROVIDER:
             raise DeviceError(
@@ -96,7 +113,7 @@ class OnnxCuda:
             name=f"cuda:{index}",
             provider=f"onnxruntime {_PROVIDER}",
             hardware=hardware,
-            precision=precision,
+            precision=precision if source.precision == "fp32" else source.precision,
             memory_bytes=free_bytes,
             on_gpu=True,
         )

@@ -43,7 +43,10 @@ class TensorRT:
         if why_not := cuda_obstacle():
             return why_not
         if importlib.util.find_spec("tensorrt") is None:
-            return "TensorRT is not installed; pip install tensorrt"
+            return (
+                "TensorRT 10, which this ONNX Runtime loads, is not installed; "
+                'pip install "tensorrt-cu13<11"'
+            )
         return ""
 
     def precisions(self) -> tuple[str, ...]:
