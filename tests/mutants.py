@@ -495,7 +495,7 @@ MUTANTS = (
         8,
         "clipped",
         "values outside the camera's type are clipped",
-        "    np.clip(values, limits.min, limits.max, out=values)\n",
+        "    np.clip(values, lowest, highest, out=values)\n",
         "",
         ("tests/inference/test_restorer.py::test_clipping_is_counted",),
     ),

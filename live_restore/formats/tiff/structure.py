@@ -24,9 +24,10 @@ from live_restore.files.values import bearable_bytes
 from live_restore.formats.tiff.page import Page, Structure
 from live_restore.formats.tiff.tags import (
     FIRST_PRIVATE_TAG,
+    PALETTE,
     RATIONAL,
-    REDUCED,
     SEPARATE_PLANES,
+    SUBFILE_TYPES,
     ByteOrder,
     Compression,
     Predictor,
@@ -34,6 +35,7 @@ from live_restore.formats.tiff.tags import (
     SampleFormat,
     Tag,
     byte_order_of,
+    is_reduced,
 )
 
 MAX_DIRECTORY_ENTRIES = 4096
@@ -290,7 +292,7 @@ class _Walker:
             tiled=tiled,
             offsets=offsets,
             counts=counts,
-            reduced=bool(self.number(tags, Tag.SUBFILE_TYPE, 0) & REDUCED),
+            reduced=is_reduced(*(self.number(tags, t, 0) for t in SUBFILE_TYPES)),
         )  # fmt: skip
         if not counts and expected == 1 and page.compression == Compression.NONE:
             # Old writers leave the byte counts out where there is only one answer.
@@ -342,6 +344,7 @@ class _Walker:
         )
         if not missing and reserved:
             missing = "the description has not been written yet"
+        coloured = bool(self.pages) and self.pages[0].photometric == PALETTE
         return Structure(
             self.order,
             tuple(self.pages),
@@ -353,6 +356,7 @@ class _Walker:
             self.number(tags, Tag.RESOLUTION_UNIT, ResolutionUnit.INCH),
             frozenset(code for code in tags if code >= FIRST_PRIVATE_TAG),
             header,
+            tuple(self.numbers(tags, Tag.COLOUR_TABLE, 3 << 16)) if coloured else (),
         )
 
 

@@ -22,6 +22,7 @@ class Tag(IntEnum):
     """What an entry of a directory holds."""
 
     SUBFILE_TYPE = 254
+    OLD_SUBFILE_TYPE = 255
     WIDTH = 256
     HEIGHT = 257
     BITS = 258
@@ -39,6 +40,7 @@ class Tag(IntEnum):
     RESOLUTION_UNIT = 296
     SOFTWARE = 305
     PREDICTOR = 317
+    COLOUR_TABLE = 320
     TILE_WIDTH = 322
     TILE_HEIGHT = 323
     TILE_OFFSETS = 324
@@ -94,10 +96,18 @@ class ResolutionUnit(IntEnum):
 
 SEPARATE_PLANES = 2
 """Of ``Tag.PLANAR``: every sample has strips of its own."""
+WHITE_IS_ZERO = 0
 PALETTE = 3
 """Of ``Tag.PHOTOMETRIC``."""
-REDUCED = 1
-"""Bit of ``Tag.SUBFILE_TYPE``: a thumbnail."""
+SUBFILE_TYPES = (Tag.SUBFILE_TYPE, Tag.OLD_SUBFILE_TYPE)
+_REDUCED, _MASK, _OLD_REDUCED = 1, 4, 2
+
+
+def is_reduced(subfile_type: int, old_subfile_type: int) -> bool:
+    """Return whether a page is a thumbnail, or a mask of another page, by its subfile types."""
+    return bool(subfile_type & (_REDUCED | _MASK)) or old_subfile_type == _OLD_REDUCED
+
+
 REVERSED_BITS = 2
 """Of ``Tag.FILL_ORDER``: the first pixel is in the lowest bit."""
 RATIONAL = 5
