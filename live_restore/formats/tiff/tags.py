@@ -68,6 +68,22 @@ class Compression(IntEnum):
     ZSTD = 50000
 
 
+MAX_RATIO: dict[int, int] = {
+    Compression.NONE: 1,
+    Compression.LZW: 1400,  # 4096 codes of 12 bits at most, the longest stands for about 2 kB
+    Compression.DEFLATE: 1040,  # 258 bytes from 2 bits, 1032 in theory
+    Compression.OLD_DEFLATE: 1040,
+    Compression.PACKBITS: 64,  # 128 bytes from 2
+    Compression.LZMA: 8000,  # zeros, measured at 7,000
+    Compression.OLD_ZSTD: 33000,  # a block of 128 KiB from 4 bytes
+    Compression.ZSTD: 33000,
+}
+"""How much a compression can shrink at best; what claims more is a bomb or damaged."""
+OTHER_RATIO = 1040
+RATIO_SLACK_BYTES = 4096
+"""Headers and tiny segments; keeps the bound honest for planes of a few kB."""
+
+
 class Predictor(IntEnum):
     """What was done to the pixels before they were compressed."""
 
