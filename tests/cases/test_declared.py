@@ -156,6 +156,16 @@ def test_an_overview_beside_a_stack_is_left_out_and_said(cases: Path) -> None:
     assert any("left out" in note for note in result.one.notes)
 
 
+def test_an_overview_in_colour_beside_a_stack(tmp_path: Path) -> None:
+    path = tmp_path / "a.ome.tif"
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        writer.write(pixels("Z", (4,)), photometric="minisblack", metadata={"axes": "ZYX"})
+        writer.write(np.ones((50, 60, 3), np.uint8), photometric="rgb", metadata={"axes": "YXS"})
+    result = restore(path)
+    assert len(result.images) == 1
+    np.testing.assert_array_equal(result.images[0], pixels("Z", (4,)))
+
+
 def test_a_colour_table_on_grey_values(cases: Path) -> None:
     path = cases / "green_lut_8bit.tif"
     result = restore(path)

@@ -126,7 +126,6 @@ def examine(
         raise StackRefusedError("only thumbnails, no image", path, "export the file again")
     if any(is_ome(text) and not is_whole(text) for text in structure.descriptions):
         return Arriving("the OME-XML has not been written whole yet")
-    refuse_colour(structure, path)
     try:
         layout, pages = _lay_out(structure, pages, fingerprint.size, path, taken)
     except PlanesMissingError as short:
@@ -159,6 +158,7 @@ def described(
             raise StackRefusedError("planes of different sizes", path, "save one image per file")
         shapes.append((table.size // (times * channels), *alike.pop()))
     used = pages[:1] if one_piece else [pages[n] for table in tables for n in table]
+    refuse_colour(used, structure.colour_table, path)
     dtype = checked_dtype(used, path)
     thumbnails = len(structure.pages) - len(structure.series_pages)
     metadata = layout.metadata
@@ -227,12 +227,15 @@ def _lay_out(
     if ome:
         # Whatever it says, nothing else is asked: what is declared elsewhere is not undeclared.
         document = parse(found, ome)
+        if all(page.samples > 1 for page in pages):  # there may be an overview in colour
+            refuse_colour(pages, (), path)
         if not document.described and declares_axes(stored):
             return imagej(found, stored), pages  # Micro-Manager's further files say it twice
         selected = None if document.metadata_file else select(found, document)
         if selected is None or len(selected.files) > 1:
             raise SpreadError(structure, document)
         return lay_out(found, selected, {path.name: chain_of(structure)}, pages), pages
+    refuse_colour(pages, structure.colour_table, path)
     if len({(page.height, page.width) for page in pages}) > 1:
         raise StackRefusedError("planes of different sizes", path, "save one image per file")
     if stored:
@@ -247,12 +250,9 @@ def _lay_out(
     return layout, pages
 
 
-def refuse_colour(structure: Structure, path: Path) -> None:
+def refuse_colour(pages: Sequence[Page], table: Sequence[int], path: Path) -> None:
     """Raise ``StackRefusedError`` for images in colour; a table may only colour grey values."""
-    pages = structure.series_pages
-    palette = any(page.photometric == PALETTE for page in pages)
-    if palette and pages[0].photometric == PALETTE and is_of_greys(structure.colour_table):
-        palette = False
+    palette = any(page.photometric == PALETTE for page in pages) and not is_of_greys(table)
     if any(page.samples > 1 for page in pages) or palette:
         kind = "palette" if palette else "RGB"
         raise StackRefusedError(

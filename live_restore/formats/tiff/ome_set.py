@@ -26,7 +26,6 @@ from live_restore.formats.tiff.examine import (
     chain_of,
     damaged,
     described,
-    refuse_colour,
 )
 from live_restore.formats.tiff.layout import Found, Layout, PlanesMissingError
 from live_restore.formats.tiff.ome_layout import Chain, Selected, lay_out, select
@@ -183,7 +182,6 @@ def _joined(
     owners: list[int] = []
     chains: dict[str, Chain] = {}
     for number, member in enumerate(members):
-        refuse_colour(member.structure, member.path)
         chains[member.path.name] = chain_of(member.structure, len(pages))
         pages += member.structure.series_pages
         owners += [number] * (len(pages) - len(owners))
