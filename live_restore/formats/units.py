@@ -6,6 +6,7 @@ user typed. A unit that is not here is unknown, and so is whatever is measured i
 
 from __future__ import annotations
 
+import functools
 import re
 
 from live_restore.files.values import number, positive
@@ -34,6 +35,7 @@ _SECONDS_PER_NAME = {
 }  # fmt: skip
 """In the singular, in small letters, and with American spelling."""
 
+_LONGEST = 100
 _ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 
 
@@ -47,7 +49,7 @@ def micrometres_per(unit: object) -> float | None:
     >>> micrometres_per("mm"), micrometres_per("Mm"), micrometres_per("UM")
     (1000.0, 1000000000000.0, 1.0)
     """
-    return _factor(unit, _LENGTH_SYMBOLS, _UM_PER_NAME)
+    return _um_per(unit) if isinstance(unit, str) and len(unit) <= _LONGEST else None
 
 
 def seconds_per(unit: object) -> float | None:
@@ -58,12 +60,21 @@ def seconds_per(unit: object) -> float | None:
     >>> seconds_per("Minutes"), seconds_per("ms"), seconds_per("frame")
     (60.0, 0.001, None)
     """
+    return _s_per(unit) if isinstance(unit, str) and len(unit) <= _LONGEST else None
+
+
+# A file says the same unit once per plane.
+@functools.lru_cache(256)
+def _um_per(unit: str) -> float | None:
+    return _factor(unit, _LENGTH_SYMBOLS, _UM_PER_NAME)
+
+
+@functools.lru_cache(256)
+def _s_per(unit: str) -> float | None:
     return _factor(unit, _TIME_SYMBOLS, _SECONDS_PER_NAME)
 
 
-def _factor(unit: object, symbols: dict[str, float], names: dict[str, float]) -> float | None:
-    if not isinstance(unit, str) or len(unit) > 100:
-        return None
+def _factor(unit: str, symbols: dict[str, float], names: dict[str, float]) -> float | None:
     # ImageJ escapes what Latin-1 does not hold; the sign of the angstrom is a letter of its own.
     written = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), unit)
     written = written.strip().rstrip(".").replace("\u212b", "\u00e5")

@@ -156,8 +156,8 @@ def _plane(attributes: Attributes) -> PlaneMetadata:
 def _step_um(image: Image) -> float | None:
     """Return the distance of the planes of the first stack, ``None`` where it is not even."""
     depth = integer(image.pixels.get("SizeZ", 1)) or 1
-    heights = [plane.z for plane in _stacks(image, (1, 1, depth)).get((0, 0), ())]
-    units = {plane.stage_unit for plane in _stacks(image, (1, 1, depth)).get((0, 0), ())}
+    planes = _stacks(image, (1, 1, depth)).get((0, 0), ())
+    heights, units = [plane.z for plane in planes], {plane.stage_unit for plane in planes}
     if len(heights) < 2 or None in heights or units != {"um"}:
         return None
     steps = [b - a for a, b in itertools.pairwise(each for each in heights if each is not None)]
