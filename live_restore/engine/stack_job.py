@@ -26,7 +26,6 @@ from live_restore.formats.acquisition_format import (
 )
 from live_restore.formats.following import Following, Followings
 from live_restore.inference.model_set import ModelSet
-from live_restore.metadata import ImageMetadata, PlaneMetadata
 from live_restore.outputs.output import (
     AcquisitionStack,
     Publication,
@@ -34,6 +33,7 @@ from live_restore.outputs.output import (
 )
 from live_restore.outputs.provenance import is_current, restored_pixels
 from live_restore.outputs.table import output_of_acquisitions
+from live_restore.recording import ImageMetadata, PlaneMetadata
 from live_restore.settings.model import Settings
 from live_restore.stack import FileStacks, Fingerprint, StackIndex, Volume, checksum_of
 

@@ -53,7 +53,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from live_restore.metadata import PlaneMetadata
+from live_restore.recording import PlaneMetadata
 from live_restore.stack import StackIndex, Volume, VoxelSize
 
 

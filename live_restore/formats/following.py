@@ -15,7 +15,7 @@ from live_restore.formats.acquisition_format import (
 )
 from live_restore.formats.script_plan import PlanReader
 from live_restore.formats.table import acquisition_format_for
-from live_restore.metadata import PlaneMetadata
+from live_restore.recording import PlaneMetadata
 from live_restore.stack import StackIndex, Volume
 
 

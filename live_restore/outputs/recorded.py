@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from live_restore.metadata import ChannelMetadata, ImageMetadata, PlaneMetadata
+from live_restore.recording import ChannelMetadata, ImageMetadata, PlaneMetadata
 from live_restore.stack import FileStacks, StackIndex
 
 MOST_PLANES = 50_000

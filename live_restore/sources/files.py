@@ -134,7 +134,7 @@ class WatchedFiles:
         key, fingerprint = self._key(seen.path), seen.fingerprint
         candidate = self._candidates.get(key)
         if candidate is None:
-            known = self._settled.get(key) or (None if anew else self._recall(key))
+            known = self._settled.get(key) or (None if anew else _recalled(self._pending, key))
             if known is not None and known.fingerprint == fingerprint and not anew:
                 self._settled[key] = known
                 return
@@ -295,13 +295,14 @@ class WatchedFiles:
             candidate.reported = reason
             self._pending.add(key, Finding(candidate.fingerprint, State.ARRIVING, reason))
 
-    def _recall(self, key: StackKey) -> _Settled | None:
-        """Return what is known of a file that has not been here since it was last scanned for."""
-        fingerprint = self._pending.settled(key)
-        return None if fingerprint is None else _Settled(fingerprint)
-
     def _key(self, path: Path) -> StackKey:
         return StackKey(path.relative_to(self._root))
+
+
+def _recalled(pending: PendingFindings, key: StackKey) -> _Settled | None:
+    """Return what is known of a file that has not been here since it was last scanned for."""
+    fingerprint = pending.settled(key)
+    return None if fingerprint is None else _Settled(fingerprint)
 
 
 def _is_undecided(candidate: _Candidate, now: float, quiet_s: float) -> bool:

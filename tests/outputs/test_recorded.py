@@ -14,10 +14,10 @@ import tifffile
 
 from live_restore.engine.one_shot import OneResult, OneShot
 from live_restore.formats.tiff.tiff_format import TiffFormat
-from live_restore.metadata import ChannelMetadata, ImageMetadata, PlaneMetadata
 from live_restore.outputs import recorded
 from live_restore.outputs.ome_tiff import read_token, writing_ome_tiff
 from live_restore.outputs.recorded import ome_metadata, planes_in_report
+from live_restore.recording import ChannelMetadata, ImageMetadata, PlaneMetadata
 from live_restore.settings.load import load_settings
 from live_restore.stack import StackIndex
 from tests.support.fakes import a_dataset, fake_shelf

@@ -23,7 +23,7 @@ from live_restore.formats.micromanager.metadata import Summary
 from live_restore.formats.micromanager.plane import OverlapError, Plane
 from live_restore.formats.plan import Ledger
 from live_restore.formats.planes import Problems, require_pixels, require_whole
-from live_restore.metadata import PlaneMetadata
+from live_restore.recording import PlaneMetadata
 from live_restore.stack import StackIndex, Volume, VoxelSize
 
 MAX_CHANNEL, MAX_POSITION, MAX_TIME, MAX_Z = 4095, 999_999, 9_999_999, 999_999

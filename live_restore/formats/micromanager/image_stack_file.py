@@ -40,7 +40,7 @@ from live_restore.formats.micromanager.plane import (
     read_metadata,
 )
 from live_restore.formats.tiff.tags import ByteOrder, byte_order_of
-from live_restore.metadata import PlaneMetadata
+from live_restore.recording import PlaneMetadata
 from live_restore.stack import StackIndex, Volume
 
 NAME = re.compile(r"(?P<prefix>.*)_MMStack(?:_(?P<rest>.*))?\.ome\.tif", re.DOTALL)

@@ -16,7 +16,7 @@ from live_restore.files.values import (
 )
 from live_restore.formats.acquisition_format import AcquisitionPlan
 from live_restore.formats.plan import ChannelPlan, IntendedPlan, NoPlan, SettingsPlan
-from live_restore.metadata import PlaneMetadata
+from live_restore.recording import PlaneMetadata
 from live_restore.stack import VoxelSize
 
 MAX_NAMES = 100_000

@@ -31,7 +31,7 @@ from live_restore.formats.tiff.page import MAX_FOLLOWING, FollowingPages, Page, 
 from live_restore.formats.tiff.palette import hue, is_of_greys
 from live_restore.formats.tiff.structure import walk
 from live_restore.formats.tiff.tags import PALETTE, WHITE_IS_ZERO, Predictor, Tag
-from live_restore.metadata import ChannelMetadata
+from live_restore.recording import ChannelMetadata
 from live_restore.stack import DTYPES, FileStacks, Fingerprint
 
 OWN_SOFTWARE = "live-restore"

@@ -25,7 +25,7 @@ from live_restore.formats.tiff.calibration import (
     voxel_size,
 )
 from live_restore.formats.tiff.tags import ResolutionUnit
-from live_restore.metadata import ImageMetadata
+from live_restore.recording import ImageMetadata
 from live_restore.stack import VoxelSize
 
 _STILL_DEPTH = "the header knows of time, and calls the planes slices all the same: taken as z"

@@ -16,7 +16,7 @@ from live_restore.files.values import integer, positive
 from live_restore.formats.tiff.calibration import NEGATIVE_STEP
 from live_restore.formats.tiff.ome_xml import Attributes, Image
 from live_restore.formats.units import decimal, duration, length
-from live_restore.metadata import ChannelMetadata, ImageMetadata, PlaneMetadata, StageUnit
+from live_restore.recording import ChannelMetadata, ImageMetadata, PlaneMetadata, StageUnit
 from live_restore.stack import VoxelSize
 
 _DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)?", re.ASCII)
