@@ -36,7 +36,7 @@ Either runs through ``live_restore.testing.formats.FileFormatCompliance``.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -51,7 +51,7 @@ class Arriving:
     """
 
     reason: str
-    waits_for_others: bool = False
+    waits_for_others: bool = field(default=False, repr=False)
 
 
 @dataclass(frozen=True)
