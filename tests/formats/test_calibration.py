@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import tifffile
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from live_restore.formats.units import micrometres_per, seconds_per
@@ -25,6 +25,7 @@ TIMES = {
 }  # fmt: skip
 UNKNOWN = ["pixel", "pixels", "", "reference frame", "furlong", "frames", "\u00b5", "s s", "umm"]
 
+on_a_disk = settings(deadline=None, max_examples=60)
 some_um = st.floats(0.01, 20).map(lambda value: round(value, 4))
 
 
@@ -42,6 +43,7 @@ def escaped(unit: str) -> str:
     return "".join(c if ord(c) < 128 else f"\\u{ord(c):04X}" for c in unit)
 
 
+@on_a_disk
 @given(um=some_um, z=st.sampled_from(sorted(LENGTHS)), unit=st.sampled_from(sorted(LENGTHS)),
        minus=st.booleans(), comma=st.booleans())  # fmt: skip
 @example(um=0.3, z="\u00b5m", unit="nm", minus=True, comma=True)
@@ -56,6 +58,7 @@ def test_a_z_step_in_any_unit(um: float, z: str, unit: str, minus: bool, comma: 
     assert any("negative" in said for said in found.assumptions) is minus
 
 
+@on_a_disk
 @given(s=some_um, unit=st.sampled_from(sorted(TIMES)))
 def test_a_frame_interval_in_any_unit(s: float, unit: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -64,6 +67,7 @@ def test_a_frame_interval_in_any_unit(s: float, unit: str) -> None:
     assert found.time_increment_s == pytest.approx(s, rel=1e-3)
 
 
+@on_a_disk
 @given(um=some_um, s=some_um, unit=st.sampled_from(sorted(LENGTHS)),
        of_time=st.sampled_from(sorted(TIMES)))  # fmt: skip
 def test_ome_xml_in_any_unit(um: float, s: float, unit: str, of_time: str) -> None:

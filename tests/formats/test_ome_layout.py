@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from live_restore.formats.file_format import Complete
 from tests.support.tiffs import TIFF, complete
 
+on_a_disk = settings(deadline=None, max_examples=40)
 HEAD = '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
 
 
@@ -24,6 +25,7 @@ def positions(draw: st.DrawFn) -> list[tuple[int, int, int]]:
     return [*drawn, (draw(st.integers(2, 5)), 7, 8)]
 
 
+@on_a_disk
 @given(shapes=positions(), seed=st.integers(0, 2**16))
 def test_k_whole_stacks_of_any_depth_are_k_results(
     shapes: list[tuple[int, int, int]], seed: int
@@ -44,6 +46,7 @@ def test_k_whole_stacks_of_any_depth_are_k_results(
                 np.testing.assert_array_equal(reader.read(index), truth)
 
 
+@on_a_disk
 @given(order=st.permutations(range(5)), copies=st.lists(st.booleans(), min_size=5, max_size=5),
        kind=st.sampled_from([1, 3]))  # fmt: skip
 def test_directories_in_any_order_among_reduced_copies(
