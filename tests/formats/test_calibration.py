@@ -48,7 +48,7 @@ def escaped(unit: str) -> str:
        minus=st.booleans(), comma=st.booleans())  # fmt: skip
 @example(um=0.3, z="\u00b5m", unit="nm", minus=True, comma=True)
 def test_a_z_step_in_any_unit(um: float, z: str, unit: str, minus: bool, comma: bool) -> None:
-    spacing = f"{'-' if minus else ''}{um * LENGTHS[z]:.12f}"
+    spacing = f"{'-' if minus else ''}{um * LENGTHS[z]:.18f}"
     if comma:
         spacing = spacing.replace(".", ",")
     with tempfile.TemporaryDirectory() as folder:
@@ -62,7 +62,7 @@ def test_a_z_step_in_any_unit(um: float, z: str, unit: str, minus: bool, comma: 
 @given(s=some_um, unit=st.sampled_from(sorted(TIMES)))
 def test_a_frame_interval_in_any_unit(s: float, unit: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        text = f"finterval={s * TIMES[unit]:.12f}\ntunit={escaped(unit)}\n"
+        text = f"finterval={s * TIMES[unit]:.18f}\ntunit={escaped(unit)}\n"
         found = complete(write_imagej(Path(folder) / "a.tif", text)).file_stacks
     assert found.time_increment_s == pytest.approx(s, rel=1e-3)
 
