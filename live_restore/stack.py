@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from live_restore.recording import ImageMetadata
+
 _LABEL = re.compile(r"p([0-9]{3,9})_t([0-9]{4,9})_c([0-9]{2,9})", re.ASCII)
 
 Volume = NDArray[np.generic]
 """One stack's pixels, (Z, Y, X), in grey values (ADU)."""
 
-DTYPES = ("uint8", "uint16", "float32")
+DTYPES = ("uint8", "uint16", "int16", "uint32", "float32")
 """Of the voxels that are restored."""
+
+MOST_ADU = 2**24
+"""Whole grey values up to here, and no further, are exact in float32, in which is computed."""
 
 Units = Literal["camera", "camera-float", "network"]
 """Of a result: grey values in the dtype of the raw stack; grey values as float32, not rounded;
@@ -164,7 +170,7 @@ class VoxelSize:
 
 @dataclass(frozen=True)
 class FileStacks:
-    """The stacks of one file (or one acquisition folder), all of the same shape and type.
+    """The stacks of one file (or one acquisition folder), all of the same type.
 
     Parameters
     ----------
@@ -175,9 +181,9 @@ class FileStacks:
     positions, times, channels
         How many of each; the file holds ``positions * times * channels`` stacks.
     shape_zyx
-        Shape of each stack.
+        Shape of each stack; where positions differ, of the largest (see ``shapes_zyx``).
     dtype
-        Of the voxels: uint8, uint16 or float32, native byte order.
+        Of the voxels: one of ``DTYPES``, native byte order.
     voxel
         Voxel size.
     axes
@@ -193,6 +199,15 @@ class FileStacks:
         What a reader should know and could not see otherwise ("axis Q taken as Z").
     first_channel
         Number of its first channel in the acquisition, of which it may be a part.
+    shapes_zyx
+        Shape of the stacks of each position, empty where all have ``shape_zyx``.
+    assumptions
+        What was assumed about it because nothing declares it: shown on the screen, once. Without
+        numbers of this very file, so that the same assumption reads the same.
+    metadata
+        How it was recorded.
+    other_files
+        Further files that the same image lies in, and what they were like; see ``ome_set.py``.
     """
 
     path: Path
@@ -209,6 +224,10 @@ class FileStacks:
     time_increment_s: float | None = None
     notes: tuple[str, ...] = ()
     first_channel: int = 0
+    shapes_zyx: tuple[tuple[int, int, int], ...] = ()
+    assumptions: tuple[str, ...] = ()
+    metadata: ImageMetadata = field(default_factory=ImageMetadata)
+    other_files: tuple[tuple[Path, Fingerprint], ...] = ()
 
     @property
     def stack_count(self) -> int:
@@ -217,18 +236,30 @@ class FileStacks:
 
     @property
     def stack_voxels(self) -> int:
-        """Voxels in one stack."""
-        return self.shape_zyx[0] * self.shape_zyx[1] * self.shape_zyx[2]
+        """Voxels in one stack, the largest."""
+        return math.prod(self.shape_zyx)
 
     @property
-    def plane_bytes(self) -> int:
-        """Bytes of one plane's voxels, uncompressed."""
-        return self.shape_zyx[1] * self.shape_zyx[2] * self.dtype.itemsize
+    def voxel_count(self) -> int:
+        """Voxels in all its stacks."""
+        return self.times * self.channels * sum(map(math.prod, self._shapes()))
+
+    @property
+    def plane_count(self) -> int:
+        """Planes in all its stacks."""
+        return self.times * self.channels * sum(depth for depth, _, _ in self._shapes())
 
     @property
     def voxel_bytes(self) -> int:
         """Bytes of all its voxels, uncompressed."""
-        return self.stack_count * self.stack_voxels * self.dtype.itemsize
+        return self.voxel_count * self.dtype.itemsize
+
+    def _shapes(self) -> tuple[tuple[int, int, int], ...]:
+        return self.shapes_zyx or (self.shape_zyx,) * self.positions
+
+    def shape_of(self, position: int) -> tuple[int, int, int]:
+        """Return the shape (Z, Y, X) of the stacks of a position."""
+        return self.shapes_zyx[position] if self.shapes_zyx else self.shape_zyx
 
     def indices(self) -> list[StackIndex]:
         """Return every stack's index, channel fastest, then time, then position."""

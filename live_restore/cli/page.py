@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         root,
         watched_journal(root, settings),
         Address(arguments.host, arguments.port),
-        undeclared_axis=settings.files.undeclared_axis,
+        files=settings.files,
         report=lambda url: print(f"page: {url}", flush=True),
         open_browser=arguments.open,
     )
@@ -134,6 +134,7 @@ def page_beside(
     variables = {
         **os.environ,
         "LIVE_RESTORE_FILES__UNDECLARED_AXIS": settings.files.undeclared_axis,
+        "LIVE_RESTORE_FILES__INTERLEAVED_CHANNELS": str(settings.files.interleaved_channels),
     }
     if settings.journal.folder is not None:
         variables["LIVE_RESTORE_JOURNAL__FOLDER"] = str(settings.journal.folder)

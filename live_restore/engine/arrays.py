@@ -44,8 +44,8 @@ def restore(
     Parameters
     ----------
     array
-        (Z, Y, X), or (C, Z, Y, X) for a model that takes C channels together; uint8, uint16 or
-        finite float32, in grey values (ADU). It is not changed.
+        (Z, Y, X), or (C, Z, Y, X) for a model that takes C channels together; uint8, uint16,
+        int16, uint32 or finite float32, in grey values (ADU). It is not changed.
     voxel_size
         Distance between voxel centres, (z, y, x), in micrometres; ``None``: not known. No pixel
         depends on it, but whether the result is doubtful does.
@@ -75,7 +75,8 @@ def restore(
     UsageError
         Shape, dtype or voxel size are not as above; or a wrong setting, model or device.
     StackRefusedError
-        There is nothing to restore: every voxel has the same value, or some are not finite.
+        There is nothing to restore: every voxel has the same value, or some are not finite or
+        too large.
     InferenceError
         The model failed on it.
 
@@ -114,7 +115,9 @@ def _check(raw: NDArray[np.generic]) -> None:
         )
     if raw.dtype.name not in DTYPES:
         raise UsageError(
-            f"has dtype {raw.dtype}", _ARRAY, f"convert it to {', '.join(DTYPES[:-1])} or float32"
+            f"has dtype {raw.dtype}",
+            _ARRAY,
+            f"convert it to {', '.join(DTYPES[:-1])} or {DTYPES[-1]}",
         )
     if raw.dtype.kind == "f" and not np.isfinite(raw).all():
         raise StackRefusedError("has values that are not finite", _ARRAY, "replace them first")

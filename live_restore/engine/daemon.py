@@ -96,9 +96,7 @@ class Daemon:
         self._stop = False
         self._look_refused = False
         self._counts, self._doubtful = journal.counts(), journal.doubtful()
-        self._formats = make_formats(
-            undeclared_axis=settings.files.undeclared_axis, warn=self._on_plug_in
-        )
+        self._formats = make_formats(files=settings.files, warn=self._on_plug_in)
         self._acquisition_formats = make_acquisition_formats(warn=self._on_plug_in)
         self._source: Source = FolderSource(
             root,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from live_restore.errors import (
     StackChangedError,
     StackIncompleteError,
     StackRefusedError,
+    StackUnreadableError,
 )
-from live_restore.formats.file_format import Arriving, Complete, FileFormat
+from live_restore.formats.file_format import Arriving, FileFormat, PartOf
 from live_restore.formats.table import format_for
 from live_restore.inference.model_set import ModelSet
 from live_restore.outputs.output import Publication, ResultRequest
@@ -41,7 +43,7 @@ class FileJob:
 
     @classmethod
     def open(cls, path: Path, formats: Sequence[FileFormat], files: FilesSettings) -> FileJob:
-        """Inspect ``path`` and return the job.
+        """Inspect ``path`` and return the job; of a part of an image, that of the whole image.
 
         Raises
         ------
@@ -54,7 +56,16 @@ class FileJob:
             raise StackRefusedError(
                 "is of no format that live-restore reads", path, "give it a TIFF stack"
             )
-        evidence: Arriving | Complete | None = chosen.inspect(path)
+        evidence = chosen.inspect(path)
+        if isinstance(evidence, PartOf):
+            path = evidence.path
+            evidence = chosen.inspect(path)
+            if isinstance(evidence, PartOf):  # each calls the other the first
+                raise StackUnreadableError(
+                    f"and {evidence.path.name} call each other the first file of their image",
+                    path,
+                    "export the image again",
+                )
         if evidence is None:
             raise StackRefusedError(
                 "is a result of live-restore itself", path, "give it the raw stack"
@@ -105,6 +116,15 @@ class FileJob:
             raise StackChangedError(
                 "changed while it was being restored", path, "let it be written to its end first"
             )
+        for other, fingerprint in self.file_stacks.other_files:
+            # What was moved or deleted after it had been read changes no pixel either.
+            with suppress(OSError):
+                if Fingerprint.of(other.lstat()) != fingerprint:
+                    raise StackChangedError(
+                        "changed while its image was being restored",
+                        other,
+                        "let all its files be written first",
+                    )
         return ()
 
     def plan(self, model_set: ModelSet, settings: Settings) -> ResultPlan:

@@ -63,7 +63,7 @@ class OneShot:
     def __init__(self, model_set: ModelSet, settings: Settings) -> None:
         self._model_set = model_set
         self._settings = settings
-        self._formats = make_formats(undeclared_axis=settings.files.undeclared_axis)
+        self._formats = make_formats(files=settings.files)
         self._cleaned_folders: set[Path] = set()
 
     def restore_all(self, path: Path, output: Path | None = None) -> Iterator[Attempt]:

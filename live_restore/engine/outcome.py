@@ -103,7 +103,7 @@ class OutcomeRecorder:
         self._progress.restored(
             entry.key,
             file_stacks.stack_count,
-            file_stacks.stack_count * file_stacks.stack_voxels,
+            file_stacks.voxel_count,
             network_s,
             published.delay_s if self._arrived_now(entry) else None,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ from live_restore.outputs.output import (
 )
 from live_restore.outputs.provenance import is_current, restored_pixels
 from live_restore.outputs.table import output_of_acquisitions
+from live_restore.recording import ImageMetadata, PlaneMetadata
 from live_restore.settings.model import Settings
 from live_restore.stack import FileStacks, Fingerprint, StackIndex, Volume, checksum_of
 
@@ -76,6 +78,10 @@ class StackJob:
         self._file_stacks = _described(
             following.folder, state.info, stack_index, present, fingerprint
         )
+        recorded = following.recorded(stack_index)
+        if len(recorded) == present:
+            metadata = ImageMetadata(planes={StackIndex(): recorded})
+            self._file_stacks = replace(self._file_stacks, metadata=metadata)
         self._raw_folder = RawFolder.of(following.folder.parent)
         self._volume: Volume | None = None
         self._checksum = 0
@@ -178,6 +184,9 @@ def _described(
         info.channel_name(stack_index.channel),
         info.position_name(stack_index.position),
     )
+    channels = info.exposure_ms
+    exposure_ms = channels[stack_index.channel] if stack_index.channel < len(channels) else None
+    recorded = PlaneMetadata(exposure_s=exposure_ms and exposure_ms / 1000)
     return FileStacks(
         path=folder / stack_index.label,
         fingerprint=fingerprint,
@@ -196,6 +205,9 @@ def _described(
             f"time {stack_index.time}, channel {stack_index.channel} ({channel})",
         ),
         first_channel=stack_index.channel,
+        metadata=ImageMetadata(
+            planes={StackIndex(): (recorded,) * planes} if recorded.known else {}
+        ),
     )
 
 

@@ -49,10 +49,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from live_restore.recording import PlaneMetadata
 from live_restore.stack import StackIndex, Volume, VoxelSize
 
 
@@ -256,6 +257,15 @@ class Follower(Protocol):
         StackError
             It could not be read.
         """
+        ...
+
+
+@runtime_checkable
+class RecordingFollower(Protocol):
+    """A follower that knows how single planes were recorded; not every format says."""
+
+    def recorded(self, stack_index: StackIndex) -> tuple[PlaneMetadata, ...]:
+        """Return an entry for each plane that ``read`` returns, or none."""
         ...
 
 

@@ -36,7 +36,7 @@ Either runs through ``live_restore.testing.formats.FileFormatCompliance``.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -45,9 +45,20 @@ from live_restore.stack import FileStacks, StackIndex, Volume
 
 @dataclass(frozen=True)
 class Arriving:
-    """Planes are still missing: ``reason`` says which evidence is not there yet."""
+    """Planes are still missing: ``reason`` says which evidence is not there yet.
+
+    ``waits_for_others``: that is in other files, so that this one need not change to be complete.
+    """
 
     reason: str
+    waits_for_others: bool = field(default=False, repr=False)
+
+
+@dataclass(frozen=True)
+class PartOf:
+    """A part of an image that is inspected, and read, at ``path``: nothing to restore by itself."""
+
+    path: Path
 
 
 @dataclass(frozen=True)
@@ -91,8 +102,11 @@ class FileFormat(Protocol):
         """Return whether a file of this name is this format's business (nothing is opened)."""
         ...
 
-    def inspect(self, path: Path) -> Arriving | Complete | None:
+    def inspect(self, path: Path) -> Arriving | Complete | PartOf | None:
         """Return what is there now; ``None`` for a file that this program itself wrote.
+
+        Of an image over several files, one of them stands for all: its ``FileStacks`` name the
+        others, and each of the others is a :class:`PartOf` it.
 
         Raises
         ------

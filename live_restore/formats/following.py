@@ -8,9 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from live_restore.errors import StackChangedError
-from live_restore.formats.acquisition_format import AcquisitionFormat, AcquisitionState
+from live_restore.formats.acquisition_format import (
+    AcquisitionFormat,
+    AcquisitionState,
+    RecordingFollower,
+)
 from live_restore.formats.script_plan import PlanReader
 from live_restore.formats.table import acquisition_format_for
+from live_restore.recording import PlaneMetadata
 from live_restore.stack import StackIndex, Volume
 
 
@@ -51,6 +56,14 @@ class Following:
         """Return a stack as of the last poll, (Z, Y, X); see ``Follower.read``."""
         with self._lock:
             return self._follower.read(stack_index)
+
+    def recorded(self, stack_index: StackIndex) -> tuple[PlaneMetadata, ...]:
+        """Return how the planes of a stack were recorded, empty where the format does not say."""
+        with self._lock:
+            follower = self._follower
+            if isinstance(follower, RecordingFollower):
+                return follower.recorded(stack_index)
+            return ()
 
     def _require_the_same(self) -> None:
         # A follower remembers where planes lie; another acquisition of that name has others there.

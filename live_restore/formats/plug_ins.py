@@ -22,7 +22,7 @@ from live_restore.formats.acquisition_format import (
     AcquisitionState,
     Follower,
 )
-from live_restore.formats.file_format import Arriving, Complete, FileFormat, StackReader
+from live_restore.formats.file_format import Arriving, Complete, FileFormat, PartOf, StackReader
 from live_restore.stack import FileStacks, StackIndex, Volume
 
 FILE_FORMATS = "live_restore.file_formats"
@@ -155,10 +155,10 @@ class _GuardedFileFormat:
     def recognises(self, path: Path) -> bool:
         return self._recognising.ask(lambda: self._inner.recognises(path))
 
-    def inspect(self, path: Path) -> Arriving | Complete | None:
+    def inspect(self, path: Path) -> Arriving | Complete | PartOf | None:
         with _failing(self.name, path):
             found = self._inner.inspect(path)
-            if found is not None and not isinstance(found, Arriving | Complete):
+            if found is not None and not isinstance(found, Arriving | Complete | PartOf):
                 raise TypeError(f"inspect returned {type(found).__name__}")
             return found
 
@@ -187,10 +187,11 @@ class _GuardedReader:
             volume = self._inner.read(stack_index)
             if not isinstance(volume, np.ndarray):
                 raise TypeError(f"read returned {type(volume).__name__}")
-            if (volume.shape, volume.dtype) != (stacks.shape_zyx, stacks.dtype):
+            shape_zyx = stacks.shape_of(stack_index.position)
+            if (volume.shape, volume.dtype) != (shape_zyx, stacks.dtype):
                 raise ValueError(
                     f"read {volume.dtype} of {volume.shape}, "
-                    f"announced {stacks.dtype} of {stacks.shape_zyx}"
+                    f"announced {stacks.dtype} of {shape_zyx}"
                 )
             return volume
 

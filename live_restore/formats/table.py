@@ -21,12 +21,14 @@ from live_restore.formats.micromanager.image_stack_file import MmStackFormat
 from live_restore.formats.micromanager.ndtiff import NdTiffFormat
 from live_restore.formats.micromanager.separate_images import MmSeriesFormat
 from live_restore.formats.plug_ins import acquisition_plug_ins, file_plug_ins
-from live_restore.formats.tiff.layout import UndeclaredAxis
 from live_restore.formats.tiff.tiff_format import TiffFormat
 from live_restore.formats.zarr.ome_zarr import OmeZarrFormat
+from live_restore.settings.model import FilesSettings
 
-FILE_FORMATS: dict[str, Callable[[UndeclaredAxis], FileFormat]] = {
-    TiffFormat.name: lambda undeclared_axis: TiffFormat(undeclared_axis=undeclared_axis),
+FILE_FORMATS: dict[str, Callable[[FilesSettings], FileFormat]] = {
+    TiffFormat.name: lambda files: TiffFormat(
+        undeclared_axis=files.undeclared_axis, interleaved_channels=files.interleaved_channels
+    ),
 }
 
 ACQUISITION_FORMATS: dict[str, Callable[[], AcquisitionFormat]] = {
@@ -42,18 +44,18 @@ def _warn(problem: str) -> None:
 
 
 def make_formats(
-    *, undeclared_axis: UndeclaredAxis = "Z", warn: Callable[[str], None] = _warn
+    *, files: FilesSettings | None = None, warn: Callable[[str], None] = _warn
 ) -> tuple[FileFormat, ...]:
     """Return one of each format of single files, most particular first.
 
     Parameters
     ----------
-    undeclared_axis
-        What an axis is that a TIFF file does not declare.
+    files
+        What is taken for granted where a file does not declare it; ``None``: the defaults.
     warn
         Takes a line about each plug-in that is left out, now or, if it fails at recognising, later.
     """
-    own = tuple(make(undeclared_axis) for make in FILE_FORMATS.values())
+    own = tuple(make(files or FilesSettings()) for make in FILE_FORMATS.values())
     return own + file_plug_ins(FILE_FORMATS, warn)
 
 

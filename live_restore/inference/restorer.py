@@ -23,7 +23,7 @@ from live_restore.inference.image.residual import GivenBack, give_back
 from live_restore.inference.image.tiling import plan_tiles, run_tiled
 from live_restore.inference.model.model import Model
 from live_restore.settings.model import CameraSettings, InferenceSettings
-from live_restore.stack import Units, Volume, result_dtype
+from live_restore.stack import MOST_ADU, Units, Volume, result_dtype
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Restorer:
         Parameters
         ----------
         stack
-            (Z, Y, X), or (C, Z, Y, X) for a model of C channels; uint8, uint16 or float32, finite.
+            (Z, Y, X), or (C, Z, Y, X) for a model of C channels; one of ``DTYPES``, finite.
             One intensity scale holds for all channels, as in the published code.
         cancelled
             Asked before every tile; ``True`` ends with :class:`CancelledError`.
@@ -143,7 +143,7 @@ class Restorer:
         Raises
         ------
         StackRefusedError
-            Every voxel has the same value.
+            Every voxel has the same value, or some are too large for float32.
         InferenceError
             The model failed on it.
         """
@@ -188,6 +188,7 @@ class Restorer:
 
     def _scale(self, stack: Volume) -> tuple[IntensityScale, float, bool]:
         """Return scale, brightest voxel in its units, and whether the stack's extremes are it."""
+        _require_range(stack)
         scale = scale_from_percentiles(stack, *self._percentiles)
         from_extremes = not scale.high_adu > scale.low_adu
         highest = float(stack.max())
@@ -264,6 +265,17 @@ class Restorer:
         return restored
 
 
+def _require_range(stack: Volume) -> None:
+    """Raise ``StackRefusedError`` for whole grey values that float32 would round."""
+    highest = int(stack.max()) if stack.dtype == np.uint32 else 0
+    if highest > MOST_ADU:
+        raise StackRefusedError(
+            f"holds grey values up to {highest}; more than {MOST_ADU} would be rounded",
+            None,
+            "take off the offset, or save as float32",
+        )
+
+
 def finished_volume(
     network: NDArray[np.float32], scale: IntensityScale | None, dtype: np.dtype[np.generic]
 ) -> tuple[Volume, int]:
@@ -317,9 +329,10 @@ def to_dtype(values: NDArray[np.float32], dtype: np.dtype[np.generic]) -> tuple[
     if not np.issubdtype(dtype, np.integer):
         return values.astype(dtype, copy=False), 0
     limits = np.iinfo(dtype)  # type: ignore[type-var]
+    lowest, highest = np.float32(limits.min), np.float32(limits.max)
+    if int(highest) > limits.max:  # uint32's is none of float32: the next one below it is
+        highest = np.nextafter(highest, np.float32(0))
     np.rint(values, out=values)
-    clipped = int(np.count_nonzero(values < limits.min)) + int(
-        np.count_nonzero(values > limits.max)
-    )
-    np.clip(values, limits.min, limits.max, out=values)
+    clipped = int(np.count_nonzero(values < lowest)) + int(np.count_nonzero(values > highest))
+    np.clip(values, lowest, highest, out=values)
     return values.astype(dtype), clipped

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 
@@ -31,13 +31,16 @@ from live_restore.outputs.output import (
     Verify,
 )
 from live_restore.outputs.provenance import report_name_is_ours
+from live_restore.outputs.recorded import ome_metadata
 from live_restore.outputs.report import Report
 from live_restore.stack import FileStacks, StackIndex, Volume, plane_number, result_dtype
 
 # With the NUL that ends a tag's text: no name inside the OME-XML can pass for the tag.
 _TOKEN = re.compile(rb"live-restore [^\0(]{1,40}\(result ([0-9a-f]{16})\)\0")
-# The tag lies before the pixels, behind an OME-XML that grows with the number of positions.
-_HEADER_BYTES = 4 * 2**20
+# The tag lies before the pixels, behind an OME-XML that grows with the number of planes.
+_HEADER_BYTES = 32 * 2**20
+_HEADER_PART = 2**20
+_TOKEN_BYTES = 128
 # Past this a classic TIFF's 32-bit offsets could overflow; the rest is room for headers.
 _CLASSIC_TIFF_BYTES = 2**32 - 2**25
 # A plane's directory, with room to spare.
@@ -162,11 +165,11 @@ class OmeTiffWriter:
                 path,
                 "please report it with the log file",
             )
-        plane_bytes = self._file_stacks.plane_bytes
         with path.open("rb") as file:
             for stack_index, expected in self.checksums.items():
                 crc = 0
-                for z in range(self._file_stacks.shape_zyx[0]):
+                plane_bytes = _plane_bytes(self._file_stacks, stack_index.position)
+                for z in range(self._file_stacks.shape_of(stack_index.position)[0]):
                     file.seek(_plane_offset(self._file_stacks, self._first_byte, stack_index, z))
                     crc = zlib.crc32(file.read(plane_bytes), crc)
                 if crc != expected:
@@ -201,12 +204,18 @@ def writing_ome_tiff(path: Path, file_stacks: FileStacks, token: str) -> Iterato
 
 def read_token(path: Path) -> str | None:
     """Return the identity of the result in ``path``, or ``None`` if it is not one of ours."""
+    tail = b""
     try:
         with open_regular(path) as file:
-            found = _TOKEN.search(file.read(_HEADER_BYTES))
+            for _ in range(_HEADER_BYTES // _HEADER_PART):
+                part = file.read(_HEADER_PART)
+                found = _TOKEN.search(tail + part)
+                if found or not part:
+                    return found.group(1).decode() if found else None
+                tail = part[-_TOKEN_BYTES:]
     except OSError:
-        return None
-    return found.group(1).decode() if found else None
+        pass
+    return None
 
 
 def _is_there(path: Path, source: Path) -> bool:
@@ -243,31 +252,34 @@ def _too_long(path: Path, source: Path) -> StackRefusedError:
     )
 
 
-def _axis_sizes(file_stacks: FileStacks) -> dict[str, int]:
-    z, y, x = file_stacks.shape_zyx
+def _axis_sizes(file_stacks: FileStacks, position: int) -> dict[str, int]:
+    z, y, x = file_stacks.shape_of(position)
     return {"T": file_stacks.times, "C": file_stacks.channels, "Z": z, "Y": y, "X": x}
 
 
-def _shape(file_stacks: FileStacks) -> tuple[int, ...]:
-    sizes = _axis_sizes(file_stacks)
+def _plane_bytes(file_stacks: FileStacks, position: int) -> int:
+    _, y, x = file_stacks.shape_of(position)
+    return y * x * file_stacks.dtype.itemsize
+
+
+def _shape(file_stacks: FileStacks, position: int) -> tuple[int, ...]:
+    sizes = _axis_sizes(file_stacks, position)
     return tuple(sizes[axis] for axis in file_stacks.axes)
 
 
 def _lay_out(file: BinaryIO, path: Path, file_stacks: FileStacks, token: str) -> list[int]:
     import tifffile
 
-    planes = file_stacks.stack_count * file_stacks.shape_zyx[0]
-    total = file_stacks.stack_count * file_stacks.stack_voxels * file_stacks.dtype.itemsize
-    total += planes * _DIRECTORY_BYTES
+    total = file_stacks.voxel_bytes + file_stacks.plane_count * _DIRECTORY_BYTES
     with tifffile.TiffWriter(
         file, bigtiff=total > _CLASSIC_TIFF_BYTES, ome=True, byteorder="<"
     ) as tif:
         for position in range(file_stacks.positions):
             tif.write(
-                shape=_shape(file_stacks),
+                shape=_shape(file_stacks, position),
                 dtype=file_stacks.dtype.newbyteorder("<"),
-                photometric="minisblack",
-                metadata=_metadata(file_stacks, position),
+                photometric=file_stacks.metadata.photometric,
+                metadata=ome_metadata(file_stacks, position),
                 software=f"{OWN_SOFTWARE} {__version__} (result {token})",
             )
     file.seek(0)
@@ -280,33 +292,10 @@ def _lay_out(file: BinaryIO, path: Path, file_stacks: FileStacks, token: str) ->
     return [int(offset) for offset in offsets if offset is not None]
 
 
-def _metadata(file_stacks: FileStacks, position: int) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"axes": file_stacks.axes}
-    for axis, size in zip(
-        "ZYX", (file_stacks.voxel.z_um, file_stacks.voxel.y_um, file_stacks.voxel.x_um), strict=True
-    ):
-        if size is not None:
-            metadata[f"PhysicalSize{axis}"] = size
-            metadata[f"PhysicalSize{axis}Unit"] = "µm"
-    if file_stacks.channel_names:
-        names = [file_stacks.channel_name(channel) for channel in range(file_stacks.channels)]
-        metadata["Channel"] = {"Name": [_xml_text(name) for name in names]}
-    if file_stacks.time_increment_s is not None:
-        metadata["TimeIncrement"] = file_stacks.time_increment_s
-        metadata["TimeIncrementUnit"] = "s"
-    if position < len(file_stacks.position_names):
-        metadata["Name"] = _xml_text(file_stacks.position_names[position])
-    return metadata
-
-
-def _xml_text(text: str) -> str:
-    """Drop what XML 1.0 cannot say; names come from files and are not to be trusted."""
-    return "".join(c for c in text if c.isprintable())
-
-
 def _plane_offset(
     file_stacks: FileStacks, first_byte: list[int], stack_index: StackIndex, z: int
 ) -> int:
     place = {"T": stack_index.time, "C": stack_index.channel, "Z": z}
-    plane = plane_number(file_stacks.axes, _axis_sizes(file_stacks), place)
-    return first_byte[stack_index.position] + plane * file_stacks.plane_bytes
+    position = stack_index.position
+    plane = plane_number(file_stacks.axes, _axis_sizes(file_stacks, position), place)
+    return first_byte[position] + plane * _plane_bytes(file_stacks, position)

@@ -14,6 +14,7 @@ from live_restore.inference.backends.session import Device
 from live_restore.inference.model.model import Model
 from live_restore.inference.restorer import Restored
 from live_restore.outputs.output import FinishedStack, Published, ResultPath, ResultRequest
+from live_restore.outputs.recorded import planes_in_report, source_in_report
 from live_restore.outputs.report_file import REPORT_FORMAT
 from live_restore.trust.doubts import in_one_line
 
@@ -35,6 +36,9 @@ class Report:
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.notes += self.request.file_stacks.assumptions
+
     def add(self, stack: FinishedStack) -> None:
         """Add one stack."""
         index, trust = stack.index, stack.trust
@@ -51,6 +55,8 @@ class Report:
             "before": trust.before,
             "signal_to_noise": None if snr is None else asdict(snr),
         }
+        if planes := planes_in_report(self.request.file_stacks, index):
+            line["planes"] = planes
         self._count("read", stack.read_s)
         if stack.restored is None or stack.model is None:
             line["reason"] = stack.reason
@@ -148,6 +154,7 @@ class Report:
                         "x": file_stacks.voxel.x_um,
                     },
                     "notes": list(file_stacks.notes),
+                    **source_in_report(file_stacks),
                 },
                 "result": self.result_name,
                 "units": self.request.units,

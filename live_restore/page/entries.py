@@ -66,6 +66,11 @@ class ReportFacts:
     device: str
     hardware: str
     stacks: tuple[ShownStack, ...]
+    shapes_zyx: tuple[tuple[int, int, int], ...] = ()
+
+    def shape_of(self, position: int) -> tuple[int, int, int]:
+        """Return the shape of the stacks of a position."""
+        return self.shapes_zyx[position] if position < len(self.shapes_zyx) else self.shape_zyx
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +210,9 @@ def facts_of(report: dict[str, Any], key: StackKey) -> ReportFacts:
         device=one_line(text(device.get("provider"))),
         hardware=one_line(text(device.get("hardware"))),
         stacks=tuple(_shown_stack(line, own, key.index) for line in report["stacks"][:_MAX_STACKS]),
+        shapes_zyx=tuple(
+            (_edge(z), _edge(y), _edge(x)) for z, y, x in source.get("shapes_zyx", [])[:_MAX_STACKS]
+        ),
     )
 
 

@@ -64,7 +64,7 @@ def level_of(plane: Plane, level: int, cut: Cut) -> Plane:
 def _shrunk(plane: Plane, step: int) -> Plane:
     rows, columns = np.arange(0, plane.shape[0], step), np.arange(0, plane.shape[1], step)
     # Columns last, as memory lies; sums of 16 bits over 2**16 voxels fit into 32.
-    whole = plane.dtype.kind == "u"
+    whole = plane.dtype.kind == "u" and plane.dtype.itemsize <= 2
     sums = np.add.reduceat(plane, rows, axis=0, dtype=np.uint32 if whole else np.float32)
     sums = np.add.reduceat(sums, columns, axis=1)
     counts = np.outer(

@@ -28,8 +28,8 @@ from live_restore.files.reading import open_regular
 from live_restore.formats.file_format import Complete
 from live_restore.formats.following import Following, Followings
 from live_restore.formats.table import format_for, make_acquisition_formats, make_formats
-from live_restore.formats.tiff.layout import UndeclaredAxis
 from live_restore.page.entries import ReportFacts, ShownEntry
+from live_restore.settings.model import FilesSettings
 from live_restore.stack import FileStacks, StackIndex, Volume, plane_number
 
 Side = Literal["raw", "restored"]
@@ -86,13 +86,13 @@ class Pixels:
     ----------
     root
         The watched folder.
-    undeclared_axis
-        As the daemon takes it, or its stacks would be other ones.
+    files
+        How files are understood, as the daemon does, or its stacks would be other ones.
     """
 
-    def __init__(self, root: Path, undeclared_axis: UndeclaredAxis = "Z") -> None:
+    def __init__(self, root: Path, files: FilesSettings | None = None) -> None:
         self._root = root
-        self._formats = make_formats(undeclared_axis=undeclared_axis)
+        self._formats = make_formats(files=files)
         self._followings = Followings(make_acquisition_formats(), _FOLLOWED)
         self._files: OrderedDict[Path, FileStacks] = OrderedDict()
         budget = min(_MOST_CACHED, int(_SHARE_OF_MEMORY * psutil.virtual_memory().total))
@@ -243,10 +243,10 @@ class _Result:
             raise StackBusyError("has no result yet", None, "wait until it is restored")
         self._path = Path(shown.entry.result)
         self._facts: ReportFacts = shown.facts
-        self.shape_zyx = shown.facts.shape_zyx
         # Which stack of the run it is; a file of one stack of an acquisition holds no other.
         self._at = at if shown.entry.key.index is None else shown.entry.key.index
         self._in_file = at if shown.entry.key.index is None else StackIndex()
+        self.shape_zyx = shown.facts.shape_of(self._in_file.position)
         self._plane: Callable[[int], Plane]
         self._close: Callable[[], None] = lambda: None
 

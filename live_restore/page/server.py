@@ -26,11 +26,11 @@ from pathlib import Path
 import psutil
 
 from live_restore.errors import UsageError
-from live_restore.formats.tiff.layout import UndeclaredAxis
 from live_restore.page.app import PageApp
 from live_restore.page.guard import Guard
 from live_restore.page.pixels import Pixels
 from live_restore.page.run import Run
+from live_restore.settings.model import FilesSettings
 
 _LOOPBACK = frozenset(("127.0.0.1", "localhost", "::1"))
 _NICE = 12
@@ -62,7 +62,7 @@ def serve(
     journal: Path,
     address: Address,
     *,
-    undeclared_axis: UndeclaredAxis = "Z",
+    files: FilesSettings | None = None,
     report: Callable[[str], None] = print,
     open_browser: bool = False,
 ) -> None:
@@ -74,8 +74,8 @@ def serve(
         The watched folder, and the file of its journal.
     address
         Where; any but this computer itself needs the token that is reported.
-    undeclared_axis
-        As the daemon takes it.
+    files
+        How files are understood, as the daemon does.
     report
         Gets the address to open, once it answers.
     open_browser
@@ -92,7 +92,7 @@ def serve(
     listening = _listen(address)
     port = int(listening.getsockname()[1])
     token = "" if address.loopback else secrets.token_urlsafe(24)
-    app = guarded(root, journal, address, token=token, undeclared_axis=undeclared_axis)
+    app = guarded(root, journal, address, token=token, files=files)
     shown = socket.gethostname() if address.host in ("0.0.0.0", "::") else address.host  # noqa: S104
     url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/"
     if token:
@@ -137,13 +137,13 @@ def guarded(
     address: Address,
     *,
     token: str = "",
-    undeclared_axis: UndeclaredAxis = "Z",
+    files: FilesSettings | None = None,
 ) -> Guard:
     """Return the application with its guard."""
     names = set(_LOOPBACK)
     if not address.loopback:
         names |= {address.host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
-    app = PageApp(Run(root, journal), Pixels(root, undeclared_axis))
+    app = PageApp(Run(root, journal), Pixels(root, files))
     return Guard(app, frozenset(names), loopback=address.loopback, token=token)
 
 

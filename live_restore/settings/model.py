@@ -92,8 +92,16 @@ class WatchSettings(_Section):
 class FilesSettings(_Section):
     """How files are understood."""
 
-    undeclared_axis: Literal["Z", "T"] = Field(
-        "Z", description="what an axis without a name (I, Q) means", json_schema_extra=_IN_DIGEST
+    undeclared_axis: Literal["auto", "Z", "T"] = Field(
+        "auto",
+        description='what an axis without a name (I, Q) means; "auto": Z, unless the header gives '
+        "a frame interval or a frame rate",
+        json_schema_extra=_IN_DIGEST,
+    )
+    interleaved_channels: Annotated[int, Field(ge=1, le=64)] = Field(
+        1,
+        description="channels that alternate, plane by plane, along an axis without a name",
+        json_schema_extra=_IN_DIGEST,
     )
     blank_planes: Literal["incomplete", "restore"] = Field(
         "incomplete",
@@ -363,4 +371,10 @@ class Settings(BaseSettings):
             # A section that may be absent counts only where it is given: without it, results stay
             # those of the versions before it.
             relevant |= {name: values} if field.default is None else values
+        # "auto" refuses more than "Z", and restores the same voxels; what came later counts only
+        # where it is set: else nothing that is there would be recognised.
+        if relevant["undeclared_axis"] == "auto":
+            relevant["undeclared_axis"] = "Z"
+        if relevant["interleaved_channels"] == 1:
+            del relevant["interleaved_channels"]
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()

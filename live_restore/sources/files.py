@@ -22,7 +22,7 @@ from live_restore.errors import (
     StackRefusedError,
     StackUnreadableError,
 )
-from live_restore.formats.file_format import Arriving, Complete, FileFormat
+from live_restore.formats.file_format import Arriving, Complete, FileFormat, PartOf
 from live_restore.formats.table import format_for
 from live_restore.journal.entry import Entry
 from live_restore.journal.states import State
@@ -134,7 +134,7 @@ class WatchedFiles:
         key, fingerprint = self._key(seen.path), seen.fingerprint
         candidate = self._candidates.get(key)
         if candidate is None:
-            known = self._settled.get(key) or (None if anew else self._recall(key))
+            known = self._settled.get(key) or (None if anew else _recalled(self._pending, key))
             if known is not None and known.fingerprint == fingerprint and not anew:
                 self._settled[key] = known
                 return
@@ -150,7 +150,7 @@ class WatchedFiles:
         quiet_s = seen.at - candidate.unchanged_since
         if quiet_s < self._settings.watch.settle_s or seen.at < candidate.not_before:
             return
-        if candidate.evidence is None:
+        if candidate.evidence is None or _waits_for_others(candidate.evidence):
             candidate.evidence = self._look_into(key, candidate, quiet_s)
         if candidate.evidence is not None:
             self._decide(key, candidate, candidate.evidence, quiet_s)
@@ -210,7 +210,9 @@ class WatchedFiles:
         except StackUnreadableError as error:
             self._settle(key, candidate, State.FAILED, error.reason)
             return None
-        if evidence is None:  # this program's own result
+        if isinstance(evidence, PartOf):
+            self._look_again(evidence.path)
+        if evidence is None or isinstance(evidence, PartOf):  # an own result, or read elsewhere
             self._close(key, candidate)
             self._pending.add(key, Finding(candidate.fingerprint, None))
             return None
@@ -218,7 +220,21 @@ class WatchedFiles:
         if found not in (None, candidate.fingerprint):
             return None  # changed while it was looked into; the next look begins anew
         candidate.busy_since = None
+        if _waits_for_others(evidence):  # which may be many
+            candidate.not_before = self._clock() + self._settings.watch.scan_interval_s
         return evidence
+
+    def _look_again(self, path: Path) -> None:
+        """A part of the image that ``path`` stands for has arrived: it has not been quiet."""
+        key, now = self._key(path), self._clock()
+        if key not in self._candidates and self._pending.is_incomplete(key):
+            fingerprint = self._pending.settled(key)
+            assert fingerprint is not None
+            self._settled.pop(key, None)
+            self._candidates[key] = _Candidate(fingerprint, now)
+        candidate = self._candidates.get(key)
+        if candidate is not None and _waits_for_others(candidate.evidence):
+            candidate.unchanged_since, candidate.not_before = now, -math.inf
 
     def _note_busy(self, key: StackKey, candidate: _Candidate, error: StackBusyError) -> None:
         now = self._clock()
@@ -279,13 +295,14 @@ class WatchedFiles:
             candidate.reported = reason
             self._pending.add(key, Finding(candidate.fingerprint, State.ARRIVING, reason))
 
-    def _recall(self, key: StackKey) -> _Settled | None:
-        """Return what is known of a file that has not been here since it was last scanned for."""
-        fingerprint = self._pending.settled(key)
-        return None if fingerprint is None else _Settled(fingerprint)
-
     def _key(self, path: Path) -> StackKey:
         return StackKey(path.relative_to(self._root))
+
+
+def _recalled(pending: PendingFindings, key: StackKey) -> _Settled | None:
+    """Return what is known of a file that has not been here since it was last scanned for."""
+    fingerprint = pending.settled(key)
+    return None if fingerprint is None else _Settled(fingerprint)
 
 
 def _is_undecided(candidate: _Candidate, now: float, quiet_s: float) -> bool:
@@ -296,6 +313,10 @@ def _is_undecided(candidate: _Candidate, now: float, quiet_s: float) -> bool:
     if isinstance(candidate.evidence, Complete):
         return not candidate.evidence.blank_planes
     return candidate.evidence is None
+
+
+def _waits_for_others(evidence: Arriving | Complete | None) -> bool:
+    return isinstance(evidence, Arriving) and evidence.waits_for_others
 
 
 def _gap_s(known: _Candidate | _Settled, seen: Seen, stall_s: float) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from live_restore.errors import JournalError, StackUnreadableError
+from live_restore.journal.entry import Entry
 from live_restore.journal.journal import Journal
 from live_restore.journal.states import State
 from live_restore.sources.source import Callbacks
@@ -88,6 +89,11 @@ class PendingFindings:
             self._journal.record(
                 key, finding.fingerprint, finding.state, finding.reason, finding.stacks
             )
+
+    def is_incomplete(self, key: StackKey) -> bool:
+        """Return whether something was decided to be incomplete."""
+        finding: Finding | Entry | None = self._findings.get(key) or self._journal.entry(key)
+        return finding is not None and finding.state is State.INCOMPLETE
 
     def settled(self, key: StackKey) -> Fingerprint | None:
         """Return what something was like when it was decided about, ``None`` if it never was."""

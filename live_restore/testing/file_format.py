@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from live_restore.errors import StackChangedError, StackError, StackRefusedError
-from live_restore.formats.file_format import Arriving, Complete, FileFormat
+from live_restore.formats.file_format import Arriving, Complete, FileFormat, PartOf
 from live_restore.testing.bounds import bounded
 from live_restore.testing.compliance import (
     CUTS,
@@ -61,7 +61,7 @@ class FileFormatCompliance(Compliance):
     def samples(self) -> Sequence[FileSample]:
         """Return files of every kind that the format knows."""
 
-    def _look(self, path: Path) -> tuple[Arriving | Complete | None, NDArray[Any] | None]:
+    def _look(self, path: Path) -> tuple[Arriving | Complete | PartOf | None, NDArray[Any] | None]:
         """Inspect a file, and read all of it (positions, times, channels, Z, Y, X) if complete."""
         kind = self.make_format()
         found = kind.inspect(path)
@@ -82,7 +82,7 @@ class FileFormatCompliance(Compliance):
             growing = [each for each in self.samples() if each.grow is not None]
             metafunc.parametrize("growing", growing, ids=[each.name for each in growing])
 
-    def _check(self, path: Path, sample: FileSample) -> Arriving | Complete | None:
+    def _check(self, path: Path, sample: FileSample) -> Arriving | Complete | PartOf | None:
         """Look at a file that is arriving: whatever is read from it is what was written."""
         found, read = self._look(path)
         if isinstance(found, Arriving):

@@ -14,7 +14,7 @@ def image_statistics(volume: Volume) -> dict[str, float]:
     Parameters
     ----------
     volume
-        (Z, Y, X) uint8, uint16 or float32, in any unit.
+        (Z, Y, X), of any type that is restored, in any unit.
 
     Returns
     -------

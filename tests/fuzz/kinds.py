@@ -26,6 +26,7 @@ KINDS: dict[str, Kind] = {
     "tiff": Kind(mutators.any_tiff, users.use_tiff),
     "tiff-text": Kind(mutators.text_in, users.use_tiff),
     "ome-xml": Kind(mutators.text_in, users.use_tiff),
+    "ome-set": Kind(mutators.ome_set, users.use_tiff),
     "mm-stack": Kind(mutators.dataset, users.use_dataset),
     "ndtiff": Kind(mutators.dataset, users.use_dataset),
     "mm-series": Kind(mutators.dataset, users.use_dataset),

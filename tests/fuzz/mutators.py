@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.fuzz.mutate import damage, mutate_json, mutate_text, number
+from tests.fuzz.mutate import TEXTS, damage, mutate_json, mutate_text, number
 from tests.fuzz.mutate_onnx import mutate_onnx, with_card
 from tests.fuzz.mutate_tiff import (
     description_of,
@@ -49,6 +50,59 @@ def text_in(rng: random.Random, tree: Tree) -> None:
     for _ in range(rng.choice((1, 1, 2, 3))):
         text = mutate_description(rng, text)
     tree.files[name] = replace_block(data, where, entry, text, 2)
+
+
+UNITS = (
+    "\u00b5m", "um", "nm", "Mm", "mm", "\u00c5", "pixel", "reference frame", "furlong", "s", "ms",
+    "min", "", "0,3", "-0.3", "1e308", "1e-320", "nan", "inf", "2024-13-41T25:61:61",
+    "0000-00-00T00:00:00", "99999999999", "-2147483649",
+)  # fmt: skip
+_IN_SET = re.compile(
+    rb'((?:Unit|Physical|Delta|Exposure|Position|Color|Wavelength|Increment)[A-Za-z]*)="([^"]*)"'
+)
+_NAMES_IN_SET = re.compile(rb'(?:FileName|MetadataFile)="([^"]*)"')
+
+
+def ome_set(rng: random.Random, tree: Tree) -> None:
+    """Change a file of a set: what it names, its units, its plane; or the file itself."""
+    name = rng.choice(list(tree.files))
+    what = rng.random()
+    if what < 0.1:
+        tree.odd[name] = rng.choice(ODD)
+    elif what < 0.2 and len(tree.files) > 1:
+        del tree.files[name]
+        tree.sizes.pop(name, None)
+    elif what < 0.3:
+        tree.files[_odd_name(rng, name)] = tree.files[name]
+    elif what < 0.4 or not (name.endswith(".ome") or description_in(tree.files[name])):
+        tree.files[name] = damage(rng, tree.files[name])
+    elif name.endswith(".ome"):
+        tree.files[name] = _mutate_set_xml(rng, tree.files[name], list(tree.files))
+    else:
+        data = tree.files[name]
+        where = survey(data)
+        found = description_of(data, where) if where else None
+        if where is None or found is None:
+            return
+        text = _mutate_set_xml(rng, found[1], list(tree.files))
+        tree.files[name] = replace_block(data, where, found[0], text, 2)
+
+
+def description_in(data: bytes) -> bool:
+    """Return whether a file has XML that can be changed."""
+    return b"<OME" in data
+
+
+def _mutate_set_xml(rng: random.Random, text: bytes, files: list[str]) -> bytes:
+    """Change a unit, a value, or the name of a file; or anything."""
+    pattern = rng.choice((_IN_SET, _NAMES_IN_SET, None))
+    places = list(pattern.finditer(text)) if pattern else []
+    if not places:
+        return mutate_description(rng, text)
+    start, end = rng.choice(places).span(places[0].re.groups)
+    put = rng.choice(UNITS if pattern is _IN_SET else (*TEXTS, *files))
+    raw = put.encode(errors="surrogatepass").replace(b"&", b"&amp;").replace(b'"', b"&quot;")
+    return text[:start] + raw.replace(b"<", b"&lt;") + text[end:]
 
 
 def dataset(rng: random.Random, tree: Tree) -> None:

@@ -125,11 +125,75 @@ TEXTS: dict[str, Maker] = {
     "imagej": _tiff(image(2, 3, 2, 9, 11), imagej=True, metadata=IMAGEJ, resolution=(10.0, 5.0)),
     "shaped": _tiff(image(2, 3, 9, 11), metadata={"axes": "TZYX", "spacing": 0.3, "unit": "um"}),
     "one directory": _one_directory,
-}
+    "units": _tiff(
+        image(2, 3, 9, 11), metadata=None, resolution=(0.01, 0.01),
+        description="ImageJ=1.54f\nimages=6\nslices=3\nframes=2\nunit=nm\nyunit=nm\n"
+        "zunit=\\u00B5m\nspacing=-0,3\nfinterval=5\ntunit=min\nfps=7\n",
+    ),
+    "time": _tiff(image(4, 9, 11), metadata={"finterval": 0.1, "fps": 10.0}),
+    "palette": _tiff(
+        image(3, 9, 11, dtype="uint8"), metadata=None, photometric="palette",
+        colormap=np.stack([np.arange(256) * 257] * 3).astype("uint16"),
+    ),
+}  # fmt: skip
+PLANES = {
+    "DeltaT": [0.5 * n for n in range(12)], "DeltaTUnit": ["s"] * 12, "ExposureTime": [50.0] * 12,
+    "ExposureTimeUnit": ["ms"] * 12, "PositionX": [1.0] * 12, "PositionZ": [0.3] * 12,
+    "PositionZUnit": ["mm"] * 12,
+}  # fmt: skip
+
+
+def _positions(folder: Path) -> None:
+    with tifffile.TiffWriter(folder / "cell.tif", ome=True) as writer:
+        for depth, width in ((3, 11), (4, 11), (3, 12), (1, 20)):
+            metadata = {"axes": "ZYX", "AcquisitionDate": "2024-03-01T22:15:00"}
+            writer.write(image(depth, 9, width), photometric="minisblack", metadata=metadata)
+
+
 OMES: dict[str, Maker] = {
+    "planes": _tiff(image(2, 2, 3, 9, 11), ome=True, metadata={**OME, "Plane": PLANES}),
+    "positions": _positions,
     "ome": _tiff(image(2, 2, 3, 9, 11), ome=True, metadata=OME),
     "ome zlib": _tiff(image(2, 2, 3, 9, 11), ome=True, metadata=OME, compression="zlib"),
 }
+
+
+def _set(text: str, files: dict[str, np.ndarray[Any, Any]], companion: str = "") -> Maker:
+    def make(folder: Path) -> None:
+        for name, stack in files.items():
+            tifffile.imwrite(folder / name, stack, photometric="minisblack", metadata=None,
+                             description=text.encode())  # fmt: skip
+        if companion:
+            (folder / "a.companion.ome").write_text(companion, encoding="utf-8")
+
+    return make
+
+
+def _set_xml(names: list[str], planes: int) -> str:
+    blocks = "".join(
+        f'<TiffData FirstZ="{planes * n}" IFD="0" PlaneCount="{planes}">'
+        f'<UUID FileName="{name}">urn:uuid:{n}</UUID></TiffData>'
+        for n, name in enumerate(names)
+    )
+    return (
+        '<?xml version="1.0"?><OME><Image ID="Image:0"><AcquisitionDate>2024-03-01T22:15:00'
+        '</AcquisitionDate><Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" SizeX="11" '
+        f'SizeY="9" SizeZ="{planes * len(names)}" SizeC="1" SizeT="1" PhysicalSizeZ="300" '
+        f'PhysicalSizeZUnit="nm"><Channel ID="Channel:0:0" Color="65280"/>{blocks}'
+        '<Plane TheC="0" TheZ="0" TheT="0" DeltaT="1" DeltaTUnit="min" PositionZ="1"/>'
+        "</Pixels></Image></OME>"
+    )
+
+
+_SET = ["a_0.ome.tif", "a_1.ome.tif", "a_2.ome.tif"]
+SETS: dict[str, Maker] = {
+    "planes": _set(_set_xml(_SET, 1), {name: image(1, 9, 11) for name in _SET}),
+    "files": _set(_set_xml(_SET[:2], 2), {name: image(2, 9, 11) for name in _SET[:2]}),
+    "companion": _set(
+        '<OME><BinaryOnly MetadataFile="a.companion.ome" UUID="urn:uuid:9"/></OME>',
+        {name: image(1, 9, 11) for name in _SET}, _set_xml(_SET, 1),
+    ),
+}  # fmt: skip
 
 
 def _run(name: str) -> Maker:
@@ -294,6 +358,7 @@ SEEDS: dict[str, dict[str, Maker]] = {
     "tiff": TIFFS,
     "tiff-text": TEXTS,
     "ome-xml": OMES,
+    "ome-set": SETS,
     **DATASETS,
     "card": {"model": _model},
     "onnx": {"model": _model},

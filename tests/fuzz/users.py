@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,9 @@ from tests.fuzz.tree import Tree
 
 MAX_STACKS_READ = 12
 MAX_LINE = 4000
+
+_TIMES_NS = (0, 1, -1, -(10**18), 10**18, 10**19, 2**63 - 1, 2**63, -(2**63), 4 * 10**18)
+"""The years 1677 to 2286, and beyond."""
 
 User = Callable[[random.Random, Path, Tree, Tree], None]
 
@@ -65,6 +70,9 @@ def use_tiff(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> No
     for name in hurt.files:
         path = folder / name
         if rng.random() < 0.1:
+            with suppress(OSError, OverflowError):  # what this file system cannot keep
+                os.utime(path, ns=(0, rng.choice(_TIMES_NS)), follow_symlinks=False)
+        if rng.random() < 0.1:
             _publish(path)
         for axis in ("Z", "T"):
             try:
@@ -74,7 +82,7 @@ def use_tiff(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> No
                     with tiff.open(found.file_stacks) as reader:
                         for key in found.file_stacks.indices()[:MAX_STACKS_READ]:
                             volume = reader.read(key)
-                            if volume.shape != found.file_stacks.shape_zyx:
+                            if volume.shape != found.file_stacks.shape_of(key.position):
                                 raise WrongError(f"a volume of {volume.shape}")
             except LiveRestoreError as error:
                 check_line(error)

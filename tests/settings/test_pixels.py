@@ -73,6 +73,7 @@ OTHER: dict[str, Any] = {
     "watch.stall_s": 3,
     "watch.newest_first": True,
     "files.undeclared_axis": "T",
+    "files.interleaved_channels": 2,
     "files.blank_planes": "restore",
     "files.partial_stacks": "restore",
     "inference.device": "cpu",

@@ -16,7 +16,7 @@ from live_restore.errors import (
     UsageError,
 )
 from live_restore.files.naming import bare_name
-from live_restore.formats.file_format import Arriving
+from live_restore.formats.file_format import Arriving, PartOf
 from live_restore.formats.table import format_for, make_formats
 from live_restore.inference.image.intensity import percentiles
 from live_restore.stack import FileStacks, StackIndex, Volume
@@ -95,6 +95,10 @@ def file_stacks_of(path: Path) -> FileStacks:
     if found is None:
         raise StackRefusedError(
             "is a result of live-restore itself", path, "leave it out: it is not a measurement"
+        )
+    if isinstance(found, PartOf):
+        raise StackRefusedError(
+            f"is a part of the image of {found.path.name}", path, "save the image as one file"
         )
     if isinstance(found, Arriving):
         raise StackIncompleteError(found.reason, path, "leave it out, or save it again")

@@ -23,6 +23,7 @@ from live_restore.formats.micromanager.metadata import Summary
 from live_restore.formats.micromanager.plane import OverlapError, Plane
 from live_restore.formats.plan import Ledger
 from live_restore.formats.planes import Problems, require_pixels, require_whole
+from live_restore.recording import PlaneMetadata
 from live_restore.stack import StackIndex, Volume, VoxelSize
 
 MAX_CHANNEL, MAX_POSITION, MAX_TIME, MAX_Z = 4095, 999_999, 9_999_999, 999_999
@@ -45,6 +46,7 @@ class FoundPlanes:
         self.problems = Problems()
         self._ledger = Ledger()
         self._planes: dict[StackIndex, dict[int, Plane]] = {}
+        self._recorded: dict[StackIndex, dict[int, PlaneMetadata]] = {}
         self._first: Plane | None = None
         self._evidence: Mapping[StackIndex, StackEvidence] = {}
         self._taken: dict[Path, int] = {}
@@ -56,7 +58,13 @@ class FoundPlanes:
         return self._first is not None
 
     def add(
-        self, stack_index: StackIndex, z: int, plane: Plane, stream: BinaryIO, beside: int = 0
+        self,
+        stack_index: StackIndex,
+        z: int,
+        plane: Plane,
+        stream: BinaryIO,
+        beside: int = 0,
+        recorded: PlaneMetadata | None = None,
     ) -> None:
         """Take a plane that is whole on disk.
 
@@ -66,6 +74,8 @@ class FoundPlanes:
             Its open file.
         beside
             Bytes that the file holds for it besides its pixels.
+        recorded
+            How it was recorded.
 
         Raises
         ------
@@ -102,6 +112,8 @@ class FoundPlanes:
             return
         blank = is_blank(stream, plane.at, plane.stored_bytes)
         self._planes.setdefault(stack_index, {})[z] = plane
+        if recorded is not None and recorded.known:
+            self._recorded.setdefault(stack_index, {})[z] = recorded
         self._ledger.add(stack_index, z, blank=blank)
 
     def describe(
@@ -136,6 +148,13 @@ class FoundPlanes:
         return AcquisitionState(
             self._info, MappingProxyType(stacks), ended, why, self.problems.lines
         )
+
+    def recorded(self, stack_index: StackIndex) -> tuple[PlaneMetadata, ...]:
+        """Return how the planes of a stack were recorded; see ``RecordingFollower``."""
+        known, evidence = self._recorded.get(stack_index, {}), self._evidence.get(stack_index)
+        if not known or evidence is None:
+            return ()
+        return tuple(known.get(z, PlaneMetadata()) for z in evidence.present)
 
     def read(self, stack_index: StackIndex) -> Volume:
         """Return a stack's planes, (Z, Y, X); see ``Follower.read``."""

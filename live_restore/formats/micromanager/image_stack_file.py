@@ -27,6 +27,7 @@ from live_restore.formats.micromanager.metadata import (
     by_channel,
     exposure_ms,
     parse_summary,
+    plane_metadata,
     z_um,
 )
 from live_restore.formats.micromanager.plane import (
@@ -39,6 +40,7 @@ from live_restore.formats.micromanager.plane import (
     read_metadata,
 )
 from live_restore.formats.tiff.tags import ByteOrder, byte_order_of
+from live_restore.recording import PlaneMetadata
 from live_restore.stack import StackIndex, Volume
 
 NAME = re.compile(r"(?P<prefix>.*)_MMStack(?:_(?P<rest>.*))?\.ome\.tif", re.DOTALL)
@@ -135,6 +137,10 @@ class MmStackFollower:
     def read(self, stack_index: StackIndex) -> Volume:
         """Return a stack, (Z, Y, X)."""
         return self._found.read(stack_index)
+
+    def recorded(self, stack_index: StackIndex) -> tuple[PlaneMetadata, ...]:
+        """Return how the planes of a stack were recorded."""
+        return self._found.recorded(stack_index)
 
     def _names(self) -> list[str]:
         names = [name for name in names_in(self._folder)[0] if NAME.fullmatch(name)]
@@ -240,7 +246,14 @@ class MmStackFollower:
         stack_index = StackIndex(position, time, channel)
         plane = Plane(file.path, where.pixels_at, where.height, where.width, dtype, file.order)
         try:
-            self._found.add(stack_index, z, plane, stream, where.metadata_bytes + RECORD_BYTES)
+            self._found.add(
+                stack_index,
+                z,
+                plane,
+                stream,
+                where.metadata_bytes + RECORD_BYTES,
+                plane_metadata(metadata),
+            )
         except OverlapError as error:
             raise StackUnreadableError(
                 str(error), file.path, "copy the acquisition again"

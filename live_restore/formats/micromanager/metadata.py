@@ -16,6 +16,7 @@ from live_restore.files.values import (
 )
 from live_restore.formats.acquisition_format import AcquisitionPlan
 from live_restore.formats.plan import ChannelPlan, IntendedPlan, NoPlan, SettingsPlan
+from live_restore.recording import PlaneMetadata
 from live_restore.stack import VoxelSize
 
 MAX_NAMES = 100_000
@@ -74,6 +75,24 @@ def by_channel(values: Mapping[int, float | None]) -> tuple[float | None, ...]:
 def exposure_ms(metadata: Mapping[str, Any]) -> float | None:
     """Return an image's exposure (ms): Micro-Manager's key, or pycromanager's."""
     return positive(metadata.get("Exposure-ms")) or positive(metadata.get("Exposure"))
+
+
+def plane_metadata(metadata: Mapping[str, Any]) -> PlaneMetadata:
+    """Return when, how long and where an image was taken.
+
+    Examples
+    --------
+    >>> plane_metadata({"ElapsedTime-ms": 1500, "Exposure-ms": "20", "XPositionUm": -3.5})
+    PlaneMetadata(delta_t_s=1.5, exposure_s=0.02, x=-3.5, y=None, z=None, stage_unit='um')
+    """
+    elapsed, exposure = number(metadata.get("ElapsedTime-ms")), exposure_ms(metadata)
+    return PlaneMetadata(
+        None if elapsed is None else elapsed / 1000,
+        None if exposure is None else exposure / 1000,
+        number(metadata.get("XPositionUm")),
+        number(metadata.get("YPositionUm")),
+        number(metadata.get("ZPositionUm")),
+    )
 
 
 def z_um(metadata: Mapping[str, Any]) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,15 +19,19 @@ from live_restore.formats.tiff.layout import (
     Layout,
     PlanesMissingError,
     UndeclaredAxis,
+    declares_axes,
     imagej,
     plain,
     shape_of,
     shaped,
 )
-from live_restore.formats.tiff.ome_xml import is_ome, is_whole, ome
+from live_restore.formats.tiff.ome_layout import Chain, lay_out, select
+from live_restore.formats.tiff.ome_xml import Document, is_ome, is_whole, parse
 from live_restore.formats.tiff.page import MAX_FOLLOWING, FollowingPages, Page, Structure
+from live_restore.formats.tiff.palette import hue, is_of_greys
 from live_restore.formats.tiff.structure import walk
-from live_restore.formats.tiff.tags import PALETTE, Predictor, Tag
+from live_restore.formats.tiff.tags import PALETTE, WHITE_IS_ZERO, Predictor, Tag
+from live_restore.recording import ChannelMetadata
 from live_restore.stack import DTYPES, FileStacks, Fingerprint
 
 OWN_SOFTWARE = "live-restore"
@@ -78,8 +83,25 @@ def damaged(path: Path, what: str) -> StackUnreadableError:
     return StackUnreadableError(what, path, "copy or export the file again")
 
 
+class SpreadError(Exception):
+    """The image of an open file lies in other files too; see ``ome_set.py``."""
+
+    def __init__(self, structure: Structure, document: Document) -> None:
+        super().__init__()
+        self.structure = structure
+        self.document = document
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What is taken for granted where a file does not declare it: ``[files]`` of the settings."""
+
+    undeclared_axis: UndeclaredAxis = "auto"
+    interleaved_channels: int = 1
+
+
 def examine(
-    stream: BinaryIO, fingerprint: Fingerprint, path: Path, undeclared_axis: UndeclaredAxis
+    stream: BinaryIO, fingerprint: Fingerprint, path: Path, taken: Taken
 ) -> Examined | Arriving:
     """Return what the file holds, or which evidence of its being whole is missing.
 
@@ -87,6 +109,8 @@ def examine(
     ------
     OwnOutputError
         This program wrote it.
+    SpreadError
+        It is a part of an image.
     StackRefusedError
         A 2-D image, RGB, an unsupported type or compression, undeclared axes.
     StackUnreadableError
@@ -102,31 +126,71 @@ def examine(
         raise StackRefusedError("only thumbnails, no image", path, "export the file again")
     if any(is_ome(text) and not is_whole(text) for text in structure.descriptions):
         return Arriving("the OME-XML has not been written whole yet")
-    dtype = _checked(pages, path)
     try:
-        layout, pages = _lay_out(structure, pages, fingerprint.size, path, undeclared_axis)
+        layout, pages = _lay_out(structure, pages, fingerprint.size, path, taken)
     except PlanesMissingError as short:
         return Arriving(str(short))
-    first = pages[0]
-    positions, times, channels, depth = layout.planes.shape
+    file_stacks = described(path, fingerprint, layout, pages, structure)
+    return Examined(structure, layout, pages, file_stacks)
+
+
+def described(
+    path: Path,
+    fingerprint: Fingerprint,
+    layout: Layout,
+    pages: Sequence[Page],
+    structure: Structure,
+) -> FileStacks:
+    """Return what laid-out planes are, all of which are of one type, and alike within a position.
+
+    Raises
+    ------
+    StackRefusedError
+        They are not, or of a type or compression that is not restored.
+    """
+    positions, times, channels, _ = layout.planes.shape
+    tables = [table[table >= 0] for table in layout.planes]
+    one_piece = isinstance(pages, FollowingPages)
+    shapes = []
+    for table in tables:
+        alike = {(pages[n].height, pages[n].width) for n in (table[:1] if one_piece else table)}
+        if len(alike) > 1:
+            raise StackRefusedError("planes of different sizes", path, "save one image per file")
+        shapes.append((table.size // (times * channels), *alike.pop()))
+    used = pages[:1] if one_piece else [pages[n] for table in tables for n in table]
+    refuse_colour(used, structure.colour_table, path)
+    dtype = checked_dtype(used, path)
     thumbnails = len(structure.pages) - len(structure.series_pages)
-    notes = layout.notes + ((f"{thumbnails} thumbnails left out",) if thumbnails else ())
-    file_stacks = FileStacks(
+    metadata = layout.metadata
+    if structure.colour_table and channels == 1 and not metadata.channels:
+        metadata = replace(metadata, channels=(ChannelMetadata(rgba=hue(structure.colour_table)),))
+    if used[0].photometric == WHITE_IS_ZERO:
+        metadata = replace(metadata, photometric="miniswhite")
+    return FileStacks(
         path,
         fingerprint,
         positions,
         times,
         channels,
-        (depth, first.height, first.width),
+        max(shapes, key=math.prod),
         dtype,
         layout.voxel,
         layout.axes,
         layout.channel_names,
         layout.position_names,
         layout.time_increment_s,
-        notes,
+        layout.notes + ((f"{thumbnails} thumbnails left out",) if thumbnails else ()),
+        shapes_zyx=tuple(shapes) if len(set(shapes)) > 1 else (),
+        assumptions=layout.assumptions,
+        metadata=metadata,
     )
-    return Examined(structure, layout, pages, file_stacks)
+
+
+def chain_of(structure: Structure, first: int = 0) -> Chain:
+    """Return which directories of a file are planes; see ``Chain``."""
+    if len(structure.series_pages) == len(structure.pages):
+        return Chain(first, range(len(structure.pages)))
+    return Chain(first, [n for n, page in enumerate(structure.pages) if not page.reduced])
 
 
 def _lay_out(
@@ -134,16 +198,16 @@ def _lay_out(
     pages: Sequence[Page],
     size: int,
     path: Path,
-    undeclared_axis: UndeclaredAxis,
+    taken: Taken,
 ) -> tuple[Layout, Sequence[Page]]:
     """Read the description; planes without a directory of their own become pages too."""
     first = pages[0]
     there = len(pages)
     texts = structure.descriptions
-    described = next((text for text in texts if is_ome(text)), "")
+    ome = next((text for text in texts if is_ome(text)), "")
     stored = next((text for text in texts if text.startswith("ImageJ=")), "")
     shape = next((text for text in texts if shape_of(text)), "")
-    if there == 1 and first.contiguous and (stored or shape):
+    if there == 1 and first.contiguous and not ome and (stored or shape):
         # ImageJ above 4 GB and tifffile write one directory and all planes behind it.
         there = max(1, (size - first.offsets[0]) // max(1, first.plane_bytes))
         if there > MAX_FOLLOWING:
@@ -155,16 +219,30 @@ def _lay_out(
         there,
         first.height,
         first.width,
-        undeclared_axis,
+        taken.undeclared_axis,
+        taken.interleaved_channels,
         structure.resolution,
         structure.resolution_unit,
     )
-    layout = ome(replace(found, planes=len(pages)), described) if described else None
-    if layout is None and stored:
+    if ome:
+        # Whatever it says, nothing else is asked: what is declared elsewhere is not undeclared.
+        document = parse(found, ome)
+        if all(page.samples > 1 for page in pages):  # there may be an overview in colour
+            refuse_colour(pages, (), path)
+        if not document.described and declares_axes(stored):
+            return imagej(found, stored), pages  # Micro-Manager's further files say it twice
+        selected = None if document.metadata_file else select(found, document)
+        if selected is None or len(selected.files) > 1:
+            raise SpreadError(structure, document)
+        return lay_out(found, selected, {path.name: chain_of(structure)}, pages), pages
+    refuse_colour(pages, structure.colour_table, path)
+    if len({(page.height, page.width) for page in pages}) > 1:
+        raise StackRefusedError("planes of different sizes", path, "save one image per file")
+    if stored:
         layout = imagej(found, stored)
-    elif layout is None and shape:
+    elif shape:
         layout = shaped(found, shape, structure.later_descriptions)
-    elif layout is None:
+    else:
         _refuse_vendors(structure, path)
         layout = plain(found)
     if len(pages) == 1 and there > 1:
@@ -172,27 +250,30 @@ def _lay_out(
     return layout, pages
 
 
-def _checked(pages: Sequence[Page], path: Path) -> np.dtype[np.generic]:
-    """Return the type of the voxels, or refuse what cannot be restored."""
-    first = pages[0]
-    if {(page.height, page.width) for page in pages} != {(first.height, first.width)}:
-        raise StackRefusedError("planes of different sizes", path, "save one image per file")
-    kinds = sorted({dtype_name(page) for page in pages})
-    if len(kinds) > 1:
+def refuse_colour(pages: Sequence[Page], table: Sequence[int], path: Path) -> None:
+    """Raise ``StackRefusedError`` for images in colour; a table may only colour grey values."""
+    palette = any(page.photometric == PALETTE for page in pages) and not is_of_greys(table)
+    if any(page.samples > 1 for page in pages) or palette:
+        kind = "palette" if palette else "RGB"
         raise StackRefusedError(
-            f"planes of different types ({', '.join(kinds)})", path, "save one image per file"
-        )
-    if any(page.samples > 1 or page.photometric == PALETTE for page in pages):
-        raise StackRefusedError(
-            f"a colour image (RGB or palette, {first.samples} samples per pixel)",
+            f"a colour image ({kind}, {pages[0].samples} samples per pixel)",
             path,
             "save the camera's grey values, one channel after the other"
             # What tifffile makes of three or four planes, unless told otherwise.
             + (
                 "; if these are z planes, save them with photometric='minisblack'"
-                if first.samples in (3, 4)
+                if pages[0].samples in (3, 4)
                 else ""
             ),
+        )
+
+
+def checked_dtype(pages: Sequence[Page], path: Path) -> np.dtype[np.generic]:
+    """Return the type of the voxels, or refuse what cannot be restored."""
+    kinds = sorted({dtype_name(page) for page in pages})
+    if len(kinds) > 1:
+        raise StackRefusedError(
+            f"planes of different types ({', '.join(kinds)})", path, "save one image per file"
         )
     if kinds[0] not in DTYPES:
         raise StackRefusedError(

@@ -9,27 +9,29 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from live_restore.errors import StackRefusedError, StackUnreadableError
-from live_restore.files.values import NotJsonError, json_object, positive
+from live_restore.files.values import NotJsonError, json_object
+from live_restore.formats.tiff.calibration import (
+    Calibration,
+    Fields,
+    calibrated,
+    times_known,
+    voxel_size,
+)
 from live_restore.formats.tiff.tags import ResolutionUnit
-from live_restore.formats.units import micrometres, micrometres_per
+from live_restore.recording import ImageMetadata
 from live_restore.stack import VoxelSize
 
-UndeclaredAxis = Literal["Z", "T"]
+_STILL_DEPTH = "the header knows of time, and calls the planes slices all the same: taken as z"
 
-PLAUSIBLE_UM = (0.001, 20.0)
-"""Pixel sizes of light microscopes. 72, 96, 300 and 600 dpi of drawing programs (42 to 353 um) and
-1 per inch lie outside."""
-
-_RESOLUTION_UNITS: dict[int, str] = {
-    ResolutionUnit.INCH: "inch",
-    ResolutionUnit.CENTIMETRE: "cm",
-}
+UndeclaredAxis = Literal["auto", "Z", "T"]
+"""What an axis is that nobody declared; "auto": Z, unless the header knows of time."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,9 @@ class Layout:
     """The stacks of one file.
 
     ``planes`` (positions, times, channels, Z) holds each plane's index in the file;
-    ``declared_planes`` is how many the file says it has, ``None`` where it does not say.
+    ``declared_planes`` is how many the file says it has, ``None`` where it does not say. Where
+    positions differ in depth, their planes end in -1. ``assumptions`` and ``metadata`` are those of
+    ``FileStacks``.
     """
 
     planes: NDArray[np.int64]
@@ -48,6 +52,8 @@ class Layout:
     position_names: tuple[str, ...] = ()
     time_increment_s: float | None = None
     notes: tuple[str, ...] = ()
+    assumptions: tuple[str, ...] = ()
+    metadata: ImageMetadata = field(default_factory=ImageMetadata)
 
 
 @dataclass(frozen=True)
@@ -56,15 +62,21 @@ class Found:
 
     ``planes`` counts those really there; ``resolution`` is in pixels per unit, (Y, X), and
     ``resolution_unit`` a :class:`ResolutionUnit`, or whatever else the file says.
+    ``interleaved_channels`` alternate along an axis that nobody declared.
     """
 
     path: Path
     planes: int
     height: int
     width: int
-    undeclared_axis: UndeclaredAxis = "Z"
+    undeclared_axis: UndeclaredAxis = "auto"
+    interleaved_channels: int = 1
     resolution: tuple[float, float] | None = None
     resolution_unit: int = ResolutionUnit.INCH
+
+    def voxel(self, fields: Fields = MappingProxyType({})) -> VoxelSize:
+        """Return the voxel size by the resolution, and by fields of the description."""
+        return voxel_size(self.resolution, self.resolution_unit, fields)
 
     def refused(self, what: str, remedy: str) -> StackRefusedError:
         """Return the refusal of this file."""
@@ -107,7 +119,7 @@ def arrange(found: Found, axes: str, sizes: tuple[int, ...]) -> tuple[str, NDArr
     kept = [(axis, size) for axis, size in zip(axes.upper(), sizes, strict=True) if size > 1]
     letters = "".join(axis for axis, _ in kept).replace("R", "P")
     undeclared = [axis for axis in letters if axis in "IQ"]
-    wanted = found.undeclared_axis
+    wanted = "T" if found.undeclared_axis == "T" else "Z"
     if len(undeclared) == 1 and letters.lstrip("P")[0] == undeclared[0] and wanted not in letters:
         letters = letters.replace(undeclared[0], wanted)
     shown = " x ".join(str(size) for _, size in kept)
@@ -142,29 +154,92 @@ def _no_depth(found: Found, letters: str, shown: str) -> StackRefusedError:
     )
 
 
-def voxel_size(found: Found, spacing: object = None, unit: object = None) -> VoxelSize:
-    """Return the voxel size from TIFF's resolution and ImageJ's spacing and unit."""
-    per_unit = micrometres_per(_RESOLUTION_UNITS.get(found.resolution_unit, ""))
-    low, high = PLAUSIBLE_UM
-    lateral: list[float | None] = []
-    for pixels in found.resolution or ():
-        # Micro-Manager writes "unit=um" for the spacing and the resolution per cm.
-        size = per_unit / pixels if per_unit else None
-        if size is None or not low <= size <= high:
-            size = micrometres(1 / pixels, unit)
-        lateral.append(round(size, 9) if size else None)
-    y_um, x_um = lateral or (None, None)
-    step = abs(spacing) if isinstance(spacing, (int, float)) else spacing
-    if isinstance(step, str):
-        step = step.lstrip("-")
-    return VoxelSize(micrometres(step, unit), y_um, x_um)
+def undeclared(found: Found, planes: int, of_time: str = "") -> Layout:
+    """Lay out planes of which nothing says what they are: by the settings.
+
+    Parameters
+    ----------
+    found
+        The file.
+    planes
+        How many.
+    of_time
+        From :func:`times_known`.
+
+    Raises
+    ------
+    StackRefusedError
+        They are a movie, or no whole number of interleaved channels.
+    """
+    refuse_movie(found, planes, of_time)
+    channels = found.interleaved_channels
+    if planes % channels:
+        raise found.refused(
+            f"{planes} planes are no whole number of {channels} interleaved channels",
+            "check files.interleaved_channels",
+        )
+    axes, table = arrange(found, "IC", (planes // channels, channels))
+    note = f"an undeclared axis of {planes} planes taken as {axes[0]}"
+    said = _undeclared(axes[0])
+    if channels > 1:
+        note += f" of {channels} interleaved channels"
+        said += f", with {channels} channels that alternate (files.interleaved_channels)"
+    return Layout(table, axes, None, notes=(note,), assumptions=(said,))
 
 
-def plain(found: Found, notes: tuple[str, ...] = ()) -> Layout:
+def _undeclared(axis: str) -> str:
+    return f"nothing declares what planes are: taken as {axis.lower()} (files.undeclared_axis)"
+
+
+def refuse_movie(found: Found, planes: int, of_time: str) -> None:
+    """Raise ``StackRefusedError`` for planes that may well be times, unless the settings say no."""
+    if of_time and found.undeclared_axis == "auto" and planes > 1:
+        raise found.refused(
+            f"{planes} planes that nothing declares as z, and a header that knows of time "
+            f"({of_time}): a movie without depth",
+            'set files.undeclared_axis = "Z" if they are z-stacks all the same',
+        )
+
+
+def with_calibration(layout: Layout, found: Calibration) -> Layout:
+    """Return a layout with its sizes, and with what both have to say."""
+    return replace(
+        layout,
+        voxel=found.voxel,
+        time_increment_s=found.time_increment_s,
+        notes=layout.notes + found.notes,
+        assumptions=layout.assumptions + found.assumptions,
+    )
+
+
+def plain(found: Found) -> Layout:
     """Lay out a file that declares nothing: one plane after the other."""
-    axes, planes = arrange(found, "I", (found.planes,))
-    taken = (f"an undeclared axis of {found.planes} planes taken as {axes[0]}",)
-    return Layout(planes, axes, None, voxel_size(found), notes=notes + taken)
+    return replace(undeclared(found, found.planes), voxel=found.voxel())
+
+
+def _fields(text: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+
+def _counts(found: Found, fields: dict[str, str]) -> dict[str, int]:
+    """Return how many channels, slices, frames and images ImageJ counts."""
+    counts = {}
+    for axis, name in (("C", "channels"), ("Z", "slices"), ("T", "frames"), ("I", "images")):
+        given = fields.get(name, "1").strip()
+        if not given.isascii() or not given.isdigit() or not 0 < len(given) < 10:
+            raise found.contradiction(f"ImageJ's {name}={given[:40]}")
+        counts[axis] = max(1, int(given))
+    return counts
+
+
+def declares_axes(text: str) -> bool:
+    """Return whether ImageJ's description says what its planes are.
+
+    >>> declares_axes("ImageJ=1.54f\\nslices=8"), declares_axes("ImageJ=1.54f\\nimages=8")
+    (True, False)
+    """
+    fields = _fields(text)
+    return any(fields.get(name, "1").strip() != "1" for name in ("channels", "slices", "frames"))
 
 
 def imagej(found: Found, text: str) -> Layout:
@@ -182,42 +257,31 @@ def imagej(found: Found, text: str) -> Layout:
     StackUnreadableError
         The description contradicts itself.
     """
-    fields = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-    counts = {}
-    for axis, name in (("C", "channels"), ("Z", "slices"), ("T", "frames"), ("I", "images")):
-        given = fields.get(name, "1").strip()
-        if not given.isascii() or not given.isdigit() or not 0 < len(given) < 10:
-            raise found.contradiction(f"ImageJ's {name}={given[:40]}")
-        counts[axis] = max(1, int(given))
+    fields = _fields(text)
+    counts = _counts(found, fields)
     images = counts.pop("I")
     product = math.prod(counts.values())
     expected = max(images, product)
-    unit = fields.get("unit", "")
-    voxel = voxel_size(found, fields.get("spacing"), unit)
+    calibration = calibrated(found.voxel(fields), fields, times=counts["T"] > 1)
     if expected == 1:
-        return replace(plain(found), voxel=voxel)
+        return replace(plain(found), voxel=calibration.voxel)
     if product > 1 and "images" in fields and product != images:
         raise found.contradiction(f"{images} images, but {product} by channels, slices and frames")
     found.need(expected)
-    order = fields.get("order", "czt").strip().upper()
-    if sorted(order) != ["C", "T", "Z"]:
-        order = "CZT"
-    slowest_first = order[::-1]
     if product == 1:
-        axes, planes = arrange(found, "I", (expected,))
-        notes: tuple[str, ...] = (f"an undeclared axis of {expected} planes taken as {axes[0]}",)
+        layout = undeclared(found, expected, times_known(fields))
     else:
+        order = fields.get("order", "czt").strip().upper()
+        if sorted(order) != ["C", "T", "Z"]:
+            order = "CZT"
+        slowest_first = order[::-1]
         sizes = tuple(counts[axis] for axis in slowest_first)
         axes, planes = arrange(found, slowest_first, sizes)
-        notes = ()
-    return Layout(
-        planes,
-        axes,
-        expected,
-        voxel,
-        time_increment_s=positive(fields.get("finterval")) if counts["T"] > 1 else None,
-        notes=notes + surplus(found, expected),
-    )
+        layout = Layout(planes, axes)
+        if counts["Z"] == product and times_known(fields):
+            layout = replace(layout, assumptions=(f"{times_known(fields)}: {_STILL_DEPTH}",))
+    layout = replace(with_calibration(layout, calibration), declared_planes=expected)
+    return replace(layout, notes=layout.notes + surplus(found, expected))
 
 
 def surplus(found: Found, expected: int) -> tuple[str, ...]:
@@ -269,11 +333,11 @@ def shaped(found: Found, text: str, later: dict[int, str]) -> Layout:
         raise found.contradiction(f"shape {shape}, planes {found.height} x {found.width}")
     count = math.prod(shape[:-2])
     found.need(count)
-    spacing = voxel_size(found, fields.get("spacing"), fields.get("unit", ""))
-    interval = positive(fields.get("finterval"))
+    times = shape[axes.upper().index("T")] if "T" in axes.upper() else 1
+    calibration = calibrated(found.voxel(fields), fields, times=times > 1)
     starts = {index: shape_of(other) for index, other in later.items()}
     if count == 1 and found.planes > 1:
-        return replace(plain(found), voxel=spacing)
+        return replace(plain(found), voxel=calibration.voxel)
     if any(other is not None for other in starts.values()):
         if any(other is not None and other[0] != known[0] for other in starts.values()):
             raise found.refused("several image series of different shapes", "save one per file")
@@ -283,10 +347,19 @@ def shaped(found: Found, text: str, later: dict[int, str]) -> Layout:
         found.need(series * count)
         names, planes = arrange(found, "P" + axes[:-2], (series, *shape[:-2]))
         # More series may follow: nothing in the file says how many there will be.
-        note = (f"{series} image series of the same shape taken as positions",)
-        return Layout(planes, names, None, spacing, time_increment_s=interval, notes=note)
-    names, planes = arrange(found, axes[:-2], shape[:-2])
-    notes = surplus(found, count)
-    if "Z" not in axes.upper():
-        notes = (f"an undeclared axis of {count} planes taken as {names[0]}", *notes)
-    return Layout(planes, names, count, spacing, time_increment_s=interval, notes=notes)
+        note = f"{series} image series of the same shape taken as positions"
+        said = ("image series of the same shape are taken as positions",)
+        return with_calibration(Layout(planes, names, notes=(note,), assumptions=said), calibration)
+    named = "".join(axis for axis, size in zip(axes[:-2], shape, strict=False) if size > 1).upper()
+    if named in ("I", "Q"):
+        layout = undeclared(found, count, times_known(fields))
+    else:
+        if set(named) & set("IQ") and "T" not in named:
+            refuse_movie(found, count, times_known(fields))
+        names, planes = arrange(found, axes[:-2], shape[:-2])
+        layout = Layout(planes, names)
+        if "Z" not in named:
+            note = f"an undeclared axis of {count} planes taken as {names[0]}"
+            layout = replace(layout, notes=(note,), assumptions=(_undeclared("Z"),))
+    layout = replace(with_calibration(layout, calibration), declared_planes=count)
+    return replace(layout, notes=layout.notes + surplus(found, count))

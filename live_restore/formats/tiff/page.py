@@ -96,7 +96,8 @@ class Structure:
 
     ``missing`` says what more bytes could mend, and is empty when the chain of directories ended
     and every byte that it names is in the file. ``descriptions`` are the first page's, several
-    where a program wrote several; ``vendor_tags`` those private tags it has.
+    where a program wrote several; ``vendor_tags`` those private tags it has, ``colour_table`` the
+    reds, greens and blues of a palette.
     """
 
     byte_order: ByteOrder
@@ -109,6 +110,7 @@ class Structure:
     resolution_unit: int = ResolutionUnit.INCH
     vendor_tags: frozenset[int] = frozenset()
     header: bytes = b""
+    colour_table: tuple[int, ...] = ()
 
     @property
     def series_pages(self) -> tuple[Page, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -14,6 +15,11 @@ from live_restore.formats.tiff.examine import Examined, damaged
 from live_restore.stack import FileStacks, Fingerprint, StackIndex, Volume
 
 
+def fingerprint_of(stream: BinaryIO) -> Fingerprint:
+    """Return the fingerprint of an open file."""
+    return Fingerprint.of(os.fstat(stream.fileno()))
+
+
 def require_unchanged(file_stacks: FileStacks, fingerprint: Fingerprint) -> None:
     """Raise ``StackChangedError`` if a file is another than when it was inspected."""
     if fingerprint != file_stacks.fingerprint:
@@ -21,6 +27,17 @@ def require_unchanged(file_stacks: FileStacks, fingerprint: Fingerprint) -> None
             "the file changed since it was found complete",
             file_stacks.path,
             "let it be written to its end first",
+        )
+
+
+def require_finite(volume: Volume, stack_index: StackIndex, path: Path) -> None:
+    """Raise ``StackRefusedError`` where a stack holds what is no number."""
+    wrong = volume.size - int(np.isfinite(volume).sum()) if volume.dtype.kind == "f" else 0
+    if wrong:
+        raise StackRefusedError(
+            f"{stack_index.label} holds NaN or infinite values in {wrong} voxels",
+            path,
+            "replace them and save again",
         )
 
 
@@ -55,9 +72,10 @@ class TiffReader:
         """
         file_stacks = self._found.file_stacks
         planes = self._found.layout.planes[stack_index]
-        volume = new_volume(file_stacks.shape_zyx, file_stacks.dtype, file_stacks.path)
+        shape = file_stacks.shape_of(stack_index.position)
+        volume = new_volume(shape, file_stacks.dtype, file_stacks.path)
         order = self._found.structure.byte_order
-        for z, index in enumerate(planes.tolist()):
+        for z, index in enumerate(planes[: shape[0]].tolist()):
             try:
                 volume[z] = read_plane(
                     self._stream, self._found.pages[index], order, file_stacks.dtype
@@ -69,20 +87,13 @@ class TiffReader:
                     f"plane {index + 1} (z {z}) of {stack_index.label} is damaged: {error}",
                 ) from error
         self._still_the_same()
-        if volume.dtype.kind == "f":
-            wrong = volume.size - int(np.isfinite(volume).sum())
-            if wrong:
-                raise StackRefusedError(
-                    f"{stack_index.label} holds NaN or infinite values in {wrong} voxels",
-                    file_stacks.path,
-                    "replace them and save again",
-                )
+        require_finite(volume, stack_index, file_stacks.path)
         return volume
 
     def _still_the_same(self) -> None:
         """Raise ``StackChangedError`` if the file is another than when it was inspected."""
         file_stacks = self._found.file_stacks
-        require_unchanged(file_stacks, Fingerprint.of(os.fstat(self._stream.fileno())))
+        require_unchanged(file_stacks, fingerprint_of(self._stream))
         try:
             now = file_stacks.path.stat()
         except (FileNotFoundError, NotADirectoryError):

@@ -24,9 +24,13 @@ from live_restore.files.values import bearable_bytes
 from live_restore.formats.tiff.page import Page, Structure
 from live_restore.formats.tiff.tags import (
     FIRST_PRIVATE_TAG,
+    MAX_RATIO,
+    OTHER_RATIO,
+    PALETTE,
+    RATIO_SLACK_BYTES,
     RATIONAL,
-    REDUCED,
     SEPARATE_PLANES,
+    SUBFILE_TYPES,
     ByteOrder,
     Compression,
     Predictor,
@@ -34,6 +38,7 @@ from live_restore.formats.tiff.tags import (
     SampleFormat,
     Tag,
     byte_order_of,
+    is_reduced,
 )
 
 MAX_DIRECTORY_ENTRIES = 4096
@@ -47,21 +52,6 @@ MAX_TEXT_BYTES = 32 * 2**20
 
 MAX_SAMPLES = 1024
 """Samples of one pixel; those of a camera have one, and colour is refused later by its name."""
-
-MAX_RATIO: dict[int, int] = {
-    Compression.NONE: 1,
-    Compression.LZW: 1400,  # 4096 codes of 12 bits at most, the longest stands for about 2 kB
-    Compression.DEFLATE: 1040,  # 258 bytes from 2 bits, 1032 in theory
-    Compression.OLD_DEFLATE: 1040,
-    Compression.PACKBITS: 64,  # 128 bytes from 2
-    Compression.LZMA: 8000,  # zeros, measured at 7,000
-    Compression.OLD_ZSTD: 33000,  # a block of 128 KiB from 4 bytes
-    Compression.ZSTD: 33000,
-}
-"""How much a compression can shrink at best; what claims more is a bomb or damaged."""
-OTHER_RATIO = 1040
-RATIO_SLACK_BYTES = 4096
-"""Headers and tiny segments; keeps the bound honest for planes of a few kB."""
 
 _TYPE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 _TYPE_BYTES |= {13: 4, 16: 8, 17: 8, 18: 8}
@@ -290,7 +280,7 @@ class _Walker:
             tiled=tiled,
             offsets=offsets,
             counts=counts,
-            reduced=bool(self.number(tags, Tag.SUBFILE_TYPE, 0) & REDUCED),
+            reduced=is_reduced(*(self.number(tags, t, 0) for t in SUBFILE_TYPES)),
         )  # fmt: skip
         if not counts and expected == 1 and page.compression == Compression.NONE:
             # Old writers leave the byte counts out where there is only one answer.
@@ -342,6 +332,7 @@ class _Walker:
         )
         if not missing and reserved:
             missing = "the description has not been written yet"
+        coloured = bool(self.pages) and self.pages[0].photometric == PALETTE
         return Structure(
             self.order,
             tuple(self.pages),
@@ -353,6 +344,7 @@ class _Walker:
             self.number(tags, Tag.RESOLUTION_UNIT, ResolutionUnit.INCH),
             frozenset(code for code in tags if code >= FIRST_PRIVATE_TAG),
             header,
+            tuple(self.numbers(tags, Tag.COLOUR_TABLE, 3 << 16)) if coloured else (),
         )
 
 

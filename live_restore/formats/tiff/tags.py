@@ -22,6 +22,7 @@ class Tag(IntEnum):
     """What an entry of a directory holds."""
 
     SUBFILE_TYPE = 254
+    OLD_SUBFILE_TYPE = 255
     WIDTH = 256
     HEIGHT = 257
     BITS = 258
@@ -39,6 +40,7 @@ class Tag(IntEnum):
     RESOLUTION_UNIT = 296
     SOFTWARE = 305
     PREDICTOR = 317
+    COLOUR_TABLE = 320
     TILE_WIDTH = 322
     TILE_HEIGHT = 323
     TILE_OFFSETS = 324
@@ -64,6 +66,22 @@ class Compression(IntEnum):
     LZMA = 34925
     OLD_ZSTD = 34926
     ZSTD = 50000
+
+
+MAX_RATIO: dict[int, int] = {
+    Compression.NONE: 1,
+    Compression.LZW: 1400,  # 4096 codes of 12 bits at most, the longest stands for about 2 kB
+    Compression.DEFLATE: 1040,  # 258 bytes from 2 bits, 1032 in theory
+    Compression.OLD_DEFLATE: 1040,
+    Compression.PACKBITS: 64,  # 128 bytes from 2
+    Compression.LZMA: 8000,  # zeros, measured at 7,000
+    Compression.OLD_ZSTD: 33000,  # a block of 128 KiB from 4 bytes
+    Compression.ZSTD: 33000,
+}
+"""How much a compression can shrink at best; what claims more is a bomb or damaged."""
+OTHER_RATIO = 1040
+RATIO_SLACK_BYTES = 4096
+"""Headers and tiny segments; keeps the bound honest for planes of a few kB."""
 
 
 class Predictor(IntEnum):
@@ -94,10 +112,18 @@ class ResolutionUnit(IntEnum):
 
 SEPARATE_PLANES = 2
 """Of ``Tag.PLANAR``: every sample has strips of its own."""
+WHITE_IS_ZERO = 0
 PALETTE = 3
 """Of ``Tag.PHOTOMETRIC``."""
-REDUCED = 1
-"""Bit of ``Tag.SUBFILE_TYPE``: a thumbnail."""
+SUBFILE_TYPES = (Tag.SUBFILE_TYPE, Tag.OLD_SUBFILE_TYPE)
+_REDUCED, _MASK, _OLD_REDUCED = 1, 4, 2
+
+
+def is_reduced(subfile_type: int, old_subfile_type: int) -> bool:
+    """Return whether a page is a thumbnail, or a mask of another page, by its subfile types."""
+    return bool(subfile_type & (_REDUCED | _MASK)) or old_subfile_type == _OLD_REDUCED
+
+
 REVERSED_BITS = 2
 """Of ``Tag.FILL_ORDER``: the first pixel is in the lowest bit."""
 RATIONAL = 5

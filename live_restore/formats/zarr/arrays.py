@@ -31,7 +31,7 @@ MAX_RATIO = 33_000
 
 Stored = bytes | bytearray
 
-_DTYPES = {"uint8": "u1", "uint16": "u2", "float32": "f4"}
+_DTYPES = {"uint8": "u1", "uint16": "u2", "int16": "i2", "uint32": "u4", "float32": "f4"}
 
 
 class ZarrError(Exception):
@@ -158,7 +158,7 @@ def parse_v3(raw: Mapping[str, Any]) -> Array:
     separator = _mapping(encoding.get("configuration")).get("separator", "/" if default else ".")
     kind = raw.get("data_type")
     if not isinstance(kind, str) or kind not in _DTYPES:
-        raise ZarrError(f"data type {str(kind)[:40]}; uint8, uint16 and float32 are read")
+        raise ZarrError(f"data type {str(kind)[:40]}; {', '.join(_DTYPES)} are read")
     order, codecs = _codecs_v3(raw.get("codecs"), len(_shape(raw.get("shape"))))
     return _array(
         raw.get("shape"),
@@ -206,8 +206,8 @@ def parse_v2(raw: Mapping[str, Any]) -> Array:
             raise ZarrError(f'compressor "{name}" is not known')
         names = (name,)
     kind = raw.get("dtype")
-    if not isinstance(kind, str) or not re.fullmatch(r"[<>|](u1|u2|f4)", kind):
-        raise ZarrError(f"data type {str(kind)[:40]}; uint8, uint16 and float32 are read")
+    if not isinstance(kind, str) or not re.fullmatch(r"[<>|](u1|u2|i2|u4|f4)", kind):
+        raise ZarrError(f"data type {str(kind)[:40]}; {', '.join(_DTYPES)} are read")
     separator = raw.get("dimension_separator", ".")
     fortran = raw.get("order") == "F"
     return _array(
