@@ -23,8 +23,8 @@ from live_restore.formats.plane_files.completeness import PlaneLedger
 from live_restore.formats.plane_files.patterns import TIFF_ENDINGS, PlaneName
 from live_restore.formats.planes import Problems, require_pixels, require_whole
 from live_restore.formats.tiff.blank import blank_planes
+from live_restore.formats.tiff.calibration import voxel_size
 from live_restore.formats.tiff.decode import COMPRESSIONS, DecodeError, dtype_name, read_plane
-from live_restore.formats.tiff.layout import Found, voxel_size
 from live_restore.formats.tiff.page import Page, Structure
 from live_restore.formats.tiff.structure import walk
 from live_restore.formats.tiff.tags import PALETTE
@@ -223,7 +223,7 @@ class PlaneFilesFollower:
             except DecodeError as error:
                 raise _UnusableError(f"is damaged ({error})") from error
         if self._grey is None:
-            self._describe(path, structure, grey)
+            self._describe(structure, grey)
         self._files.setdefault(index, {})[z] = path
         self._name_position(named)
         self._ledger.add(index, z, written_ns, blank=blank)
@@ -231,11 +231,11 @@ class PlaneFilesFollower:
 
     # Describing -----------------------------------------------------------------------------------
 
-    def _describe(self, path: Path, structure: Structure, grey: _Grey) -> None:
+    def _describe(self, structure: Structure, grey: _Grey) -> None:
         self._grey = grey
-        found = Found(path, 1, *grey.shape_yx, "Z", structure.resolution, structure.resolution_unit)
+        voxel = voxel_size(structure.resolution, structure.resolution_unit)
         self._info = replace(
-            self._info, dtype=grey.dtype, shape_yx=grey.shape_yx, voxel=voxel_size(found)
+            self._info, dtype=grey.dtype, shape_yx=grey.shape_yx, voxel=voxel
         )
 
     def _name_position(self, named: PlaneName) -> None:
