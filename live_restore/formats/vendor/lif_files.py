@@ -23,6 +23,10 @@ def open_file(path: Path) -> VendorFile:
 
     file = liffile.LifFile(path)
     images: list[Any] = [image for image in file.images if not image.is_flim]
+    blocks = [image.memory_block for image in images]
+    end = max((block.offset + block.size for block in blocks), default=0)
+    if end > path.stat().st_size:  # the package would find it out at the last stack
+        raise ValueError(f"{path.stat().st_size:,} of {end:,} bytes are there")
     stacks = [image for image in images if image.sizes.get("Z", 1) > 1]
     if not stacks:
         raise Refusal("holds no z-stack; nothing to restore in 3-D", "acquire a z-stack")

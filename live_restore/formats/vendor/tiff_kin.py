@@ -23,12 +23,29 @@ def open_file(path: Path) -> VendorFile:
     else:
         raise ValueError("what makes it an LSM or STK file is not in it")
     series = file.series[0]
+    _require_whole(file, path.stat().st_size)
 
     def load() -> NDArray[Any]:
         return np.asarray(series.asarray())
 
     sizes = {_letter(axis): size for axis, size in zip(series.axes, series.shape, strict=True)}
     return WholeArray(sizes, series.dtype, load, voxel_um=voxel, time_increment_s=interval)
+
+
+def _require_whole(file: tifffile.TiffFile, size: int) -> None:
+    """Raise ``ValueError`` where planes lie behind the end of the file: a copy that goes on."""
+    series = file.series[0]
+    if file.is_stk:  # one directory, and all planes in one piece behind each other
+        end = series.keyframe.dataoffsets[0] + (series.nbytes if series.dataoffset else 0)
+    else:
+        end = max(
+            offset + count
+            for page in series.pages
+            if page is not None
+            for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)
+        )
+    if end > size:
+        raise ValueError(f"{size:,} of {end:,} bytes are there")
 
 
 def _letter(axis: str) -> str:
