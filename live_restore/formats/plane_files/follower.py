@@ -234,9 +234,7 @@ class PlaneFilesFollower:
     def _describe(self, structure: Structure, grey: _Grey) -> None:
         self._grey = grey
         voxel = voxel_size(structure.resolution, structure.resolution_unit)
-        self._info = replace(
-            self._info, dtype=grey.dtype, shape_yx=grey.shape_yx, voxel=voxel
-        )
+        self._info = replace(self._info, dtype=grey.dtype, shape_yx=grey.shape_yx, voxel=voxel)
 
     def _name_position(self, named: PlaneName) -> None:
         position = named.stack_index.position
