@@ -47,6 +47,8 @@ _TIFF = "tests/formats/test_tiff.py"
 _DEVICES = "tests/inference/test_device_choice.py"
 _DISK_FULL = "tests/faults/test_disk_full.py"
 _HOUSE = "tests/test_house.py"
+_EVERY_PROGRAM = "tests/cases/test_every_program.py"
+_VENDOR = "tests/formats/test_vendor.py"
 
 MUTANTS = (
     Mutant(
@@ -579,6 +581,54 @@ MUTANTS = (
         "os.kill(os.getpid(), signal.SIGTERM)",
         "pass",
         ("tests/hooks/test_child.py::test_a_restorer_lets_go_when_its_leash_is_dropped",),
+    ),
+    Mutant(
+        5,
+        "planes-in-disorder",
+        "that a later stack began proves nothing where planes come out of order",
+        "self._disordered = True",
+        "pass",
+        (f"{_EVERY_PROGRAM}::test_a_copy_in_any_order_waits_for_quiet",),
+    ),
+    Mutant(
+        5,
+        "slow-planes",
+        "the dates of planes say how long a pause is no end",
+        "self._longest_gap_s = min(pause_s, self._watch.stall_s)",
+        "pass",
+        (f"{_EVERY_PROGRAM}::test_planes_that_come_slowly_are_not_taken_for_a_stack_of_two",),
+    ),
+    Mutant(
+        5,
+        "vendor-zeros",
+        "zeros that a reader gives where planes are missing are no data",
+        "blank = sum(not plane.any() for plane in volume)\n        if blank:\n",
+        "blank = 0\n        if blank:\n",
+        (f"{_VENDOR}::test_missing_planes_are_not_restored_as_zeros",),
+    ),
+    Mutant(
+        7,
+        "reader-that-hangs",
+        "a vendor's reader that hangs is ended",
+        "        self._hung = True\n        self._process.kill()",
+        "        self._hung = True",
+        (f"{_VENDOR}::test_a_child_that_hangs_is_ended",),
+    ),
+    Mutant(
+        6,
+        "reader-that-lies",
+        "what a vendor's reader describes is no larger than its file can hold",
+        "stacks * found.stack_bytes > bearable_bytes(file_bytes)",
+        "False",
+        (f"{_VENDOR}::test_descriptions_are_compared_with_the_size_of_the_file",),
+    ),
+    Mutant(
+        HOUSE,
+        "silent-files",
+        "what is not looked at is counted",
+        "self.passed_by.listed(folder, passed_by, links)",
+        "pass",
+        (f"{_EVERY_PROGRAM}::test_files_that_nobody_reads_are_counted_by_kind_with_what_to_do",),
     ),
     Mutant(
         HOUSE,

@@ -19,6 +19,7 @@ from live_restore.errors import one_line
 from live_restore.journal.states import State
 
 _REFRESH_S = 0.25
+_REASONS_SHOWN = 6
 
 
 # File names go in as Text: what looks like rich's markup in them must stay what it is.
@@ -56,6 +57,10 @@ def render(status: Status, snapshot: Snapshot, *, ended: bool = False) -> Render
     )  # fmt: skip
     warnings = [
         Text(f"! {one_line(w)}", style="yellow", overflow="fold") for w in snapshot.warnings
+    ]
+    warnings += [
+        Text(f"· {one_line(line)}", style="dim", overflow="fold")
+        for line in status.account[:_REASONS_SHOWN]
     ]
     title = Text(f"live-restore · {one_line(status.root)}")
     hint = "ended" if ended else STOPPING if snapshot.stopping else "Ctrl-C stops"

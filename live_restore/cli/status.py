@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from live_restore.cli.parsing import (
@@ -19,8 +20,12 @@ from live_restore.errors import one_line
 
 if TYPE_CHECKING:
     from live_restore.journal.entry import Entry
+    from live_restore.settings.model import Settings
+    from live_restore.sources.passed_by import NotLookedAt
     from live_restore.stack import StackKey
 
+_MOST_ROWS_ALIKE = 3
+"""More entries with the same reason are one line; ``--all`` lists them."""
 _LOST_RESULT = "its result is missing; restore again with live-restore watch --redo-missing"
 
 
@@ -44,7 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     from live_restore.journal.view import JournalView
 
     root = watched_folder(arguments.folder)
-    path = watched_journal(root, load_settings_of(arguments))
+    settings = load_settings_of(arguments)
+    path = watched_journal(root, settings)
     with JournalView(path, root) as journal:
         entries, states = journal.entries(), journal.counts()
     watched, now = lock_is_held(path), time.time()
@@ -56,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     counts = {state.value: n for state, n in states.items()}
     doubtful = sum(entry.doubtful for entry in entries)
     log = path.with_suffix(".log")
+    passed_by = _passed_by(root, settings)
     if arguments.json:
         everything = {
             "folder": str(root),
@@ -65,6 +72,16 @@ def run(arguments: argparse.Namespace) -> int:
             "counts": counts,
             "doubtful": doubtful,
             "files": [_as_json(entry, reasons[entry.key]) for entry in entries],
+            "not_looked_at": [
+                {
+                    "kind": each.kind,
+                    "count": each.count,
+                    "example": each.example.as_posix(),
+                    "remedy": each.remedy,
+                }
+                for each in passed_by[0]
+            ],
+            "all_looked_through": passed_by[1],
         }
         print(json.dumps(everything, indent=1))
         return 0
@@ -78,9 +95,49 @@ def run(arguments: argparse.Namespace) -> int:
     print(", ".join(numbers) or "nothing yet")
     print("being watched now" if watched else "not being watched now")
     if shown:
+        shown, alike = _without_repetition(shown, reasons, settings, everything=arguments.all)
         _print_table(shown, reasons)
+        for line in alike:
+            print(line)
+    for each in passed_by[0]:
+        print(each)
+    if not passed_by[1]:
+        print("there may be more files that are not looked at: only a part was looked through")
     print(f"log: {log}")
     return 0
+
+
+def _passed_by(root: Path, settings: Settings) -> tuple[tuple[NotLookedAt, ...], bool]:
+    """Return what a watch passes by in the folder, and whether all of it was looked through."""
+    from live_restore.formats.table import make_acquisition_formats, make_formats
+    from live_restore.sources.passed_by import survey
+
+    def quietly(problem: str) -> None:
+        del problem  # plug-ins that are left out: doctor and watch report them
+
+    formats = make_formats(warn=quietly)
+    acquisition_formats = make_acquisition_formats(
+        plane_pattern=settings.files.plane_pattern, warn=quietly
+    )
+    return survey(root, formats, acquisition_formats, settings)
+
+
+def _without_repetition(
+    entries: Sequence[Entry],
+    reasons: Mapping[StackKey, str],
+    settings: Settings,
+    *,
+    everything: bool,
+) -> tuple[list[Entry], list[str]]:
+    """Return the rows to show one by one, and a line for each reason that many share."""
+    from live_restore.engine.account import grouped
+
+    if everything:
+        return list(entries), []
+    groups = grouped(entries, reasons, pattern=settings.files.plane_pattern)
+    many = [group for group in groups if group.count > _MOST_ROWS_ALIKE]
+    alike = {key for group in many for key in group.keys}
+    return [entry for entry in entries if entry.key not in alike], [str(group) for group in many]
 
 
 def _as_json(entry: Entry, reason: str) -> dict[str, Any]:

@@ -108,7 +108,8 @@ def run(arguments: argparse.Namespace) -> int:
                 tick = stack.enter_context(live_display(daemon))
             failed = daemon.run(once=arguments.once, tick=tick)
         if arguments.once:
-            print(f"live-restore: {daemon.summary()}", file=sys.stderr)
+            for line in (daemon.summary(), *daemon.account(now=True)):
+                print(f"live-restore: {line}", file=sys.stderr)
     return 1 if arguments.once and failed else 0
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import structlog
 
+from live_restore.engine.account import Account
 from live_restore.engine.backoff import Backoff
 from live_restore.engine.jobs import Jobs
 from live_restore.engine.pipeline import Pipeline
@@ -44,13 +45,17 @@ STOPPING = "stopping: the stack in hand is finished or given back; Ctrl-C again 
 
 @dataclass(frozen=True)
 class Status:
-    """What the display shows, beside the progress of the pipeline."""
+    """What the display shows, beside the progress of the pipeline.
+
+    ``account`` says why something is not restored, a line for each reason.
+    """
 
     root: Path
     devices: tuple[str, ...]
     models: tuple[str, ...]
     counts: dict[State, int]
     doubtful: int = 0
+    account: tuple[str, ...] = ()
 
 
 def watched_folder(path: Path) -> Path:
@@ -95,9 +100,12 @@ class Daemon:
         self.progress = Progress()
         self._stop = False
         self._look_refused = False
-        self._counts, self._doubtful = journal.counts(), journal.doubtful()
+        self._numbers = journal.counts(), journal.doubtful()
         self._formats = make_formats(files=settings.files, warn=self._on_plug_in)
-        self._acquisition_formats = make_acquisition_formats(warn=self._on_plug_in)
+        self._acquisition_formats = make_acquisition_formats(
+            plane_pattern=settings.files.plane_pattern, warn=self._on_plug_in
+        )
+        self._account = Account(journal, settings.files.plane_pattern)
         self._source: Source = FolderSource(
             root,
             self._formats,
@@ -127,15 +135,19 @@ class Daemon:
     def status(self) -> Status:
         """Return what the display shows."""
         with suppress(JournalError):  # the last numbers are better than none
-            self._counts, self._doubtful = self._journal.counts(), self._journal.doubtful()
+            self._numbers = self._journal.counts(), self._journal.doubtful()
         models = self._model_set.models
         return Status(
             self._root,
             tuple(dict.fromkeys(device.hardware for device in self._model_set.devices)),
             tuple(f"{m.card.name} {m.card.version}" for m in models),
-            self._counts,
-            self._doubtful,
+            *self._numbers,
+            self.account(),
         )
+
+    def account(self, *, now: bool = False) -> tuple[str, ...]:
+        """Return why something that was seen is not restored; see :class:`Account`."""
+        return self._account.lines(self._source.passed_by, now=now)
 
     def summary(self) -> str:
         """Return one line about a run that has ended: what it did, and what it left as it is."""

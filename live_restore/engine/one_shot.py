@@ -85,7 +85,8 @@ class OneShot:
             if not _is_folder(path):
                 yield self.restore(path)
                 return
-            file_stacks = FinishedAcquisition(path, make_acquisition_formats())
+            formats = make_acquisition_formats(plane_pattern=self._settings.files.plane_pattern)
+            file_stacks = FinishedAcquisition(path, formats)
         except LiveRestoreError as error:
             yield error
             return

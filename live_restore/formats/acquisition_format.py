@@ -208,6 +208,9 @@ class AcquisitionState:
         The evidence for ``ended``.
     problems
         Parts of the acquisition that are damaged or of no use, one line each; the rest goes on.
+    pause_s
+        The longest pause (s) between the planes of a stack that the files tell of: where only quiet
+        says that a stack is whole, it has to be longer.
     """
 
     info: AcquisitionInfo
@@ -215,6 +218,7 @@ class AcquisitionState:
     ended: bool | None = None
     ended_reason: str = ""
     problems: tuple[str, ...] = ()
+    pause_s: float = 0.0
 
 
 class Follower(Protocol):

@@ -20,8 +20,10 @@ from live_restore.formats.file_format import FileFormat
 from live_restore.formats.micromanager.image_stack_file import MmStackFormat
 from live_restore.formats.micromanager.ndtiff import NdTiffFormat
 from live_restore.formats.micromanager.separate_images import MmSeriesFormat
+from live_restore.formats.plane_files.plane_format import PlaneFilesFormat
 from live_restore.formats.plug_ins import acquisition_plug_ins, file_plug_ins
 from live_restore.formats.tiff.tiff_format import TiffFormat
+from live_restore.formats.vendor.vendor_format import VendorFormat
 from live_restore.formats.zarr.ome_zarr import OmeZarrFormat
 from live_restore.settings.model import FilesSettings
 
@@ -29,13 +31,15 @@ FILE_FORMATS: dict[str, Callable[[FilesSettings], FileFormat]] = {
     TiffFormat.name: lambda files: TiffFormat(
         undeclared_axis=files.undeclared_axis, interleaved_channels=files.interleaved_channels
     ),
+    VendorFormat.name: lambda _: VendorFormat(),
 }
 
-ACQUISITION_FORMATS: dict[str, Callable[[], AcquisitionFormat]] = {
-    MmStackFormat.name: MmStackFormat,
-    NdTiffFormat.name: NdTiffFormat,
-    OmeZarrFormat.name: OmeZarrFormat,
-    MmSeriesFormat.name: MmSeriesFormat,
+ACQUISITION_FORMATS: dict[str, Callable[[str | None], AcquisitionFormat]] = {
+    MmStackFormat.name: lambda _: MmStackFormat(),
+    NdTiffFormat.name: lambda _: NdTiffFormat(),
+    OmeZarrFormat.name: lambda _: OmeZarrFormat(),
+    MmSeriesFormat.name: lambda _: MmSeriesFormat(),
+    PlaneFilesFormat.name: PlaneFilesFormat,
 }
 
 
@@ -65,13 +69,18 @@ def format_for(path: Path, formats: Sequence[FileFormat]) -> FileFormat | None:
 
 
 def make_acquisition_formats(
-    *, warn: Callable[[str], None] = _warn
+    *, plane_pattern: str | None = None, warn: Callable[[str], None] = _warn
 ) -> tuple[AcquisitionFormat, ...]:
-    """Return one of each format of acquisition folders, cheapest to recognise first.
+    """Return one of each format of acquisition folders, most particular first.
 
-    ``warn`` is that of :func:`make_formats`.
+    Parameters
+    ----------
+    plane_pattern
+        How files of one plane each are named, besides the namings that are known.
+    warn
+        That of :func:`make_formats`.
     """
-    own = tuple(make() for make in ACQUISITION_FORMATS.values())
+    own = tuple(make(plane_pattern) for make in ACQUISITION_FORMATS.values())
     return own + acquisition_plug_ins(ACQUISITION_FORMATS, warn)
 
 

@@ -75,6 +75,15 @@ class JournalView:
             ).fetchall()
         return [entry_of(row) for row in rows]
 
+    def not_done(self, most: int) -> list[Entry]:
+        """Return entries of this recipe that are not restored, at most so many, oldest first."""
+        with self._file.reading() as db:
+            rows = db.execute(
+                "SELECT * FROM entry WHERE recipe = ? AND state != 'done' ORDER BY id LIMIT ?",
+                (self.recipe, most),
+            ).fetchall()
+        return [entry_of(row) for row in rows]
+
     def entry(self, key: StackKey) -> Entry | None:
         """Return what is known about one file or stack."""
         with self._file.reading() as db:

@@ -26,6 +26,7 @@ from pydantic_settings import (
 from live_restore.settings.devices import check_devices
 from live_restore.settings.old_keys import renamed
 from live_restore.settings.paths import absolute, check_template
+from live_restore.settings.plane_pattern import checked_plane_pattern
 from live_restore.stack import Units
 
 VARIABLE_PREFIX = "LIVE_RESTORE_"
@@ -111,6 +112,13 @@ class FilesSettings(_Section):
     partial_stacks: Literal["incomplete", "restore"] = Field(
         "incomplete",
         description="what to do with a stack in the middle of which its acquisition ended",
+        json_schema_extra=_NO_PIXELS,
+    )
+    plane_pattern: Annotated[str, AfterValidator(checked_plane_pattern)] | None = Field(
+        None,
+        description="names of files of one plane each: a regular expression with the groups z and, "
+        "where there are such, t, c, p (numbers; p may be a well such as B03) and run; unset: only "
+        "namings that are known",
         json_schema_extra=_NO_PIXELS,
     )
 

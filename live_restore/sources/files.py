@@ -102,6 +102,7 @@ class WatchedFiles:
         self._clock = clock
         self._candidates: dict[StackKey, _Candidate] = {}
         self._settled: dict[StackKey, _Settled] = {}
+        self._logged: set[tuple[Path, str]] = set()
         for entry in known:
             if entry.key.index is not None:  # a stack of an acquisition
                 continue
@@ -278,7 +279,11 @@ class WatchedFiles:
         self._pending.add(key, Finding(candidate.fingerprint, state, reason, stacks))
         if state in (State.REFUSED, State.FAILED):
             self._callbacks.on_bad(key, state)
-            log.warning(state.value, stack_key=str(key), reason=reason)
+            # A folder of a thousand single planes is one line, not a thousand.
+            kind = (key.acquisition.parent, reason)
+            say = log.debug if kind in self._logged else log.warning
+            self._logged.add(kind)
+            say(state.value, stack_key=str(key), reason=reason)
         else:
             log.info("complete", stack_key=str(key), stacks=stacks)
 

@@ -20,6 +20,7 @@ from live_restore.settings.model import Settings
 from live_restore.sources.acquisitions import Acquisitions
 from live_restore.sources.files import WatchedFiles
 from live_restore.sources.inbox import Inbox
+from live_restore.sources.passed_by import NotLookedAt
 from live_restore.sources.pending import PendingFindings
 from live_restore.sources.source import Callbacks
 from live_restore.sources.tree import Tree
@@ -104,6 +105,10 @@ class FolderSource:
     def undecided(self) -> int:
         """Return how many files and stacks have been quiet for too short a time to decide about."""
         return self._files.undecided() + self._acquisitions.undecided()
+
+    def passed_by(self) -> tuple[NotLookedAt, ...]:
+        """Return what lies in the folder and is not looked at, as the last scans found it."""
+        return self._tree.passed_by.summary()
 
     def poll(self, *, hurry: bool = False) -> float:
         """Look once and return when to look again (s from now).

@@ -96,8 +96,9 @@ class RunClock:
 
     # What has happened ------------------------------------------------------------------------
 
-    def begin(self, now: float) -> None:
-        """The first look: what is there was there before."""
+    def begin(self, now: float, pause_s: float = 0.0) -> None:
+        """The first look: what is there was there before, with pauses as long as ``pause_s``."""
+        self._longest_gap_s = min(pause_s, self._watch.stall_s)
         self._moved_at = now
         self.next_look = now + BUSY_POLL_S
 

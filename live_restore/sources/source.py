@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 from live_restore.journal.states import State
+from live_restore.sources.passed_by import NotLookedAt
 from live_restore.stack import StackKey
 
 
@@ -67,6 +68,10 @@ class Source(Protocol):
 
     def undecided(self) -> int:
         """Return how many files and stacks only need a little more quiet to be decided about."""
+        ...
+
+    def passed_by(self) -> tuple[NotLookedAt, ...]:
+        """Return what is there and not looked at, by kind."""
         ...
 
     def reconsider(self, key: StackKey) -> None:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import structlog
 
-from live_restore.files.naming import TEMPORARY_SUFFIX, output_folder_name
+from live_restore.files.naming import output_folder_name
 from live_restore.formats.file_format import FileFormat
 from live_restore.formats.table import format_for
 from live_restore.outputs.table import is_own_result
 from live_restore.settings.model import Settings
+from live_restore.sources.passed_by import PassedBy, is_ignored, is_input_folder
 from live_restore.sources.source import Callbacks
 from live_restore.stack import Fingerprint
 
@@ -52,6 +53,11 @@ class Tree:
         Whether a folder with these entries is an acquisition: then it is not looked into.
     clock
         The time (monotonic s).
+
+    Attributes
+    ----------
+    passed_by
+        What is not looked at.
     """
 
     def __init__(
@@ -73,21 +79,27 @@ class Tree:
         self.unreadable: set[Path] = set()
         self._unreadable_now: set[Path] = set()
         self._checked_results: set[Path] = set()
+        self.passed_by = PassedBy(root)
+        self._walked: set[Path] = set()
 
     def begin(self) -> None:
         """The whole tree is walked from now on."""
         self._unreadable_now = set()
+        self._walked = set()
 
     def forget_vanished(self) -> None:
         """The whole tree has been walked: what was not met is not there any more."""
         self.unreadable &= self._unreadable_now
         self._checked_results = {f for f in self._checked_results if f.exists()}
+        self.passed_by.keep_only(self._walked)
 
     def files(self, top: Path) -> Iterator[Seen]:
         """Yield every input file under ``top`` as it is found; ends early at a stop."""
         folders = [top]
         while folders:
             folder = folders.pop()
+            passed_by: list[str] = []
+            links: list[str] = []
             try:
                 with os.scandir(folder) as listing:
                     entries = list(listing)
@@ -97,6 +109,7 @@ class Tree:
             self.unreadable.discard(folder)
             if self._adopt(folder, [entry.name for entry in entries]):
                 continue
+            self._walked.add(folder)
             for entry in entries:
                 if self._callbacks.stopping():
                     return
@@ -109,12 +122,18 @@ class Tree:
                             folders.append(path)
                         elif path.name == self._output_folder:
                             self._check_results(path)
-                    elif entry.is_file(follow_symlinks=False) and self.is_input_name(path):
+                    elif not entry.is_file(follow_symlinks=False):
+                        if entry.is_symlink():
+                            links.append(entry.name)
+                    elif self.is_input_name(path):
                         yield self.seen(path, entry.stat(follow_symlinks=False))
+                    elif not is_ignored(entry.name):
+                        passed_by.append(entry.name)
                 except FileNotFoundError:
                     continue  # vanished since the folder was listed: not there any more
                 except OSError as error:  # a folder that may be listed but not entered
                     self._report_unreadable(path, error)
+            self.passed_by.listed(folder, passed_by, links)
 
     def _check_results(self, folder: Path) -> None:
         """Warn once if raw files lie where only results are expected."""
@@ -150,6 +169,8 @@ class Tree:
 
     def _report_unreadable(self, path: Path, error: OSError) -> None:
         self._unreadable_now.add(path)
+        self._walked.add(path)
+        self.passed_by.unreadable(path)
         if path not in self.unreadable:
             self.unreadable.add(path)
             log.warning("cannot be looked into; it is tried at every scan",
@@ -157,12 +178,8 @@ class Tree:
 
     def is_input_folder(self, folder: Path) -> bool:
         """Return whether raw files in a folder of this name count."""
-        return not folder.name.startswith(".") and folder.name != self._output_folder
+        return is_input_folder(folder.name, self._output_folder)
 
     def is_input_name(self, path: Path) -> bool:
         """Return whether a file of this name may be a raw file."""
-        return (
-            not path.name.startswith(".")
-            and not path.name.endswith(TEMPORARY_SUFFIX)
-            and format_for(path, self._formats) is not None
-        )
+        return not is_ignored(path.name) and format_for(path, self._formats) is not None

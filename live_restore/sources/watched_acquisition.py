@@ -173,7 +173,7 @@ class WatchedAcquisition:
         state = self._following.poll()
         if self._before is None:
             self._before = self._recall(state)
-            clock.begin(now)
+            clock.begin(now, state.pause_s)
             moved = self._take_in(state, self._before.written_ns)
         elif moved := self._take_in(state, time.time_ns()):
             clock.moved(now)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+
+import pytest
 
 from live_restore.formats.acquisition_format import AcquisitionFormat
+from live_restore.formats.file_format import FileFormat
 from live_restore.formats.micromanager.image_stack_file import MmStackFormat
 from live_restore.formats.micromanager.ndtiff import NdTiffFormat
 from live_restore.formats.micromanager.separate_images import MmSeriesFormat
+from live_restore.formats.plane_files.plane_format import PlaneFilesFormat
 from live_restore.formats.table import ACQUISITION_FORMATS, FILE_FORMATS
 from live_restore.formats.tiff.tiff_format import TiffFormat
+from live_restore.formats.vendor.vendor_format import VendorFormat
 from live_restore.formats.zarr.ome_zarr import OmeZarrFormat
 from live_restore.testing.formats import (
     AcquisitionFormatCompliance,
@@ -17,6 +23,7 @@ from live_restore.testing.formats import (
     FileFormatCompliance,
     FileSample,
 )
+from tests.support import plane_files, vendor_files
 from tests.support.growing import (
     declared_at_the_end,
     grow_ndtiff,
@@ -53,6 +60,18 @@ def _sample(case: Case) -> FileSample:
     )
 
 
+@pytest.mark.slow  # a child process for each of some hundred looks
+class TestVendor(FileFormatCompliance):
+    def make_format(self) -> FileFormat:
+        return VendorFormat()
+
+    def samples(self) -> Sequence[FileSample]:
+        return [
+            FileSample("cell.stk", vendor_files.write_stk, vendor_files.truth(1, 1, 1)),
+            FileSample("cell.ims", vendor_files.write_imaris, vendor_files.truth()),
+        ]
+
+
 class TestMmStack(AcquisitionFormatCompliance):
     def make_format(self) -> AcquisitionFormat:
         return MmStackFormat()
@@ -69,6 +88,23 @@ class TestNdTiff(AcquisitionFormatCompliance):
         return [
             AcquisitionSample("run_1", grow_ndtiff, planes_of_one_value()),
             AcquisitionSample("python_1", grow_python_ndtiff, planes_of_one_value()),
+        ]
+
+
+class TestPlaneFiles(AcquisitionFormatCompliance):
+    def make_format(self) -> AcquisitionFormat:
+        return PlaneFilesFormat()
+
+    def samples(self) -> Sequence[AcquisitionSample]:
+        return [
+            AcquisitionSample(
+                program,
+                partial(plane_files.grow, name=plane_files.NAMINGS[program], channels=1),
+                plane_files.truth(channels=1),
+                ended=None,
+                declared=False,
+            )
+            for program in ("generic", "metaxpress")
         ]
 
 
@@ -89,5 +125,7 @@ class TestOmeZarr(AcquisitionFormatCompliance):
 
 
 def test_every_format_of_the_tables_is_here() -> None:
-    suites = (TestTiff, TestMmStack, TestNdTiff, TestMmSeries, TestOmeZarr)
+    suites = (
+        TestTiff, TestVendor, TestMmStack, TestNdTiff, TestMmSeries, TestPlaneFiles, TestOmeZarr
+    )  # fmt: skip
     assert {suite().make_format().name for suite in suites} == {*FILE_FORMATS, *ACQUISITION_FORMATS}

@@ -136,7 +136,7 @@ def test_our_own_come_first_and_plug_ins_by_name(install: Install) -> None:
     )
     install("lr_two", source, file_formats="b = lr_two:BFormat\na = lr_two:AFormat")
     install("lr_raw", RAW, file_formats="raw = lr_raw:RawFormat")
-    assert [each.name for each in make_formats()] == ["tiff", "a", "b", "raw"]
+    assert [each.name for each in make_formats()] == ["tiff", "vendor", "a", "b", "raw"]
 
 
 BROKEN = {
@@ -159,7 +159,7 @@ def test_a_broken_one_is_left_out_and_reported(tmp_path: Path, install: Install,
     assert problem.startswith('the format "broken" of lr_broken 1.0 (lr_broken:')
     with pytest.warns(RuntimeWarning, match='the format "broken"'):
         formats = make_formats()
-    assert [each.name for each in formats] == ["tiff", "raw"]
+    assert [each.name for each in formats] == ["tiff", "vendor", "raw"]
 
 
 def test_names_that_are_taken(install: Install) -> None:
@@ -168,7 +168,7 @@ def test_names_that_are_taken(install: Install) -> None:
     install("lr_raw", RAW, file_formats="raw = lr_raw:RawFormat")
     install("lr_raw2", RAW, file_formats="raw = lr_raw2:RawFormat")
     assert len([line for line in problems() if "of that name already" in line]) == 2
-    assert [each.name for each in make_formats(warn=[].append)] == ["tiff", "raw"]
+    assert [each.name for each in make_formats(warn=[].append)] == ["tiff", "vendor", "raw"]
 
 
 def test_one_that_fails_at_recognising_is_out_and_said_so_once(

@@ -31,6 +31,8 @@ KINDS: dict[str, Kind] = {
     "ndtiff": Kind(mutators.dataset, users.use_dataset),
     "mm-series": Kind(mutators.dataset, users.use_dataset),
     "ome-zarr": Kind(mutators.dataset, users.use_dataset),
+    "plane-files": Kind(mutators.dataset, users.use_dataset),
+    "vendor-child": Kind(mutators.each(damage), users.use_vendor_child),
     "card": Kind(mutators.each(mutators.card), users.use_model),
     "onnx": Kind(mutators.each(mutate_onnx), users.use_model),
     "package": Kind(mutators.package, users.use_model),

@@ -8,14 +8,16 @@ import sqlite3
 import tempfile
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tifffile
 
+from live_restore.formats.vendor.protocol import HEADER, Description, Kind
 from tests.fuzz.tree import Tree
-from tests.support import protobuf
+from tests.support import plane_files, protobuf
 from tests.support.small_runs import RUNS, zarr_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -252,12 +254,27 @@ def _zarr_sequence(folder: Path) -> None:
         chunk.write_bytes(image(4, 8).tobytes())
 
 
+def _planes(name: str, folder: Path) -> None:
+    for _ in plane_files.grow(folder, plane_files.NAMINGS[name], channels=1):
+        pass
+
+
 DATASETS: dict[str, dict[str, Maker]] = {
     "mm-stack": {"run": _run("mm-stack")},
     "ndtiff": {"micro-manager": _run("ndtiff"), "pycromanager": _run("ndtiff-python")},
     "mm-series": {"run": _run("mm-series")},
     "ome-zarr": {"0.5": zarr_run, "0.4": _zarr_v2, "sequence": _zarr_sequence},
+    "plane-files": {name: partial(_planes, name) for name in ("generic", "yokogawa", "metaxpress")},
 }
+
+
+def _said(folder: Path) -> None:
+    """Write what a child that reads a vendor's file says, and the file."""
+    described = Description(1, 2, 1, (2, 4, 5), "uint16", channel_names=("DAPI",)).to_json()
+    said = HEADER.pack(Kind.DESCRIPTION.encode(), len(described)) + described
+    for value in (1, 2):
+        said += HEADER.pack(Kind.VOXELS.encode(), 80) + bytes([value]) * 80
+    (folder / "said").write_bytes(said)
 
 
 def _model(folder: Path) -> None:
@@ -360,6 +377,7 @@ SEEDS: dict[str, dict[str, Maker]] = {
     "ome-xml": OMES,
     "ome-set": SETS,
     **DATASETS,
+    "vendor-child": {"said": _said},
     "card": {"model": _model},
     "onnx": {"model": _model},
     "package": {"folder": _package_folder, "zip": _package_zip},

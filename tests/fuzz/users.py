@@ -137,6 +137,31 @@ def use_dataset(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) ->
         _publish(run, rng.choice(("ome-tiff", "ome-tiff", "ome-zarr")))
 
 
+def use_vendor_child(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> None:
+    """Let a child say what it says, and then end, hang or go on; believe none of it."""
+    from live_restore.formats.file_format import Complete
+    from live_restore.formats.vendor import vendor_format
+
+    hurt.write(folder)
+    path = folder / "cell.stk"
+    path.write_bytes(bytes(1000))
+    then = rng.choice(("", "", "", "sleep 60", "cat /dev/zero"))
+    said = (str(folder / "said"),)
+    vendor_format.PYTHON = ("/bin/sh", "-c", f'cat "$0"; exec {then or "true"}', *said)  # type: ignore[assignment]
+    vendor_format._DESCRIBE_S = vendor_format._READ_S = 0.3
+    kind = vendor_format.VendorFormat()
+    try:
+        found = kind.inspect(path)
+        if isinstance(found, Complete):
+            with kind.open(found.file_stacks) as reader:
+                for key in found.file_stacks.indices()[:MAX_STACKS_READ]:
+                    volume = reader.read(key)
+                    if volume.shape != found.file_stacks.shape_zyx:
+                        raise WrongError(f"a volume of {volume.shape}")
+    except LiveRestoreError as error:
+        check_line(error)
+
+
 def use_model(rng: random.Random, folder: Path, pristine: Tree, hurt: Tree) -> None:
     """Load a model and use what its card says."""
     from live_restore.inference.device.check import known_tile, trusted_shape

@@ -76,6 +76,7 @@ OTHER: dict[str, Any] = {
     "files.interleaved_channels": 2,
     "files.blank_planes": "restore",
     "files.partial_stacks": "restore",
+    "files.plane_pattern": r"(?P<z>\d+)\.tif",
     "inference.device": "cpu",
     "inference.precision": "fp32",
     "inference.threads": 1,

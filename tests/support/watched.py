@@ -47,12 +47,13 @@ class Scene:
 
     def start(self) -> None:
         self.journal = Journal(self.journal_file, self.root, recipe="one")
+        settings = load_settings(None, {"watch": {"stall_s": 60}, **self.settings})
         self.source = FolderSource(
             self.root,
             (self.format,),
-            make_acquisition_formats(),
+            make_acquisition_formats(plane_pattern=settings.files.plane_pattern),
             self.journal,
-            load_settings(None, {"watch": {"stall_s": 60}, **self.settings}),
+            settings,
             Callbacks(
                 lambda key, state: self.bad.append((key.path, state)),
                 self.warnings.append,

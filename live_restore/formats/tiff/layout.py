@@ -29,6 +29,8 @@ from live_restore.recording import ImageMetadata
 from live_restore.stack import VoxelSize
 
 _STILL_DEPTH = "the header knows of time, and calls the planes slices all the same: taken as z"
+SINGLE_PLANE = "a single 2-D plane"
+"""How the reason begins why a file of one image is refused."""
 
 UndeclaredAxis = Literal["auto", "Z", "T"]
 """What an axis is that nobody declared; "auto": Z, unless the header knows of time."""
@@ -145,7 +147,7 @@ def _no_depth(found: Found, letters: str, shown: str) -> StackRefusedError:
     size = f"{found.height} x {found.width}"
     if not letters:
         return found.refused(
-            f"a single 2-D plane ({size}); nothing to restore in 3-D", "acquire a z-stack"
+            f"{SINGLE_PLANE} ({size}); nothing to restore in 3-D", "acquire a z-stack"
         )
     return found.refused(
         f"2-D images ({size}) along {' and '.join(letters)} ({shown}), without a Z axis",

@@ -1,0 +1,1 @@
+"""Finished files of microscopes' own programs, read by well-kept packages in a child process."""
