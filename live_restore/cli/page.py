@@ -7,7 +7,8 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -107,7 +108,11 @@ def host_and_port(text: str) -> tuple[str, int]:
 
 @contextmanager
 def page_beside(
-    root: Path, address: tuple[str, int] | None, settings: Settings, *options: str
+    root: Path,
+    address: tuple[str, int] | None,
+    settings: Settings,
+    *options: str,
+    report: Callable[[str], None] | None = None,
 ) -> Iterator[subprocess.Popen[bytes] | None]:
     """Run the page of a folder as a process of its own; what becomes of it is nobody's concern.
 
@@ -123,6 +128,8 @@ def page_beside(
         Say where the journal is, and how files are understood.
     *options
         Further ones of ``live-restore page``.
+    report
+        Gets the lines that it prints, from another thread; ``None``: it prints them itself.
     """
     if address is None:
         yield None
@@ -138,9 +145,18 @@ def page_beside(
     if settings.journal.folder is not None:
         variables["LIVE_RESTORE_JOURNAL__FOLDER"] = str(settings.journal.folder)
     try:
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, env=variables)
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=None if report is None else subprocess.PIPE,
+            env=variables,
+        )
     except OSError as error:
         raise LiveRestoreError(f"the page cannot be started ({error})", root) from error
+    if report is not None:
+        threading.Thread(
+            target=_pass_on, args=(child, report), name="page's words", daemon=True
+        ).start()
     try:
         yield child
     finally:
@@ -151,6 +167,13 @@ def page_beside(
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
+
+
+def _pass_on(child: subprocess.Popen[bytes], report: Callable[[str], None]) -> None:
+    assert child.stdout is not None
+    with child.stdout:
+        for line in child.stdout:
+            report(line.decode("utf-8", "replace").strip())
 
 
 def _port(text: str) -> int:

@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import deque
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
 
 from live_restore.cli.page import add_page_flag
 from live_restore.cli.parsing import (
@@ -28,7 +30,10 @@ from live_restore.cli.parsing import (
     port,
     refuse_beside_micromanager,
 )
-from live_restore.errors import UsageError
+from live_restore.errors import UsageError, one_line
+
+if TYPE_CHECKING:
+    from live_restore.engine.daemon import Daemon
 
 _MICROMANAGER_PORT = 4827  # the default of Tools > Options > Run server on port
 
@@ -102,14 +107,25 @@ def run(arguments: argparse.Namespace) -> int:
         daemon = Daemon(root, settings, model_set, journal)
         with ExitStack() as stack:
             stack.enter_context(stopping_on_signals(daemon.stop))
-            stack.enter_context(page_beside(root, arguments.page, settings))
+            notices: deque[str] = deque(maxlen=3)
+            report = notices.append if display else None
+            stack.enter_context(page_beside(root, arguments.page, settings, report=report))
             tick: Callable[[], None] = lambda: None  # noqa: E731
             if display:
-                tick = stack.enter_context(live_display(daemon))
+                tick = stack.enter_context(live_display(daemon, notices))
             failed = daemon.run(once=arguments.once, tick=tick)
-        if arguments.once:
-            print(f"live-restore: {daemon.summary()}", file=sys.stderr)
+        with suppress(OSError):  # its terminal may be what was closed
+            _print_summary(daemon)
     return 1 if arguments.once and failed else 0
+
+
+def _print_summary(daemon: Daemon) -> None:
+    from live_restore.overview.reasons import counted
+
+    print(f"live-restore: {daemon.summary()}", file=sys.stderr)
+    for group in counted(daemon.status().reasons):
+        remedy = f"; {group.remedy}" if group.remedy else ""
+        print(f"  {group.count} {group.state}: {one_line(group.reason)}{remedy}", file=sys.stderr)
 
 
 def _run_micromanager(arguments: argparse.Namespace) -> int:

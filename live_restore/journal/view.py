@@ -16,6 +16,7 @@ from live_restore.journal.entry import (
     key_of,
     state_of,
 )
+from live_restore.journal.facts import Facts
 from live_restore.journal.states import State
 from live_restore.stack import StackIndex, StackKey
 
@@ -42,12 +43,18 @@ class JournalView:
     ------
     LiveRestoreError
         The journal cannot be opened.
+
+    Attributes
+    ----------
+    facts
+        What it says about itself.
     """
 
     def __init__(
         self, path: Path, root: Path, *, recipe: str = "", database: Database | None = None
     ) -> None:
         self._file = database or Database(path, root, recipe=recipe, read_only=True)
+        self.facts = Facts(self._file)
         self.path = path
         self.recipe = self._file.recipe
 
@@ -113,6 +120,17 @@ class JournalView:
             ).fetchall()
         found = {state_of(row["state"]): int(row["n"]) for row in rows}
         return {state: found.get(state, 0) for state in State}
+
+    def reasons(self) -> list[tuple[State, str, int]]:
+        """Return why something was not restored: (state, reason, how many), the most first."""
+        with self._file.reading() as db:
+            rows = db.execute(
+                "SELECT state, reason, COUNT(*) AS n FROM entry WHERE recipe = ? AND reason != '' "
+                "AND state IN ('failed', 'refused', 'incomplete') GROUP BY state, reason "
+                "ORDER BY n DESC, MAX(id) DESC LIMIT 200",
+                (self.recipe,),
+            ).fetchall()
+        return [(state_of(row["state"]), str(row["reason"]), int(row["n"])) for row in rows]
 
     def doubtful(self) -> int:
         """Return how many entries are done, but doubtful."""

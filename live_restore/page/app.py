@@ -22,12 +22,12 @@ from starlette.types import Receive, Scope, Send
 from live_restore.errors import LiveRestoreError, StackBusyError, one_line
 from live_restore.files.reading import read_regular
 from live_restore.outputs.report_file import MAX_REPORT_BYTES
+from live_restore.overview.entries import ShownEntry, report_of
+from live_restore.overview.run import Run
 from live_restore.page import pictures
-from live_restore.page.entries import ShownEntry, report_of
 from live_restore.page.events import Announcer, EventStream
 from live_restore.page.openapi import description
 from live_restore.page.pixels import Axis, ByteCache, Pixels, Side
-from live_restore.page.run import Run
 from live_restore.stack import StackIndex
 
 LOOK_S = 0.1

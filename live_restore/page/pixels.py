@@ -29,7 +29,7 @@ from live_restore.formats.file_format import Complete
 from live_restore.formats.following import Following, Followings
 from live_restore.formats.table import format_for, make_acquisition_formats, make_formats
 from live_restore.formats.tiff.layout import UndeclaredAxis
-from live_restore.page.entries import ReportFacts, ShownEntry
+from live_restore.overview.entries import ReportFacts, ShownEntry
 from live_restore.stack import FileStacks, StackIndex, Volume, plane_number
 
 Side = Literal["raw", "restored"]

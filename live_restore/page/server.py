@@ -27,10 +27,10 @@ import psutil
 
 from live_restore.errors import UsageError
 from live_restore.formats.tiff.layout import UndeclaredAxis
+from live_restore.overview.run import Run
 from live_restore.page.app import PageApp
 from live_restore.page.guard import Guard
 from live_restore.page.pixels import Pixels
-from live_restore.page.run import Run
 
 _LOOPBACK = frozenset(("127.0.0.1", "localhost", "::1"))
 _NICE = 12

@@ -15,7 +15,7 @@ import tifffile
 from PIL import Image
 from starlette.testclient import TestClient
 
-from live_restore.page.entries import facts_of
+from live_restore.overview.entries import facts_of
 from live_restore.page.pictures import Cut, level_of
 from live_restore.stack import StackKey
 from tests.page.runs import CHANNELS, SHAPE, Recorded, client_of, entries, named, spots, write_file
@@ -175,9 +175,9 @@ def test_the_report_and_the_numbers_for_prometheus(client: TestClient, recorded:
 
 
 def test_openapi_names_every_address_and_no_other(client: TestClient) -> None:
+    from live_restore.overview.run import Run
     from live_restore.page.app import PageApp
     from live_restore.page.pixels import Pixels
-    from live_restore.page.run import Run
 
     app = PageApp(Run(Path("none"), Path("none")), Pixels(Path("none")))
     served = {route.path.replace(":str", "") for route in app.asgi.routes}
