@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 import subprocess
 import sys
 import threading
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from live_restore.cli.beside import variables_for
 from live_restore.cli.parsing import (
     Commands,
     add_command,
@@ -138,18 +138,12 @@ def page_beside(
     host, port = address
     command = [sys.executable, "-P", "-m", "live_restore.cli.leash", "page", str(root)]
     command += ["--host", host, "--port", str(port), *options]
-    variables = {
-        **os.environ,
-        "LIVE_RESTORE_FILES__UNDECLARED_AXIS": settings.files.undeclared_axis,
-    }
-    if settings.journal.folder is not None:
-        variables["LIVE_RESTORE_JOURNAL__FOLDER"] = str(settings.journal.folder)
     try:
         child = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
             stdout=None if report is None else subprocess.PIPE,
-            env=variables,
+            env=variables_for(settings),
         )
     except OSError as error:
         raise LiveRestoreError(f"the page cannot be started ({error})", root) from error

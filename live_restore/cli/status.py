@@ -53,13 +53,14 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run ``live-restore status``."""
     from live_restore.engine.daemon import watched_folder
+    from live_restore.overview.results import night_of
     from live_restore.overview.run import Run
 
     root = watched_folder(arguments.folder)
     settings = load_settings_of(arguments)
     path = watched_journal(root, settings)
     overview = Run.read(root, path)
-    report = overview.night()
+    report = night_of(overview)
     log = path.with_suffix(".log")
     if arguments.html is not None:
         _write_html(arguments.html, overview, report, settings.files.undeclared_axis)

@@ -78,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run ``live-restore watch``."""
     if arguments.micromanager is not None:
         return _run_micromanager(arguments)
+    from live_restore.cli.alerts import alerts_beside
     from live_restore.cli.display import live_display, wants_display
     from live_restore.cli.logs import configure_logging
     from live_restore.cli.page import page_beside
@@ -98,7 +99,10 @@ def run(arguments: argparse.Namespace) -> int:
         )  # fmt: skip
     model_set = ModelSet.load(settings)
     display = wants_display() and not arguments.plain and not arguments.once
-    with open_daemon_journal(root, settings, model_set.recipe) as journal:
+    with (
+        alerts_beside(root, settings, arguments.config),
+        open_daemon_journal(root, settings, model_set.recipe) as journal,
+    ):
         configure_logging(settings.log, journal_file.with_suffix(".log"), terminal=not display)
         if arguments.retry_failed:
             journal.retry_failed()

@@ -19,11 +19,13 @@ _ORDER = ("failed", "doubtful", "incomplete", "refused")
 class ReasonGroup:
     """Entries of one state, and of reasons that differ in numbers only.
 
-    ``state`` is that of the journal, or "doubtful"; ``reason`` and ``remedy`` are the first
-    entry's; ``entries`` holds opaque names and ``keys`` the stacks, at most 500 of each.
+    ``state`` is that of the journal, or "doubtful"; ``kind`` what the reasons have in common;
+    ``reason`` and ``remedy`` are the first entry's; ``entries`` holds opaque names and ``keys`` the
+    stacks, at most 500 of each.
     """
 
     state: str
+    kind: str
     reason: str
     remedy: str
     count: int = 0
@@ -32,7 +34,7 @@ class ReasonGroup:
 
     def to_json(self) -> dict[str, Any]:
         """Return it for the API: no path is in it."""
-        return {name: value for name, value in asdict(self).items() if name != "keys"}
+        return {name: value for name, value in asdict(self).items() if name not in ("keys", "kind")}
 
 
 def grouped(shown: Iterable[ShownEntry]) -> list[ReasonGroup]:
@@ -43,8 +45,9 @@ def grouped(shown: Iterable[ShownEntry]) -> list[ReasonGroup]:
             continue
         state = each.entry.state
         what, remedy = split_remedy(each.reason, state)
+        kind = reason_kind(what)
         label = "doubtful" if each.entry.doubtful else state.value
-        group = groups.setdefault((label, reason_kind(what)), ReasonGroup(label, what, remedy))
+        group = groups.setdefault((label, kind), ReasonGroup(label, kind, what, remedy))
         group.count += 1
         if len(group.entries) < _NAMES_IN_GROUP:
             group.entries.append(each.id)
@@ -65,9 +68,8 @@ def counted(reasons: Iterable[tuple[State, str, int]]) -> list[ReasonGroup]:
     groups: dict[tuple[State, str], ReasonGroup] = {}
     for state, reason, count in reasons:
         what, remedy = split_remedy(reason, state)
-        group = groups.setdefault(
-            (state, reason_kind(what)), ReasonGroup(state.value, what, remedy)
-        )
+        kind = reason_kind(what)
+        group = groups.setdefault((state, kind), ReasonGroup(state.value, kind, what, remedy))
         group.count += count
     order = {label: number for number, label in enumerate(_ORDER)}
     return sorted(groups.values(), key=lambda group: (order[group.state], -group.count))

@@ -1,4 +1,4 @@
-"""Whether results that were published are still there, and still what was published."""
+"""The night report of a run: looks at every result, whether it is still what was published."""
 
 from __future__ import annotations
 
@@ -7,7 +7,16 @@ from pathlib import Path
 from live_restore.journal.entry import Entry
 from live_restore.journal.states import State
 from live_restore.overview.entries import report_of
-from live_restore.overview.night import ResultState
+from live_restore.overview.night import NightReport, ResultState, night_report
+from live_restore.overview.run import Run
+
+
+def night_of(run: Run) -> NightReport:
+    """Return the report of a run that was read."""
+    shown = run.shown()
+    watched, last_run = run.last_watch
+    results = {each.entry.key: result_state(each.entry, run.root) for each in shown}
+    return night_report(shown, last_run, results, watched=watched)
 
 
 def result_state(entry: Entry, root: Path) -> ResultState:

@@ -22,9 +22,7 @@ from live_restore.overview.entries import (
     entry_id,
     read_facts,
 )
-from live_restore.overview.night import NightReport, night_report, pace_of_entries
-from live_restore.overview.reasons import grouped
-from live_restore.overview.results import result_state
+from live_restore.overview.night import pace_of_entries
 
 _REPORTS_AT_ONCE = 50
 """Reports (1 ms each) read in one look: after a restart over thousands the newest come first."""
@@ -80,17 +78,20 @@ class Run:
             pass
         run = cls(root, journal)
         run.look()
-        while run.busy:
-            run.look()
+        run.finish_reading()
         if run.problem:
             raise LiveRestoreError(run.problem, journal, "look again, or see live-restore doctor")
         return run
 
-    def look(self) -> bool:
+    def look(self, *, afresh: bool = False) -> bool:
         """Bring everything up to date; return whether anything changed.
+
+        ``afresh`` looks also at what else is looked at every few seconds only.
 
         A journal that cannot be read becomes :attr:`problem`: the page says so, and looks again.
         """
+        if afresh:
+            self._looked_at = (float("-inf"), float("-inf"))
         changed = self._look_around()
         signature = self._signature_now()
         if signature != self._seen.signature or changed or self.problem:
@@ -178,16 +179,20 @@ class Run:
                 del self._unread[name]
         return bool(names)
 
-    def night(self) -> NightReport:
-        """Return the night report; looks at every result."""
-        shown = self.shown()
-        results = {each.entry.key: result_state(each.entry, self.root) for each in shown}
-        return night_report(shown, self._seen.last_run, results, watched=self._watched)
+    @property
+    def last_watch(self) -> tuple[bool, RunRecord]:
+        """Whether somebody watches, and how that began and ended."""
+        return self._watched, self._seen.last_run
 
     def shown(self) -> list[ShownEntry]:
         """Return every entry, with what its report says."""
         with self._lock:
             return list(self._shown.values())
+
+    def finish_reading(self) -> None:
+        """Read all reports that wait to be read."""
+        while self.busy:
+            self.look()
 
     @property
     def busy(self) -> bool:
@@ -255,7 +260,3 @@ class Run:
     def disk(self) -> list[tuple[float, int]]:
         """Return (seconds since 1970, free bytes) as they were seen since the page started."""
         return list(self._disk)
-
-    def reasons(self) -> list[dict[str, Any]]:
-        """Return why entries failed, are doubtful, incomplete or refused, in groups."""
-        return [group.to_json() for group in grouped(self.shown())]

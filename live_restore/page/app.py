@@ -23,6 +23,7 @@ from live_restore.errors import LiveRestoreError, StackBusyError, one_line
 from live_restore.files.reading import read_regular
 from live_restore.outputs.report_file import MAX_REPORT_BYTES
 from live_restore.overview.entries import ShownEntry, report_of
+from live_restore.overview.reasons import grouped
 from live_restore.overview.run import Run
 from live_restore.page import pictures
 from live_restore.page.events import Announcer, EventStream
@@ -147,7 +148,8 @@ class PageApp:
         return JSONResponse(await run_in_threadpool(self._run.entries_since, since))
 
     async def _reasons(self, _: Request) -> Response:
-        return JSONResponse(await run_in_threadpool(self._run.reasons))
+        groups = await run_in_threadpool(lambda: grouped(self._run.shown()))
+        return JSONResponse([group.to_json() for group in groups])
 
     async def _disk(self, _: Request) -> Response:
         return JSONResponse(self._run.disk())
