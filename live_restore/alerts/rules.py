@@ -17,7 +17,7 @@ from live_restore.journal.facts import RunRecord
 from live_restore.journal.states import State
 from live_restore.overview.entries import ShownEntry
 from live_restore.overview.reasons import grouped
-from live_restore.settings.model import AlertSettings
+from live_restore.settings.alerts import AlertSettings
 
 _RECENT = 20
 """Results of which the share of doubtful ones is taken, as of what is judged for the pace."""

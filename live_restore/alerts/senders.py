@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from live_restore.errors import LiveRestoreError, UsageError, one_line
-from live_restore.settings.model import AlertSettings
+from live_restore.settings.alerts import AlertSettings
 
 _COMMAND_S = 60.0
 _LONGEST_TITLE = 200

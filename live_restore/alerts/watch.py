@@ -21,7 +21,7 @@ from live_restore.alerts.rules import Cause, HoldOff, Situation, causes_in
 from live_restore.alerts.senders import Sender, send_to
 from live_restore.errors import LiveRestoreError
 from live_restore.overview.run import Run
-from live_restore.settings.model import AlertSettings
+from live_restore.settings.alerts import AlertSettings
 
 log = structlog.get_logger()
 

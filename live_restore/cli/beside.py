@@ -14,6 +14,7 @@ def variables_for(settings: Settings) -> dict[str, str]:
     variables = {
         **os.environ,
         "LIVE_RESTORE_FILES__UNDECLARED_AXIS": settings.files.undeclared_axis,
+        "LIVE_RESTORE_INFERENCE__DEVICE": settings.inference.device,
     }
     if settings.journal.folder is not None:
         variables["LIVE_RESTORE_JOURNAL__FOLDER"] = str(settings.journal.folder)

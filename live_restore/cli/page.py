@@ -75,7 +75,9 @@ def run(arguments: argparse.Namespace) -> int:
         watched_journal(root, settings),
         Address(arguments.host, arguments.port),
         undeclared_axis=settings.files.undeclared_axis,
-        report=lambda url: print(f"page: {url}", flush=True),
+        models=tuple(rule.model for rule in settings.models if not rule.skip),
+        config=arguments.config and arguments.config.absolute(),
+        report=_report,
         open_browser=arguments.open,
     )
     return 0
@@ -161,6 +163,12 @@ def page_beside(
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
+
+
+def _report(url: str, to_act: str) -> None:
+    print(f"page: {url}", flush=True)
+    if to_act != url:
+        print(f"with pause, previews ...: {to_act}", flush=True)
 
 
 def _pass_on(child: subprocess.Popen[bytes], report: Callable[[str], None]) -> None:

@@ -113,7 +113,8 @@ def run(arguments: argparse.Namespace) -> int:
             stack.enter_context(stopping_on_signals(daemon.stop))
             notices: deque[str] = deque(maxlen=3)
             report = notices.append if display else None
-            stack.enter_context(page_beside(root, arguments.page, settings, report=report))
+            config = ("--config", str(arguments.config.absolute())) if arguments.config else ()
+            stack.enter_context(page_beside(root, arguments.page, settings, *config, report=report))
             tick: Callable[[], None] = lambda: None  # noqa: E731
             if display:
                 tick = stack.enter_context(live_display(daemon, notices))

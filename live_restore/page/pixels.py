@@ -19,24 +19,20 @@ from numpy.typing import NDArray
 from live_restore.errors import (
     LiveRestoreError,
     StackBusyError,
-    StackChangedError,
-    StackError,
     StackUnreadableError,
 )
 from live_restore.files.raw_data import read_at
 from live_restore.files.reading import open_regular
-from live_restore.formats.file_format import Complete
-from live_restore.formats.following import Following, Followings
-from live_restore.formats.table import format_for, make_acquisition_formats, make_formats
 from live_restore.formats.tiff.layout import UndeclaredAxis
 from live_restore.overview.entries import ReportFacts, ShownEntry
-from live_restore.stack import FileStacks, StackIndex, Volume, plane_number
+from live_restore.page.raw_volumes import RawVolumes
+from live_restore.page.tasks import read_preview
+from live_restore.stack import StackIndex, Volume, plane_number
 
-Side = Literal["raw", "restored"]
+Side = Literal["raw", "restored", "preview"]
 Axis = Literal["z", "y", "x"]
 Plane = NDArray[np.generic]
 
-_FOLLOWED = 4
 _MOST_CACHED = 2**30
 _SHARE_OF_MEMORY = 0.08
 _PROJECTIONS_BYTES = 96 * 2**20
@@ -88,13 +84,18 @@ class Pixels:
         The watched folder.
     undeclared_axis
         As the daemon takes it, or its stacks would be other ones.
+    preview_of
+        Returns number and file of the newest preview of a stack.
     """
 
-    def __init__(self, root: Path, undeclared_axis: UndeclaredAxis = "Z") -> None:
-        self._root = root
-        self._formats = make_formats(undeclared_axis=undeclared_axis)
-        self._followings = Followings(make_acquisition_formats(), _FOLLOWED)
-        self._files: OrderedDict[Path, FileStacks] = OrderedDict()
+    def __init__(
+        self,
+        root: Path,
+        undeclared_axis: UndeclaredAxis = "Z",
+        preview_of: Callable[[str], tuple[int, Path] | None] = lambda _: None,
+    ) -> None:
+        self._preview_of = preview_of
+        self._raw = RawVolumes(root, undeclared_axis)
         budget = min(_MOST_CACHED, int(_SHARE_OF_MEMORY * psutil.virtual_memory().total))
         self._volumes = ByteCache(budget)
         self._projections = ByteCache(_PROJECTIONS_BYTES)
@@ -120,6 +121,8 @@ class Pixels:
 
     def projection(self, shown: ShownEntry, at: StackIndex, side: Side, axis: Axis) -> Plane:
         """Return the maximum along an axis; raises as :meth:`plane`."""
+        if side == "preview":
+            return np.asarray(self._preview(shown, at).max(axis=_AXES[axis]))
         key = (_identity(shown), at, side, axis)
         found = self._projections.get(key)
         if found is None:
@@ -153,11 +156,22 @@ class Pixels:
         return _project_planes(iter(self._loaded(shown, at, side)))
 
     def _volume(self, shown: ShownEntry, at: StackIndex, side: Side) -> Volume:
+        if side == "preview":
+            return self._preview(shown, at)
         found = self._volumes.get((_identity(shown), at, side))
         if found is None:
             with self._loading:
                 found = self._loaded(shown, at, side)
         return np.asarray(found)
+
+    def _preview(self, shown: ShownEntry, at: StackIndex) -> Volume:
+        found = self._preview_of(f"{shown.id}-{at.position}-{at.time}-{at.channel}")
+        if found is None:
+            raise StackBusyError("has no preview", None, "ask for one")
+        volume: Volume = read_preview(found[1])
+        if shown.facts is None or volume.shape != shown.facts.shape_zyx:
+            raise StackUnreadableError("the preview is of another shape")
+        return volume
 
     def _loaded(self, shown: ShownEntry, at: StackIndex, side: Side) -> Volume:
         """Return a volume, read where it is not kept; for whoever holds the lock of loading."""
@@ -165,59 +179,12 @@ class Pixels:
         found = self._volumes.get(key)
         if found is None:
             if side == "raw":
-                found = self._read_raw(shown, at)
+                found = self._raw.read(shown.entry.key, at)
             else:
                 with _Result(shown, at) as result:
                     found = np.stack(list(result.planes()))
             self._volumes.put(key, found)
         return np.asarray(found)
-
-    def _read_raw(self, shown: ShownEntry, at: StackIndex) -> Volume:
-        source = self._root / shown.entry.key.acquisition
-        index = shown.entry.key.index
-        if index is None:
-            return self._read_file(source, at)
-        fresh = source not in self._followings
-        following = self._follow(source)
-        try:
-            if fresh:
-                following.poll()
-            return following.read(index)
-        except StackError:
-            # The follower knew the folder as it was, or has not seen this stack yet.
-            self._followings.drop(source)
-            following = self._follow(source)
-            following.poll()
-            return following.read(index)
-
-    def _follow(self, source: Path) -> Following:
-        following = self._followings.of(source)
-        if following is None:
-            raise StackBusyError("the raw data are not there", source.name, "put them back")
-        return following
-
-    def _read_file(self, source: Path, at: StackIndex) -> Volume:
-        chosen = format_for(source, self._formats)
-        if chosen is None:
-            raise StackUnreadableError("is of no format that can be read", source.name)
-        for attempt in range(2):
-            known = self._files.pop(source, None)
-            if known is None:
-                found = chosen.inspect(source)
-                if not isinstance(found, Complete):
-                    raise StackBusyError("is not complete", source.name, "wait for the rest of it")
-                known = found.file_stacks
-            self._files[source] = known
-            if len(self._files) > 256:
-                self._files.popitem(last=False)
-            try:
-                with chosen.open(known) as reader:
-                    return np.ascontiguousarray(reader.read(at))
-            except StackChangedError:
-                self._files.pop(source, None)
-                if attempt:
-                    raise
-        raise AssertionError("unreachable")
 
 
 def _identity(shown: ShownEntry) -> Hashable:

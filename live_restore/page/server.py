@@ -1,4 +1,4 @@
-"""The page's process: looks at a run, serves it to browsers, and touches nothing.
+"""The page's process: looks at a run, serves it to browsers, and touches nothing of it.
 
 ::
 
@@ -29,8 +29,10 @@ from live_restore.errors import UsageError
 from live_restore.formats.tiff.layout import UndeclaredAxis
 from live_restore.overview.run import Run
 from live_restore.page.app import PageApp
+from live_restore.page.doing import Doing
 from live_restore.page.guard import Guard
 from live_restore.page.pixels import Pixels
+from live_restore.page.tasks import Tasks
 
 _LOOPBACK = frozenset(("127.0.0.1", "localhost", "::1"))
 _NICE = 12
@@ -63,7 +65,9 @@ def serve(
     address: Address,
     *,
     undeclared_axis: UndeclaredAxis = "Z",
-    report: Callable[[str], None] = print,
+    models: tuple[str, ...] = (),
+    config: Path | None = None,
+    report: Callable[[str, str], None],
     open_browser: bool = False,
 ) -> None:
     """Serve the page of one watched folder until a signal ends it.
@@ -76,10 +80,12 @@ def serve(
         Where; any but this computer itself needs the token that is reported.
     undeclared_axis
         As the daemon takes it.
+    models, config
+        Models that the settings name beside the bundled ones, and the settings' file: for previews.
     report
-        Gets the address to open, once it answers.
+        Gets the address to look at it, and the one to act, too, once it answers.
     open_browser
-        Open it in the browser of this computer.
+        Open the latter in the browser of this computer.
 
     Raises
     ------
@@ -91,14 +97,16 @@ def serve(
     _give_way()
     listening = _listen(address)
     port = int(listening.getsockname()[1])
-    token = "" if address.loopback else secrets.token_urlsafe(24)
-    app = guarded(root, journal, address, token=token, undeclared_axis=undeclared_axis)
+    token = secrets.token_urlsafe(24)
+    app = guarded(
+        root, journal, address, token=token, undeclared_axis=undeclared_axis, models=models,
+        config=config,
+    )  # fmt: skip
     shown = socket.gethostname() if address.host in ("0.0.0.0", "::") else address.host  # noqa: S104
     url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/"
-    if token:
-        url += f"?token={token}"
+    to_act = f"{url}?token={token}"
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    config = uvicorn.Config(
+    options = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
@@ -113,16 +121,16 @@ def serve(
         ws="none",
         lifespan="on",
     )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(options)
 
     async def run() -> None:
         serving = asyncio.create_task(server.serve([listening]))
         while not (server.started or serving.done()):
             await asyncio.sleep(0.01)
         if server.started:
-            report(url)
+            report(url if address.loopback else to_act, to_act)
             if open_browser:
-                threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+                threading.Thread(target=webbrowser.open, args=(to_act,), daemon=True).start()
         await serving
 
     try:
@@ -138,12 +146,16 @@ def guarded(
     *,
     token: str = "",
     undeclared_axis: UndeclaredAxis = "Z",
+    models: tuple[str, ...] = (),
+    config: Path | None = None,
 ) -> Guard:
     """Return the application with its guard."""
     names = set(_LOOPBACK)
     if not address.loopback:
         names |= {address.host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
-    app = PageApp(Run(root, journal), Pixels(root, undeclared_axis))
+    run, tasks = Run(root, journal), Tasks(root, journal, config)
+    pixels = Pixels(root, undeclared_axis, tasks.preview_of)
+    app = PageApp(run, pixels, Doing(run, journal, tasks, models))
     return Guard(app, frozenset(names), loopback=address.loopback, token=token)
 
 

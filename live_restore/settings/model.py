@@ -10,12 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PositiveInt,
-    SecretStr,
     model_validator,
 )
 from pydantic_settings import (
@@ -24,38 +21,24 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from live_restore.settings.alerts import AlertSettings
 from live_restore.settings.devices import check_devices
 from live_restore.settings.old_keys import renamed
 from live_restore.settings.paths import absolute, check_template
+from live_restore.settings.section import IN_DIGEST as _IN_DIGEST
+from live_restore.settings.section import IN_RECIPE as _IN_RECIPE
+from live_restore.settings.section import NO_PIXELS as _NO_PIXELS
+from live_restore.settings.section import Positive as _Positive
+from live_restore.settings.section import Section as _Section
 from live_restore.stack import Units
 
 VARIABLE_PREFIX = "LIVE_RESTORE_"
 """An environment variable is named after its key, ``LIVE_RESTORE_<SECTION>__<KEY>``."""
 
-# Every setting declares whether it can change a restored voxel, and if so, what accounts for it:
-# results of other settings must never be taken for those of these. Where and when files are looked
-# for changes none, nor which device computes: all of them have to give the same numbers.
-_IN_DIGEST: dict[str, Any] = {"pixels": "digest"}  # Settings.pixel_digest
-_IN_RECIPE: dict[str, Any] = {"pixels": "recipe"}  # ModelSet.recipe, with the models' digests
-_NO_PIXELS: dict[str, Any] = {"pixels": "none"}
-
 
 def _as_text(value: object) -> object:
     """Let the number of a channel be written as a number."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @classmethod
-    def pixel_keys(cls) -> set[str]:
-        """Return the keys that are part of the pixel digest."""
-        return {key for key, field in cls.model_fields.items()
-                if field.json_schema_extra == _IN_DIGEST}  # fmt: skip
 
 
 class WatchSettings(_Section):
@@ -278,63 +261,6 @@ class LogSettings(_Section):
     format: Literal["plain", "json"] = Field(
         "plain", description="lines on the terminal", json_schema_extra=_NO_PIXELS
     )
-
-
-class AlertSettings(_Section):
-    """Who is told when a run needs a person, and of what; 0 switches a rule off."""
-
-    to: tuple[SecretStr, ...] = Field(
-        (),
-        description="addresses as apprise writes them (mail, Teams, Slack, a web hook ...)",
-        json_schema_extra=_NO_PIXELS,
-    )
-    command: tuple[str, ...] | None = Field(
-        None,
-        min_length=1,
-        description="program and arguments to run; gets the title as its last argument, and the "
-        "text on standard input",
-        json_schema_extra=_NO_PIXELS,
-    )
-    behind_stacks: Annotated[int, Field(ge=0)] = Field(
-        20, description="more than so many stacks wait", json_schema_extra=_NO_PIXELS
-    )
-    doubtful_share: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.5,
-        description="more than this share of the last 20 results are doubtful",
-        json_schema_extra=_NO_PIXELS,
-    )
-    quiet_min: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
-        0.0, description="nothing has arrived for so long (minutes)", json_schema_extra=_NO_PIXELS
-    )
-    disk_free_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
-        10.0,
-        description="less is free on the disk of the watched folder (GB)",
-        json_schema_extra=_NO_PIXELS,
-    )
-    failed: bool = Field(
-        True, description="a stack could not be restored", json_schema_extra=_NO_PIXELS
-    )
-    died: bool = Field(
-        True,
-        description="the daemon was killed, or ended by an error",
-        json_schema_extra=_NO_PIXELS,
-    )
-    hold_off_min: _Positive = Field(
-        60.0,
-        description="the same cause is not told again within this time (minutes)",
-        json_schema_extra=_NO_PIXELS,
-    )
-
-    @property
-    def wanted(self) -> bool:
-        """Whether anybody is to be told."""
-        return bool(self.to or self.command)
-
-    @model_validator(mode="after")
-    def _has_what_it_needs(self) -> AlertSettings:
-        if self.to and importlib.util.find_spec("apprise") is None:
-            raise ValueError('to needs the package apprise: pip install "live-restore[alerts]"')
-        return self
 
 
 class ModelRule(_Section):

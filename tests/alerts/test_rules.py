@@ -9,7 +9,7 @@ import pytest
 from live_restore.alerts.rules import Cause, HoldOff, Situation, causes_in
 from live_restore.journal.facts import RunRecord
 from live_restore.journal.states import State
-from live_restore.settings.model import AlertSettings
+from live_restore.settings.alerts import AlertSettings
 from tests.page.test_night import entry_at
 
 NOW = 1e9 + 4000

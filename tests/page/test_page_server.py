@@ -177,9 +177,13 @@ def test_the_report_and_the_numbers_for_prometheus(client: TestClient, recorded:
 def test_openapi_names_every_address_and_no_other(client: TestClient) -> None:
     from live_restore.overview.run import Run
     from live_restore.page.app import PageApp
+    from live_restore.page.doing import Doing
     from live_restore.page.pixels import Pixels
+    from live_restore.page.tasks import Tasks
 
-    app = PageApp(Run(Path("none"), Path("none")), Pixels(Path("none")))
+    none = Path("none")
+    run = Run(none, none)
+    app = PageApp(run, Pixels(none), Doing(run, none, Tasks(none, none)))
     served = {route.path.replace(":str", "") for route in app.asgi.routes}
     described = set(client.get("/openapi.json").json()["paths"])
     assert served - described == {"/", "/static/{name}", "/openapi.json"}

@@ -115,6 +115,11 @@ export class Strip {
     return made;
   }
 
+  /** Returns the cells that have a tile. */
+  cells() {
+    return [...this.#tiles.values()].map(({ cell }) => cell);
+  }
+
   /** Marks a cell as the one that is shown. */
   select(cell, scroll = true) {
     this.#current = cell;
