@@ -23,10 +23,11 @@ from live_restore.cli import (
     status,
     watch,
 )
+from live_restore.cli import open as open_run
 from live_restore.cli.parsing import Handler, Parser
 from live_restore.errors import LiveRestoreError, one_line
 
-COMMANDS = (demo, watch, restore, status, page, alerts, models, bench, doctor, prepare)
+COMMANDS = (demo, watch, restore, status, page, open_run, alerts, models, bench, doctor, prepare)
 """Every command, in the order of ``--help``."""
 
 _EPILOG = """\

@@ -49,7 +49,7 @@ def shrunk(plane: Volume, step: int) -> Volume:
 def _halved(plane: Volume) -> Volume:
     """Do the same for even edges: of 60 planes of 2048 x 2048 in 0.5 s instead of 6 s."""
     pairs = plane[::2].astype(np.uint32)
-    pairs += plane[1::2]
+    pairs += plane[1::2].astype(np.uint32)
     return ((pairs[:, ::2] + pairs[:, 1::2] + 2) >> 2).astype(plane.dtype)
 
 

@@ -23,6 +23,7 @@ COMMANDS = [
     "restore",
     "status",
     "page",
+    "open",
     "alerts",
     "models",
     "bench",
