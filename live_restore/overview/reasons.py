@@ -41,9 +41,9 @@ def grouped(shown: Iterable[ShownEntry]) -> list[ReasonGroup]:
     """Return the groups: what failed first, then what is doubtful; of each the most first."""
     groups: dict[tuple[str, str], ReasonGroup] = {}
     for each in shown:
-        if not each.reason:
-            continue
         state = each.entry.state
+        if not each.reason or state is State.ARRIVING:  # what is being written is nothing wrong
+            continue
         what, remedy = split_remedy(each.reason, state)
         kind = reason_kind(what)
         label = "doubtful" if each.entry.doubtful else state.value

@@ -126,8 +126,7 @@ def _give_way_to_all() -> None:
 
 
 def _report(line: dict[str, str]) -> None:
-    sys.stdout.write(json.dumps(line) + "\n")
-    sys.stdout.flush()
+    os.write(1, json.dumps(line).encode("ascii") + b"\n")
 
 
 def _end_with_stdin() -> None:
