@@ -140,7 +140,7 @@ def live_display(
     """
 
     def now(*, ended: bool = False) -> RenderableType:
-        return render(daemon.status(), daemon.progress.snapshot(), notices, ended=ended)
+        return render(daemon.status(), daemon.progress.snapshot(), tuple(notices), ended=ended)
 
     terminal = _Terminal(sys.stderr if stream is None else stream)
     console = Console(file=cast("TextIO", terminal))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,12 +51,9 @@ class Control:
         self._folder = folder
         self._facts = facts
         self._progress = progress
+        self._since_ns = time.time_ns()
         self._unrecorded = False
         self.orders = orders
-
-    def forget(self) -> None:
-        """Drop what was asked of a process that is gone."""
-        self._take()
 
     def poll(self) -> None:
         """See what is asked for, and do it; raises nothing that a disk can cause."""
@@ -75,7 +73,7 @@ class Control:
 
     def _take(self) -> list[Wish]:
         try:
-            return take_wishes(self._folder)
+            return take_wishes(self._folder, self._since_ns)
         except OSError as error:
             self._progress.warn(f"{self._folder}: what is asked for cannot be read ({error})")
             return []

@@ -201,7 +201,6 @@ class Daemon:
         """Keep in the journal that it watches, and at the end why it does not any more."""
         with self._noted("the beginning of this run is not recorded"):
             self._journal.facts.begin_run(newest_first=self._settings.watch.newest_first)
-        self._control.forget()
         why = "stopped by an internal error"
         try:
             yield

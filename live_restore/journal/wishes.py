@@ -17,7 +17,7 @@ from pathlib import Path
 
 from live_restore.errors import OutputError
 
-_NAME = re.compile(r"[0-9]{20}-[0-9a-f]{8}\.([a-z-]{1,20})", re.ASCII)
+_NAME = re.compile(r"(?P<at>[0-9]{20})-[0-9a-f]{8}\.(?P<wish>[a-z-]{1,20})", re.ASCII)
 _MOST_LOOKED_AT = 200
 
 
@@ -51,8 +51,10 @@ def send_wish(folder: Path, wish: Wish) -> None:
         ) from error  # fmt: skip
 
 
-def take_wishes(folder: Path) -> list[Wish]:
+def take_wishes(folder: Path, since_ns: int = 0) -> list[Wish]:
     """Return what is asked for, in order, and remove it; raises ``OSError``.
+
+    What was asked for before ``since_ns`` (ns since 1970) was asked of somebody else: it goes, too.
 
     An absent folder means that nobody asks. Names that are no wishes are left alone.
     """
@@ -64,7 +66,8 @@ def take_wishes(folder: Path) -> list[Wish]:
     taken = []
     for name in sorted(names):
         match = _NAME.fullmatch(name)
-        if match is not None and match[1] in _WISHES:
+        if match is not None and match["wish"] in _WISHES:
             (folder / name).unlink(missing_ok=True)
-            taken.append(Wish(match[1]))
+            if int(match["at"]) >= since_ns:
+                taken.append(Wish(match["wish"]))
     return taken

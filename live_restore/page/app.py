@@ -95,6 +95,10 @@ class PageApp:
         """Answer one request."""
         await self.asgi(scope, receive, send)
 
+    async def let_go(self) -> None:
+        """End the streams of events, so that a server can stop."""
+        await self._announcer.close()
+
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         loop, stop = asyncio.get_running_loop(), threading.Event()

@@ -14,24 +14,20 @@ from typing import Any, Literal
 
 import numpy as np
 import psutil
-from numpy.typing import NDArray
 
 from live_restore.errors import (
-    LiveRestoreError,
     StackBusyError,
     StackUnreadableError,
 )
-from live_restore.files.raw_data import read_at
-from live_restore.files.reading import open_regular
 from live_restore.formats.tiff.layout import UndeclaredAxis
-from live_restore.overview.entries import ReportFacts, ShownEntry
+from live_restore.outputs.result_planes import Plane, ResultPlanes
+from live_restore.overview.entries import ShownEntry
 from live_restore.page.raw_volumes import RawVolumes
 from live_restore.page.tasks import read_preview
-from live_restore.stack import StackIndex, Volume, plane_number
+from live_restore.stack import StackIndex, Volume
 
 Side = Literal["raw", "restored", "preview"]
 Axis = Literal["z", "y", "x"]
-Plane = NDArray[np.generic]
 
 _MOST_CACHED = 2**30
 _SHARE_OF_MEMORY = 0.08
@@ -111,7 +107,7 @@ class Pixels:
             It cannot be read; ``StackUnreadableError`` also where there is no such plane.
         """
         if side == "restored" and axis == "z":
-            with _Result(shown, at) as result:
+            with _result(shown, at) as result:
                 return result.plane(index)
         volume = self._volume(shown, at, side)
         number = _AXES[axis]
@@ -137,7 +133,7 @@ class Pixels:
 
     def rough_projection(self, shown: ShownEntry, at: StackIndex, planes: range) -> Plane:
         """Return the maximum over some restored planes; raises as :meth:`plane`."""
-        with _Result(shown, at) as result:
+        with _result(shown, at) as result:
             return np.asarray(np.maximum.reduce([result.plane(z) for z in planes]))
 
     def voxel(
@@ -151,7 +147,7 @@ class Pixels:
 
     def _project(self, shown: ShownEntry, at: StackIndex, side: Side) -> dict[Axis, Plane]:
         if side == "restored" and self._volumes.get((_identity(shown), at, side)) is None:
-            with _Result(shown, at) as result:
+            with _result(shown, at) as result:
                 return _project_planes(result.planes())
         return _project_planes(iter(self._loaded(shown, at, side)))
 
@@ -181,7 +177,7 @@ class Pixels:
             if side == "raw":
                 found = self._raw.read(shown.entry.key, at)
             else:
-                with _Result(shown, at) as result:
+                with _result(shown, at) as result:
                     found = np.stack(list(result.planes()))
             self._volumes.put(key, found)
         return np.asarray(found)
@@ -202,93 +198,13 @@ def _project_planes(planes: Iterator[Plane]) -> dict[Axis, Plane]:
     return {"z": along_z, "y": np.stack(along_y), "x": np.stack(along_x)}
 
 
-class _Result:
-    """An open result: planes (Y, X) of one stack of it. Raises ``LiveRestoreError``."""
-
-    def __init__(self, shown: ShownEntry, at: StackIndex) -> None:
-        if shown.facts is None or not shown.entry.result:
-            raise StackBusyError("has no result yet", None, "wait until it is restored")
-        self._path = Path(shown.entry.result)
-        self._facts: ReportFacts = shown.facts
-        self.shape_zyx = shown.facts.shape_zyx
-        # Which stack of the run it is; a file of one stack of an acquisition holds no other.
-        self._at = at if shown.entry.key.index is None else shown.entry.key.index
-        self._in_file = at if shown.entry.key.index is None else StackIndex()
-        self._plane: Callable[[int], Plane]
-        self._close: Callable[[], None] = lambda: None
-
-    def __enter__(self) -> _Result:
-        try:
-            if self._path.name.endswith(".ome.zarr"):
-                self._open_zarr()
-            else:
-                self._open_tiff()
-        except LiveRestoreError:
-            raise
-        except Exception as error:  # tifffile and zarr raise what they like of damaged files
-            raise StackUnreadableError(
-                f"the result cannot be read ({type(error).__name__})", self._path.name,
-                "restore it again with live-restore watch --redo-missing",
-            ) from error  # fmt: skip
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    def plane(self, z: int) -> Plane:
-        """Return one plane across z."""
-        if not 0 <= z < self.shape_zyx[0]:
-            raise StackUnreadableError("has no such plane", self._path.name)
-        try:
-            plane = self._plane(z)
-        except (OSError, ValueError, KeyError) as error:
-            raise StackUnreadableError("the result cannot be read", self._path.name) from error
-        if plane.shape != self.shape_zyx[1:]:
-            raise StackUnreadableError("the result is of another shape", self._path.name)
-        return plane
-
-    def planes(self) -> Iterator[Plane]:
-        """Yield every plane across z."""
-        return map(self.plane, range(self.shape_zyx[0]))
-
-    def _open_zarr(self) -> None:
-        try:
-            import zarr
-        except ImportError as error:
-            raise StackUnreadableError(
-                "results in OME-Zarr need the package zarr", self._path.name,
-                "pip install 'live-restore[zarr]'",
-            ) from error  # fmt: skip
-        array: Any = zarr.open_array(str(self._path / "0"), mode="r")
-        self._plane = lambda z: np.asarray(array[self._at.time, self._at.channel, z])
-
-    def _open_tiff(self) -> None:
-        import tifffile
-
-        at = self._in_file
-        stream = open_regular(self._path)
-        self._close = stream.close
-        try:
-            with tifffile.TiffFile(stream, name=self._path.name, _multifile=False) as tif:
-                series = tif.series[at.position]
-                offset, dtype = series.dataoffset, np.dtype(series.dtype)
-                order = tif.byteorder
-        except BaseException:
-            stream.close()
-            raise
-        if offset is None or dtype.kind not in "uif":
-            stream.close()
-            raise StackUnreadableError("the result is laid out in another way", self._path.name)
-        _, times, channels = self._facts.sizes_ptc
-        sizes = {"T": times, "C": channels, "Z": self.shape_zyx[0]}
-        height, width = self.shape_zyx[1:]
-        count = height * width * dtype.itemsize
-
-        def plane(z: int) -> Plane:
-            place = {"T": at.time, "C": at.channel, "Z": z}
-            number = plane_number(self._facts.axes, sizes, place)
-            data = read_at(stream, offset + number * count, count)
-            read = np.frombuffer(data, dtype.newbyteorder(order)).reshape(height, width)
-            return read.astype(dtype, copy=False)
-
-        self._plane = plane
+def _result(shown: ShownEntry, at: StackIndex) -> ResultPlanes:
+    """Return the planes of one stack of a result; raises ``StackBusyError`` where there is none."""
+    facts, own = shown.facts, shown.entry.key.index
+    if facts is None or not shown.entry.result:
+        raise StackBusyError("has no result yet", None, "wait until it is restored")
+    # A file of one stack of an acquisition holds no other.
+    in_file = at if own is None else StackIndex()
+    return ResultPlanes(
+        Path(shown.entry.result), facts.axes, facts.sizes_ptc, facts.shape_zyx, in_file, own or at
+    )

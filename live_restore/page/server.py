@@ -39,6 +39,7 @@ _NICE = 12
 """Below the daemon (10), which is below the acquisition program."""
 _MOST_CONNECTIONS = 200
 _CLOSE_S = 1
+_STOP_LOOK_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -98,16 +99,13 @@ def serve(
     listening = _listen(address)
     port = int(listening.getsockname()[1])
     token = secrets.token_urlsafe(24)
-    app = guarded(
-        root, journal, address, token=token, undeclared_axis=undeclared_axis, models=models,
-        config=config,
-    )  # fmt: skip
+    app = page_app(root, journal, undeclared_axis=undeclared_axis, models=models, config=config)
     shown = socket.gethostname() if address.host in ("0.0.0.0", "::") else address.host  # noqa: S104
     url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/"
     to_act = f"{url}?token={token}"
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     options = uvicorn.Config(
-        app,
+        _guard_of(app, address, token),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -131,6 +129,9 @@ def serve(
             report(url if address.loopback else to_act, to_act)
             if open_browser:
                 threading.Thread(target=webbrowser.open, args=(to_act,), daemon=True).start()
+        while not (server.should_exit or serving.done()):
+            await asyncio.sleep(_STOP_LOOK_S)
+        await app.let_go()  # or open pages would be cut off, which is logged as an error
         await serving
 
     try:
@@ -150,12 +151,28 @@ def guarded(
     config: Path | None = None,
 ) -> Guard:
     """Return the application with its guard."""
+    app = page_app(root, journal, undeclared_axis=undeclared_axis, models=models, config=config)
+    return _guard_of(app, address, token)
+
+
+def page_app(
+    root: Path,
+    journal: Path,
+    *,
+    undeclared_axis: UndeclaredAxis = "Z",
+    models: tuple[str, ...] = (),
+    config: Path | None = None,
+) -> PageApp:
+    """Return the application without a guard; parameters as of :func:`serve`."""
+    run, tasks = Run(root, journal), Tasks(root, journal, config)
+    pixels = Pixels(root, undeclared_axis, tasks.preview_of)
+    return PageApp(run, pixels, Doing(run, journal, tasks, models))
+
+
+def _guard_of(app: PageApp, address: Address, token: str) -> Guard:
     names = set(_LOOPBACK)
     if not address.loopback:
         names |= {address.host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
-    run, tasks = Run(root, journal), Tasks(root, journal, config)
-    pixels = Pixels(root, undeclared_axis, tasks.preview_of)
-    app = PageApp(run, pixels, Doing(run, journal, tasks, models))
     return Guard(app, frozenset(names), loopback=address.loopback, token=token)
 
 

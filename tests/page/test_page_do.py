@@ -257,3 +257,8 @@ def test_wishes_are_taken_in_order_once_and_others_left_alone(tmp_path: Path) ->
     assert take_wishes(folder) == [Wish.PAUSE, Wish.NEWEST_FIRST, Wish.RESUME]
     assert take_wishes(folder) == []
     assert len(list(folder.iterdir())) == 2
+    send_wish(folder, Wish.PAUSE)
+    now = time.time_ns()
+    send_wish(folder, Wish.RESUME)
+    assert take_wishes(folder, now) == [Wish.RESUME], "one was asked of the process before"
+    assert len(list(folder.iterdir())) == 2
