@@ -43,22 +43,31 @@ def restored_in_s(folder: Path) -> float:
     return seconds
 
 
+def cpu_s(number: int) -> float:
+    """Return the processor time that a process has taken (s)."""
+    times = psutil.Process(number).cpu_times()
+    return float(times.user + times.system)
+
+
 @contextmanager
 def playing(finished: Recorded) -> Iterator[None]:
     """Let a page play."""
-    with page_process(finished) as (_, url), sync_playwright() as playwright:
+    with page_process(finished) as (server, url), sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu"]
         )
-        for process in psutil.Process().children(recursive=True):
-            if "chrom" in process.name():
-                process.nice(19)
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.goto(url)
         page.locator(".tile img").first.wait_for()
         page.keyboard.press(" ")
         assert page.inner_text("#play") == "Pause"
+        for process in psutil.Process().children(recursive=True):
+            if "chrom" in process.name():
+                process.nice(19)
+        began, used = time.perf_counter(), cpu_s(server.pid)
         yield
+        share = (cpu_s(server.pid) - used) / (time.perf_counter() - began)
+        print(f"the page's process took {share:.1%} of one core")
         browser.close()
 
 
