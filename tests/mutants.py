@@ -638,6 +638,14 @@ MUTANTS = (
         ("tests/page/test_page_do.py::test_paused_it_begins_nothing_and_goes_on_where_it_was",),
     ),
     Mutant(
+        6,
+        "wish-of-before",
+        "a daemon does not do what was asked of the one before it",
+        'if int(match["at"]) >= since_ns:',
+        "if True:",
+        ("tests/page/test_page_do.py::test_what_is_asked_while_the_daemon_still_starts_is_heard",),
+    ),
+    Mutant(
         HOUSE,
         "one-message-per-cause",
         "a cause that was told is not told again within the hold-off",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,13 +44,17 @@ class Control:
         Told where wishes cannot be read.
     orders
         What holds so far.
+    since_ns
+        What was asked for before was asked of another process (ns since 1970).
     """
 
-    def __init__(self, folder: Path, facts: Facts, progress: Progress, orders: Orders) -> None:
+    def __init__(
+        self, folder: Path, facts: Facts, progress: Progress, orders: Orders, since_ns: int
+    ) -> None:
         self._folder = folder
         self._facts = facts
         self._progress = progress
-        self._since_ns = time.time_ns()
+        self._since_ns = since_ns
         self._unrecorded = False
         self.orders = orders
 

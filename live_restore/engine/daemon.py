@@ -104,6 +104,7 @@ class Daemon:
             journal.facts,
             self.progress,
             Orders(settings.watch.newest_first),
+            journal.opened_ns,
         )
         self._status = Status(root, (), (), journal.counts(), journal.doubtful())
         self._formats = make_formats(

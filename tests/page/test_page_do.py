@@ -15,6 +15,9 @@ import pytest
 import tifffile
 from starlette.testclient import TestClient
 
+from live_restore.engine.control import Control, Orders
+from live_restore.engine.progress import Progress
+from live_restore.journal.journal import Journal
 from live_restore.journal.wishes import Wish, send_wish, take_wishes, wishes_folder
 from live_restore.page.tasks import Tasks, TooMuchError
 from live_restore.stack import StackIndex, StackKey
@@ -245,6 +248,18 @@ def test_paused_it_begins_nothing_and_goes_on_where_it_was(
         assert report["b"] < report["a"], "the newest first"
         code, log = stop(daemon)
         assert code == 0, log
+
+
+def test_what_is_asked_while_the_daemon_still_starts_is_heard(tmp_path: Path) -> None:
+    """Displays see the lock before the daemon looks for wishes for the first time."""
+    send_wish(tmp_path / "j.wishes", Wish.NEWEST_FIRST)
+    with Journal(tmp_path / "j.sqlite", tmp_path, recipe="r") as journal:
+        send_wish(tmp_path / "j.wishes", Wish.PAUSE)
+        orders = Orders()
+        folder, opened = tmp_path / "j.wishes", journal.opened_ns
+        Control(folder, journal.facts, Progress(), orders, opened).poll()
+        assert (orders.paused, orders.newest_first) == (True, False)
+        assert journal.facts.last_run().paused
 
 
 def test_wishes_are_taken_in_order_once_and_others_left_alone(tmp_path: Path) -> None:
