@@ -266,6 +266,7 @@ def test_a_preview_by_keyboard_stands_in_the_place_of_raw(
         address = to_act(process)
         looking.goto(address)
         page = looking
+        page.locator("#do-preview:enabled").wait_for()  # of what is shown first, untouched
         choose_files(page)
         page.locator('.tile[aria-label^="cell_t001:"]').click()
         page.select_option("#do-model", "fast")

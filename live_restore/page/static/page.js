@@ -248,6 +248,7 @@ async function showReasons() {
 picture.addEventListener("contrast", channelControls);
 picture.addEventListener("shown", (event) => {
   channelControls();
+  previewControls(); // only now it is known which stacks there are
   const failure = event.detail;
   $("tag-left").textContent = failure?.side === "raw" ? `${picture.leftName()}: ${failure.text}` : leftTag();
   if (failure?.side === "restored") $("tag-right").textContent = `restored: ${failure.text}`;

@@ -4,7 +4,7 @@ import { $, STATE_WORDS, clock, make, mark } from "./elements.js";
 import { stateOf } from "./run.js";
 
 const MOST_TILES = 3000;
-const LONGEST_LABEL = 8;
+const LONGEST_LABEL = 6;
 
 export class Strip {
   filter = "all";
