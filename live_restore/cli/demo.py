@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext, suppress
 from pathlib import Path
@@ -74,8 +75,14 @@ def run(arguments: argparse.Namespace) -> int:
 
         def show(daemon: Daemon) -> AbstractContextManager[Callable[[], None]]:
             root = folder / "acquisition"
-            page.append(stack.enter_context(page_beside(root, arguments.page, settings, "--open")))
-            return live_display(daemon) if display else nullcontext(lambda: None)
+            notices: deque[str] = deque(maxlen=3)
+            report = notices.append if display else None
+            page.append(
+                stack.enter_context(
+                    page_beside(root, arguments.page, settings, "--open", report=report)
+                )
+            )
+            return live_display(daemon, notices) if display else nullcontext(lambda: None)
 
         result = run_demo(
             folder,

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from live_restore.cli.beside import variables_for
 from live_restore.cli.parsing import (
     Commands,
     add_command,
@@ -74,7 +75,9 @@ def run(arguments: argparse.Namespace) -> int:
         watched_journal(root, settings),
         Address(arguments.host, arguments.port),
         files=settings.files,
-        report=lambda url: print(f"page: {url}", flush=True),
+        models=tuple(rule.model for rule in settings.models if not rule.skip),
+        config=arguments.config and arguments.config.absolute(),
+        report=_report,
         open_browser=arguments.open,
     )
     return 0
@@ -107,7 +110,11 @@ def host_and_port(text: str) -> tuple[str, int]:
 
 @contextmanager
 def page_beside(
-    root: Path, address: tuple[str, int] | None, settings: Settings, *options: str
+    root: Path,
+    address: tuple[str, int] | None,
+    settings: Settings,
+    *options: str,
+    report: Callable[[str], None] | None = None,
 ) -> Iterator[subprocess.Popen[bytes] | None]:
     """Run the page of a folder as a process of its own; what becomes of it is nobody's concern.
 
@@ -123,6 +130,8 @@ def page_beside(
         Say where the journal is, and how files are understood.
     *options
         Further ones of ``live-restore page``.
+    report
+        Gets the lines that it prints, from another thread; ``None``: it prints them itself.
     """
     if address is None:
         yield None
@@ -131,17 +140,19 @@ def page_beside(
     host, port = address
     command = [sys.executable, "-P", "-m", "live_restore.cli.leash", "page", str(root)]
     command += ["--host", host, "--port", str(port), *options]
-    variables = {
-        **os.environ,
-        "LIVE_RESTORE_FILES__UNDECLARED_AXIS": settings.files.undeclared_axis,
-        "LIVE_RESTORE_FILES__INTERLEAVED_CHANNELS": str(settings.files.interleaved_channels),
-    }
-    if settings.journal.folder is not None:
-        variables["LIVE_RESTORE_JOURNAL__FOLDER"] = str(settings.journal.folder)
     try:
-        child = subprocess.Popen(command, stdin=subprocess.PIPE, env=variables)
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=None if report is None else subprocess.PIPE,
+            env=variables_for(settings),
+        )
     except OSError as error:
         raise LiveRestoreError(f"the page cannot be started ({error})", root) from error
+    if report is not None:
+        threading.Thread(
+            target=_pass_on, args=(child, report), name="page's words", daemon=True
+        ).start()
     try:
         yield child
     finally:
@@ -152,6 +163,19 @@ def page_beside(
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
+
+
+def _report(url: str, to_act: str) -> None:
+    print(f"page: {url}", flush=True)
+    if to_act != url:
+        print(f"with pause, previews ...: {to_act}", flush=True)
+
+
+def _pass_on(child: subprocess.Popen[bytes], report: Callable[[str], None]) -> None:
+    assert child.stdout is not None
+    with child.stdout:
+        for line in child.stdout:
+            report(line.decode("utf-8", "replace").strip())
 
 
 def _port(text: str) -> int:

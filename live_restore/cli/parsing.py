@@ -160,3 +160,16 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError("must be a whole number, at least 1")
     return int(text)
+
+
+def duration(seconds: float) -> str:
+    """Return a time for people.
+
+    >>> duration(1.26), duration(100), duration(3725)
+    ('1.3 s', '1 min 40 s', '1 h 02 min')
+    """
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

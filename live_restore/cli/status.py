@@ -1,108 +1,88 @@
-"""``live-restore status``: what is done, waiting or failed in a watched folder, and why."""
+"""``live-restore status``: what happened in a watched folder, and what a person has to look at."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from live_restore.cli.parsing import (
     Commands,
     add_command,
+    duration,
     folder,
     load_settings_of,
     watched_journal,
 )
-from live_restore.errors import one_line
+from live_restore.errors import UsageError, one_line
 
 if TYPE_CHECKING:
     from live_restore.journal.entry import Entry
-    from live_restore.settings.model import Settings
+    from live_restore.overview.night import NightReport
+    from live_restore.overview.run import Run
+    from live_restore.settings.model import FilesSettings, Settings
     from live_restore.sources.passed_by import NotLookedAt
     from live_restore.stack import StackKey
 
-_MOST_ROWS_ALIKE = 3
-"""More entries with the same reason are one line; ``--all`` lists them."""
 _LOST_RESULT = "its result is missing; restore again with live-restore watch --redo-missing"
+_CHANGED_RESULT = "its result was changed after it was published; compare it, or restore it again"
+_NAMES = 3
+"""Stacks named per reason; the table below names more of them."""
+_ALIKE = 3
+"""More entries with one reason are not listed again below it; ``--all`` lists them."""
+_ROWS = 40
+"""Of the table; ``--all`` and ``--json`` list everything."""
 
 
 def add(commands: Commands) -> None:
     """Register the command."""
     parser = add_command(
-        commands, "status", run, "show what is done, waiting or failed, and why",
-        "live-restore status D:\\data", "live-restore status D:\\data --json",
+        commands, "status", run, "show what happened: what is done, doubtful or failed, and why",
+        "live-restore status D:\\data", "live-restore status D:\\data --html night.html",
+        "live-restore status D:\\data --json",
         engine=False,
     )  # fmt: skip
     parser.add_argument("folder", type=folder, metavar="DIR", help="the watched folder")
     parser.add_argument("--all", action="store_true", help="list what is restored, too")
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE",
+        help="write it as one page with pictures, for the lab book",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run ``live-restore status``."""
     from live_restore.engine.daemon import watched_folder
-    from live_restore.journal.database import lock_is_held
-    from live_restore.journal.states import State
-    from live_restore.journal.view import JournalView
+    from live_restore.overview.results import night_of
+    from live_restore.overview.run import Run
 
     root = watched_folder(arguments.folder)
     settings = load_settings_of(arguments)
     path = watched_journal(root, settings)
-    with JournalView(path, root) as journal:
-        entries, states = journal.entries(), journal.counts()
-    watched, now = lock_is_held(path), time.time()
-    lost = {e.key for e in entries if e.lost_its_result(root)}
-    reasons = {
-        e.key: _LOST_RESULT if e.key in lost else e.reason_now(now, watched=watched)
-        for e in entries
-    }
-    counts = {state.value: n for state, n in states.items()}
-    doubtful = sum(entry.doubtful for entry in entries)
+    overview = Run.read(root, path)
+    report = night_of(overview, plane_pattern=settings.files.plane_pattern)
     log = path.with_suffix(".log")
-    passed_by = _passed_by(root, settings)
+    if arguments.html is not None:
+        _write_html(arguments.html, overview, report, settings.files)
+    reasons = _reasons(overview, report)
+    passed_by, all_looked_through = _passed_by(root, settings)
     if arguments.json:
-        everything = {
-            "folder": str(root),
-            "journal": str(path),
-            "log": str(log),
-            "watched": watched,
-            "counts": counts,
-            "doubtful": doubtful,
-            "files": [_as_json(entry, reasons[entry.key]) for entry in entries],
-            "not_looked_at": [
-                {
-                    "kind": each.kind,
-                    "count": each.count,
-                    "example": each.example.as_posix(),
-                    "remedy": each.remedy,
-                }
-                for each in passed_by[0]
-            ],
-            "all_looked_through": passed_by[1],
-        }
+        everything = _everything(overview, report, path, log, reasons)
+        everything["not_looked_at"] = [each.to_json() for each in passed_by]
+        everything["all_looked_through"] = all_looked_through
         print(json.dumps(everything, indent=1))
         return 0
-    shown = [
-        entry for entry in entries
-        if arguments.all or entry.state is not State.DONE or entry.doubtful or entry.key in lost
-    ]  # fmt: skip
-    numbers = [f"{n} {state}" for state, n in counts.items() if n]
-    if doubtful:
-        numbers.append(f"{doubtful} of the done doubtful")
-    print(", ".join(numbers) or "nothing yet")
-    print("being watched now" if watched else "not being watched now")
-    if shown:
-        shown, alike = _without_repetition(shown, reasons, settings, everything=arguments.all)
-        _print_table(shown, reasons)
-        for line in alike:
-            print(line)
-    for each in passed_by[0]:
+    for line in summary_lines(report):
+        print(line)
+    for each in passed_by:
         print(each)
-    if not passed_by[1]:
+    if not all_looked_through:
         print("there may be more files that are not looked at: only a part was looked through")
+    _print_table(overview, report, reasons, everything=arguments.all)
     print(f"log: {log}")
     return 0
 
@@ -122,22 +102,92 @@ def _passed_by(root: Path, settings: Settings) -> tuple[tuple[NotLookedAt, ...],
     return survey(root, formats, acquisition_formats, settings)
 
 
-def _without_repetition(
-    entries: Sequence[Entry],
-    reasons: Mapping[StackKey, str],
-    settings: Settings,
-    *,
-    everything: bool,
-) -> tuple[list[Entry], list[str]]:
-    """Return the rows to show one by one, and a line for each reason that many share."""
-    from live_restore.engine.account import grouped
+def summary_lines(report: NightReport) -> Iterator[str]:
+    """Yield the report as lines for people: what needs them first, numbers after it."""
+    from live_restore.journal.states import State
 
-    if everything:
-        return list(entries), []
-    groups = grouped(entries, reasons, pattern=settings.files.plane_pattern)
-    many = [group for group in groups if group.count > _MOST_ROWS_ALIKE]
-    alike = {key for group in many for key in group.keys}
-    return [entry for entry in entries if entry.key not in alike], [str(group) for group in many]
+    numbers = [f"{n} {state}" for state, n in report.counts.items() if n]
+    if report.doubtful:
+        numbers.append(f"{report.doubtful} of the done doubtful")
+    yield ", ".join(numbers) or "nothing yet"
+    if report.first_at is not None and report.last_at is not None:
+        yield (
+            f"{_clock(report.first_at)} to {_clock(report.last_at)} "
+            f"({duration(report.last_at - report.first_at)})"
+        )
+    yield _watching(report)
+    for group in report.groups:
+        names = ", ".join(one_line(key) for key in group.keys[:_NAMES])
+        more = f" and {group.count - _NAMES} more" if group.count > _NAMES else ""
+        yield f"{group.count} {group.state}: {group.reason}"
+        if group.remedy:
+            yield f"    what to do: {group.remedy}"
+        yield f"    {names}{more}"
+    for what, keys, remedy in (
+        ("result missing", report.missing, "live-restore watch DIR --redo-missing"),
+        ("result changed after it was published", report.changed, "compare it with its report"),
+    ):
+        if keys:
+            yield f"{len(keys)} {what}: {', '.join(one_line(key) for key in keys[:_NAMES])}"
+            yield f"    what to do: {remedy}"
+    for channel, trend in report.signal_to_noise.items():
+        of = f" of {one_line(channel)}" if len(report.signal_to_noise) > 1 else ""
+        yield f"signal to noise{of}: {trend.words}, {trend.first:.1f} to {trend.last:.1f}"
+    if report.delay is not None:
+        delay = report.delay
+        yield f"delay: {delay.words}, {delay.first:.1f} s to {delay.last:.1f} s"
+    if report.longest_delay is not None:
+        seconds, at = report.longest_delay
+        yield f"longest delay: {duration(seconds)}, at {_clock(at)}"
+    if report.pace.words and report.counts[State.DONE]:
+        yield report.pace.words if report.watched else f"at the end: {report.pace.words}"
+
+
+def _watching(report: NightReport) -> str:
+    if report.watched:
+        return "being watched now" + (", paused" if report.last_run.paused else "")
+    why = report.last_run.how_it_ended(watched=False)
+    at = report.last_run.ended_at
+    when = f", {_clock(at)}" if at is not None else ""
+    return f"not being watched now{f': {why}{when}' if why else ''}"
+
+
+def _reasons(overview: Run, report: NightReport) -> dict[StackKey, str]:
+    reasons = {each.entry.key: each.reason for each in overview.shown()}
+    reasons |= dict.fromkeys(report.changed, _CHANGED_RESULT)
+    return reasons | dict.fromkeys(report.missing, _LOST_RESULT)
+
+
+def _everything(
+    overview: Run, report: NightReport, journal: Path, log: Path, reasons: Mapping[StackKey, str]
+) -> dict[str, Any]:
+    run, delay = report.last_run, report.delay
+    return {
+        "folder": str(overview.root),
+        "journal": str(journal),
+        "log": str(log),
+        "watched": report.watched,
+        "paused": report.watched and run.paused,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+        "ended": run.how_it_ended(watched=report.watched),
+        "counts": {state.value: n for state, n in report.counts.items()},
+        "doubtful": report.doubtful,
+        "first_at": report.first_at,
+        "last_at": report.last_at,
+        "reasons": [group.to_json() for group in report.groups],
+        "signal_to_noise": {
+            channel: {"first": trend.first, "last": trend.last, "trend": trend.words}
+            for channel, trend in report.signal_to_noise.items()
+        },
+        "delay_s": None if delay is None else
+        {"first": delay.first, "last": delay.last, "trend": delay.words},
+        "longest_delay_s": None if report.longest_delay is None else report.longest_delay[0],
+        "pace": report.pace.to_json(),
+        "missing": [key.path.as_posix() for key in report.missing],
+        "changed": [key.path.as_posix() for key in report.changed],
+        "files": [_as_json(each.entry, reasons[each.entry.key]) for each in overview.shown()],
+    }  # fmt: skip
 
 
 def _as_json(entry: Entry, reason: str) -> dict[str, Any]:
@@ -153,7 +203,41 @@ def _as_json(entry: Entry, reason: str) -> dict[str, Any]:
     }
 
 
-def _print_table(entries: Iterable[Entry], reasons: Mapping[StackKey, str]) -> None:
+def _write_html(file: Path, overview: Run, report: NightReport, files: FilesSettings) -> None:
+    from live_restore.files.publish import publish_text
+    from live_restore.page.night_html import night_html
+    from live_restore.page.pixels import Pixels
+
+    if file.is_dir():
+        raise UsageError("is a folder", file, "name a file such as night.html")
+    lines = list(summary_lines(report))
+    pixels = Pixels(overview.root, files)
+    publish_text(file, night_html(overview.root.name, lines, overview.shown(), pixels))
+
+
+def _print_table(
+    overview: Run, report: NightReport, reasons: Mapping[StackKey, str], *, everything: bool
+) -> None:
+    from live_restore.journal.states import State
+
+    odd = {*report.missing, *report.changed}
+    alike = {key for group in report.groups if group.count > _ALIKE for key in group.keys}
+    shown = [
+        each.entry for each in overview.shown()
+        if everything or each.entry.key in odd
+        or (each.entry.key not in alike and (each.entry.state is not State.DONE
+                                             or each.entry.doubtful))
+    ]  # fmt: skip
+    rank = {State.FAILED: 0, State.DONE: 1, State.INCOMPLETE: 2, State.REFUSED: 3}
+    if not everything and len(shown) > _ROWS:
+        shown.sort(key=lambda entry: rank.get(entry.state, 4))
+        print(f"the first {_ROWS} of {len(shown)}; --all lists them all")
+        shown = shown[:_ROWS]
+    if shown:
+        _print_rows(shown, reasons)
+
+
+def _print_rows(entries: Iterable[Entry], reasons: Mapping[StackKey, str]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -168,3 +252,7 @@ def _print_table(entries: Iterable[Entry], reasons: Mapping[StackKey, str]) -> N
         state = "done, doubtful" if entry.doubtful else entry.state.value
         table.add_row(state, Text(one_line(entry.key)), why)
     Console().print(table)
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))

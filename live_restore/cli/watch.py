@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import deque
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
 
 from live_restore.cli.page import add_page_flag
 from live_restore.cli.parsing import (
@@ -29,6 +31,9 @@ from live_restore.cli.parsing import (
     refuse_beside_micromanager,
 )
 from live_restore.errors import UsageError
+
+if TYPE_CHECKING:
+    from live_restore.engine.daemon import Daemon
 
 _MICROMANAGER_PORT = 4827  # the default of Tools > Options > Run server on port
 
@@ -73,6 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run ``live-restore watch``."""
     if arguments.micromanager is not None:
         return _run_micromanager(arguments)
+    from live_restore.cli.alerts import alerts_beside
     from live_restore.cli.display import live_display, wants_display
     from live_restore.cli.logs import configure_logging
     from live_restore.cli.page import page_beside
@@ -93,7 +99,10 @@ def run(arguments: argparse.Namespace) -> int:
         )  # fmt: skip
     model_set = ModelSet.load(settings)
     display = wants_display() and not arguments.plain and not arguments.once
-    with open_daemon_journal(root, settings, model_set.recipe) as journal:
+    with (
+        alerts_beside(root, settings, arguments.config),
+        open_daemon_journal(root, settings, model_set.recipe) as journal,
+    ):
         configure_logging(settings.log, journal_file.with_suffix(".log"), terminal=not display)
         if arguments.retry_failed:
             journal.retry_failed()
@@ -102,15 +111,22 @@ def run(arguments: argparse.Namespace) -> int:
         daemon = Daemon(root, settings, model_set, journal)
         with ExitStack() as stack:
             stack.enter_context(stopping_on_signals(daemon.stop))
-            stack.enter_context(page_beside(root, arguments.page, settings))
+            notices: deque[str] = deque(maxlen=3)
+            report = notices.append if display else None
+            config = ("--config", str(arguments.config.absolute())) if arguments.config else ()
+            stack.enter_context(page_beside(root, arguments.page, settings, *config, report=report))
             tick: Callable[[], None] = lambda: None  # noqa: E731
             if display:
-                tick = stack.enter_context(live_display(daemon))
+                tick = stack.enter_context(live_display(daemon, notices))
             failed = daemon.run(once=arguments.once, tick=tick)
-        if arguments.once:
-            for line in (daemon.summary(), *daemon.account(now=True)):
-                print(f"live-restore: {line}", file=sys.stderr)
+        with suppress(OSError):  # its terminal may be what was closed
+            _print_summary(daemon)
     return 1 if arguments.once and failed else 0
+
+
+def _print_summary(daemon: Daemon) -> None:
+    for line in (daemon.summary(), *daemon.account(now=True)):
+        print(f"live-restore: {line}", file=sys.stderr)
 
 
 def _run_micromanager(arguments: argparse.Namespace) -> int:

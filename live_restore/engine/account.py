@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from live_restore.errors import JournalError, one_line
+from live_restore.formats.plane_files.advice import FEWEST_PLANES, single_planes
 from live_restore.formats.tiff.layout import SINGLE_PLANE
 from live_restore.journal.entry import Entry
 from live_restore.journal.journal import Journal
@@ -28,8 +29,6 @@ _ORDER = (
 )  # fmt: skip
 _IN_TURN = (State.RUNNING, State.WAITING)
 """Without a reason, nothing keeps them but others before them."""
-_FEWEST_PLANES = 3
-"""Single planes in one folder that may well belong to one stack."""
 
 
 @dataclass
@@ -95,24 +94,9 @@ def grouped(
             kind += (entry.key.acquisition.parent,)
         groups.setdefault(kind, Group(entry.state, reason, [])).keys.append(entry.key)
     for kind, group in groups.items():
-        if len(kind) > 2 and group.count >= _FEWEST_PLANES:
+        if len(kind) > 2 and group.count >= FEWEST_PLANES:
             group.reason = single_planes(group.first.parent, pattern)
     return sorted(groups.values(), key=lambda g: (_ORDER.index(g.state), -g.count, g.first))
-
-
-def single_planes(folder: Path, pattern: str | None) -> str:
-    """Return what to do about a folder of single planes."""
-    where = one_line(folder.as_posix()) if folder.parts else "the watched folder"
-    if pattern is not None:
-        return (
-            f"single planes in {where}, whose names neither files.plane_pattern nor any naming "
-            "that is known groups into stacks; mend the pattern, or acquire z-stacks"
-        )
-    return (
-        f"single planes in {where}, whose names no naming that is known groups into stacks; if "
-        "they are planes of stacks, say in files.plane_pattern which number is z "
-        r"(such as '(?P<run>.+)-(?P<z>\d+)\.tif'), else acquire z-stacks"
-    )
 
 
 def lines(groups: Iterable[object], passed_by: Iterable[object]) -> tuple[str, ...]:

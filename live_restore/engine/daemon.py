@@ -19,6 +19,7 @@ import structlog
 
 from live_restore.engine.account import Account
 from live_restore.engine.backoff import Backoff
+from live_restore.engine.control import Control, Orders
 from live_restore.engine.jobs import Jobs
 from live_restore.engine.pipeline import Pipeline
 from live_restore.engine.progress import Progress
@@ -28,6 +29,7 @@ from live_restore.inference.model_set import ModelSet
 from live_restore.journal.journal import Journal
 from live_restore.journal.location import journal_path
 from live_restore.journal.states import State
+from live_restore.journal.wishes import wishes_folder
 from live_restore.settings.model import Settings
 from live_restore.sources.events import watch_events
 from live_restore.sources.folder import FolderSource
@@ -56,6 +58,7 @@ class Status:
     counts: dict[State, int]
     doubtful: int = 0
     account: tuple[str, ...] = ()
+    paused: bool = False
 
 
 def watched_folder(path: Path) -> Path:
@@ -98,18 +101,26 @@ class Daemon:
         self._model_set = model_set
         self._journal = journal
         self.progress = Progress()
-        self._stop = False
+        self._stop = ""  # why; "": nobody has asked
         self._look_refused = False
-        self._numbers = journal.counts(), journal.doubtful()
-        self._formats = make_formats(files=settings.files, warn=self._on_plug_in)
-        self._acquisition_formats = make_acquisition_formats(
+        self._control = Control(
+            wishes_folder(journal.path),
+            journal.facts,
+            self.progress,
+            Orders(settings.watch.newest_first),
+            journal.opened_ns,
+        )
+        self._status = Status(root, (), (), journal.counts(), journal.doubtful())
+        formats = make_formats(files=settings.files, warn=self._on_plug_in)
+        acquisition_formats = make_acquisition_formats(
             plane_pattern=settings.files.plane_pattern, warn=self._on_plug_in
         )
         self._account = Account(journal, settings.files.plane_pattern)
+        self._jobs = Jobs(root, formats, acquisition_formats, model_set, settings)
         self._source: Source = FolderSource(
             root,
-            self._formats,
-            self._acquisition_formats,
+            formats,
+            acquisition_formats,
             journal,
             settings,
             Callbacks(self._on_bad, self.progress.warn, self._stop_asked),
@@ -123,27 +134,29 @@ class Daemon:
         count = self.progress.failed if state is State.FAILED else self.progress.refused
         count(key)
 
-    def stop(self) -> None:
-        """Ask the daemon to stop; callable from a signal handler or any thread."""
-        # Nothing but this flag: a handler must not wait for a lock that its own thread holds. All
+    def stop(self, why: str = "stopped by its program") -> None:
+        """Ask the daemon to stop, and say why; callable from a signal handler or any thread."""
+        # Nothing but this word: a handler must not wait for a lock that its own thread holds. All
         # that takes long looks at it several times per second.
-        self._stop = True
+        self._stop = self._stop or why
 
     def _stop_asked(self) -> bool:
-        return self._stop
+        return bool(self._stop)
 
     def status(self) -> Status:
         """Return what the display shows."""
-        with suppress(JournalError):  # the last numbers are better than none
-            self._numbers = self._journal.counts(), self._journal.doubtful()
         models = self._model_set.models
-        return Status(
-            self._root,
-            tuple(dict.fromkeys(device.hardware for device in self._model_set.devices)),
-            tuple(f"{m.card.name} {m.card.version}" for m in models),
-            *self._numbers,
-            self.account(),
-        )
+        with suppress(JournalError):  # the last numbers are better than none
+            self._status = Status(
+                self._root,
+                tuple(dict.fromkeys(device.hardware for device in self._model_set.devices)),
+                tuple(f"{m.card.name} {m.card.version}" for m in models),
+                self._journal.counts(),
+                self._journal.doubtful(),
+                self.account(),
+                self._control.orders.paused,
+            )
+        return self._status
 
     def account(self, *, now: bool = False) -> tuple[str, ...]:
         """Return why something that was seen is not restored; see :class:`Account`."""
@@ -190,23 +203,53 @@ class Daemon:
             if self._journal.entry(entry.key) == entry:  # not another recipe's
                 self.progress.failed(entry.key)
             self.progress.warn(f"{entry.key}: {entry.reason}")
-        jobs = Jobs(
-            self._root, self._formats, self._acquisition_formats, self._model_set, self._settings
-        )
+        with self._recorded():
+            self._restore(once, tick)
+        return self.progress.snapshot().files_failed
+
+    @contextmanager
+    def _recorded(self) -> Iterator[None]:
+        """Keep in the journal that it watches, and at the end why it does not any more."""
+        with self._noted("the beginning of this run is not recorded"):
+            self._journal.facts.begin_run(newest_first=self._settings.watch.newest_first)
+        why = "stopped by an internal error"
+        try:
+            yield
+            why = self._stop or "all that was complete is restored (--once)"
+        except LiveRestoreError as error:
+            why = f"stopped by an error: {error}"
+            raise
+        finally:
+            with self._noted("the end of this run is not recorded"):
+                self._journal.facts.end_run(why)
+            log.info("ended", why=why)
+
+    @contextmanager
+    def _noted(self, what: str) -> Iterator[None]:
+        """Let what only helps people later stop nothing now."""
+        try:
+            yield
+        except LiveRestoreError as error:
+            log.warning(what, reason=error.reason)
+
+    def _restore(self, once: bool, tick: Callable[[], None]) -> None:
         pipeline = Pipeline(
             self._journal,
-            jobs,
+            self._jobs,
             self._model_set,
             self._settings,
             self.progress,
             self._source.reconsider,
             retry=not once,
             stop_asked=self._stop_asked,
+            orders=self._control.orders,
         )
         with self._events(once):
             pipeline.start()
             try:
                 while not self._stop and pipeline.crash is None:
+                    if not once:
+                        self._control.poll()
                     next_look_s = self._look(once, pipeline.backoff)
                     pipeline.notify()
                     tick()
@@ -217,7 +260,7 @@ class Daemon:
             finally:
                 if self._stop:
                     self.progress.stopping()
-                    log.info(STOPPING)
+                    log.info(STOPPING, why=self._stop)
                 pipeline.stop(tick)
                 tick()
         if isinstance(pipeline.crash, LiveRestoreError):
@@ -228,7 +271,6 @@ class Daemon:
                 None,
                 "please report it with the log file; nothing is lost, start it again",
             ) from pipeline.crash
-        return self.progress.snapshot().files_failed
 
     def _look(self, once: bool, backoff: Backoff) -> float:
         """Poll the source; return when to do so again (s from now)."""

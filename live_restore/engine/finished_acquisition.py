@@ -74,9 +74,13 @@ class FinishedAcquisition:
             It is a single plane.
         StackIncompleteError
             Planes are missing.
+        StackUnreadableError
+            There is no such stack.
         """
         folder = self._following.folder
-        evidence = self._state.stacks[stack_index]
+        evidence = self._state.stacks.get(stack_index)
+        if evidence is None:
+            raise StackUnreadableError("is not there", folder / stack_index.label)
         state, reason = decide_stack(
             evidence, taken_as_over=True, final=True, calm=True, partial=files.partial_stacks
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from live_restore.files.publish import remove_leftovers
 from live_restore.formats.table import make_acquisition_formats, make_formats
 from live_restore.inference.model_set import ModelSet
 from live_restore.settings.model import Settings
+from live_restore.stack import StackIndex
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,35 @@ class OneShot:
         except LiveRestoreError as error:
             yield error
             return
-        for result_path in file_stacks.stacks():
+        yield from self._restore_stacks(path, file_stacks, file_stacks.stacks(), output)
+
+    def restore_stacks(self, path: Path, indices: Iterable[StackIndex]) -> Iterator[Attempt]:
+        """Restore some stacks of the acquisition folder at ``path`` (absolute).
+
+        Yields
+        ------
+        OneResult or LiveRestoreError
+            What became of each, in order.
+        """
+        try:
+            file_stacks = FinishedAcquisition(path, make_acquisition_formats())
+        except LiveRestoreError as error:
+            yield error
+            return
+        yield from self._restore_stacks(path, file_stacks, indices, None)
+
+    def _restore_stacks(
+        self,
+        path: Path,
+        file_stacks: FinishedAcquisition,
+        indices: Iterable[StackIndex],
+        output: Path | None,
+    ) -> Iterator[Attempt]:
+        for index in indices:
             try:
-                yield self._finish(path, file_stacks.job(result_path, self._settings.files, output))
+                yield self._finish(path, file_stacks.job(index, self._settings.files, output))
             except StackError as error:
-                where = path / result_path.label if error.path is None else error.path
+                where = path / index.label if error.path is None else error.path
                 yield type(error)(error.what, where, error.remedy)
             except LiveRestoreError as error:
                 yield error

@@ -24,6 +24,7 @@ from collections.abc import Callable
 import structlog
 
 from live_restore.engine.backoff import Backoff
+from live_restore.engine.control import Orders
 from live_restore.engine.disk_space import DiskSpace
 from live_restore.engine.handover import Handover
 from live_restore.engine.in_hand import InHand
@@ -69,6 +70,8 @@ class Pipeline:
         or else crash.
     stop_asked
         Whether somebody has asked for a stop; looked at several times per second.
+    orders
+        What a person asks for while it runs; ``None``: what the settings say.
 
     Attributes
     ----------
@@ -89,6 +92,7 @@ class Pipeline:
         *,
         retry: bool = True,
         stop_asked: Callable[[], bool] = lambda: False,
+        orders: Orders | None = None,
     ) -> None:
         self._journal = journal
         self._lease_s = settings.journal.lease_s
@@ -128,6 +132,7 @@ class Pipeline:
             self.backoff,
             raw,
             self._is_stopping,
+            orders or Orders(newest_first),
         )
         restoring = Restoring(
             model_set,

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 
 from live_restore.engine.backoff import Backoff
+from live_restore.engine.control import Orders
 from live_restore.engine.disk_space import DiskSpace
 from live_restore.engine.handover import Handover
 from live_restore.engine.in_hand import InHand
@@ -41,6 +42,8 @@ class Reader:
         Where raw stacks go.
     stopping
         Whether a stop is asked for.
+    orders
+        Whether a person wants it to pause, or the newest first.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Reader:
         backoff: Backoff,
         raw: Handover[StackRead | WorkEnd],
         stopping: Callable[[], bool],
+        orders: Orders,
     ) -> None:
         self._journal = journal
         self._lease_s = lease_s
@@ -66,6 +70,7 @@ class Reader:
         self._backoff = backoff
         self._raw = raw
         self._stopping = stopping
+        self._orders = orders
         self._work_waits = threading.Event()
 
     def notify(self) -> None:
@@ -77,6 +82,9 @@ class Reader:
         try:
             while not self._stopping():
                 self._work_waits.clear()
+                if self._orders.paused:
+                    self._work_waits.wait(_TICK_S)
+                    continue
                 # The newest is only the newest if nothing is leased ahead of it.
                 if self._workers is not None and not self._workers.reserve(_TICK_S):
                     continue
@@ -100,7 +108,7 @@ class Reader:
                 self._lease_s,
                 NotNow(self._deferrals.not_yet(), self._disk_is_resting),
                 alone=alone,
-                newest_first=self._workers is not None,
+                newest_first=self._orders.newest_first,
             )
             if entry is not None:  # else nothing was written
                 self._backoff.accepted()

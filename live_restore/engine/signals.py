@@ -11,21 +11,25 @@ Handler = Callable[[int, FrameType | None], None]
 
 
 @contextmanager
-def stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
-    """Let Ctrl-C, SIGTERM and Ctrl-Break call ``stop`` while the block runs.
+def stopping_on_signals(stop: Callable[[str], None]) -> Iterator[None]:
+    """Let Ctrl-C, SIGTERM, a closed terminal and Ctrl-Break call ``stop`` while the block runs.
 
     Parameters
     ----------
     stop
-        Must return at once and wait for no lock: the thread that it interrupts may hold that lock.
+        Gets why, in words. Must return at once and wait for no lock: the thread that it
+        interrupts may hold that lock.
     """
 
     def ask(number: int, frame: FrameType | None) -> None:
         del frame
-        signal.signal(number, signal.SIG_DFL)
-        stop()
+        # A terminal that is gone sends its signal more than once; none of them is a second wish.
+        signal.signal(number, signal.SIG_IGN if number in _TERMINAL_GONE else signal.SIG_DFL)
+        stop(_WORDS[number])
 
-    with _handling([signal.SIGINT, *_ending()], ask):
+    # Whoever started it with nohup has ignored that signal, and means it.
+    gone = [each for each in _TERMINAL_GONE if signal.getsignal(each) is not signal.SIG_IGN]
+    with _handling([signal.SIGINT, *_ending(), *gone], ask):
         yield
 
 
@@ -47,6 +51,23 @@ def ending_on_signals() -> Iterator[None]:
 
     with _handling(_ending(), end):
         yield
+
+
+def _of_this_system(words: dict[str, str]) -> dict[int, str]:
+    return {
+        int(getattr(signal, name)): said for name, said in words.items() if hasattr(signal, name)
+    }
+
+
+_WORDS = _of_this_system(
+    {
+        "SIGINT": "stopped by Ctrl-C",
+        "SIGTERM": "asked to end by another program (SIGTERM)",
+        "SIGHUP": "its terminal was closed",
+        "SIGBREAK": "its window was closed, or stopped by Ctrl-Break",
+    }
+)
+_TERMINAL_GONE = tuple(_of_this_system({"SIGHUP": ""}))
 
 
 def _ending() -> list[int]:

@@ -284,5 +284,5 @@ def watch_micromanager(port: int, options: Sequence[str], say: Callable[[str], N
     """
     watch = WindowWatch(port, Restorations(options, fresh_log()), unsaved_folder(), say)
     say(f"waiting for acquisitions of Micro-Manager on port {port}; Ctrl-C stops")
-    with stopping_on_signals(watch.stop):
+    with stopping_on_signals(lambda _: watch.stop()):
         watch.run()

@@ -56,9 +56,16 @@ class Journal(JournalView):
         Another process holds the lock.
     LiveRestoreError
         The journal cannot be opened.
+
+    Attributes
+    ----------
+    opened_ns
+        When, just before others could see the lock (ns since 1970): what is asked for later is
+        asked of this process.
     """
 
     def __init__(self, path: Path, root: Path, *, recipe: str = "") -> None:
+        self.opened_ns = time.time_ns()
         database = Database(path, root, recipe=recipe, read_only=False)
         super().__init__(path, root, database=database)
         self._owner = f"{os.getpid()}"

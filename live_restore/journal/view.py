@@ -16,6 +16,7 @@ from live_restore.journal.entry import (
     key_of,
     state_of,
 )
+from live_restore.journal.facts import Facts
 from live_restore.journal.states import State
 from live_restore.stack import StackIndex, StackKey
 
@@ -42,12 +43,18 @@ class JournalView:
     ------
     LiveRestoreError
         The journal cannot be opened.
+
+    Attributes
+    ----------
+    facts
+        What it says about itself.
     """
 
     def __init__(
         self, path: Path, root: Path, *, recipe: str = "", database: Database | None = None
     ) -> None:
         self._file = database or Database(path, root, recipe=recipe, read_only=True)
+        self.facts = Facts(self._file)
         self.path = path
         self.recipe = self._file.recipe
 

@@ -6,6 +6,7 @@
         p000.ome.zarr/           OME-Zarr 0.5; can be opened at any moment
             zarr.json            which stacks are restored, and which are pending
             0/c/0/1/0/0/0        all planes of time 0, channel 1
+            1/c/0/1/0/0/0        the same with half the rows and columns, where they are above 1024
         p000.reports/
             p000_t0000_c01.json
 
@@ -50,6 +51,7 @@ from live_restore.outputs.output import (
     Verify,
 )
 from live_restore.outputs.provenance import report_name_is_ours
+from live_restore.outputs.pyramid import levels_of, smaller
 from live_restore.outputs.report import Report
 from live_restore.stack import FileStacks, StackIndex, Units, Volume, result_dtype
 
@@ -201,16 +203,18 @@ def _create(
         group = zarr.create_group(
             PublishingStore(temporary, results), zarr_format=3, attributes=attributes
         )
-        group.create_array(
-            "0",
-            shape=(1, channels, z, y, x),
-            shards=(1, 1, z, y, x),
-            chunks=(1, 1, 1, y, x),
-            dtype=result_dtype(file_stacks.dtype, units),
-            compressors=ZstdCodec(level=1),
-            fill_value=0,
-            dimension_names=("t", "c", "z", "y", "x"),
-        )
+        for level in range(levels_of(y, x)):
+            rows, columns = -(-y // 2**level), -(-x // 2**level)
+            group.create_array(
+                str(level),
+                shape=(1, channels, z, rows, columns),
+                shards=(1, 1, z, rows, columns),
+                chunks=(1, 1, 1, rows, columns),
+                dtype=result_dtype(file_stacks.dtype, units),
+                compressors=ZstdCodec(level=1),
+                fill_value=0,
+                dimension_names=("t", "c", "z", "y", "x"),
+            )
         publish_folder(temporary, result_path.image)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -225,13 +229,19 @@ def _write(
     from live_restore.outputs.zarr_store import PublishingStore
 
     group = zarr.open_group(PublishingStore(result_path.image, result_path.image.parent), mode="r+")
-    array = group["0"]
-    assert isinstance(array, zarr.Array)
-    times = max(array.shape[0], stack.time + 1)
-    channels = max(array.shape[1], stack.channel + 1, len(info.channel_names))
-    if (times, channels) != array.shape[:2]:
-        array.resize((times, channels, *array.shape[2:]))
-    array[stack.time, stack.channel] = volume
+    times, channels = stack.time + 1, max(stack.channel + 1, len(info.channel_names))
+    at_level = volume
+    # An image that an earlier version began has one level, and keeps it.
+    for level in range(levels_of(*volume.shape[1:])):
+        array = group.get(str(level))
+        if level and array is None:
+            break
+        assert isinstance(array, zarr.Array)
+        at_level = smaller(at_level) if level else volume
+        times, channels = max(array.shape[0], times), max(array.shape[1], channels)
+        if (times, channels) != array.shape[:2]:
+            array.resize((times, channels, *array.shape[2:]))
+        array[stack.time, stack.channel] = at_level
     mark = _mark(result_path.image)
     if mark is None:
         raise OutputError("is no image of live-restore any more", result_path.image, "move it away")
@@ -259,16 +269,24 @@ def _ome(file_stacks: FileStacks, stack: StackIndex, info: AcquisitionInfo) -> d
                 "name": info.position_name(stack.position),
                 "axes": axes,
                 "datasets": [
-                    {
-                        "path": "0",
-                        "coordinateTransformations": [
-                            {"type": "scale", "scale": [size or 1.0 for size in sizes]}
-                        ],
-                    }
+                    _level([size or 1.0 for size in sizes], level)
+                    for level in range(levels_of(*file_stacks.shape_zyx[1:]))
                 ],
             }
         ],
     }
+
+
+def _level(scale: list[float], level: int) -> dict[str, Any]:
+    """Return the dataset of a level: the first of its voxels is the mean of some, between them."""
+    path, step = str(level), 2**level
+    transformations: list[dict[str, Any]] = [
+        {"type": "scale", "scale": [*scale[:3], *(size * step for size in scale[3:])]}
+    ]
+    if level:
+        between = [0.0, 0.0, 0.0, *(size * (step - 1) / 2 for size in scale[3:])]
+        transformations.append({"type": "translation", "translation": between})
+    return {"path": path, "coordinateTransformations": transformations}
 
 
 def _channels(

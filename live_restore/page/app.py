@@ -22,12 +22,14 @@ from starlette.types import Receive, Scope, Send
 from live_restore.errors import LiveRestoreError, StackBusyError, one_line
 from live_restore.files.reading import read_regular
 from live_restore.outputs.report_file import MAX_REPORT_BYTES
+from live_restore.overview.entries import ShownEntry, report_of
+from live_restore.overview.reasons import grouped
+from live_restore.overview.run import Run
 from live_restore.page import pictures
-from live_restore.page.entries import ShownEntry, report_of
+from live_restore.page.doing import Doing, RefusedError
 from live_restore.page.events import Announcer, EventStream
 from live_restore.page.openapi import description
 from live_restore.page.pixels import Axis, ByteCache, Pixels, Side
-from live_restore.page.run import Run
 from live_restore.stack import StackIndex
 
 LOOK_S = 0.1
@@ -44,14 +46,6 @@ _TYPES = {
 }
 
 
-class _RefusedError(Exception):
-    """A request that cannot be answered as it is."""
-
-    def __init__(self, status: int, why: str) -> None:
-        self.status = status
-        super().__init__(why)
-
-
 class PageApp:
     """The application behind the guard.
 
@@ -61,9 +55,12 @@ class PageApp:
         What is shown.
     pixels
         Where pictures come from.
+    doing
+        What may be asked for beside looking.
     """
 
-    def __init__(self, run: Run, pixels: Pixels) -> None:
+    def __init__(self, run: Run, pixels: Pixels, doing: Doing) -> None:
+        self._doing = doing
         self._run = run
         self._pixels = pixels
         self._announcer = Announcer(run.summary)
@@ -88,14 +85,19 @@ class PageApp:
                 Route(f"{stack}/{{side:str}}/plane", self._plane),
                 Route(f"{stack}/{{side:str}}/plane.png", self._plane_png),
                 Route(f"{stack}/voxel", self._voxel),
+                *doing.routes(self._stack_of, self._entry),
             ],
-            exception_handlers={_RefusedError: _refused, LiveRestoreError: _not_readable},
+            exception_handlers={RefusedError: _refused, LiveRestoreError: _not_readable},
             lifespan=self._lifespan,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         await self.asgi(scope, receive, send)
+
+    async def let_go(self) -> None:
+        """End the streams of events, so that a server can stop."""
+        await self._announcer.close()
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -116,11 +118,12 @@ class PageApp:
             stop.set()
             await self._announcer.close()
             await run_in_threadpool(looking.join)
+            await run_in_threadpool(self._doing.close)
 
     async def _drawn(self, work: Callable[[], Any]) -> Any:
         """Do work with pixels: a few at once, and no endless queue."""
         if self._waiting >= _MOST_WAITING:
-            raise _RefusedError(503, "too much is asked for at once")
+            raise RefusedError(503, "too much is asked for at once")
         self._waiting += 1
         try:
             async with self._drawing:
@@ -147,7 +150,10 @@ class PageApp:
         return JSONResponse(await run_in_threadpool(self._run.entries_since, since))
 
     async def _reasons(self, _: Request) -> Response:
-        return JSONResponse(await run_in_threadpool(self._run.reasons))
+        groups = await run_in_threadpool(
+            lambda: grouped(self._run.shown(), pattern=self._pixels.plane_pattern)
+        )
+        return JSONResponse([group.to_json() for group in groups])
 
     async def _disk(self, _: Request) -> Response:
         return JSONResponse(self._run.disk())
@@ -158,13 +164,13 @@ class PageApp:
     async def _report(self, request: Request) -> Response:
         shown = self._entry(request.path_params["entry"])
         if shown.facts is None:
-            raise _RefusedError(404, "there is no report")
+            raise RefusedError(404, "there is no report")
         try:
             content = await run_in_threadpool(
                 read_regular, report_of(shown.entry), MAX_REPORT_BYTES
             )
         except OSError:
-            raise _RefusedError(404, "the report is not there any more") from None
+            raise RefusedError(404, "the report is not there any more") from None
         return Response(content, media_type="application/json")
 
     async def _thumbnail(self, request: Request) -> Response:
@@ -194,7 +200,7 @@ class PageApp:
     async def _plane_png(self, request: Request) -> Response:
         bits = _number(request, "bits", 8, 16)
         if bits not in (8, 16):
-            raise _RefusedError(400, "bits has to be 8 or 16")
+            raise RefusedError(400, "bits has to be 8 or 16")
         low, high = _real(request, "low", 0.0), _real(request, "high", 65535.0)
         plane = await self._asked_plane(request)
         content = await self._drawn(lambda: pictures.png(plane, bits, low, high))
@@ -202,7 +208,7 @@ class PageApp:
 
     async def _asked_plane(self, request: Request) -> pictures.Plane:
         shown, at = self._stack(request)
-        side = _one_of(request.path_params["side"], ("raw", "restored"))
+        side = _one_of(request.path_params["side"], ("raw", "restored", "preview"))
         axis = _one_of(request.query_params.get("axis", "z"), ("z", "y", "x"))
         projection = request.query_params.get("projection", "")
         _one_of(projection or "max", ("max",))
@@ -222,7 +228,7 @@ class PageApp:
         try:
             found: pictures.Plane = await self._drawn(draw)
         except pictures.TooLargeError as error:
-            raise _RefusedError(400, str(error)) from None
+            raise RefusedError(400, str(error)) from None
         return found
 
     async def _voxel(self, request: Request) -> Response:
@@ -240,21 +246,23 @@ class PageApp:
     def _entry(self, name: str) -> ShownEntry:
         shown = self._run.entry(name)
         if shown is None:
-            raise _RefusedError(404, "there is no such entry")
+            raise RefusedError(404, "there is no such entry")
         return shown
 
     def _stack(self, request: Request) -> tuple[ShownEntry, StackIndex]:
-        name = request.path_params["stack"]
+        return self._stack_of(request.path_params["stack"])
+
+    def _stack_of(self, name: str) -> tuple[ShownEntry, StackIndex]:
         shown = self._entry(name.split("-")[0])
         if shown.facts is not None:
             for stack in shown.facts.stacks:
                 if stack.id == name:
                     return shown, StackIndex(*map(int, name.split("-")[1:]))
-        raise _RefusedError(404, "there is no such stack")
+        raise RefusedError(404, "there is no such stack")
 
 
 def _side(text: str) -> Side:
-    return "raw" if text == "raw" else "restored"
+    return "raw" if text == "raw" else "preview" if text == "preview" else "restored"
 
 
 def _axis(text: str) -> Axis:
@@ -264,7 +272,7 @@ def _axis(text: str) -> Axis:
 def _number(request: Request, name: str, default: int, most: int) -> int:
     text = request.query_params.get(name, str(default))
     if not (text.isascii() and text.isdigit() and len(text) < 17 and int(text) <= most):
-        raise _RefusedError(400, f"{name} has to be a whole number, 0 to {most}")
+        raise RefusedError(400, f"{name} has to be a whole number, 0 to {most}")
     return int(text)
 
 
@@ -274,18 +282,18 @@ def _real(request: Request, name: str, default: float) -> float:
     except ValueError:
         value = float("nan")
     if not abs(value) < 1e30:
-        raise _RefusedError(400, f"{name} has to be a number")
+        raise RefusedError(400, f"{name} has to be a number")
     return value
 
 
 def _one_of(text: str, allowed: tuple[str, ...]) -> str:
     if text not in allowed:
-        raise _RefusedError(400, f"has to be one of {', '.join(allowed)}")
+        raise RefusedError(400, f"has to be one of {', '.join(allowed)}")
     return text
 
 
 async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, _RefusedError)
+    assert isinstance(error, RefusedError)
     return JSONResponse({"error": str(error)}, error.status)
 
 
@@ -314,7 +322,7 @@ async def _index(_: Request) -> Response:
 async def _static(request: Request) -> Response:
     found = _static_files().get(request.path_params["name"])
     if found is None:
-        raise _RefusedError(404, "there is no such file")
+        raise RefusedError(404, "there is no such file")
     return Response(found[0], headers={"Content-Type": found[1], "Cache-Control": "no-cache"})
 
 

@@ -2,7 +2,8 @@
 
 A page on this computer is within reach of every web site that its browser visits: a name that
 suddenly leads to 127.0.0.1 (DNS rebinding), a form or an image of another site. So the Host has to
-be ours, and whatever another site starts is refused. Only GET is answered: nothing here acts.
+be ours, and whatever another site starts is refused. Only GET is answered; what acts are the
+addresses below ``/api/do/``, by POST, with the token, from no page but our own.
 """
 
 from __future__ import annotations
@@ -34,9 +35,14 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
+MAY_ACT = "live_restore.may_act"
+"""In the scope of a request: whether it has shown the token."""
+_ACTS = "/api/do/"
+_MOST_BODY = 64 * 1024
 _REQUESTS_PER_S = 150.0
 _BURST = 600.0
 """A page that plays asks 20 times a second, and for 200 thumbnails when it opens."""
+_ACTS_PER_S, _ACTS_BURST = 2.0, 20.0
 _MOST_CLIENTS = 1000
 _LONGEST_URL = 2000
 
@@ -76,7 +82,7 @@ class Guard:
     loopback
         Whether only this computer is served.
     token
-        What others have to show; "": nothing.
+        What other computers have to show, and everybody who acts; "": nobody acts.
     """
 
     def __init__(
@@ -87,6 +93,7 @@ class Guard:
         self._loopback = loopback
         self._token = token
         self._rates = Rates()
+        self._acts = Rates(_ACTS_PER_S, _ACTS_BURST)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or let through."""
@@ -111,8 +118,9 @@ class Guard:
         client = (scope.get("client") or ("",))[0]
         if not self._rates.allows(client, time.monotonic()):
             return _refuse(429, "too many requests", {"Retry-After": "1"})
-        if scope["method"] not in ("GET", "HEAD"):
-            return _refuse(405, "this page only reads", {"Allow": "GET, HEAD"})
+        acts = scope["method"] == "POST" and scope["path"].startswith(_ACTS) and self._token
+        if scope["method"] not in ("GET", "HEAD") and not acts:
+            return _refuse(405, "this only reads", {"Allow": "GET, HEAD"})
         if len(scope["path"]) + len(scope["query_string"]) > _LONGEST_URL:
             return _refuse(414, "too long a request")
         host = headers.get("host", "")
@@ -125,7 +133,27 @@ class Guard:
         follows_a_link = headers.get("sec-fetch-mode") == "navigate"
         if site not in ("none", "same-origin") and not (follows_a_link and scope["path"] == "/"):
             return _refuse(403, "not for pages of other sites")
-        return self._without_token(scope, headers)
+        scope[MAY_ACT] = bool(self._token) and self._shows_token(headers)
+        if acts:
+            return self._no_act(scope, headers, client)
+        return self._without_token(scope)
+
+    def _no_act(self, scope: Scope, headers: Headers, client: str) -> Response | None:
+        """Refuse what may not act. The origin of a browser is compared already, if it told it."""
+        if not scope[MAY_ACT]:
+            return _refuse(401, "a token is needed", {"WWW-Authenticate": "Bearer"})
+        if "origin" not in headers and "authorization" not in headers:
+            return _refuse(403, "not without an origin")
+        if headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            return _refuse(415, "has to be application/json")
+        length = headers.get("content-length", "")
+        if not length.isdecimal():
+            return _refuse(411, "has to tell its length")
+        if len(length) > 9 or int(length) > _MOST_BODY:
+            return _refuse(413, "too long a request")
+        if not self._acts.allows(client, time.monotonic()):
+            return _refuse(429, "too many requests", {"Retry-After": "1"})
+        return None
 
     def _is_ours(self, host: str) -> bool:
         name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
@@ -140,7 +168,7 @@ class Guard:
             return False
         return True
 
-    def _without_token(self, scope: Scope, headers: Headers) -> Response | None:
+    def _without_token(self, scope: Scope) -> Response | None:
         if not self._token or scope["path"] in _OPEN:
             return None
         query = parse_qs(scope["query_string"].decode("ascii", "replace"))
@@ -152,13 +180,16 @@ class Guard:
             answer = RedirectResponse(f"/?{rest}" if rest else "/", status_code=303)
             answer.set_cookie(COOKIE, self._token, httponly=True, samesite="strict", path="/")
             return answer
-        shown = headers.get("authorization", "").removeprefix("Bearer ").strip()
-        if self._fits(shown) or self._fits(_cookie(headers.get("cookie", ""))):
+        if self._loopback or scope[MAY_ACT]:
             return None
         return _refuse(
             401, "a token is needed: open the address that live-restore printed",
             {"WWW-Authenticate": "Bearer"},
         )  # fmt: skip
+
+    def _shows_token(self, headers: Headers) -> bool:
+        shown = headers.get("authorization", "").removeprefix("Bearer ").strip()
+        return self._fits(shown) or self._fits(_cookie(headers.get("cookie", "")))
 
     def _fits(self, shown: Any) -> bool:
         return hmac.compare_digest(str(shown).encode(), self._token.encode())

@@ -30,11 +30,29 @@ def _get(words: str, parameters: list[dict[str, Any]], kind: str = "application/
     return {"get": {"summary": words, "parameters": parameters, "responses": answers}}
 
 
+def _post(words: str, body: dict[str, Any]) -> Any:
+    schema = {"type": "object", "required": list(body), "properties": body}
+    return {
+        "post": {
+            "summary": words,
+            "security": [{"token": []}],
+            "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+            "responses": {
+                "202": {"description": "Will be done."},
+                "400": {"description": "The body is wrong."},
+                "401": {"description": "The token is needed."},
+                "409": {"description": "Not as things are."},
+                "503": {"description": "Too much is asked for at once."},
+            },
+        }
+    }
+
+
 def description() -> dict[str, Any]:
     """Return the document."""
     stack = _parameter("stack", "The id of a stack, from the report of an entry.", "string", "path")
     entry = _parameter("entry", "The id of an entry.", "string", "path")
-    side = _parameter("side", "raw or restored.", "string", "path")
+    side = _parameter("side", "raw, restored or preview.", "string", "path")
     plane = [
         stack,
         side,
@@ -59,8 +77,10 @@ def description() -> dict[str, Any]:
         "info": {
             "title": "live-restore page",
             "version": __version__,
-            "description": "Reads only. Ids are opaque and stay the same after a restart.",
+            "description": "Ids are opaque and stay the same after a restart. /api/do acts: "
+            "by POST, with the token in the header Authorization: Bearer, or in the page's cookie.",
         },
+        "components": {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
         "paths": {
             "/api/run": _get("State of the run: counts, delay, pace, disk, device.", []),
             "/api/entries": _get("Entries and their reports, oldest change first.", [since]),
@@ -80,6 +100,22 @@ def description() -> dict[str, Any]:
             "/api/stacks/{stack}/voxel": _get(
                 "One grey value, raw and restored, as in the files.",
                 [stack, *(_parameter(name, "From 0.") for name in "zyx")],
+            ),
+            "/api/do": _get("What may be asked for, and what became of it.", []),
+            "/api/do/preview": _post(
+                "Restore a stack with another model, for the page only: side preview.",
+                {"stack": {"type": "string"}, "model": {"type": "string"}},
+            ),
+            "/api/do/again": _post(
+                "Restore entries again with another model, beside the results that are there.",
+                {
+                    "entries": {"type": "array", "items": {"type": "string"}, "maxItems": 500},
+                    "model": {"type": "string"},
+                },
+            ),
+            "/api/do/daemon": _post(
+                "Ask the daemon.",
+                {"wish": {"enum": ["pause", "resume", "newest-first", "in-turn"]}},
             ),
             "/health": _get("Whether the page can read the journal.", []),
             "/metrics": _get("For Prometheus.", [], "text/plain"),

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from live_restore.outputs.pyramid import shrunk
+
 if TYPE_CHECKING:
     import PIL.Image
 
@@ -58,20 +60,7 @@ def level_of(plane: Plane, level: int, cut: Cut) -> Plane:
     if bottom - cut.y > MAX_EDGE or right - cut.x > MAX_EDGE:
         raise TooLargeError(f"more than {MAX_EDGE} voxels along an edge")
     part = plane[cut.y * step : bottom * step, cut.x * step : right * step]
-    return part if level == 0 else _shrunk(part, step)
-
-
-def _shrunk(plane: Plane, step: int) -> Plane:
-    rows, columns = np.arange(0, plane.shape[0], step), np.arange(0, plane.shape[1], step)
-    # Columns last, as memory lies; sums of 16 bits over 2**16 voxels fit into 32.
-    whole = plane.dtype.kind == "u" and plane.dtype.itemsize <= 2
-    sums = np.add.reduceat(plane, rows, axis=0, dtype=np.uint32 if whole else np.float32)
-    sums = np.add.reduceat(sums, columns, axis=1)
-    counts = np.outer(
-        np.diff(np.append(rows, plane.shape[0])), np.diff(np.append(columns, plane.shape[1]))
-    )
-    mean = sums / counts
-    return np.asarray((mean + 0.5) if whole else mean).astype(plane.dtype)
+    return part if level == 0 else shrunk(part, step)
 
 
 def voxel_bytes(plane: Plane) -> tuple[str, bytes]:
@@ -108,7 +97,7 @@ def thumbnail(plane: Plane) -> bytes:
     edge = max(plane.shape)
     small = plane
     if edge > 4 * THUMBNAIL_EDGE:
-        small = _shrunk(plane, edge // (4 * THUMBNAIL_EDGE) + 1)
+        small = shrunk(plane, edge // (4 * THUMBNAIL_EDGE) + 1)
     low, high = (float(each) for each in np.percentile(small.astype(np.float32), (1.0, 99.7)))
     picture = Image.fromarray(eight_bits(small, low, high))
     picture.thumbnail((THUMBNAIL_EDGE, THUMBNAIL_EDGE))

@@ -14,29 +14,21 @@ from typing import Any, Literal
 
 import numpy as np
 import psutil
-from numpy.typing import NDArray
 
 from live_restore.errors import (
-    LiveRestoreError,
     StackBusyError,
-    StackChangedError,
-    StackError,
     StackUnreadableError,
 )
-from live_restore.files.raw_data import read_at
-from live_restore.files.reading import open_regular
-from live_restore.formats.file_format import Complete
-from live_restore.formats.following import Following, Followings
-from live_restore.formats.table import format_for, make_acquisition_formats, make_formats
-from live_restore.page.entries import ReportFacts, ShownEntry
+from live_restore.outputs.result_planes import Plane, ResultPlanes
+from live_restore.overview.entries import ShownEntry
+from live_restore.page.raw_volumes import RawVolumes
+from live_restore.page.tasks import read_preview
 from live_restore.settings.model import FilesSettings
-from live_restore.stack import FileStacks, StackIndex, Volume, plane_number
+from live_restore.stack import StackIndex, Volume
 
-Side = Literal["raw", "restored"]
+Side = Literal["raw", "restored", "preview"]
 Axis = Literal["z", "y", "x"]
-Plane = NDArray[np.generic]
 
-_FOLLOWED = 4
 _MOST_CACHED = 2**30
 _SHARE_OF_MEMORY = 0.08
 _PROJECTIONS_BYTES = 96 * 2**20
@@ -88,13 +80,19 @@ class Pixels:
         The watched folder.
     files
         How files are understood, as the daemon does, or its stacks would be other ones.
+    preview_of
+        Returns number and file of the newest preview of a stack.
     """
 
-    def __init__(self, root: Path, files: FilesSettings | None = None) -> None:
-        self._root = root
-        self._formats = make_formats(files=files)
-        self._followings = Followings(make_acquisition_formats(), _FOLLOWED)
-        self._files: OrderedDict[Path, FileStacks] = OrderedDict()
+    def __init__(
+        self,
+        root: Path,
+        files: FilesSettings | None = None,
+        preview_of: Callable[[str], tuple[int, Path] | None] = lambda _: None,
+    ) -> None:
+        self._preview_of = preview_of
+        self.plane_pattern = None if files is None else files.plane_pattern
+        self._raw = RawVolumes(root, files)
         budget = min(_MOST_CACHED, int(_SHARE_OF_MEMORY * psutil.virtual_memory().total))
         self._volumes = ByteCache(budget)
         self._projections = ByteCache(_PROJECTIONS_BYTES)
@@ -110,7 +108,7 @@ class Pixels:
             It cannot be read; ``StackUnreadableError`` also where there is no such plane.
         """
         if side == "restored" and axis == "z":
-            with _Result(shown, at) as result:
+            with _result(shown, at) as result:
                 return result.plane(index)
         volume = self._volume(shown, at, side)
         number = _AXES[axis]
@@ -120,6 +118,8 @@ class Pixels:
 
     def projection(self, shown: ShownEntry, at: StackIndex, side: Side, axis: Axis) -> Plane:
         """Return the maximum along an axis; raises as :meth:`plane`."""
+        if side == "preview":
+            return np.asarray(self._preview(shown, at).max(axis=_AXES[axis]))
         key = (_identity(shown), at, side, axis)
         found = self._projections.get(key)
         if found is None:
@@ -134,7 +134,7 @@ class Pixels:
 
     def rough_projection(self, shown: ShownEntry, at: StackIndex, planes: range) -> Plane:
         """Return the maximum over some restored planes; raises as :meth:`plane`."""
-        with _Result(shown, at) as result:
+        with _result(shown, at) as result:
             return np.asarray(np.maximum.reduce([result.plane(z) for z in planes]))
 
     def voxel(
@@ -148,16 +148,27 @@ class Pixels:
 
     def _project(self, shown: ShownEntry, at: StackIndex, side: Side) -> dict[Axis, Plane]:
         if side == "restored" and self._volumes.get((_identity(shown), at, side)) is None:
-            with _Result(shown, at) as result:
+            with _result(shown, at) as result:
                 return _project_planes(result.planes())
         return _project_planes(iter(self._loaded(shown, at, side)))
 
     def _volume(self, shown: ShownEntry, at: StackIndex, side: Side) -> Volume:
+        if side == "preview":
+            return self._preview(shown, at)
         found = self._volumes.get((_identity(shown), at, side))
         if found is None:
             with self._loading:
                 found = self._loaded(shown, at, side)
         return np.asarray(found)
+
+    def _preview(self, shown: ShownEntry, at: StackIndex) -> Volume:
+        found = self._preview_of(f"{shown.id}-{at.position}-{at.time}-{at.channel}")
+        if found is None:
+            raise StackBusyError("has no preview", None, "ask for one")
+        volume: Volume = read_preview(found[1])
+        if shown.facts is None or volume.shape != shown.facts.shape_zyx:
+            raise StackUnreadableError("the preview is of another shape")
+        return volume
 
     def _loaded(self, shown: ShownEntry, at: StackIndex, side: Side) -> Volume:
         """Return a volume, read where it is not kept; for whoever holds the lock of loading."""
@@ -165,59 +176,12 @@ class Pixels:
         found = self._volumes.get(key)
         if found is None:
             if side == "raw":
-                found = self._read_raw(shown, at)
+                found = self._raw.read(shown.entry.key, at)
             else:
-                with _Result(shown, at) as result:
+                with _result(shown, at) as result:
                     found = np.stack(list(result.planes()))
             self._volumes.put(key, found)
         return np.asarray(found)
-
-    def _read_raw(self, shown: ShownEntry, at: StackIndex) -> Volume:
-        source = self._root / shown.entry.key.acquisition
-        index = shown.entry.key.index
-        if index is None:
-            return self._read_file(source, at)
-        fresh = source not in self._followings
-        following = self._follow(source)
-        try:
-            if fresh:
-                following.poll()
-            return following.read(index)
-        except StackError:
-            # The follower knew the folder as it was, or has not seen this stack yet.
-            self._followings.drop(source)
-            following = self._follow(source)
-            following.poll()
-            return following.read(index)
-
-    def _follow(self, source: Path) -> Following:
-        following = self._followings.of(source)
-        if following is None:
-            raise StackBusyError("the raw data are not there", source.name, "put them back")
-        return following
-
-    def _read_file(self, source: Path, at: StackIndex) -> Volume:
-        chosen = format_for(source, self._formats)
-        if chosen is None:
-            raise StackUnreadableError("is of no format that can be read", source.name)
-        for attempt in range(2):
-            known = self._files.pop(source, None)
-            if known is None:
-                found = chosen.inspect(source)
-                if not isinstance(found, Complete):
-                    raise StackBusyError("is not complete", source.name, "wait for the rest of it")
-                known = found.file_stacks
-            self._files[source] = known
-            if len(self._files) > 256:
-                self._files.popitem(last=False)
-            try:
-                with chosen.open(known) as reader:
-                    return np.ascontiguousarray(reader.read(at))
-            except StackChangedError:
-                self._files.pop(source, None)
-                if attempt:
-                    raise
-        raise AssertionError("unreachable")
 
 
 def _identity(shown: ShownEntry) -> Hashable:
@@ -235,93 +199,13 @@ def _project_planes(planes: Iterator[Plane]) -> dict[Axis, Plane]:
     return {"z": along_z, "y": np.stack(along_y), "x": np.stack(along_x)}
 
 
-class _Result:
-    """An open result: planes (Y, X) of one stack of it. Raises ``LiveRestoreError``."""
-
-    def __init__(self, shown: ShownEntry, at: StackIndex) -> None:
-        if shown.facts is None or not shown.entry.result:
-            raise StackBusyError("has no result yet", None, "wait until it is restored")
-        self._path = Path(shown.entry.result)
-        self._facts: ReportFacts = shown.facts
-        # Which stack of the run it is; a file of one stack of an acquisition holds no other.
-        self._at = at if shown.entry.key.index is None else shown.entry.key.index
-        self._in_file = at if shown.entry.key.index is None else StackIndex()
-        self.shape_zyx = shown.facts.shape_of(self._in_file.position)
-        self._plane: Callable[[int], Plane]
-        self._close: Callable[[], None] = lambda: None
-
-    def __enter__(self) -> _Result:
-        try:
-            if self._path.name.endswith(".ome.zarr"):
-                self._open_zarr()
-            else:
-                self._open_tiff()
-        except LiveRestoreError:
-            raise
-        except Exception as error:  # tifffile and zarr raise what they like of damaged files
-            raise StackUnreadableError(
-                f"the result cannot be read ({type(error).__name__})", self._path.name,
-                "restore it again with live-restore watch --redo-missing",
-            ) from error  # fmt: skip
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._close()
-
-    def plane(self, z: int) -> Plane:
-        """Return one plane across z."""
-        if not 0 <= z < self.shape_zyx[0]:
-            raise StackUnreadableError("has no such plane", self._path.name)
-        try:
-            plane = self._plane(z)
-        except (OSError, ValueError, KeyError) as error:
-            raise StackUnreadableError("the result cannot be read", self._path.name) from error
-        if plane.shape != self.shape_zyx[1:]:
-            raise StackUnreadableError("the result is of another shape", self._path.name)
-        return plane
-
-    def planes(self) -> Iterator[Plane]:
-        """Yield every plane across z."""
-        return map(self.plane, range(self.shape_zyx[0]))
-
-    def _open_zarr(self) -> None:
-        try:
-            import zarr
-        except ImportError as error:
-            raise StackUnreadableError(
-                "results in OME-Zarr need the package zarr", self._path.name,
-                "pip install 'live-restore[zarr]'",
-            ) from error  # fmt: skip
-        array: Any = zarr.open_array(str(self._path / "0"), mode="r")
-        self._plane = lambda z: np.asarray(array[self._at.time, self._at.channel, z])
-
-    def _open_tiff(self) -> None:
-        import tifffile
-
-        at = self._in_file
-        stream = open_regular(self._path)
-        self._close = stream.close
-        try:
-            with tifffile.TiffFile(stream, name=self._path.name, _multifile=False) as tif:
-                series = tif.series[at.position]
-                offset, dtype = series.dataoffset, np.dtype(series.dtype)
-                order = tif.byteorder
-        except BaseException:
-            stream.close()
-            raise
-        if offset is None or dtype.kind not in "uif":
-            stream.close()
-            raise StackUnreadableError("the result is laid out in another way", self._path.name)
-        _, times, channels = self._facts.sizes_ptc
-        sizes = {"T": times, "C": channels, "Z": self.shape_zyx[0]}
-        height, width = self.shape_zyx[1:]
-        count = height * width * dtype.itemsize
-
-        def plane(z: int) -> Plane:
-            place = {"T": at.time, "C": at.channel, "Z": z}
-            number = plane_number(self._facts.axes, sizes, place)
-            data = read_at(stream, offset + number * count, count)
-            read = np.frombuffer(data, dtype.newbyteorder(order)).reshape(height, width)
-            return read.astype(dtype, copy=False)
-
-        self._plane = plane
+def _result(shown: ShownEntry, at: StackIndex) -> ResultPlanes:
+    """Return the planes of one stack of a result; raises ``StackBusyError`` where there is none."""
+    facts, own = shown.facts, shown.entry.key.index
+    if facts is None or not shown.entry.result:
+        raise StackBusyError("has no result yet", None, "wait until it is restored")
+    # A file of one stack of an acquisition holds no other.
+    in_file = at if own is None else StackIndex()
+    return ResultPlanes(
+        Path(shown.entry.result), facts.axes, facts.sizes_ptc, facts.shape_zyx, in_file, own or at
+    )

@@ -1,4 +1,4 @@
-"""The page's process: looks at a run, serves it to browsers, and touches nothing.
+"""The page's process: looks at a run, serves it to browsers, and touches nothing of it.
 
 ::
 
@@ -26,10 +26,12 @@ from pathlib import Path
 import psutil
 
 from live_restore.errors import UsageError
+from live_restore.overview.run import Run
 from live_restore.page.app import PageApp
+from live_restore.page.doing import Doing
 from live_restore.page.guard import Guard
 from live_restore.page.pixels import Pixels
-from live_restore.page.run import Run
+from live_restore.page.tasks import Tasks
 from live_restore.settings.model import FilesSettings
 
 _LOOPBACK = frozenset(("127.0.0.1", "localhost", "::1"))
@@ -37,6 +39,7 @@ _NICE = 12
 """Below the daemon (10), which is below the acquisition program."""
 _MOST_CONNECTIONS = 200
 _CLOSE_S = 1
+_STOP_LOOK_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,9 @@ def serve(
     address: Address,
     *,
     files: FilesSettings | None = None,
-    report: Callable[[str], None] = print,
+    models: tuple[str, ...] = (),
+    config: Path | None = None,
+    report: Callable[[str, str], None],
     open_browser: bool = False,
 ) -> None:
     """Serve the page of one watched folder until a signal ends it.
@@ -76,10 +81,12 @@ def serve(
         Where; any but this computer itself needs the token that is reported.
     files
         How files are understood, as the daemon does.
+    models, config
+        Models that the settings name beside the bundled ones, and the settings' file: for previews.
     report
-        Gets the address to open, once it answers.
+        Gets the address to look at it, and the one to act, too, once it answers.
     open_browser
-        Open it in the browser of this computer.
+        Open the latter in the browser of this computer.
 
     Raises
     ------
@@ -91,15 +98,14 @@ def serve(
     _give_way()
     listening = _listen(address)
     port = int(listening.getsockname()[1])
-    token = "" if address.loopback else secrets.token_urlsafe(24)
-    app = guarded(root, journal, address, token=token, files=files)
+    token = secrets.token_urlsafe(24)
+    app = page_app(root, journal, files=files, models=models, config=config)
     shown = socket.gethostname() if address.host in ("0.0.0.0", "::") else address.host  # noqa: S104
     url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/"
-    if token:
-        url += f"?token={token}"
+    to_act = f"{url}?token={token}"
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    config = uvicorn.Config(
-        app,
+    options = uvicorn.Config(
+        _guard_of(app, address, token),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -113,16 +119,19 @@ def serve(
         ws="none",
         lifespan="on",
     )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(options)
 
     async def run() -> None:
         serving = asyncio.create_task(server.serve([listening]))
         while not (server.started or serving.done()):
             await asyncio.sleep(0.01)
         if server.started:
-            report(url)
+            report(url if address.loopback else to_act, to_act)
             if open_browser:
-                threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+                threading.Thread(target=webbrowser.open, args=(to_act,), daemon=True).start()
+        while not (server.should_exit or serving.done()):
+            await asyncio.sleep(_STOP_LOOK_S)
+        await app.let_go()  # or open pages would be cut off, which is logged as an error
         await serving
 
     try:
@@ -138,12 +147,32 @@ def guarded(
     *,
     token: str = "",
     files: FilesSettings | None = None,
+    models: tuple[str, ...] = (),
+    config: Path | None = None,
 ) -> Guard:
     """Return the application with its guard."""
+    app = page_app(root, journal, files=files, models=models, config=config)
+    return _guard_of(app, address, token)
+
+
+def page_app(
+    root: Path,
+    journal: Path,
+    *,
+    files: FilesSettings | None = None,
+    models: tuple[str, ...] = (),
+    config: Path | None = None,
+) -> PageApp:
+    """Return the application without a guard; parameters as of :func:`serve`."""
+    run, tasks = Run(root, journal), Tasks(root, journal, config)
+    pixels = Pixels(root, files, tasks.preview_of)
+    return PageApp(run, pixels, Doing(run, journal, tasks, models))
+
+
+def _guard_of(app: PageApp, address: Address, token: str) -> Guard:
     names = set(_LOOPBACK)
     if not address.loopback:
         names |= {address.host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
-    app = PageApp(Run(root, journal), Pixels(root, files))
     return Guard(app, frozenset(names), loopback=address.loopback, token=token)
 
 

@@ -10,9 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PositiveInt,
     model_validator,
@@ -23,39 +21,25 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from live_restore.settings.alerts import AlertSettings
 from live_restore.settings.devices import check_devices
 from live_restore.settings.old_keys import renamed
 from live_restore.settings.paths import absolute, check_template
 from live_restore.settings.plane_pattern import checked_plane_pattern
+from live_restore.settings.section import IN_DIGEST as _IN_DIGEST
+from live_restore.settings.section import IN_RECIPE as _IN_RECIPE
+from live_restore.settings.section import NO_PIXELS as _NO_PIXELS
+from live_restore.settings.section import Positive as _Positive
+from live_restore.settings.section import Section as _Section
 from live_restore.stack import Units
 
 VARIABLE_PREFIX = "LIVE_RESTORE_"
 """An environment variable is named after its key, ``LIVE_RESTORE_<SECTION>__<KEY>``."""
 
-# Every setting declares whether it can change a restored voxel, and if so, what accounts for it:
-# results of other settings must never be taken for those of these. Where and when files are looked
-# for changes none, nor which device computes: all of them have to give the same numbers.
-_IN_DIGEST: dict[str, Any] = {"pixels": "digest"}  # Settings.pixel_digest
-_IN_RECIPE: dict[str, Any] = {"pixels": "recipe"}  # ModelSet.recipe, with the models' digests
-_NO_PIXELS: dict[str, Any] = {"pixels": "none"}
-
 
 def _as_text(value: object) -> object:
     """Let the number of a channel be written as a number."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @classmethod
-    def pixel_keys(cls) -> set[str]:
-        """Return the keys that are part of the pixel digest."""
-        return {key for key, field in cls.model_fields.items()
-                if field.json_schema_extra == _IN_DIGEST}  # fmt: skip
 
 
 class WatchSettings(_Section):
@@ -328,6 +312,7 @@ class Settings(BaseSettings):
     journal: JournalSettings = JournalSettings()
     process: ProcessSettings = ProcessSettings()
     log: LogSettings = LogSettings()
+    alerts: AlertSettings = AlertSettings()
     models: tuple[ModelRule, ...] = (ModelRule(),)
 
     @classmethod

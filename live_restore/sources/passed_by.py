@@ -11,8 +11,9 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
+from typing import Any
 
 from live_restore.errors import one_line
 from live_restore.files.naming import (
@@ -61,6 +62,10 @@ class NotLookedAt:
     count: int
     example: Path
     remedy: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {**asdict(self), "example": self.example.as_posix()}
 
     def __str__(self) -> str:
         """Return one line.

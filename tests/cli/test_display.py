@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from live_restore.cli.display import _duration, render
+from live_restore.cli.display import render
+from live_restore.cli.parsing import duration
 from live_restore.engine.daemon import Status
 from live_restore.engine.progress import Snapshot
 from live_restore.journal.states import State
@@ -100,4 +101,4 @@ def test_no_text_breaks_it(text: str) -> None:
     ],
 )
 def test_durations(seconds: float, text: str) -> None:
-    assert _duration(seconds) == text
+    assert duration(seconds) == text

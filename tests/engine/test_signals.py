@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(
 def test_the_first_asks_and_former_handlers_come_back(number: signal.Signals) -> None:
     former = signal.getsignal(number)
     asked: list[str] = []
-    with stopping_on_signals(lambda: asked.append("stop")):
+    with stopping_on_signals(lambda _: asked.append("stop")):
         os.kill(os.getpid(), number)
         assert asked == ["stop"]
     assert signal.getsignal(number) == former
@@ -31,7 +31,7 @@ def test_the_second_ends_at_once(number: signal.Signals) -> None:
     code = (
         "import os, sys, signal; from live_restore.engine.signals import stopping_on_signals\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "with stopping_on_signals(lambda: print('asked', flush=True)):\n"
+        "with stopping_on_signals(lambda _: print('asked', flush=True)):\n"
         f"    os.kill(os.getpid(), {int(number)}); os.kill(os.getpid(), {int(number)})\n"
         "print('went on')"
     )

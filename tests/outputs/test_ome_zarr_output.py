@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -242,3 +243,42 @@ def test_what_does_not_read_back_is_not_published(
     with pytest.raises(OutputError, match="does not read back"):
         run.publish(StackIndex(0, 1, 0), volume(2))
     assert not (run.results / "p000.ome.zarr/0/c/1").exists()
+
+
+def test_planes_above_1024_get_smaller_levels_that_grow_along(run: Run, zarr: Any) -> None:
+    shape = (2, 1100, 2060)
+    for time_point in range(2):
+        index = StackIndex(0, time_point, 0)
+        raw = np.random.default_rng(time_point).integers(100, 4000, shape).astype(np.uint16)
+        stack = finished_stack(raw, fake_restorer().restore(raw), fake_model(), voxel=INFO.voxel)
+        request = run.request(index, shape)
+        publish_all(OmeZarrOutput(), request, OmeZarrOutput().choose(request), iter([stack]))
+    path = run.results / "p000.ome.zarr"
+    image = zarr.open_group(path, mode="r")
+    whole = image["0"][1, 0]
+    assert np.array_equal(whole, fake_restorer().restore(raw).volume)
+    assert sorted(image.array_keys()) == ["0", "1", "2"]
+    half = whole.reshape(2, 550, 2, 1030, 2).mean(axis=(2, 4))
+    assert image["1"].shape == (2, 2, 2, 550, 1030)
+    assert np.abs(image["1"][1, 0] - half).max() <= 0.5
+    assert image["2"].shape == (2, 2, 2, 275, 515)
+    first, second, _ = image.attrs["ome"]["multiscales"][0]["datasets"]
+    assert len(first["coordinateTransformations"]) == 1
+    scale, translation = second["coordinateTransformations"]
+    assert scale["scale"] == [3.0, 1.0, 0.5, 0.2, 0.4]
+    assert translation["translation"] == [0, 0, 0, 0.05, 0.1]
+    validate(path)
+
+
+def test_an_image_of_an_earlier_version_keeps_its_one_level(run: Run, zarr: Any) -> None:
+    shape = (1, 1, 1026)
+    request = run.request(StackIndex(0, 0, 0), shape)
+    stack = finished_stack(np.arange(1026, dtype=np.uint16).reshape(shape), None, None)
+    publish_all(OmeZarrOutput(), request, OmeZarrOutput().choose(request), iter([stack]))
+    path = run.results / "p000.ome.zarr"
+    shutil.rmtree(path / "1")
+    later = run.request(StackIndex(0, 1, 0), shape)
+    publish_all(OmeZarrOutput(), later, OmeZarrOutput().choose(later), iter([stack]))
+    image = zarr.open_group(path, mode="r")
+    assert list(image.array_keys()) == ["0"]
+    assert np.array_equal(image["0"][1, 0], stack.volume)

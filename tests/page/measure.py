@@ -30,7 +30,7 @@ from tests.support.processes import wait_for, watching
 
 _PAINTED = """() => {
   const canvas = document.getElementById('canvas');
-  const data = canvas.getContext('2d').getImageData(0, canvas.height / 2, canvas.width, 1).data;
+  const data = canvas.getContext('2d').getImageData(canvas.width * 0.55, 0, 1, canvas.height).data;
   for (let i = 0; i < data.length; i += 4) if (data[i] > 40) return Date.now();
   return 0;
 }"""

@@ -73,10 +73,10 @@ def pixels(page: Any) -> Any:
 def test_a_live_run_appears_tile_by_tile(
     tmp_path: Path, chromium: Path, recorded: Recorded
 ) -> None:
-    """2 positions x 3 times x 2 channels arrive; the server is killed in between, and goes on."""
+    """2 positions x 20 times x 2 channels arrive; the server is killed in between, and goes on."""
     root = tmp_path / "run"
     root.mkdir()
-    night = SeparateImages(root / "night_1", positions=2, times=3)
+    night = SeparateImages(root / "night_1", positions=2, times=20)
     live = Recorded(root, tmp_path, recorded.model)
     flags = ("--model", str(recorded.model), "--device", "cpu", "--plain")
     with watching(tmp_path, root, *flags) as daemon:
@@ -84,7 +84,7 @@ def test_a_live_run_appears_tile_by_tile(
         with page_process(live) as (server, url), page_of(chromium, url) as page:
             assert page.inner_text("#watched") == "watching"
             done = page.locator('.tile[data-state="done"]')
-            for time in range(2):
+            for time in range(10):
                 night.record(time)
                 page.wait_for_function(
                     "n => document.querySelectorAll('.tile[data-state=done]').length >= n",
@@ -94,9 +94,10 @@ def test_a_live_run_appears_tile_by_tile(
             page.wait_for_function(
                 "() => document.getElementById('watched').textContent.includes('gone')"
             )
-            night.record(2)
+            for time in range(10, 20):
+                night.record(time)
             with page_process(live, port=int(urlsplit(url).port or 0)):
-                wait_for(lambda: done.count() >= 5, "tiles after the server came back", 40)
+                wait_for(lambda: done.count() == 40, "tiles after the server came back", 40)
                 page.locator("#n-done").wait_for()
                 assert page.locator(".grid-row").count() == 2
         stop(daemon)
@@ -105,7 +106,7 @@ def test_a_live_run_appears_tile_by_tile(
 def test_wipe_planes_and_values_are_those_of_the_files(chromium: Path, recorded: Recorded) -> None:
     with page_process(recorded) as (_, url), page_of(chromium, url) as page:
         choose_files(page)
-        page.locator(".tile", has_text="cell_t001").click()
+        page.locator('.tile[aria-label^="cell_t001:"]').click()
         page.wait_for_function(
             "() => document.getElementById('stack-title').textContent === 'cell_t001.ome.tif'"
         )
@@ -151,7 +152,7 @@ def test_doubtful_is_marked_and_found_and_hostile_names_are_text(
         assert tile.locator("svg.mark.doubtful").count() == 1
         assert "doubtful" in tile.get_attribute("aria-label")
         assert page.inner_text("#n-doubtful") == "1"
-        assert page.locator(".tile", has_text=HOSTILE).count() == 1
+        assert page.get_by_label(HOSTILE).count() == 1
         assert page.locator(".tile img[src=x]").count() == 0
         page.click('button[data-filter="doubtful"]')
         page.wait_for_function("() => document.querySelectorAll('.tile').length === 1")
@@ -219,3 +220,68 @@ def test_single_voxels_of_a_large_stack(tmp_path: Path, chromium: Path, recorded
             where = found["z"], found["y"], found["x"]
             (values,) = found["values"]
             assert (values["raw"], values["restored"]) == (stack[where], result[where])
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.parametrize("width", [1280, 1920])
+def test_contrast_names_and_roles_by_axe(
+    chromium: Path, recorded: Recorded, scheme: str, width: int
+) -> None:
+    """axe-core finds nothing that keeps from WCAG 2.1 AA, with everything on the screen."""
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="pip install axe-playwright-python"
+    )
+    options = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
+    look = {"viewport": {"width": width, "height": width * 5 // 8}, "color_scheme": scheme}
+    with (
+        page_process(recorded) as (process, _),
+        page_of(chromium, to_act(process), **look) as page,
+    ):
+        assert page.get_attribute("html", "data-theme") == scheme
+        page.locator(".tile img").first.wait_for()
+        page.locator("#do-section").wait_for()
+        page.locator(".reasons button").first.wait_for()
+        for keys in ("", "d", "?"):
+            for key in keys:
+                page.keyboard.press(key)
+            page.wait_for_timeout(300)
+            found = axe.Axe().run(page, options=options).response["violations"]
+            told = [(each["id"], [node["html"] for node in each["nodes"]]) for each in found]
+            assert told == []
+
+
+def to_act(process: Any) -> str:
+    """Return the address with the token, which is the second line that the page prints."""
+    return str(process.stdout.readline()).rpartition(" ")[2].strip()
+
+
+def test_a_preview_by_keyboard_stands_in_the_place_of_raw(
+    chromium: Path, recorded: Recorded
+) -> None:
+    with (
+        page_process(recorded) as (process, url),
+        page_of(chromium, url) as looking,
+    ):
+        assert looking.locator("#do-section").is_hidden()
+        address = to_act(process)
+        looking.goto(address)
+        page = looking
+        page.locator("#do-preview:enabled").wait_for()  # of what is shown first, untouched
+        choose_files(page)
+        page.locator('.tile[aria-label^="cell_t001:"]').click()
+        page.select_option("#do-model", "fast")
+        page.locator("#do-preview").focus()
+        page.keyboard.press("Enter")
+        page.wait_for_function(
+            "() => document.getElementById('tag-left').textContent === 'preview, fast'"
+        )
+        preview = pixels(page)
+        page.locator("#canvas").focus()
+        page.keyboard.press("p")
+        assert page.inner_text("#tag-left") == "raw"
+        raw = pixels(page)
+        middle = raw.shape[1] // 2
+        assert not np.array_equal(preview[:, : middle - 2], raw[:, : middle - 2])
+        assert np.array_equal(preview[:, middle + 2 :], raw[:, middle + 2 :])
+        page.locator("#do-pause").wait_for()
+        assert page.locator("#do-pause").is_disabled(), "nobody watches"

@@ -65,7 +65,9 @@ def dump(journal: Path) -> list[str]:
         database.close()
 
 
-def test_a_signal_ends_it_soon_even_with_open_pages(recorded: Recorded) -> None:
+def test_a_signal_ends_it_soon_even_with_open_pages(
+    recorded: Recorded, capfd: pytest.CaptureFixture[str]
+) -> None:
     with page_process(recorded) as (process, url):
         listener = listening(url)
         began = time.monotonic()
@@ -73,6 +75,7 @@ def test_a_signal_ends_it_soon_even_with_open_pages(recorded: Recorded) -> None:
         process.wait(timeout=20)
         assert time.monotonic() - began < 5
         listener.close()
+    assert "Traceback" not in capfd.readouterr().err
 
 
 def listening(url: str) -> socket.socket:
@@ -251,18 +254,20 @@ def test_memory_stays_flat_over_two_thousand_stacks(recorded: Recorded, tmp_path
             part = fetched(f"{url}api/entries?since={since}")
             found += part["entries"]
             since, more = part["version"], part["more"]
-        stacks = [e["report"]["stacks"][0]["id"] for e in found if e["report"]]
-        assert len(stacks) > 2000
+        stacks = [e["report"]["stacks"][0]["id"] for e in found if e["name"].startswith("many_")]
+        assert len(stacks) == 2000
         memory = psutil.Process(process.pid)
         seen = []
-        for number, stack in enumerate(stacks):
+        for number, stack in enumerate([*stacks, *stacks]):
             for what in ("raw/plane?index=1", "restored/plane?projection=max", "thumbnail.png"):
                 fetched_bytes_patiently(f"{url}api/stacks/{stack}/{what}")
             if number % 500 == 499:
                 seen.append(memory.memory_info().rss / 1e6)
         print("resident MB", seen)
-        # Volumes of 18 kB and their projections stay within the caches' limits (200 MB).
-        assert seen[-1] - seen[0] < 80
+        # The first round fills the caches, which are bounded: 2,000 volumes of 18 kB, their
+        # projections and thumbnails, 45 MB. The second finds all of it there: nothing else grows.
+        assert seen[3] - seen[0] < 80
+        assert seen[-1] - seen[3] < 8
 
 
 def fetched_bytes_patiently(url: str) -> bytes:

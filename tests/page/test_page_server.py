@@ -15,7 +15,7 @@ import tifffile
 from PIL import Image
 from starlette.testclient import TestClient
 
-from live_restore.page.entries import facts_of
+from live_restore.overview.entries import facts_of
 from live_restore.page.pictures import Cut, level_of
 from live_restore.stack import StackKey
 from tests.page.runs import CHANNELS, SHAPE, Recorded, client_of, entries, named, spots, write_file
@@ -175,11 +175,15 @@ def test_the_report_and_the_numbers_for_prometheus(client: TestClient, recorded:
 
 
 def test_openapi_names_every_address_and_no_other(client: TestClient) -> None:
+    from live_restore.overview.run import Run
     from live_restore.page.app import PageApp
+    from live_restore.page.doing import Doing
     from live_restore.page.pixels import Pixels
-    from live_restore.page.run import Run
+    from live_restore.page.tasks import Tasks
 
-    app = PageApp(Run(Path("none"), Path("none")), Pixels(Path("none")))
+    none = Path("none")
+    run = Run(none, none)
+    app = PageApp(run, Pixels(none), Doing(run, none, Tasks(none, none)))
     served = {route.path.replace(":str", "") for route in app.asgi.routes}
     described = set(client.get("/openapi.json").json()["paths"])
     assert served - described == {"/", "/static/{name}", "/openapi.json"}

@@ -1,5 +1,6 @@
 // The page: puts the run, the picture, the strip and the plots together.
 
+import { Doing } from "./do.js";
 import { $, STATE_WORDS, clock, make, number, seconds } from "./elements.js";
 import { Picture, sizesOf } from "./picture.js";
 import { showPlots } from "./plots.js";
@@ -10,6 +11,7 @@ const PLAY_MS = 200;
 const run = new Run();
 const picture = new Picture($("canvas"));
 const strip = new Strip((cell) => choose(cell, { follow: false }));
+const doing = new Doing();
 let following = true;
 let playing = 0;
 let chosen = null; // {series, position, time}
@@ -166,6 +168,11 @@ run.addEventListener("summary", () => {
   document.querySelector(".is-failed").classList.toggle("some", told.counts.failed > 0);
   $("pace").textContent = told.watched ? told.pace.words : "";
   $("pace").classList.toggle("behind", (told.pace.behind_s ?? 0) > 0);
+  $("do-pause").setAttribute("aria-pressed", String(told.paused));
+  $("do-pause").disabled = $("do-newest").disabled = !told.watched;
+  $("do-newest").setAttribute("aria-pressed", String(told.newest_first));
+  if (told.paused) pill.textContent = "paused";
+  $("watched").title = told.ended;
   $("device").textContent = [told.model, told.hardware].filter(Boolean).join(" on ");
   $("problem").hidden = !told.problem;
   $("problem").textContent = told.problem;
@@ -241,8 +248,9 @@ async function showReasons() {
 picture.addEventListener("contrast", channelControls);
 picture.addEventListener("shown", (event) => {
   channelControls();
+  previewControls(); // only now it is known which stacks there are
   const failure = event.detail;
-  $("tag-left").textContent = failure?.side === "raw" ? `raw: ${failure.text}` : leftTag();
+  $("tag-left").textContent = failure?.side === "raw" ? `${picture.leftName()}: ${failure.text}` : leftTag();
   if (failure?.side === "restored") $("tag-right").textContent = `restored: ${failure.text}`;
   else $("tag-right").textContent = "restored";
 });
@@ -267,13 +275,13 @@ async function showValues() {
   const tell = (values, about) => {
     const lines = values.map(({ channel, raw, restored }) => {
       const name = picture.cell.series.channels.size > 1 ? `${picture.cell.series.channels.get(channel)}: ` : "";
-      return `${name}raw ${about}${grey(raw)}  restored ${about}${grey(restored)}`;
+      return `${name}${picture.leftName()} ${about}${grey(raw)}  restored ${about}${grey(restored)}`;
     });
     out.textContent = [where, ...lines].join("\n");
     out.dataset.voxel = JSON.stringify({ ...at, exact: about === "", values: values.map(({ channel, raw, restored }) => ({ channel, raw, restored })) });
   };
   tell(found.values, found.exact ? "" : "≈ ");
-  if (found.exact || picture.view === "max") return;
+  if (found.exact || picture.view === "max" || picture.leftName() !== "raw") return;
   await new Promise((resolve) => setTimeout(resolve, 120));
   if (mine !== asked) return;
   const query = new URLSearchParams(at);
@@ -319,14 +327,16 @@ function pressed() {
   $("wipe").hidden = picture.mode !== "wipe" || !chosen;
   $("tag-right").hidden = picture.mode === "difference";
   $("tag-left").textContent = leftTag();
+  previewControls();
   placeWipe();
 }
 
 function leftTag() {
-  if (picture.mode !== "difference") return "raw";
+  if (picture.mode !== "difference") return picture.leftName();
   const shown = picture.channels().filter(({ look }) => look.shown);
   const name = shown.length > 1 ? `, ${shown[0].name}` : "";
-  return `raw − restored${name}: orange where raw is brighter, blue where darker, up to ±${number(picture.range)}`;
+  const left = picture.leftName();
+  return `${left} − restored${name}: orange where ${left} is brighter, blue where darker, up to ±${number(picture.range)}`;
 }
 
 function placeWipe() {
@@ -406,6 +416,42 @@ function play() {
   next();
 }
 
+function previewedStack() {
+  const shown = picture.channels().find(({ look }) => look.shown)?.channel;
+  return picture.stacks().find(({ channel }) => channel === shown) ?? picture.stacks()[0] ?? null;
+}
+
+function showPreview() {
+  if (!picture.stacks().some(({ stack }) => picture.previews.has(stack.id))) return;
+  picture.previewed = !picture.previewed;
+  refresh();
+}
+
+function previewControls() {
+  const there = picture.stacks().some(({ stack }) => picture.previews.has(stack.id));
+  $("show-preview").disabled = !there;
+  $("show-preview").setAttribute("aria-pressed", String(there && picture.previewed));
+  $("do-preview").disabled = $("do-again").disabled = !picture.stacks().length;
+}
+
+doing.addEventListener("previews", () => {
+  picture.previews = doing.previews;
+  if (doing.previews.has(previewedStack()?.stack.id)) picture.previewed = true;
+  refresh();
+});
+$("do-preview").addEventListener("click", () => { const found = previewedStack(); if (found) doing.preview(found.stack.id); });
+$("show-preview").addEventListener("click", showPreview);
+$("do-again").addEventListener("click", () => doing.again(entriesOf([cellNow()])));
+$("do-all").addEventListener("click", () => doing.again(entriesOf(strip.cells())));
+$("do-pause").addEventListener("click", (event) => doing.daemon(event.target.getAttribute("aria-pressed") === "true" ? "resume" : "pause"));
+$("do-newest").addEventListener("click", (event) => doing.daemon(event.target.getAttribute("aria-pressed") === "true" ? "in-turn" : "newest-first"));
+
+/** Ids of the entries of some cells that are finished, each once. */
+function entriesOf(cells) {
+  const entries = cells.filter(Boolean).flatMap((cell) => [...cell.channels.values()].map(({ entry }) => entry));
+  return [...new Set(entries.filter(({ state }) => ["done", "failed", "refused"].includes(state)).map(({ id }) => id))].slice(-500);
+}
+
 function setTheme(theme) {
   document.documentElement.dataset.theme = theme;
   $("theme").textContent = theme === "light" ? "Dark" : "Light";
@@ -420,7 +466,7 @@ const KEYS = [
   ["z y x", "look along z, y, x", () => {}], [", .", "position before, after", () => {}],
   ["1 – 9", "show or hide a channel", () => {}], ["a", "auto contrast", () => picture.autoContrast()],
   ["f", "fit", () => picture.fit()], ["v", "one voxel, one pixel", () => picture.oneToOne()],
-  ["+ −", "zoom", () => {}], ["t", "light or dark", () => setTheme(document.documentElement.dataset.theme === "light" ? "dark" : "light")],
+  ["p", "preview or raw", showPreview], ["+ −", "zoom", () => {}], ["t", "light or dark", () => setTheme(document.documentElement.dataset.theme === "light" ? "dark" : "light")],
   ["?", "these keys", () => $("keys").showModal()],
 ];
 const ACTIONS = new Map(KEYS.map(([key, , act]) => [key === "space" ? " " : key, act]));
@@ -498,4 +544,5 @@ for (const [key, words] of KEYS) $("keys-list").append(make("dt", {}, key), make
 setTheme(hidden.matches ? "light" : "dark");
 hidden.addEventListener("change", () => setTheme(hidden.matches ? "light" : "dark"));
 pressed();
+doing.look();
 run.start();

@@ -24,6 +24,8 @@ export class Picture extends EventTarget {
   index = { z: null, y: null, x: null };
   looks = new Map(); // per series and channel: colour, contrast, shown
   cursor = null;
+  previews = new Map(); // stack id -> {number, model}
+  previewed = false; // whether they are shown in the place of raw
   #canvas;
   #context;
   #layers = []; // {channel, look, raw: {base, detail}, restored: {base, detail}}
@@ -70,6 +72,18 @@ export class Picture extends EventTarget {
     return this.looks.get(key);
   }
 
+  /** Returns [side, key of what is kept] of a stack: its preview stands in for raw where asked. */
+  #source(side, layer) {
+    const preview = side === "raw" && this.previewed && this.previews.get(layer.stack.id);
+    return preview ? ["preview", `${layer.entry.finished_at}/${preview.number}`] : [side, layer.entry.finished_at];
+  }
+
+  /** What stands left of the wipe: "raw", or "preview" with the name of its model. */
+  leftName() {
+    const found = this.previewed && this.stacks().map(({ stack }) => this.previews.get(stack.id)).find(Boolean);
+    return found ? `preview, ${found.model}` : "raw";
+  }
+
   stacks() {
     if (!this.cell) return [];
     const sorted = [...this.cell.channels].sort(([a], [b]) => a - b);
@@ -114,8 +128,9 @@ export class Picture extends EventTarget {
     let failure = null;
     for (const side of ["restored", "raw"]) {
       for (const layer of layers) {
+        const [source, finished] = this.#source(side, layer);
         loads.push(
-          plane(layer.stack.id, layer.entry.finished_at, side, what).then(
+          plane(layer.stack.id, finished, source, what).then(
             (base) => {
               layer[side] = { base, detail: null };
               if (wanted === this.#wanted) this.#take(layers, shape, aspect);
@@ -278,7 +293,8 @@ export class Picture extends EventTarget {
     await Promise.all(layers.flatMap((layer) => ["restored", "raw"].map(async (side) => {
       if (!layer[side]) return;
       const what = { ...layer.what, level, cut: { y, x, height, width } };
-      const detail = await plane(layer.stack.id, layer.entry.finished_at, side, what).catch(() => null);
+      const [source, finished] = this.#source(side, layer);
+      const detail = await plane(layer.stack.id, finished, source, what).catch(() => null);
       if (detail && wanted === this.#wanted) {
         layer[side].detail = detail;
         this.#draw();

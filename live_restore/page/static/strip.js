@@ -4,6 +4,7 @@ import { $, STATE_WORDS, clock, make, mark } from "./elements.js";
 import { stateOf } from "./run.js";
 
 const MOST_TILES = 3000;
+const LONGEST_LABEL = 6;
 
 export class Strip {
   filter = "all";
@@ -99,7 +100,9 @@ export class Strip {
     element.setAttribute("aria-label", words);
     element.title = shown ? `${words}\n${clock(shown.entry.finished_at, true)}` : words;
     element.dataset.state = state;
-    const foot = make("span", { class: "foot" }, mark(state), make("span", {}, label));
+    // Names of one series differ at their end.
+    const short = label.length > LONGEST_LABEL ? `…${label.slice(1 - LONGEST_LABEL)}` : label;
+    const foot = make("span", { class: "foot" }, mark(state), make("span", {}, short));
     if (shown) {
       let image = element.querySelector("img");
       const source = `/api/stacks/${shown.stack.id}/thumbnail.png?at=${shown.entry.finished_at}`;
@@ -113,6 +116,11 @@ export class Strip {
     }
     if (!known) element.addEventListener("click", () => this.#onPick(made.cell));
     return made;
+  }
+
+  /** Returns the cells that have a tile. */
+  cells() {
+    return [...this.#tiles.values()].map(({ cell }) => cell);
   }
 
   /** Marks a cell as the one that is shown. */

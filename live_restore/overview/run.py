@@ -6,7 +6,7 @@ import shutil
 import threading
 import time
 from collections import deque
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,15 @@ from live_restore._version import __version__
 from live_restore.errors import LiveRestoreError, one_line
 from live_restore.journal.database import lock_is_held
 from live_restore.journal.entry import Entry
+from live_restore.journal.facts import RunRecord
 from live_restore.journal.states import State
 from live_restore.journal.view import JournalView
-from live_restore.page.entries import (
+from live_restore.overview.entries import (
     ShownEntry,
     entry_id,
     read_facts,
-    reason_kind,
-    split_remedy,
 )
-from live_restore.page.pace import Pace, pace_of
+from live_restore.overview.night import pace_of_entries
 
 _REPORTS_AT_ONCE = 50
 """Reports (1 ms each) read in one look: after a restart over thousands the newest come first."""
@@ -31,8 +30,14 @@ _WATCHED_EVERY_S = 5.0
 _DISK_EVERY_S = 10.0
 _DISK_SAMPLES = 2000
 _PAGE_OF_ENTRIES = 1000
-_GROUPS = 50
-_IDS_IN_GROUP = 500
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """The journal as it was read last."""
+
+    signature: object = None
+    last_run: RunRecord = field(default_factory=RunRecord)
 
 
 class Run:
@@ -53,28 +58,51 @@ class Run:
         self._shown: dict[str, ShownEntry] = {}
         self._removed: deque[tuple[int, str]] = deque(maxlen=10_000)
         self._unread: dict[str, None] = {}
-        self._signature: object = None
+        self._seen = _Seen()
         self._looked_at = (float("-inf"), float("-inf"))
         self._watched = False
         self._disk: deque[tuple[float, int]] = deque(maxlen=_DISK_SAMPLES)
         self.version = 0
         self.problem = ""
 
-    def look(self) -> bool:
+    @classmethod
+    def read(cls, root: Path, journal: Path) -> Run:
+        """Return a run with all of its reports read.
+
+        Raises
+        ------
+        LiveRestoreError
+            The journal cannot be read.
+        """
+        with JournalView(journal, root):
+            pass
+        run = cls(root, journal)
+        run.look()
+        run.finish_reading()
+        if run.problem:
+            raise LiveRestoreError(run.problem, journal, "look again, or see live-restore doctor")
+        return run
+
+    def look(self, *, afresh: bool = False) -> bool:
         """Bring everything up to date; return whether anything changed.
+
+        ``afresh`` looks also at what else is looked at every few seconds only.
 
         A journal that cannot be read becomes :attr:`problem`: the page says so, and looks again.
         """
+        if afresh:
+            self._looked_at = (float("-inf"), float("-inf"))
         changed = self._look_around()
         signature = self._signature_now()
-        if signature != self._signature or changed or self.problem:
+        if signature != self._seen.signature or changed or self.problem:
             before, problem = self.version, self.problem
             try:
                 with JournalView(self._journal, self.root) as view:
-                    entries = view.entries()
+                    entries, last_run = view.entries(), view.facts.last_run()
                 self.problem = ""
                 self._take(entries)
-                self._signature = signature
+                changed |= last_run != self._seen.last_run
+                self._seen = _Seen(signature, last_run)
             except LiveRestoreError as error:
                 self.problem = one_line(error.reason)
             changed |= self.version != before or problem != self.problem
@@ -152,6 +180,21 @@ class Run:
         return bool(names)
 
     @property
+    def last_watch(self) -> tuple[bool, RunRecord]:
+        """Whether somebody watches, and how that began and ended."""
+        return self._watched, self._seen.last_run
+
+    def shown(self) -> list[ShownEntry]:
+        """Return every entry, with what its report says."""
+        with self._lock:
+            return list(self._shown.values())
+
+    def finish_reading(self) -> None:
+        """Read all reports that wait to be read."""
+        while self.busy:
+            self.look()
+
+    @property
     def busy(self) -> bool:
         """Whether reports wait to be read."""
         return bool(self._unread)
@@ -184,6 +227,7 @@ class Run:
         with self._lock:
             shown = list(self._shown.values())
             version = self.version
+        last_run = self._seen.last_run
         counts = {state.value: 0 for state in State}
         for each in shown:
             counts[each.entry.state.value] += 1
@@ -195,6 +239,9 @@ class Run:
             "software": f"live-restore {__version__}",
             "version": version,
             "watched": self._watched,
+            "paused": self._watched and last_run.paused,
+            "newest_first": last_run.newest_first,
+            "ended": last_run.how_it_ended(watched=self._watched),
             "problem": self.problem,
             "counts": counts,
             "doubtful": sum(each.entry.doubtful for each in shown),
@@ -206,36 +253,10 @@ class Run:
             "device": "" if facts is None else facts.device,
             "hardware": "" if facts is None else facts.hardware,
             "disk_free_bytes": self._disk[-1][1] if self._disk else None,
-            "pace": self.pace().to_json(),
+            "pace": pace_of_entries(shown).to_json(),
             "reading_reports": len(self._unread),
         }
-
-    def pace(self) -> Pace:
-        """Return whether restoring keeps up with the microscope."""
-        with self._lock:
-            return pace_of(
-                (e.entry.seen_at, e.entry.finished_at, e.facts.delay_s if e.facts else None)
-                for e in self._shown.values()
-            )
 
     def disk(self) -> list[tuple[float, int]]:
         """Return (seconds since 1970, free bytes) as they were seen since the page started."""
         return list(self._disk)
-
-    def reasons(self) -> list[dict[str, Any]]:
-        """Return why entries failed, were refused, are incomplete or doubtful, the most first."""
-        with self._lock:
-            shown = [e for e in self._shown.values() if e.reason]
-        groups: dict[tuple[str, str], dict[str, Any]] = {}
-        for each in shown:
-            state = each.entry.state
-            what, remedy = split_remedy(each.reason, state)
-            label = "doubtful" if each.entry.doubtful else state.value
-            group = groups.setdefault(
-                (label, reason_kind(what)),
-                {"state": label, "count": 0, "reason": what, "remedy": remedy, "entries": []},
-            )
-            group["count"] += 1
-            if len(group["entries"]) < _IDS_IN_GROUP:
-                group["entries"].append(each.id)
-        return sorted(groups.values(), key=lambda group: -group["count"])[:_GROUPS]

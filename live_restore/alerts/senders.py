@@ -1,0 +1,100 @@
+"""How people are told: through apprise, or by a command; raises where nobody was reached."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from typing import Protocol
+
+from live_restore.errors import LiveRestoreError, UsageError, one_line
+from live_restore.settings.alerts import AlertSettings
+
+_COMMAND_S = 60.0
+_LONGEST_TITLE = 200
+_LONGEST_TEXT = 2000
+
+
+class Sender(Protocol):
+    """Tells somebody."""
+
+    def send(self, title: str, text: str) -> None:
+        """Tell it; raises ``LiveRestoreError`` where that failed."""
+        ...
+
+
+class AppriseSender:
+    """One address of apprise.
+
+    Raises
+    ------
+    UsageError
+        It is no address.
+    """
+
+    def __init__(self, address: str) -> None:
+        import apprise
+
+        asset = apprise.AppriseAsset(app_id="live-restore", app_desc="live-restore")
+        service = apprise.Apprise.instantiate(address, asset=asset)
+        if service is None:
+            scheme = one_line(address.partition("://")[0])[:30]
+            raise UsageError(
+                f"alerts.to has an address that apprise does not know ({scheme}://...)", None,
+                "see the list of services in apprise's documentation",
+            )  # fmt: skip
+        # Of an address any part may be a secret, as in web hooks; the kind of service is none.
+        self._name = one_line(address.partition("://")[0])[:30]
+        self._apprise = apprise.Apprise(asset=asset)
+        self._apprise.add(service)
+
+    def send(self, title: str, text: str) -> None:
+        """Send one message; see ``Sender``."""
+        if not self._apprise.notify(body=text, title=title, body_format="text"):
+            raise LiveRestoreError(
+                f"nobody was reached through alerts.to ({self._name}://...)", None,
+                "check that address, and try it with live-restore alerts DIR --test",
+            )  # fmt: skip
+
+
+class CommandSender:
+    """A program of the person's own, started without a shell."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = tuple(command)
+
+    def send(self, title: str, text: str) -> None:
+        """Run it; see ``Sender``."""
+        try:
+            done = subprocess.run(
+                [*self._command, title],
+                input=text.encode("utf-8", "replace"),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                timeout=_COMMAND_S,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise self._failed(one_line(error)) from error
+        if done.returncode:
+            said = one_line(done.stderr.decode("utf-8", "replace").strip()[-200:])
+            raise self._failed(f"exit code {done.returncode}: {said}")
+
+    def _failed(self, why: str) -> LiveRestoreError:
+        return LiveRestoreError(
+            f"the command of alerts.command failed ({why})", self._command[0],
+            "try it with live-restore alerts DIR --test",
+        )  # fmt: skip
+
+
+def senders_of(settings: AlertSettings) -> list[Sender]:
+    """Return who is told; raises ``UsageError`` for an address that is none."""
+    senders: list[Sender] = [AppriseSender(each.get_secret_value()) for each in settings.to]
+    if settings.command is not None:
+        senders.append(CommandSender(settings.command))
+    return senders
+
+
+def send_to(sender: Sender, title: str, text: str) -> None:
+    """Tell it as text of bounded length on lines of its own: names from files are in it."""
+    lines = [one_line(line) for line in text.splitlines()]
+    sender.send(one_line(title)[:_LONGEST_TITLE], "\n".join(lines)[:_LONGEST_TEXT])

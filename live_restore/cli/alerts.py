@@ -1,0 +1,136 @@
+"""``live-restore alerts``: tell people when a run needs them."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from live_restore.cli.beside import variables_for
+from live_restore.cli.parsing import (
+    Commands,
+    add_command,
+    folder,
+    load_settings_of,
+    watched_journal,
+)
+from live_restore.errors import LiveRestoreError, UsageError
+
+if TYPE_CHECKING:
+    from live_restore.settings.model import Settings
+
+_CLOSE_S = 20.0
+"""For a last message through a slow mail server."""
+
+
+def add(commands: Commands) -> None:
+    """Register the command."""
+    parser = add_command(
+        commands, "alerts", run, "tell people, as [alerts] says, when a watched folder needs them",
+        "live-restore alerts D:\\data --config config.toml --test",
+        "live-restore alerts D:\\data --config config.toml",
+        engine=False,
+    )  # fmt: skip
+    parser.add_argument("folder", type=folder, metavar="DIR", help="the watched folder")
+    parser.add_argument("--test", action="store_true", help="send one message, and end")
+    parser.add_argument("--beside", type=float, help=argparse.SUPPRESS)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run ``live-restore alerts``."""
+    from live_restore.alerts.senders import send_to, senders_of
+    from live_restore.alerts.watch import AlertWatch
+    from live_restore.cli.logs import configure_logging
+    from live_restore.engine.priority import give_way
+    from live_restore.journal.location import journal_path
+    from live_restore.overview.run import Run
+
+    settings = load_settings_of(arguments)
+    if not settings.alerts.wanted:
+        raise UsageError(
+            "nobody is to be told", arguments.config, "set alerts.to or alerts.command"
+        )
+    senders = senders_of(settings.alerts)
+    root = arguments.folder.resolve()
+    if arguments.test:
+        for sender in senders:
+            send_to(sender, f"{root.name}: a test", "live-restore can reach you.")
+        print("sent; see that it arrives")
+        return 0
+    # Beside a daemon that has only begun, there may be none yet.
+    folder = settings.journal.folder
+    beside = arguments.beside is not None
+    journal = journal_path(root, folder) if beside else watched_journal(root, settings)
+    give_way(settings.process)
+    configure_logging(settings.log, journal.with_suffix(".alerts.log"), terminal=not beside)
+    watch = AlertWatch(Run(root, journal), settings.alerts, senders)
+    if beside:
+        watch.run_beside(_when_stdin_ends(), arguments.beside)
+    else:
+        watch.run()
+    return 0
+
+
+@contextmanager
+def alerts_beside(root: Path, settings: Settings, config: Path | None) -> Iterator[None]:
+    """Tell people from a process of its own while the block runs, and for one look after it.
+
+    It outlives this process, however that dies, for as long as it takes to tell of it.
+
+    Raises
+    ------
+    UsageError
+        An address is none, which is better known now than at night.
+    """
+    if not settings.alerts.wanted:
+        yield
+        return
+    from live_restore.alerts.senders import senders_of
+
+    senders_of(settings.alerts)
+    command = [sys.executable, "-P", "-m", "live_restore", "alerts", str(root)]
+    command += ["--beside", repr(time.time())]
+    if config is not None:
+        command += ["--config", str(config.absolute())]
+    try:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=variables_for(settings),
+            # Ctrl-C and a closed terminal are for this process; the other one has to see its end.
+            start_new_session=os.name == "posix",
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
+    except OSError as error:
+        raise LiveRestoreError(f"alerts cannot be started ({error})", root) from error
+    try:
+        yield
+    finally:
+        assert child.stdin is not None
+        child.stdin.close()
+        try:
+            child.wait(_CLOSE_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def _when_stdin_ends() -> threading.Event:
+    gone = threading.Event()
+
+    def wait() -> None:
+        while os.read(0, 4096):
+            pass
+        gone.set()
+
+    threading.Thread(target=wait, name="leash", daemon=True).start()
+    return gone

@@ -1,0 +1,178 @@
+"""The night report: how long a run took, what went wrong, whether it drifted, why it ended. Pure.
+
+Failures and doubts come first: they are what a person who comes back has to decide about.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from live_restore.journal.facts import RunRecord
+from live_restore.journal.states import State
+from live_restore.overview.entries import ShownEntry
+from live_restore.overview.pace import Pace, pace_of
+from live_restore.overview.reasons import ReasonGroup, grouped
+from live_restore.stack import StackKey
+
+_FEWEST = 8
+"""Values of which a trend is told: two in each quarter at least."""
+_SCATTER = 0.1
+"""Of the value: less change is that of the estimate (``trust.snr``: 10 % between neighbours)."""
+_MOST_CHANNELS = 8
+
+
+class ResultState(StrEnum):
+    """How a result that was published is found now."""
+
+    THERE = "there"
+    MISSING = "missing"
+    CHANGED = "changed"
+
+
+@dataclass(frozen=True)
+class Trend:
+    """A value at the beginning and at the end: medians of the first and of the last quarter."""
+
+    first: float
+    last: float
+
+    @property
+    def words(self) -> str:
+        """The same for people.
+
+        >>> Trend(10.0, 6.0).words, Trend(10.0, 10.4).words
+        ('falls', 'steady')
+        """
+        change = self.last - self.first
+        if abs(change) <= _SCATTER * abs(self.first):
+            return "steady"
+        return "rises" if change > 0 else "falls"
+
+
+@dataclass(frozen=True)
+class NightReport:
+    """What happened in a watched folder.
+
+    Parameters
+    ----------
+    first_at, last_at
+        When the first stack was seen, and the last thing happened (s since 1970).
+    watched, last_run
+        Whether somebody watches now, and how the last watch went.
+    counts, doubtful
+        Entries per state, and how many of the done are doubtful.
+    groups
+        Why something failed, is doubtful, or was not restored; what failed first.
+    signal_to_noise
+        Its trend, per channel.
+    delay
+        From the last plane to the result (s): its trend.
+    longest_delay
+        The longest one (s), and when (s since 1970).
+    pace
+        Whether restoring keeps up, or kept up at the end.
+    missing, changed
+        Results that are not there any more, or not as they were published.
+    """
+
+    first_at: float | None
+    last_at: float | None
+    watched: bool
+    last_run: RunRecord
+    counts: Mapping[State, int]
+    doubtful: int
+    groups: Sequence[ReasonGroup]
+    signal_to_noise: Mapping[str, Trend]
+    delay: Trend | None
+    longest_delay: tuple[float, float] | None
+    pace: Pace
+    missing: tuple[StackKey, ...]
+    changed: tuple[StackKey, ...]
+
+
+def night_report(
+    shown: Sequence[ShownEntry],
+    last_run: RunRecord,
+    results: Mapping[StackKey, ResultState],
+    *,
+    watched: bool,
+    plane_pattern: str | None = None,
+) -> NightReport:
+    """Put the report together.
+
+    Parameters
+    ----------
+    shown
+        Every entry, with what its report says.
+    last_run, watched
+        From the journal.
+    results
+        How each result is found now.
+    plane_pattern
+        ``files.plane_pattern``.
+    """
+    entries = [each.entry for each in shown]
+    times = [entry.seen_at for entry in entries]
+    ends = [entry.finished_at for entry in entries if entry.finished_at is not None]
+    delays = sorted(
+        (each.entry.finished_at, each.facts.delay_s)
+        for each in shown
+        if each.facts is not None
+        and each.facts.delay_s is not None
+        and each.entry.finished_at is not None
+    )
+    longest = max(delays, key=lambda each: each[1], default=None)
+    return NightReport(
+        first_at=min(times, default=None),
+        last_at=max([*times, *ends], default=None),
+        watched=watched,
+        last_run=last_run,
+        counts={state: sum(entry.state is state for entry in entries) for state in State},
+        doubtful=sum(entry.doubtful for entry in entries),
+        groups=grouped(shown, pattern=plane_pattern),
+        signal_to_noise=_signal_to_noise(shown),
+        delay=trend_of(delay for _, delay in delays),
+        longest_delay=None if longest is None else (longest[1], longest[0]),
+        pace=pace_of_entries(shown),
+        missing=tuple(key for key, state in results.items() if state is ResultState.MISSING),
+        changed=tuple(key for key, state in results.items() if state is ResultState.CHANGED),
+    )
+
+
+def pace_of_entries(shown: Iterable[ShownEntry]) -> Pace:
+    """Return whether restoring keeps up with the microscope."""
+    return pace_of(
+        (each.entry.seen_at, each.entry.finished_at, each.facts.delay_s if each.facts else None)
+        for each in shown
+    )
+
+
+def trend_of(values: Iterable[float]) -> Trend | None:
+    """Return the trend of values in order of time; ``None`` for too few.
+
+    >>> trend_of([8.0, 8.0, 7.0, 7.0, 6.0, 6.0, 5.0, 5.0])
+    Trend(first=8.0, last=5.0)
+    >>> trend_of([8.0, 5.0]) is None
+    True
+    """
+    known = list(values)
+    if len(known) < _FEWEST:
+        return None
+    quarter = len(known) // 4
+    return Trend(statistics.median(known[:quarter]), statistics.median(known[-quarter:]))
+
+
+def _signal_to_noise(shown: Iterable[ShownEntry]) -> dict[str, Trend]:
+    values: dict[str, list[tuple[float, int, float]]] = {}
+    for each in shown:
+        for stack in each.facts.stacks if each.facts is not None else ():
+            if stack.snr is not None:
+                # Of a file of many times all were seen at once.
+                at = (each.entry.seen_at, stack.time, stack.snr)
+                values.setdefault(stack.channel_name, []).append(at)
+    trends = {name: trend_of(snr for *_, snr in sorted(found)) for name, found in values.items()}
+    known = {name: trend for name, trend in trends.items() if trend is not None}
+    return dict(list(known.items())[:_MOST_CHANNELS])

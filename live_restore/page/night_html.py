@@ -1,0 +1,125 @@
+"""The night report as one page of HTML: pictures and all in one file, for the lab book.
+
+No script and nothing from elsewhere: it opens in ten years, and from a memory stick.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from html import escape
+
+from live_restore.errors import LiveRestoreError, one_line
+from live_restore.overview.entries import ShownEntry, ShownStack
+from live_restore.page import pictures
+from live_restore.page.pixels import Pixels
+from live_restore.stack import StackIndex
+
+_MOST_PICTURES = 200
+"""About 2 MB of pictures: what a mail and a lab book take."""
+_PLANES = 8
+_CHART = (560, 90)
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem;
+  color: #1c2024; background: #fff; }
+h1 { font-size: 1.4rem; margin-bottom: .3rem } h2 { font-size: 1.05rem; margin: 1.6rem 0 .5rem }
+pre { white-space: pre-wrap; font: inherit; margin: 0 }
+.tiles { display: flex; flex-wrap: wrap; gap: .7rem }
+figure { margin: 0; width: 112px; font-size: .75rem; overflow-wrap: anywhere }
+img { width: 112px; display: block; background: #000; border-radius: 3px }
+.doubtful img { outline: 3px solid #b45309 } .doubtful b { color: #92400e }
+svg { display: block; margin: .3rem 0 1rem; max-width: 100% } text { font-size: 11px; fill: #555 }
+polyline { fill: none; stroke: #0f62ac; stroke-width: 1.5 }
+"""
+
+
+def night_html(name: str, lines: Sequence[str], shown: Sequence[ShownEntry], pixels: Pixels) -> str:
+    """Return the page.
+
+    Parameters
+    ----------
+    name
+        Of the run.
+    lines
+        The report in words.
+    shown
+        Every entry; those that are doubtful come first among the pictures.
+    pixels
+        Where pictures come from; a result that cannot be read has none.
+    """
+    words = "\n".join(escape(line) for line in lines)
+    charts = "".join(_chart(what, values) for what, values in _series(shown) if len(values) > 1)
+    tiles = "".join(_tiles(shown, pixels))
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8">'
+        f"<title>{escape(one_line(name))} – live-restore</title><style>{_STYLE}</style>"
+        f"<h1>{escape(one_line(name))}</h1><pre>{words}</pre>"
+        f"<h2>Over the run</h2>{charts or '<p>too few stacks</p>'}"
+        f'<h2>Restored stacks</h2><div class="tiles">{tiles}</div></html>\n'
+    )
+
+
+def _series(shown: Sequence[ShownEntry]) -> Iterator[tuple[str, list[tuple[float, float]]]]:
+    known = [(each.entry.finished_at, each.facts) for each in shown if each.facts is not None]
+    done = sorted(((at, facts) for at, facts in known if at is not None), key=lambda each: each[0])
+    yield "delay (s)", [(at, facts.delay_s) for at, facts in done if facts.delay_s is not None]
+    ratios: dict[str, list[tuple[float, float]]] = {}
+    for at, facts in done:
+        for stack in facts.stacks:
+            if stack.snr is not None:
+                ratios.setdefault(stack.channel_name, []).append((at, stack.snr))
+    for channel, values in list(ratios.items())[:8]:
+        yield f"signal to noise, {channel}", values
+
+
+def _chart(what: str, values: Sequence[tuple[float, float]]) -> str:
+    width, height = _CHART
+    first, last = values[0][0], values[-1][0]
+    most = max(value for _, value in values) or 1.0
+    span = (last - first) or 1.0
+    points = " ".join(
+        f"{(at - first) / span * width:.1f},{height - value / most * (height - 14):.1f}"
+        for at, value in values
+    )
+    return (
+        f'<svg viewBox="0 0 {width} {height + 4}" width="{width}" role="img" '
+        f'aria-label="{escape(what, quote=True)}"><polyline points="{points}"/>'
+        f'<text x="2" y="11">{escape(one_line(what))}, up to {most:.3g}</text></svg>'
+    )
+
+
+def _tiles(shown: Sequence[ShownEntry], pixels: Pixels) -> Iterator[str]:
+    stacks = [(each, stack) for each in shown if each.facts for stack in each.facts.stacks]
+    doubtful = [pair for pair in stacks if pair[1].doubts]
+    others = [pair for pair in stacks if not pair[1].doubts]
+    room = max(0, _MOST_PICTURES - len(doubtful))
+    step = -(-len(others) // room) if room else 0
+    chosen = [*doubtful[:_MOST_PICTURES], *(others[::step] if step else [])]
+    for each, stack in chosen:
+        yield _tile(each, stack, pixels)
+    if len(chosen) < len(stacks):
+        yield f"<p>{len(chosen)} of {len(stacks)}: all that are doubtful, and others in between</p>"
+
+
+def _tile(each: ShownEntry, stack: ShownStack, pixels: Pixels) -> str:
+    assert each.facts is not None
+    depth = each.facts.shape_zyx[0]
+    step = -(-depth // _PLANES)
+    at = StackIndex(*map(int, stack.id.split("-")[1:]))
+    try:
+        picture = pictures.thumbnail(
+            pixels.rough_projection(each, at, range(step // 2, depth, step))
+        )
+    except LiveRestoreError as error:
+        image = f"<p>{escape(error.reason)}</p>"
+    else:
+        data = base64.b64encode(picture).decode("ascii")
+        image = f'<img alt="" src="data:image/png;base64,{data}">'
+    doubts = "".join(f"<br><b>doubtful:</b> {escape(doubt)}" for doubt in stack.doubts)
+    kind = ' class="doubtful"' if stack.doubts else ""
+    label = escape(one_line(each.entry.key)[-80:])
+    return (
+        f"<figure{kind}>{image}<figcaption>{label} {escape(stack.channel_name)}{doubts}"
+        "</figcaption></figure>"
+    )

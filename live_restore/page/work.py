@@ -1,0 +1,139 @@
+"""Restores what a person asks for on the page: a process of its own, below everything else.
+
+    python -m live_restore.page.work < request (JSON, one line)
+
+It has a network in its memory, and may run out of it or die; neither the page nor the daemon
+notices more than its end. What it tells are lines of JSON on standard output. It is on a leash:
+when standard input ends, so does it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from live_restore.engine.one_shot import Attempt, OneShot
+from live_restore.engine.priority import give_way
+from live_restore.errors import DiskFullError, LiveRestoreError, StackRefusedError
+from live_restore.inference.model_set import ModelSet
+from live_restore.page.raw_volumes import RawVolumes
+from live_restore.settings.load import load_settings
+from live_restore.settings.model import Settings
+from live_restore.stack import StackIndex, StackKey
+
+_LOWEST_NICE = 19
+
+
+def main() -> int:
+    """Do what standard input asks for."""
+    request = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with_stdin, name="leash", daemon=True).start()
+    config = request["config"]
+    try:
+        settings = load_settings(
+            Path(config) if config else None,
+            {"models": [{"channels": ["*"], "model": request["model"]}]},
+        )
+        give_way(settings.process)
+        _give_way_to_all()
+        if "preview" in request:
+            preview(request, settings)
+        else:
+            for attempt in again(request, settings):
+                failed = isinstance(attempt, LiveRestoreError)
+                _report({"failed": str(attempt)} if failed else {"done": _name(attempt)})
+    except LiveRestoreError as error:
+        _report({"error": error.reason})
+        return 1
+    return 0
+
+
+def preview(request: dict[str, Any], settings: Settings) -> None:
+    """Restore one stack into a file that nobody takes for a result.
+
+    Raises
+    ------
+    LiveRestoreError
+        It cannot be read or restored.
+    """
+    target = Path(request["preview"])
+    _require_free(target.parent, settings)
+    key, at = _key(request["key"]), StackIndex(*request["at"])
+    raw = RawVolumes(Path(request["root"]), settings.files).read(key, at)
+    _, restorer = ModelSet.load(settings).rules[0]
+    if restorer is None or restorer.model.card.input_channels > 1:
+        raise StackRefusedError(
+            "a model of several channels has no preview", None, "restore it again instead"
+        )
+    volume = restorer.restore(raw).volume
+    temporary = target.with_suffix(".part")
+    with temporary.open("wb") as file:
+        np.save(file, volume, allow_pickle=False)
+    temporary.replace(target)
+
+
+def again(request: dict[str, Any], settings: Settings) -> Iterator[Attempt]:
+    """Restore and publish, under the names that results of another model get."""
+    one_shot = OneShot(ModelSet.load(settings), settings)
+    root = Path(request["root"])
+    _require_free(root, settings)
+    stacks: dict[Path, list[StackIndex]] = {}
+    for key in map(_key, request["keys"]):
+        if key.index is not None:
+            stacks.setdefault(root / key.acquisition, []).append(key.index)
+            continue
+        try:
+            yield one_shot.restore(root / key.acquisition)
+        except LiveRestoreError as error:
+            yield error
+    for folder, indices in stacks.items():
+        yield from one_shot.restore_stacks(folder, indices)
+
+
+def _key(told: Iterable[Any]) -> StackKey:
+    acquisition, index = told
+    return StackKey(Path(acquisition), None if index is None else StackIndex(*index))
+
+
+def _name(attempt: Attempt) -> str:
+    return "" if isinstance(attempt, LiveRestoreError) else attempt.image.name
+
+
+def _require_free(folder: Path, settings: Settings) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < settings.output.min_free_gb * 1e9:
+        raise DiskFullError(
+            f"the disk has {free / 1e9:.1f} GB free, and {settings.output.min_free_gb:g} GB are "
+            "left for others", folder, "free some space on that disk, or set output.min_free_gb",
+        )  # fmt: skip
+
+
+def _give_way_to_all() -> None:
+    process = psutil.Process()
+    if sys.platform == "win32":
+        process.nice(psutil.IDLE_PRIORITY_CLASS)
+    else:
+        process.nice(_LOWEST_NICE)
+
+
+def _report(line: dict[str, str]) -> None:
+    os.write(1, json.dumps(line).encode("ascii") + b"\n")
+
+
+def _end_with_stdin() -> None:
+    while os.read(0, 4096):
+        pass
+    os._exit(0)  # what it was writing has a temporary name
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""The night report: ``status`` in words, as JSON, and as one page for the lab book."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+from pathlib import Path
+
+from live_restore.journal.entry import Entry
+from live_restore.journal.facts import RunRecord
+from live_restore.journal.journal import Journal
+from live_restore.journal.states import State
+from live_restore.overview.entries import ReportFacts, ShownEntry, ShownStack
+from live_restore.overview.night import night_report
+from live_restore.stack import Fingerprint, StackKey
+from tests.page.runs import HOSTILE, Recorded
+from tests.support.processes import run_command, status
+
+
+def entry_at(
+    number: int,
+    *,
+    state: State = State.DONE,
+    reason: str = "",
+    delay_s: float = 3.0,
+    snr: float = 9,
+) -> ShownEntry:
+    """An entry of a run with an arrival every ten seconds."""
+    key, seen = StackKey(Path(f"cell_{number:04d}.tif")), 1e9 + 10.0 * number
+    entry = Entry(
+        key, state, reason, Fingerprint(1, 1), 1, 1, "x.ome.tif", seen, seen + delay_s,
+    )  # fmt: skip
+    stack = ShownStack(f"{number}-0-0-0", 0, number, 0, "GFP", True, snr=snr)
+    facts = ReportFacts(
+        (4, 8, 8), "uint16", "ZYX", (0.3, 0.1, 0.1), (1, 1, 1), delay_s, 0.1, 1.0, "fast 1", "", "",
+        (stack,),
+    )  # fmt: skip
+    return ShownEntry(str(number), 1, entry, reason, facts if state is State.DONE else None)
+
+
+def test_a_night_that_bleaches_and_falls_behind_is_told_so() -> None:
+    shown = [entry_at(n, delay_s=3.0 + n, snr=20.0 - 0.2 * n) for n in range(40)]
+    report = night_report(shown, RunRecord(1e9), {}, watched=False)
+    (trend,) = report.signal_to_noise.values()
+    assert trend.words == "falls"
+    assert report.delay is not None
+    assert report.delay.words == "rises"
+    assert report.longest_delay == (42.0, shown[-1].entry.finished_at)
+    assert report.pace.words == "falls behind by 1.0 s per stack"
+    assert (report.first_at, report.last_at) == (1e9, 1e9 + 390 + 42)
+    assert "killed" in report.last_run.how_it_ended(watched=False)
+
+
+def test_what_failed_comes_first_and_alike_reasons_are_one() -> None:
+    shown = [
+        *(entry_at(n, reason=f"signal-to-noise {n}.5 is below 4") for n in range(9)),
+        entry_at(20, state=State.INCOMPLETE, reason="3 of 4 planes"),
+        *(entry_at(30 + n, state=State.FAILED, reason=f"plane {n} is bad; redo") for n in range(2)),
+    ]
+    groups = night_report(shown, RunRecord(), {}, watched=True).groups
+    assert [(group.state, group.count) for group in groups] == [
+        ("failed", 2), ("doubtful", 9), ("incomplete", 1),
+    ]  # fmt: skip
+    assert groups[0].remedy == "redo"
+
+
+def test_status_in_words_and_as_json(recorded: Recorded) -> None:
+    words = run_command(recorded.state, "status", recorded.root).stdout
+    lines = words.splitlines()
+    assert "17 done" in lines[0]
+    assert "1 of the done doubtful" in lines[0]
+    assert re.match(r"\d{4}-\d\d-\d\d .* to .* \(", lines[1])
+    assert lines[2].startswith("not being watched now: all that was complete is restored (--once)")
+    assert words.index("broken.tif") < words.index("1 doubtful") < words.index("longest delay")
+    assert "delay: " in words
+    told = status(recorded.state, recorded.root)
+    assert told["ended"].endswith("(--once)")
+    assert told["delay_s"]["trend"] in ("steady", "falls", "rises")
+    assert [group["state"] for group in told["reasons"]][-1] in ("doubtful", "refused")
+    assert told["missing"] == told["changed"] == []
+    assert len(told["files"]) == 18
+
+
+def test_results_that_are_missing_or_changed_are_named(recorded: Recorded, tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    shutil.copytree(recorded.root, root)
+    copy = Recorded(root, tmp_path / "state", recorded.model)
+    flags = ("--once", "--model", copy.model, "--device", "cpu")
+    closing = run_command(copy.state, "watch", root, *flags).stderr.splitlines()[-1]
+    assert "1 failed (files/broken.tif): not a TIFF file; check" in closing
+    (root / "files/restored/cell_t000.ome.tif").unlink()
+    changed = root / "files/restored/cell_t001.ome.tif"
+    with changed.open("r+b") as image:
+        image.write(b"II*\0")
+    os.utime(changed, (time.time() + 5, time.time() + 5))
+    told = status(copy.state, root)
+    assert told["missing"] == ["files/cell_t000.ome.tif"]
+    assert told["changed"] == ["files/cell_t001.ome.tif"]
+    words = run_command(copy.state, "status", root).stdout
+    assert "1 result missing" in words
+    assert "1 result changed after it was published" in words
+
+
+def test_the_page_for_the_lab_book_needs_nothing_else(recorded: Recorded, tmp_path: Path) -> None:
+    file = tmp_path / "night.html"
+    done = run_command(recorded.state, "status", recorded.root, "--html", file, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["counts"]["done"] == 17
+    page = file.read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 17
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert "<script" not in page
+    assert HOSTILE not in page
+    assert "&lt;b&gt;bold&lt;/b&gt;" in page
+    assert "<svg" in page
+    refused = run_command(recorded.state, "status", recorded.root, "--html", tmp_path)
+    assert refused.returncode == 2
+    assert "is a folder" in refused.stderr
+
+
+def test_a_process_that_was_killed_leaves_a_beginning_without_an_end(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j.sqlite", tmp_path, recipe="r") as journal:
+        journal.facts.begin_run(newest_first=False)
+        journal.facts.end_run("stopped by Ctrl-C")
+        assert journal.facts.last_run().how_it_ended(watched=False) == "stopped by Ctrl-C"
+        journal.facts.begin_run(newest_first=True)
+        last = journal.facts.last_run()
+    assert last.ended_at is None
+    assert "killed" in last.how_it_ended(watched=False)
+    assert last.newest_first
+    assert last.how_it_ended(watched=True) == ""
