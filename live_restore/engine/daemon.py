@@ -20,6 +20,7 @@ import structlog
 from live_restore.engine.account import Account
 from live_restore.engine.backoff import Backoff
 from live_restore.engine.jobs import Jobs
+from live_restore.engine.microscope_first import MicroscopeFirst
 from live_restore.engine.pipeline import Pipeline
 from live_restore.engine.progress import Progress
 from live_restore.errors import JournalError, LiveRestoreError, UsageError
@@ -47,7 +48,8 @@ STOPPING = "stopping: the stack in hand is finished or given back; Ctrl-C again 
 class Status:
     """What the display shows, beside the progress of the pipeline.
 
-    ``account`` says why something is not restored, a line for each reason.
+    ``account`` says why something is not restored, a line for each reason. ``waiting``: restoring
+    lets the acquisition go first just now.
     """
 
     root: Path
@@ -56,6 +58,7 @@ class Status:
     counts: dict[State, int]
     doubtful: int = 0
     account: tuple[str, ...] = ()
+    waiting: bool = False
 
 
 def watched_folder(path: Path) -> Path:
@@ -98,21 +101,23 @@ class Daemon:
         self._model_set = model_set
         self._journal = journal
         self.progress = Progress()
+        self._microscope = MicroscopeFirst(settings.process.while_acquiring, model_set.workers)
         self._stop = False
         self._look_refused = False
         self._numbers = journal.counts(), journal.doubtful()
-        self._formats = make_formats(files=settings.files, warn=self._on_plug_in)
-        self._acquisition_formats = make_acquisition_formats(
+        formats = make_formats(files=settings.files, warn=self._on_plug_in)
+        acquisition_formats = make_acquisition_formats(
             plane_pattern=settings.files.plane_pattern, warn=self._on_plug_in
         )
         self._account = Account(journal, settings.files.plane_pattern)
+        self._jobs = Jobs(root, formats, acquisition_formats, model_set, settings)
         self._source: Source = FolderSource(
             root,
-            self._formats,
-            self._acquisition_formats,
+            formats,
+            acquisition_formats,
             journal,
             settings,
-            Callbacks(self._on_bad, self.progress.warn, self._stop_asked),
+            Callbacks(self._on_bad, self.progress.warn, self._stop_asked, self._microscope.arrived),
         )
 
     def _on_plug_in(self, problem: str) -> None:
@@ -143,6 +148,7 @@ class Daemon:
             tuple(f"{m.card.name} {m.card.version}" for m in models),
             *self._numbers,
             self.account(),
+            self._microscope.waiting,
         )
 
     def account(self, *, now: bool = False) -> tuple[str, ...]:
@@ -190,18 +196,16 @@ class Daemon:
             if self._journal.entry(entry.key) == entry:  # not another recipe's
                 self.progress.failed(entry.key)
             self.progress.warn(f"{entry.key}: {entry.reason}")
-        jobs = Jobs(
-            self._root, self._formats, self._acquisition_formats, self._model_set, self._settings
-        )
         pipeline = Pipeline(
             self._journal,
-            jobs,
+            self._jobs,
             self._model_set,
             self._settings,
             self.progress,
             self._source.reconsider,
             retry=not once,
             stop_asked=self._stop_asked,
+            microscope=self._microscope,
         )
         with self._events(once):
             pipeline.start()

@@ -29,6 +29,7 @@ from live_restore.engine.handover import Handover
 from live_restore.engine.in_hand import InHand
 from live_restore.engine.jobs import Jobs
 from live_restore.engine.messages import StackDone, StackRead, WorkEnd
+from live_restore.engine.microscope_first import MicroscopeFirst
 from live_restore.engine.outcome import OutcomeRecorder
 from live_restore.engine.progress import Progress
 from live_restore.engine.reader import Reader
@@ -69,6 +70,8 @@ class Pipeline:
         or else crash.
     stop_asked
         Whether somebody has asked for a stop; looked at several times per second.
+    microscope
+        Asked before every tile; told of planes by whoever finds them.
 
     Attributes
     ----------
@@ -89,6 +92,7 @@ class Pipeline:
         *,
         retry: bool = True,
         stop_asked: Callable[[], bool] = lambda: False,
+        microscope: MicroscopeFirst | None = None,
     ) -> None:
         self._journal = journal
         self._lease_s = settings.journal.lease_s
@@ -135,6 +139,7 @@ class Pipeline:
             raw,
             restored,
             progress,
+            microscope or MicroscopeFirst(settings.process.while_acquiring, model_set.workers),
             self._is_stopping,
             newest_first=newest_first,
         )

@@ -19,12 +19,13 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
 from live_restore.settings.devices import check_devices
-from live_restore.settings.old_keys import renamed
+from live_restore.settings.old_keys import renamed, renamed_where_one
 from live_restore.settings.paths import absolute, check_template
 from live_restore.settings.plane_pattern import checked_plane_pattern
 from live_restore.stack import Units
@@ -276,6 +277,12 @@ class ProcessSettings(_Section):
         description="the acquisition program goes first",
         json_schema_extra=_NO_PIXELS,
     )
+    while_acquiring: Literal["auto", "pause", "full"] = Field(
+        "auto",
+        description='while planes arrive, on a CPU: "auto": wait where restoring would slow the '
+        'acquisition; "pause": wait for every plane; "full": go on',
+        json_schema_extra=_NO_PIXELS,
+    )
     cores: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         None,
         min_length=1,
@@ -313,6 +320,13 @@ class ModelRule(_Section):
     )
 
 
+class _Environment(EnvSettingsSource):
+    """The environment, with settings under their new names."""
+
+    def __call__(self) -> dict[str, Any]:
+        return renamed_where_one(super().__call__())
+
+
 class Settings(BaseSettings):
     """Everything that can be set; unknown keys are refused."""
 
@@ -340,8 +354,8 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment first; flags and file arrive merged as arguments."""
-        del settings_cls
-        return env_settings, init_settings
+        del env_settings
+        return _Environment(settings_cls), init_settings
 
     @model_validator(mode="after")
     def _some_model(self) -> Settings:
