@@ -19,13 +19,12 @@ from pydantic import (
 )
 from pydantic_settings import (
     BaseSettings,
-    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
 from live_restore.settings.devices import check_devices
-from live_restore.settings.old_keys import renamed, renamed_where_one
+from live_restore.settings.old_keys import RenamedEnvironment, renamed
 from live_restore.settings.paths import absolute, check_template
 from live_restore.settings.plane_pattern import checked_plane_pattern
 from live_restore.stack import Units
@@ -320,13 +319,6 @@ class ModelRule(_Section):
     )
 
 
-class _Environment(EnvSettingsSource):
-    """The environment, with settings under their new names."""
-
-    def __call__(self) -> dict[str, Any]:
-        return renamed_where_one(super().__call__())
-
-
 class Settings(BaseSettings):
     """Everything that can be set; unknown keys are refused."""
 
@@ -355,7 +347,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment first; flags and file arrive merged as arguments."""
         del env_settings
-        return _Environment(settings_cls), init_settings
+        return RenamedEnvironment(settings_cls), init_settings
 
     @model_validator(mode="after")
     def _some_model(self) -> Settings:

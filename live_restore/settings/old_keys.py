@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic_core import PydanticCustomError
+from pydantic_settings import EnvSettingsSource
 
 OLD_KEYS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("output", "datasets"): ("output", "acquisitions")
@@ -95,3 +96,10 @@ def _with(values: dict[str, Any], place: tuple[str, ...], value: Any) -> dict[st
     if not isinstance(below, dict):
         return values  # no section: its own error is the one to report
     return {**values, key: _with(below, tuple(rest), value)}
+
+
+class RenamedEnvironment(EnvSettingsSource):
+    """The environment, with settings under their new names."""
+
+    def __call__(self) -> dict[str, Any]:
+        return renamed_where_one(super().__call__())

@@ -52,6 +52,12 @@ def test_doubtful_results_are_counted_beside_the_restored() -> None:
     assert "7 (2 doubtful)" in shown(replace(a_status(done=7), doubtful=2), Snapshot())
 
 
+def test_it_says_that_the_acquisition_goes_first() -> None:
+    snapshot = Snapshot(current="run/a.tif")
+    assert "waiting for the microscope" in shown(replace(a_status(), waiting=True), snapshot)
+    assert "waiting for the microscope" not in shown(a_status(), snapshot)
+
+
 def test_a_stop_is_answered_at_once() -> None:
     text = shown(a_status(), Snapshot(stopping=True))
     assert "Ctrl-C again ends at once" in text

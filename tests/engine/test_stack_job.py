@@ -171,14 +171,8 @@ def test_a_partial_stack_is_restored_where_the_settings_say_so(
     assert result.warnings == (f"partial: {planes} of 15 planes were recorded",)
 
 
-@pytest.mark.parametrize("kind", ["ome-tiff", "ome-zarr"])
-def test_one_run_is_one_model(
-    run: tuple[Path, Recording], kind: str, request: pytest.FixtureRequest
-) -> None:
+def assert_one_run_is_one_model(folder: Path, kind: str) -> None:
     """Begun with one recipe, gone on with another: no series is of both, and it is said."""
-    if kind == "ome-zarr":
-        request.getfixturevalue("zarr")
-    folder, _ = run
     settings = load_settings(None, {"output": {"acquisitions": kind}})
 
     def restored_by(recipe: str, count: int) -> list[OneResult]:
@@ -196,6 +190,15 @@ def test_one_run_is_one_model(
     assert 'begun with the model "fake" or other settings' in note
     assert not any("begun with" in note for result in again for note in result.notes)
     assert [result.already_there for result in restored_by("b", 12)] == [True] * 12
+
+
+def test_one_run_is_one_model(run: tuple[Path, Recording]) -> None:
+    assert_one_run_is_one_model(run[0], "ome-tiff")
+
+
+@pytest.mark.usefixtures("zarr")
+def test_one_run_is_one_model_in_growing_images(run: tuple[Path, Recording]) -> None:
+    assert_one_run_is_one_model(run[0], "ome-zarr")
 
 
 # What a source has found ------------------------------------------------------------------------
