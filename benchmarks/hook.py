@@ -2,6 +2,7 @@
 
     python benchmarks/hook.py --pairs 10
     python benchmarks/hook.py --pairs 6 --times 20 --engine pymmcore-plus
+    python benchmarks/hook.py --pairs 6 --times 20 --display 1.3
 
 Measured from the first to the last image that Micro-Manager's demo camera delivered (512 x 512
 pixels, 10 ms), 2 positions x 3 times x 2 channels x 9 planes. Restoration runs in its own process
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import shutil
 import statistics
 import tempfile
 import time
@@ -21,6 +23,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from display_load import display_load
 from mm_test_adapters import device_adapter_path
 
 from live_restore import LiveRestore
@@ -112,23 +115,36 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=3, help="time points of each run (3)")
     parser.add_argument("--engine", choices=engines, default="pycromanager")
     parser.add_argument("--config", help="a config.toml for what restores")
+    parser.add_argument(
+        "--display", type=float, default=0.0, help="cores that a process which draws takes (0)"
+    )
+    parser.add_argument(
+        "--finish", action="store_true", help="at the end, one run whose backlog is worked off"
+    )
     arguments = parser.parse_args()
     acquire = engines[arguments.engine]()
     ratios, restored = [], 0
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, display_load(arguments.display):
         folder = Path(name)
         acquire(folder, None, arguments.times)  # the first one loads and allocates
         for number in range(arguments.pairs):
             seconds = {}
             for hooked in (bool(number % 2), not number % 2):
-                before = len(list(folder.rglob("p*.ome.tif")))
                 with contextlib.ExitStack() as stack:
                     session = LiveRestore(arguments.config, finish_s=0.0)
                     live = stack.enter_context(session) if hooked else None
                     seconds[hooked] = acquire(folder, live, arguments.times)
-                    restored += len(list(folder.rglob("p*.ome.tif"))) - before
+                    restored += len(list(folder.rglob("p*.ome.tif")))
+                for run in folder.iterdir():  # 0.2 GB each
+                    shutil.rmtree(run, ignore_errors=True)
             ratios.append(seconds[True] / seconds[False])
             print(f"without {seconds[False]:.3f} s  with {seconds[True]:.3f} s", flush=True)
+        if arguments.finish:
+            began = time.monotonic()
+            with LiveRestore(arguments.config, finish_s=None) as live:
+                acquire(folder, live, arguments.times)
+            count = len(list(folder.rglob("p*.ome.tif")))
+            print(f"run and backlog: {time.monotonic() - began:.1f} s, {count} stacks", flush=True)
     low, high = min(ratios), max(ratios)
     print(f"with / without: median {statistics.median(ratios):.3f} ({low:.3f} to {high:.3f})")
     print(f"restored while the runs went on: {restored} stacks")

@@ -100,6 +100,64 @@ MUTANTS = (
         ("tests/hooks/test_misuse.py::test_nothing_leaves_a_callback",),
     ),
     Mutant(
+        1,
+        "acquisition-first",
+        "restoring waits while planes arrive fast",
+        "while not stopping() and self._must_wait():",
+        "while False:",
+        (
+            "tests/engine/test_daemon.py::"
+            "test_restoring_waits_while_stacks_arrive_and_works_them_off_afterwards",
+        ),
+    ),
+    Mutant(
+        1,
+        "acquisition-first-next-time-point",
+        "no tile reaches far into the next time point",
+        "return due_in_s <= 0 or takes_s - due_in_s <= _OVERLAP * period_s",
+        "return True",
+        ("tests/engine/test_microscope_first.py",),
+    ),
+    Mutant(
+        2,
+        "window-engine-anew",
+        "the engine that is chosen is asked, at every look",
+        "store = self._studio.get_acquisition_engine().get_acquisition_datastore()",
+        "self._engine = getattr(self, '_engine', self._studio.get_acquisition_engine())\n"
+        "        store = self._engine.get_acquisition_datastore()",
+        (
+            "tests/hooks/test_micromanager_engines.py::"
+            "test_an_engine_chosen_while_connected_is_seen",
+        ),
+    ),
+    Mutant(
+        2,
+        "window-since-the-daemon",
+        "a run that nobody saw is restored, if it was not over when the daemon began",
+        "return (began or 0.0) >= self._since or last_image_at(path) >= self._since",
+        "return False",
+        (
+            "tests/hooks/test_micromanager_engines.py::"
+            "test_a_run_counts_by_when_its_last_image_was_written",
+        ),
+    ),
+    Mutant(
+        3,
+        "one-run-one-model",
+        "results of a second recipe get names of their own in all of a run",
+        "apart=bool(self._begun_with),",
+        "apart=False,",
+        ("tests/engine/test_stack_job.py::test_one_run_is_one_model",),
+    ),
+    Mutant(
+        5,
+        "left-out-named",
+        '"restored" is never said of a run of which a stack was left out',
+        'line = f"{self.restored} stack(s) done, not restored: {named}" if named else "restored"',
+        'line = "restored"',
+        ("tests/hooks/test_account.py",),
+    ),
+    Mutant(
         2,
         "lease-recovery",
         "a stack leased by a process that died waits again",
@@ -454,8 +512,8 @@ MUTANTS = (
         7,
         "own-failure",
         "an error that nobody expected is that stack's alone",
-        "return group.restore(model_set)\n            except Exception as error:",
-        "return group.restore(model_set)\n            except ValueError as error:",
+        "finished = group.restore(model_set)\n            except Exception as error:",
+        "finished = group.restore(model_set)\n            except ValueError as error:",
         (f"{_PIPELINE}::test_an_unexpected_error_is_that_files_alone",),
     ),
     Mutant(

@@ -15,8 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from live_restore.cli.parsing import duration
-from live_restore.engine.daemon import STOPPING, Daemon, Status
-from live_restore.engine.progress import Snapshot
+from live_restore.engine.daemon import STOPPING, Daemon
+from live_restore.engine.progress import WAITING, Snapshot
+from live_restore.engine.status import Status
 from live_restore.errors import one_line
 from live_restore.journal.states import State
 
@@ -61,7 +62,7 @@ def render(
         "model", _plain(", ".join(status.models) or "–"),
     )  # fmt: skip
     grid.add_row(
-        "now", _plain(snapshot.current or "nothing to do"),
+        "now", _plain(WAITING if status.waiting else snapshot.current or "nothing to do"),
         "not restored", Text(str(bad), style="red" if bad else ""),
     )  # fmt: skip
     warnings = [

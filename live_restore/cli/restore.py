@@ -48,7 +48,14 @@ def run(arguments: argparse.Namespace) -> int:
     for model in model_set.models:
         if model.session.device.warning:
             print(f"live-restore: {model.session.device.warning}", file=sys.stderr)
-    one_shot = OneShot(model_set, settings)
+    said: dict[str, None] = {}
+
+    def warn(problem: str) -> None:
+        if problem not in said:
+            said[problem] = None
+            print(f"live-restore: {one_line(problem)}", file=sys.stderr)
+
+    one_shot = OneShot(model_set, settings, warn)
     results: list[dict[str, Any]] = []
     notes: dict[str, None] = {}
     failed = 0

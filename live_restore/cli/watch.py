@@ -57,6 +57,10 @@ def add(commands: Commands) -> None:
         f"({_MICROMANAGER_PORT})",
     )  # fmt: skip
     parser.add_argument(
+        "--previous", action="store_true",
+        help="with --micromanager: restore also what was over before, if its window is open",
+    )  # fmt: skip
+    parser.add_argument(
         "--once", action="store_true",
         help="restore all that is complete, then exit, with code 1 if a stack failed; an "
         "acquisition in which nothing arrives any more counts as finished",
@@ -88,6 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
     from live_restore.inference.model_set import ModelSet
     from live_restore.journal.location import journal_path
 
+    if arguments.previous:
+        raise UsageError("--previous is for --micromanager", None, "omit it: a folder is all there")
     root = watched_folder(arguments.folder)
     settings = load_settings_of(arguments)
     give_way(settings.process)
@@ -135,13 +141,15 @@ def _run_micromanager(arguments: argparse.Namespace) -> int:
     refuse_beside_micromanager(
         arguments, "once", "no_events", "retry_failed", "redo_missing", "page"
     )
-    load_settings_of(arguments)  # to report a mistake now, not when an acquisition has begun
+    settings = load_settings_of(arguments)  # a mistake is known now, not when something has begun
     config = arguments.config and arguments.config.absolute()
     given = {"--config": config, "--device": arguments.device, "--model": arguments.model}
     options = [str(part) for flag, value in given.items() if value for part in (flag, value)]
     watch_micromanager(
         arguments.micromanager,
         options,
+        settings,
         lambda what: print(f"live-restore: {what}", file=sys.stderr, flush=True),
+        previous=arguments.previous,
     )
     return 0

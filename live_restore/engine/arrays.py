@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from live_restore.engine.channel_groups import ChannelGroups
 from live_restore.engine.job import RawStack
-from live_restore.errors import StackError, StackRefusedError, UsageError
+from live_restore.errors import StackError, StackRefusedError, UsageError, one_line
 from live_restore.inference.load import find_model
 from live_restore.inference.model_set import ModelSet
 from live_restore.outputs.output import FinishedStack
@@ -24,6 +24,7 @@ from live_restore.stack import DTYPES, FileStacks, Fingerprint, StackIndex, Voxe
 _ARRAY = "the array"
 # A notebook compares two models, or two devices; each set holds its sessions' memory.
 _MODEL_SETS_KEPT = 2
+_LONGEST_SHOWN = 100
 
 
 class DoubtfulWarning(UserWarning):
@@ -126,12 +127,18 @@ def _check(raw: NDArray[np.generic]) -> None:
 def _voxel(voxel_size: tuple[float, float, float] | None) -> VoxelSize:
     if voxel_size is None:
         return VoxelSize()
-    sizes = tuple(float(size) for size in voxel_size)
-    if len(sizes) != 3 or not all(0 < size < float("inf") for size in sizes):
+    try:
+        z_um, y_um, x_um = (float(size) for size in voxel_size)
+        right = all(0 < size < float("inf") for size in (z_um, y_um, x_um))
+    except (TypeError, ValueError, OverflowError):
+        right = False
+    if not right:
         raise UsageError(
-            f"voxel_size is {voxel_size}", None, "give it (z, y, x) in micrometres, or None"
+            f"voxel_size is {one_line(repr(voxel_size))[:_LONGEST_SHOWN]}",
+            None,
+            "give it (z, y, x) in micrometres, or None",
         )
-    return VoxelSize(*sizes)
+    return VoxelSize(z_um, y_um, x_um)
 
 
 def _settings(settings: Settings | None, model: str | Path | None, device: str | None) -> Settings:

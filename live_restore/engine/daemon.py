@@ -11,18 +11,18 @@ from __future__ import annotations
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
 
-from live_restore.engine.account import Account
 from live_restore.engine.backoff import Backoff
 from live_restore.engine.control import Control, Orders
 from live_restore.engine.jobs import Jobs
+from live_restore.engine.microscope_first import MicroscopeFirst
 from live_restore.engine.pipeline import Pipeline
 from live_restore.engine.progress import Progress
+from live_restore.engine.status import Status, StatusBoard
 from live_restore.errors import JournalError, LiveRestoreError, UsageError
 from live_restore.formats.table import make_acquisition_formats, make_formats
 from live_restore.inference.model_set import ModelSet
@@ -43,22 +43,6 @@ _BURST_S = 0.02
 _LOOK_S = 0.5
 
 STOPPING = "stopping: the stack in hand is finished or given back; Ctrl-C again ends at once"
-
-
-@dataclass(frozen=True)
-class Status:
-    """What the display shows, beside the progress of the pipeline.
-
-    ``account`` says why something is not restored, a line for each reason.
-    """
-
-    root: Path
-    devices: tuple[str, ...]
-    models: tuple[str, ...]
-    counts: dict[State, int]
-    doubtful: int = 0
-    account: tuple[str, ...] = ()
-    paused: bool = False
 
 
 def watched_folder(path: Path) -> Path:
@@ -101,6 +85,7 @@ class Daemon:
         self._model_set = model_set
         self._journal = journal
         self.progress = Progress()
+        self._microscope = MicroscopeFirst(settings.process.while_acquiring, model_set.workers)
         self._stop = ""  # why; "": nobody has asked
         self._look_refused = False
         self._control = Control(
@@ -110,12 +95,11 @@ class Daemon:
             Orders(settings.watch.newest_first),
             journal.opened_ns,
         )
-        self._status = Status(root, (), (), journal.counts(), journal.doubtful())
         formats = make_formats(files=settings.files, warn=self._on_plug_in)
         acquisition_formats = make_acquisition_formats(
             plane_pattern=settings.files.plane_pattern, warn=self._on_plug_in
         )
-        self._account = Account(journal, settings.files.plane_pattern)
+        self._board = StatusBoard(root, journal, model_set, settings.files.plane_pattern)
         self._jobs = Jobs(root, formats, acquisition_formats, model_set, settings)
         self._source: Source = FolderSource(
             root,
@@ -123,7 +107,7 @@ class Daemon:
             acquisition_formats,
             journal,
             settings,
-            Callbacks(self._on_bad, self.progress.warn, self._stop_asked),
+            Callbacks(self._on_bad, self.progress.warn, self._stop_asked, self._microscope.arrived),
         )
 
     def _on_plug_in(self, problem: str) -> None:
@@ -145,22 +129,15 @@ class Daemon:
 
     def status(self) -> Status:
         """Return what the display shows."""
-        models = self._model_set.models
-        with suppress(JournalError):  # the last numbers are better than none
-            self._status = Status(
-                self._root,
-                tuple(dict.fromkeys(device.hardware for device in self._model_set.devices)),
-                tuple(f"{m.card.name} {m.card.version}" for m in models),
-                self._journal.counts(),
-                self._journal.doubtful(),
-                self.account(),
-                self._control.orders.paused,
-            )
-        return self._status
+        return self._board.read(
+            self._source.passed_by,
+            paused=self._control.orders.paused,
+            waiting=self._microscope.waiting,
+        )
 
     def account(self, *, now: bool = False) -> tuple[str, ...]:
-        """Return why something that was seen is not restored; see :class:`Account`."""
-        return self._account.lines(self._source.passed_by, now=now)
+        """Return why something that was seen is not restored, a line for each reason."""
+        return self._board.account(self._source.passed_by, now=now)
 
     def summary(self) -> str:
         """Return one line about a run that has ended: what it did, and what it left as it is."""
@@ -243,6 +220,7 @@ class Daemon:
             retry=not once,
             stop_asked=self._stop_asked,
             orders=self._control.orders,
+            microscope=self._microscope,
         )
         with self._events(once):
             pipeline.start()

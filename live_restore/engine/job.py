@@ -31,13 +31,15 @@ class RawStack:
 class ResultPlan:
     """Where a job's result goes, named after which model.
 
-    ``current``: it is already there, and ``doubt`` is what its report says against it.
+    ``current``: it is already there, and ``doubt`` is what its report says against it. ``note``:
+    what a person should know of all results of the acquisition.
     """
 
     model_name: str
     result_path: ResultPath
     current: bool
     doubt: str = ""
+    note: str = ""
 
 
 class Job(Protocol):
@@ -77,10 +79,12 @@ class Job(Protocol):
         ...
 
 
-def planned(model_name: str, result_path: ResultPath, *, current: bool) -> ResultPlan:
+def planned(
+    model_name: str, result_path: ResultPath, *, current: bool, note: str = ""
+) -> ResultPlan:
     """Return the plan; where the result is there already, with what its report says against it."""
     doubt = published_doubt(result_path) if current else ""
-    return ResultPlan(model_name, result_path, current, doubt)
+    return ResultPlan(model_name, result_path, current, doubt, note)
 
 
 def require_a_model(file_stacks: FileStacks, model_set: ModelSet) -> str:

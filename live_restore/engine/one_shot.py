@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,11 @@ from live_restore.errors import (
     StackUnreadableError,
 )
 from live_restore.files.publish import remove_leftovers
-from live_restore.formats.table import make_acquisition_formats, make_formats
+from live_restore.formats.table import (
+    make_acquisition_formats,
+    make_formats,
+    warn_of_plug_in,
+)
 from live_restore.inference.model_set import ModelSet
 from live_restore.settings.model import Settings
 from live_restore.stack import StackIndex
@@ -59,12 +63,20 @@ class OneShot:
     ----------
     model_set, settings
         The warm models, and all settings.
+    warn
+        Takes a line about each format of another package that is left out.
     """
 
-    def __init__(self, model_set: ModelSet, settings: Settings) -> None:
+    def __init__(
+        self,
+        model_set: ModelSet,
+        settings: Settings,
+        warn: Callable[[str], None] = warn_of_plug_in,
+    ) -> None:
         self._model_set = model_set
         self._settings = settings
-        self._formats = make_formats(files=settings.files)
+        self._warn = warn
+        self._formats = make_formats(files=settings.files, warn=warn)
         self._cleaned_folders: set[Path] = set()
 
     def restore_all(self, path: Path, output: Path | None = None) -> Iterator[Attempt]:
@@ -86,7 +98,9 @@ class OneShot:
             if not _is_folder(path):
                 yield self.restore(path)
                 return
-            formats = make_acquisition_formats(plane_pattern=self._settings.files.plane_pattern)
+            formats = make_acquisition_formats(
+                plane_pattern=self._settings.files.plane_pattern, warn=self._warn
+            )
             file_stacks = FinishedAcquisition(path, formats)
         except LiveRestoreError as error:
             yield error
@@ -162,9 +176,8 @@ class OneShot:
                 for stack in groups.feed(raw):
                     publication.take(stack)
             published = publication.close()
-        return OneResult(
-            path, published.image, published.report, published.warnings, notes=published.notes
-        )
+        notes = (plan.note, *published.notes) if plan.note else published.notes
+        return OneResult(path, published.image, published.report, published.warnings, notes=notes)
 
 
 def absolute(named: Path) -> Path:

@@ -94,8 +94,10 @@ class OutcomeRecorder:
         self._progress.already_restored(entry.key)
         log.info("already restored", stack_key=str(entry.key), result=str(image))
 
-    def good(self, entry: Entry, file_stacks: FileStacks, published: Published) -> None:
-        """The result is safely on disk."""
+    def good(
+        self, entry: Entry, file_stacks: FileStacks, published: Published, note: str = ""
+    ) -> None:
+        """The result is safely on disk; ``note`` holds for all of its acquisition."""
         self._finish(entry, published.image, published.doubt)
         self._deferrals.remove(entry.key)
         self._disk_space.accepted(self._folder_of(entry.key))
@@ -109,8 +111,9 @@ class OutcomeRecorder:
         )
         for warning in published.warnings:
             self._progress.warn(f"{entry.key}: {warning}")
-        for note in (*published.device_warnings, *published.notes):
-            self._report_once(note)
+        for each in (note, *published.device_warnings, *published.notes):
+            if each:
+                self._report_once(each)
         if published.doubt:
             log.warning("doubtful", stack_key=str(entry.key), reason=published.doubt)
         log.info(

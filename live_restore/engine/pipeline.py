@@ -30,6 +30,7 @@ from live_restore.engine.handover import Handover
 from live_restore.engine.in_hand import InHand
 from live_restore.engine.jobs import Jobs
 from live_restore.engine.messages import StackDone, StackRead, WorkEnd
+from live_restore.engine.microscope_first import MicroscopeFirst
 from live_restore.engine.outcome import OutcomeRecorder
 from live_restore.engine.progress import Progress
 from live_restore.engine.reader import Reader
@@ -72,6 +73,8 @@ class Pipeline:
         Whether somebody has asked for a stop; looked at several times per second.
     orders
         What a person asks for while it runs; ``None``: what the settings say.
+    microscope
+        Asked before every tile; told of planes by whoever finds them.
 
     Attributes
     ----------
@@ -93,6 +96,7 @@ class Pipeline:
         retry: bool = True,
         stop_asked: Callable[[], bool] = lambda: False,
         orders: Orders | None = None,
+        microscope: MicroscopeFirst | None = None,
     ) -> None:
         self._journal = journal
         self._lease_s = settings.journal.lease_s
@@ -140,6 +144,7 @@ class Pipeline:
             raw,
             restored,
             progress,
+            microscope or MicroscopeFirst(settings.process.while_acquiring, model_set.workers),
             self._is_stopping,
             newest_first=newest_first,
         )

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from live_restore.stack import StackKey
 
+WAITING = "waiting for the microscope"
+"""What the display and the log say while restoring lets the acquisition go first."""
+
 # How many of the last results the shown delay and speed are taken from.
 _RECENT = 20
 _WARNINGS_KEPT = 5

@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from live_restore.engine.channel_groups import ChannelGroup, ChannelGroups
 from live_restore.engine.handover import Handover
 from live_restore.engine.messages import StackDone, StackRead, Work, WorkEnd
+from live_restore.engine.microscope_first import MicroscopeFirst
 from live_restore.engine.progress import Progress
 from live_restore.engine.workers import WorkerPool
 from live_restore.inference.model_set import ModelSet
@@ -29,6 +30,8 @@ class Restoring:
         Where stacks come from, and go.
     progress
         Told what is worked on.
+    microscope
+        Asked before every tile.
     stopping
         Whether a stop is asked for.
     """
@@ -40,6 +43,7 @@ class Restoring:
         raw: Handover[StackRead | WorkEnd],
         restored: Handover[StackDone | WorkEnd],
         progress: Progress,
+        microscope: MicroscopeFirst,
         stopping: Callable[[], bool],
         *,
         newest_first: bool,
@@ -49,6 +53,7 @@ class Restoring:
         self._raw = raw
         self._restored = restored
         self._progress = progress
+        self._microscope = microscope
         self._stopping = stopping
         self._newest_first = newest_first
 
@@ -75,7 +80,7 @@ class Restoring:
         try:
             if work.groups is None:
                 stacks = work.job.file_stacks
-                work.groups = ChannelGroups(stacks, self._model_set, self._stopping)
+                work.groups = ChannelGroups(stacks, self._model_set, self._before_tile)
             return work.groups.gather(message.raw)
         except Exception as error:  # noqa: BLE001 - worker boundary: the writer ends the lease
             work.fail(error)
@@ -87,9 +92,16 @@ class Restoring:
                 if work.error is not None:
                     return []
                 self._progress.working_on(str(work.entry.key))
-                return group.restore(model_set)
+                finished = group.restore(model_set)
             except Exception as error:  # noqa: BLE001 - worker boundary: the writer ends the lease
                 work.fail(error)
                 return []
+            for stack in finished:
+                if stack.restored is not None and stack.restored.seconds:  # else of a group's first
+                    self._microscope.tile_took(stack.restored.tile_s)
+            return finished
 
         return self._workers.submit(restore)
+
+    def _before_tile(self) -> bool:
+        return self._microscope.before_tile(self._stopping)

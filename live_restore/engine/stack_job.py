@@ -31,7 +31,7 @@ from live_restore.outputs.output import (
     Publication,
     ResultRequest,
 )
-from live_restore.outputs.provenance import is_current, restored_pixels
+from live_restore.outputs.provenance import begun_by_another, is_current, restored_pixels
 from live_restore.outputs.table import output_of_acquisitions
 from live_restore.recording import ImageMetadata, PlaneMetadata
 from live_restore.settings.model import Settings
@@ -83,6 +83,7 @@ class StackJob:
             metadata = ImageMetadata(planes={StackIndex(): recorded})
             self._file_stacks = replace(self._file_stacks, metadata=metadata)
         self._raw_folder = RawFolder.of(following.folder.parent)
+        self._begun_with = ""
         self._volume: Volume | None = None
         self._checksum = 0
 
@@ -94,6 +95,7 @@ class StackJob:
     def plan(self, model_set: ModelSet, settings: Settings) -> ResultPlan:
         """Choose where the result goes; see ``Job``."""
         model_name = require_a_model(self._file_stacks, model_set)
+        self._begun_with = begun_by_another(self._results, model_set.recipe)
         request = self._request(model_name, model_set, settings)
         result_path = output_of_acquisitions(settings.output).choose(request)
         current = is_current(result_path, self._file_stacks)
@@ -101,7 +103,14 @@ class StackJob:
             # Without its journal a stack has no time stamp; its pixels are proof.
             known = restored_pixels(result_path.report)
             current = known is not None and known == checksum_of(self._read())
-        return planned(model_name, result_path, current=current)
+        note = ""
+        if self._begun_with:
+            run = self._following.folder.name
+            note = (
+                f'{run}: begun with the model "{self._begun_with}" or other settings; '
+                f'what "{model_name}" restores of it now has names of its own'
+            )
+        return planned(model_name, result_path, current=current, note=note)
 
     def read(self) -> Iterator[RawStack]:
         """Yield the stack; see ``Job``."""
@@ -142,6 +151,7 @@ class StackJob:
             settings.pixel_digest(),
             settings.output.units,
             AcquisitionStack(self._info, self._stack_index),
+            apart=bool(self._begun_with),
         )
 
     def _check_unchanged(self) -> tuple[str, ...]:

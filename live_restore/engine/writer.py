@@ -109,7 +109,8 @@ class Writer:
                 self._cleaned_folders.discard(work.plan.result_path.image.parent)
         if published is not None:
             assert work.job is not None
-            self._outcomes.good(work.entry, work.job.file_stacks, published)
+            note = "" if work.plan is None else work.plan.note
+            self._outcomes.good(work.entry, work.job.file_stacks, published, note)
         else:
             assert work.error is not None
             self._outcomes.bad(work.entry, work.error)

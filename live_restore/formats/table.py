@@ -43,12 +43,13 @@ ACQUISITION_FORMATS: dict[str, Callable[[str | None], AcquisitionFormat]] = {
 }
 
 
-def _warn(problem: str) -> None:
+def warn_of_plug_in(problem: str) -> None:
+    """Warn as Python does: for programs that have no line of their own for it."""
     warnings.warn(problem, RuntimeWarning, stacklevel=2)
 
 
 def make_formats(
-    *, files: FilesSettings | None = None, warn: Callable[[str], None] = _warn
+    *, files: FilesSettings | None = None, warn: Callable[[str], None] = warn_of_plug_in
 ) -> tuple[FileFormat, ...]:
     """Return one of each format of single files, most particular first.
 
@@ -69,7 +70,7 @@ def format_for(path: Path, formats: Sequence[FileFormat]) -> FileFormat | None:
 
 
 def make_acquisition_formats(
-    *, plane_pattern: str | None = None, warn: Callable[[str], None] = _warn
+    *, plane_pattern: str | None = None, warn: Callable[[str], None] = warn_of_plug_in
 ) -> tuple[AcquisitionFormat, ...]:
     """Return one of each format of acquisition folders, most particular first.
 

@@ -166,12 +166,12 @@ class MdaFollower:
     def _end_run(self) -> None:
         if self._spool is not None:
             spool, self._spool = self._spool, None
-            unfinished = spool.finish()
-            dropped = self._held.reset_dropped() + spool.left_out
+            left_out = spool.finish()
+            dropped = self._held.reset_dropped()
             if dropped:
-                self._say(f"{spool.folder}: no room for {dropped} planes; save to disk instead")
-            if unfinished:
-                self._say(f"{spool.folder}: {unfinished} stacks are incomplete and not restored")
+                left_out.append(f"{dropped} plane(s) that came faster than the disk takes them")
+            if left_out:
+                self._say(f"{spool.folder}: not restored: {'; '.join(left_out)}")
             self._end(spool.folder)
         elif self._output is not None:
             path = _written(self._output)

@@ -1,6 +1,6 @@
 """Looks into Micro-Manager's window through its server, in a process that may hang and be killed.
 
-    python -m live_restore.hooks.micromanager_bridge 4827 FOLDER
+    python -m live_restore.hooks.micromanager_bridge 4827 FOLDER SINCE UNSAVED_SINCE
 
 Its client has no time limit once it is connected: when Micro-Manager hangs, so does this process.
 It therefore writes to standard output all the time, one JSON object per line, and whoever started
@@ -8,37 +8,50 @@ it kills it when it falls silent::
 
     {"say": "connected"}                  from now on
     {"say": "alive"}                      nothing new
-    {"say": "run", "path": PATH}          an acquisition is being saved there, or spooled (spool.py)
-    {"say": "ended", "path": PATH}        and is over
+    {"say": "run", "path": PATH, "started": S, "over": false}
+                                          an acquisition is being saved there, or spooled
+                                          (spool.py); S: when it began (s since 1970), or null
+    {"say": "ended", "path": PATH}        and is over; "left_out": TEXT of what was not spooled,
+                                          "unsaved": S of one that was
     {"say": "note", "what": TEXT}         something for the person
     {"say": "lost", "why": TEXT}          no connection, or not any more; the process ends
+
+Which acquisitions are the daemon's is one rule for both of Micro-Manager's engines: those that are
+going on, and those that were not over yet when it began (SINCE, s since 1970).
 
 Methods of Micro-Manager's objects as of its version 2.0.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import sys
 import threading
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from live_restore.errors import LiveRestoreError, OutputError, one_line
-from live_restore.files.user_folders import fresh_folder
-from live_restore.formats.plan import IntendedPlan
 from live_restore.hooks import console
-from live_restore.hooks.spool import Spool
-from live_restore.stack import StackIndex, VoxelSize
+from live_restore.hooks.micromanager_runs import (
+    IgnoredRun,
+    Run,
+    UnsavedRun,
+    last_image_at,
+    started_at,
+    tell,
+)
 
 _POLL_S = 0.1
-# Acquisitions that begin and end between two polls are found in the windows that show them.
+# What an engine does not tell is found in the windows that show it.
 _VIEWERS_S = 1.0
 _CONNECT_MS = 2000
+
+Identity = tuple[str | None, float | None]
+"""Where an acquisition is saved, and when it began: a path alone may be used again."""
 
 
 class Looking:
@@ -50,204 +63,98 @@ class Looking:
         Micro-Manager's ``Studio``.
     folder
         Where planes of acquisitions that are not saved go.
+    since
+        What was over by then is not ours (s since 1970); 0: all is.
+    unsaved_since
+        The same for acquisitions that are not saved: when the last one began that was pulled.
     """
 
-    def __init__(self, studio: Any, folder: Path) -> None:
+    def __init__(
+        self, studio: Any, folder: Path, since: float = 0.0, unsaved_since: float = 0.0
+    ) -> None:
         self._studio = studio
-        self._engine = studio.get_acquisition_engine()
         self._folder = folder
-        self._run: _Run | None = None
-        self._viewers_at = time.monotonic() + _VIEWERS_S
-        self._seen = set(self._viewed())  # windows of before are not ours
+        self._since = since
+        self._unsaved_since = max(since, unsaved_since)
+        self._runs: list[Run] = []
+        self._viewers_at = -float("inf")
+        self._known: set[Identity] = set()
 
     def look(self) -> None:
         """Look once, and send what there is."""
-        if self._run is None:
-            self._find()
-        else:
-            # Asked before the last look: what was there when it froze is drained in that look.
-            over = bool(self._run.store.is_frozen())
-            self._run.look(over=over)
-            if over:
-                self._run.close()
-                self._run = None
+        for run in list(self._runs):
+            self._follow(run)
+        # The windows, whatever the engine says: its store may be gone before the next look
+        # (AcqEngJ), or be that of an earlier run for as long as Micro-Manager lives (the default
+        # engine). Before the engine, so that of several what it does counts as the newest.
+        if time.monotonic() >= self._viewers_at:
+            for provider in self._viewed():
+                self._consider(provider, only_shown=True)
+            self._viewers_at = time.monotonic() + _VIEWERS_S
+        # Asked for anew each time: when a person switches "Use new Acquisition Engine", it is
+        # another object, with a store of its own.
+        store = self._studio.get_acquisition_engine().get_acquisition_datastore()
+        if store is not None:
+            self._consider(store)
         tell("alive")
 
-    def _find(self) -> None:
-        store = self._engine.get_acquisition_datastore()
-        if store is not None:
-            path = store.get_save_path()
-            if path:
-                if path not in self._seen:
-                    self._seen.add(path)
-                    self._run = _SavedRun(store, path)
-            elif not store.is_frozen():
-                self._run = self._pulled(store)
-        elif time.monotonic() >= self._viewers_at:
-            self._viewers_at = time.monotonic() + _VIEWERS_S
-            for path in self._viewed():
-                if path not in self._seen:
-                    self._seen.add(path)
-                    tell("run", path=path)
-                    tell("ended", path=path)
+    def _follow(self, run: Run) -> None:
+        # Asked before the last look: what was there when it froze is drained in that look.
+        over = bool(run.store.is_frozen())
+        run.look(over=over)
+        if over:
+            run.close()
+            self._known.add(_identity(run.store))  # what it did not tell yet when it was found
+            self._runs.remove(run)
 
-    def _pulled(self, store: Any) -> _Run:
+    def _consider(self, store: Any, *, only_shown: bool = False) -> None:
+        """Take up the acquisition of a store, if it is a new one and ours.
+
+        ``only_shown``: no engine has named it. It may be of the engine that is not chosen any more,
+        or a data set that a script made and never closed.
+        """
+        path, began = identity = _identity(store)
+        if identity in self._known:
+            return
+        frozen = bool(store.is_frozen())
+        if only_shown and not frozen and not self._is_ours(path, began):
+            return  # unless it turns out to be, when it is over
+        nameless = identity == (None, None)
+        if nameless and self._runs:
+            return  # most likely the one that is followed already
+        if not nameless:
+            self._known.add(identity)
+        if frozen and not self._is_ours(path, began):
+            return
+        run = Run(store, path, over=frozen) if path else self._pulled(store, over=frozen)
+        if frozen:
+            run.look(over=True)
+            run.close()
+        else:
+            self._runs.append(run)
+
+    def _is_ours(self, path: str | None, began: float | None) -> bool:
+        """Return whether an acquisition that is over ended after the daemon had begun."""
+        if path is None:
+            return began is not None and began > self._unsaved_since
+        return (began or 0.0) >= self._since or last_image_at(path) >= self._since
+
+    def _pulled(self, store: Any, *, over: bool) -> Run:
         try:
-            return _UnsavedRun(self._studio, store, self._folder)
+            return UnsavedRun(self._studio, store, self._folder, over=over)
         except OutputError as error:
             tell("note", what=f"{error}; this acquisition is not restored: save it to disk instead")
-            return _IgnoredRun(store)
+            return IgnoredRun(store)
 
-    def _viewed(self) -> list[str]:
-        """Return where acquisitions are saved that windows show and that are over."""
+    def _viewed(self) -> list[Any]:
+        """Return what windows show that is saved: no snapped images, no live view."""
         viewers = self._studio.displays().get_all_data_viewers()
-        found = []
-        for number in range(viewers.size()):
-            provider = viewers.get(number).get_data_provider()
-            path = provider.get_save_path() if hasattr(provider, "get_save_path") else None
-            if path and provider.is_frozen():
-                found.append(path)
-        return found
+        providers = [viewers.get(number).get_data_provider() for number in range(viewers.size())]
+        return [p for p in providers if hasattr(p, "get_save_path") and p.get_save_path()]
 
 
-class _Run:
-    """An acquisition that goes on in Micro-Manager.
-
-    The store is kept until it is frozen: Micro-Manager forgets it before its last planes.
-    """
-
-    def __init__(self, store: Any, path: str) -> None:
-        self.store = store
-        self.path = path
-        tell("run", path=path)
-
-    def look(self, *, over: bool) -> None:
-        """Take what is new."""
-
-    def close(self) -> None:
-        """The acquisition is over."""
-        tell("ended", path=self.path)
-
-
-class _IgnoredRun(_Run):
-    """Not saved, and there is no place for it: its end is waited for, and nothing else."""
-
-    def __init__(self, store: Any) -> None:
-        self.store = store
-
-    def close(self) -> None:
-        """Its beginning was not reported, either."""
-
-
-class _SavedRun(_Run):
-    """Its files are followed by another process."""
-
-
-class _UnsavedRun(_Run):
-    """Its planes are pulled, in the order of time points, and spooled."""
-
-    def __init__(self, studio: Any, store: Any, folder: Path) -> None:
-        summary = store.get_summary_metadata()
-        dimensions = summary.get_intended_dimensions()
-        self._sizes = (
-            max(1, dimensions.get_t()),
-            max(1, dimensions.get_p()),
-            max(1, dimensions.get_c()),
-            max(1, dimensions.get_z()),
-        )
-        self._data = studio.data()
-        self._names = [summary.get_safe_channel_name(c) for c in range(self._sizes[2])]
-        self._z_um = summary.get_z_step_um()
-        self._spool: Spool | None = None
-        self._where = fresh_folder(folder)
-        self._taken: dict[StackIndex, set[int]] = {}
-        self._count = self._front = 0
-        self._refused = False
-        super().__init__(store, str(self._where))
-
-    def look(self, *, over: bool) -> None:
-        """Pull the planes that are new; all that are left once the acquisition is over."""
-        if not self._refused:
-            try:
-                self._pull_new(over=over)
-            except OutputError as error:  # of the disk: no reason to begin anew with Micro-Manager
-                self._refuse(error)
-
-    def _refuse(self, error: OutputError) -> None:
-        self._refused = True
-        tell(
-            "note",
-            what=f"{error}; the rest of this acquisition is not restored: save it to disk instead",
-        )
-
-    def _pull_new(self, *, over: bool) -> None:
-        times, positions, channels, _ = self._sizes
-        there = self.store.get_num_images()
-        if there == self._count:
-            return
-        last = times if over else min(times, self._front + 2)
-        for t in range(0 if over else self._front, last):
-            before = self._count
-            for p in range(positions):
-                for c in range(channels):
-                    self._pull(StackIndex(p, t, c), whole=over)
-            if self._count == there:
-                return
-            if self._count == before and t == self._front and self._began(t + 1):
-                self._front += 1
-
-    def _began(self, t: int) -> bool:
-        return any(stack_index.time == t for stack_index in self._taken)
-
-    def _pull(self, stack_index: StackIndex, *, whole: bool) -> None:
-        """Pull the new planes of a stack; ``whole``: do not stop at the first that is missing."""
-        taken = self._taken.get(stack_index, set())
-        for z in range(self._sizes[3]):
-            if z in taken:
-                continue
-            coords = self._data.create_coords(
-                f"time={stack_index.time},position={stack_index.position},channel={stack_index.channel},z={z}"
-            )
-            if self.store.has_image(coords):
-                image = self.store.get_image(coords)
-                self._take(stack_index, z, image)
-                tell("alive")
-            elif not whole:
-                return
-
-    def _take(self, stack_index: StackIndex, z: int, image: Any) -> None:
-        if self._spool is None:
-            pixel_um = image.get_metadata().get_pixel_size_um()
-            self._spool = Spool(
-                self._where,
-                IntendedPlan(self._sizes[3]),
-                voxel=VoxelSize(self._z_um or None, pixel_um or None, pixel_um or None),
-                channel_names=self._names,
-            )
-        pixels = image.get_raw_pixels().reshape(image.get_height(), image.get_width())
-        self._spool.add(stack_index, z, pixels)
-        self._taken.setdefault(stack_index, set()).add(z)
-        self._count += 1
-
-    def close(self) -> None:
-        """Publish what is whole, and report what is not."""
-        if self._spool is not None:
-            try:
-                left = self._spool.finish()
-            except OutputError as error:
-                left = 0
-                self._refuse(error)
-            if left:
-                tell("note", what=f"{self.path}: {left} stacks are incomplete and not restored")
-            if self._spool.left_out:
-                what = f"no room for {self._spool.left_out} planes; save to disk instead"
-                tell("note", what=f"{self.path}: {what}")
-        super().close()
-
-
-def tell(say: str, **more: str) -> None:
-    """Send one line."""
-    console.emit(json.dumps({"say": say, **more}))
+def _identity(store: Any) -> Identity:
+    return store.get_save_path() or None, started_at(store)
 
 
 def _leave_with_the_parent() -> None:
@@ -256,7 +163,26 @@ def _leave_with_the_parent() -> None:
     os._exit(0)
 
 
-def main(port: int, folder: Path) -> None:
+def _leave_with_micro_manager(beside: socket.socket, port: int) -> None:
+    """End this process when Micro-Manager's ends: its client is never told.
+
+    A plain connection is closed by the system at once. The server closes it, too, when nobody has
+    introduced himself for a while (ZeroMQ: 30 s): then it takes another one.
+    """
+    while True:
+        with suppress(OSError), beside:
+            while beside.recv(4096):
+                pass
+        time.sleep(_POLL_S)
+        try:
+            beside = socket.create_connection(("127.0.0.1", port), timeout=_CONNECT_MS / 1000)
+            beside.settimeout(None)
+        except OSError:
+            tell("lost", why="it was closed, or has died")
+            os._exit(0)
+
+
+def main(port: int, folder: Path, since: float, unsaved_since: float) -> None:
     """Look until the connection is lost."""
     threading.Thread(target=_leave_with_the_parent, name="leash", daemon=True).start()
     console.keep_stdout_for_lines()
@@ -264,10 +190,15 @@ def main(port: int, folder: Path) -> None:
     warnings.simplefilter("ignore")
     try:
         # The client would try for its whole time limit, at full speed.
-        socket.create_connection(("127.0.0.1", port), timeout=_CONNECT_MS / 1000).close()
+        beside = socket.create_connection(("127.0.0.1", port), timeout=_CONNECT_MS / 1000)
+        beside.settimeout(None)
         from pycromanager import Studio
 
-        looking = Looking(Studio(port=port, timeout=_CONNECT_MS, new_socket=True), folder)
+        studio = Studio(port=port, timeout=_CONNECT_MS, new_socket=True)
+        threading.Thread(
+            target=_leave_with_micro_manager, args=(beside, port), name="beside", daemon=True
+        ).start()
+        looking = Looking(studio, folder, since, unsaved_since)
         tell("connected")
         while True:
             looking.look()
@@ -283,4 +214,4 @@ def main(port: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))
+    main(int(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4]))

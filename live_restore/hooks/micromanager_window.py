@@ -14,11 +14,18 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from live_restore.engine.progress import WAITING
 from live_restore.engine.signals import stopping_on_signals
 from live_restore.files.user_folders import unsaved_folder
-from live_restore.hooks.child import PYTHON, Outcome, Restorations, fresh_log
+from live_restore.hooks.account import Account, read_account
+from live_restore.hooks.child import PYTHON, Restorations, fresh_log
+from live_restore.hooks.log_tail import LogTail
+from live_restore.hooks.window_runs import RunReports, SeenRuns
+from live_restore.settings.model import Settings
 
 # Measured: another client's blocking call held an answer up for 2.65 s.
 SILENCE_S = 15.0
@@ -28,10 +35,13 @@ _KILLED_S = 2.0
 _LONGEST_LINE = 2**16
 _LONGEST_PATH = 4096
 
+BridgeCommand = Callable[[int, Path, float, float], Sequence[str]]
 
-def bridge_command(port: int, folder: Path) -> list[str]:
+
+def bridge_command(port: int, folder: Path, since: float, unsaved_since: float) -> list[str]:
     """Return the command that looks into Micro-Manager; see ``micromanager_bridge.py``."""
-    return [*PYTHON, "live_restore.hooks.micromanager_bridge", str(port), str(folder)]
+    arguments = (port, folder, since, unsaved_since)
+    return [*PYTHON, "live_restore.hooks.micromanager_bridge", *map(str, arguments)]
 
 
 def usable_path(named: str) -> Path | None:
@@ -139,6 +149,10 @@ class WindowWatch:
         Where planes of acquisitions that are not saved go.
     say
         Shows the person one line.
+    account
+        Tells what became of an acquisition whose restoration has ended.
+    since
+        Acquisitions that were over by then are left alone (s since 1970); 0: none is.
     silence_s
         A bridge that is silent for so long is taken as hung (s).
     command
@@ -152,20 +166,21 @@ class WindowWatch:
         folder: Path,
         say: Callable[[str], None],
         *,
+        account: Callable[[Path], Account],
+        since: float,
         silence_s: float = SILENCE_S,
-        command: Callable[[int, Path], Sequence[str]] = bridge_command,
+        command: BridgeCommand = bridge_command,
     ) -> None:
         self._port = port
         self._restorations = restorations
-        self._folder = folder
         self._say = _without_repeating(say)
         self._silence_s = silence_s
-        self._command = command
+        self._command = partial(command, port, folder, since)
         self._bridge: _Bridge | None = None
         self._restart = _Restart()
-        self._reported: set[Path] = set()
-        self._running: set[Path] = set()
-        self._cut: set[Path] = set()
+        self._log = LogTail(restorations.log)
+        self._seen = SeenRuns(since)
+        self._reports = RunReports(account, self._say)
         self._stop = threading.Event()
 
     def stop(self) -> None:
@@ -202,28 +217,26 @@ class WindowWatch:
                 self._let_go("Micro-Manager does not respond")
         self._restorations.step()
         for outcome in self._restorations.outcomes():
-            self._report(outcome)
+            self._reports.report(outcome)
+        if any(WAITING in line for line in self._log.new_lines()):
+            self._say(f"{WAITING}: stacks are restored in its pauses, and afterwards")
 
     def _start(self) -> None:
         try:
-            self._bridge = _Bridge(self._command(self._port, self._folder))
+            self._bridge = _Bridge(self._command(self._seen.unsaved_since))
         except OSError as error:
             self._let_go(f"no process can be started ({error.strerror or error})")
 
-    def _hear(self, line: dict[str, str]) -> None:
+    def _hear(self, line: dict[str, Any]) -> None:
         if line["say"] in ("run", "ended"):
             path = usable_path(line["path"])
             if path is None:
                 named = repr(line["path"][:100])
                 self._say(f"an acquisition at {named} is ignored: that is no absolute path")
             elif line["say"] == "run":
-                self._running.add(path)
-                self._reported.discard(path)
-                self._restorations.begin(path)
-                self._say(f"{path}: an acquisition has begun")
+                self._begin(path, line.get("started"), over=bool(line.get("over")))
             else:
-                self._running.discard(path)
-                self._restorations.end(path)
+                self._end(path, line)
         elif line["say"] == "connected":
             self._restart.worked()
             self._say(f"connected to Micro-Manager on port {self._port}")
@@ -236,6 +249,22 @@ class WindowWatch:
                 "again: start it, and tick Tools > Options > Run server on port"
             )
 
+    def _begin(self, path: Path, started: object, *, over: bool) -> None:
+        if over and self._seen.is_known(path, started):
+            return  # each bridge finds anew what windows show
+        self._seen.begin(path, started)
+        self._reports.begin(path)
+        self._restorations.begin(path)
+        what = "was recorded while nobody looked" if over else "has begun"
+        self._say(f"{path}: an acquisition {what}")
+
+    def _end(self, path: Path, line: dict[str, Any]) -> None:
+        unsaved = line.get("unsaved")
+        self._seen.end(path, unsaved if isinstance(unsaved, int | float) else None)
+        if line.get("left_out"):
+            self._reports.leave_out(path, str(line["left_out"]))
+        self._restorations.end(path)
+
     def _let_go(self, why: str) -> None:
         """End the bridge, and restore what is there of an acquisition whose end goes unreported."""
         if self._bridge is not None:
@@ -244,24 +273,18 @@ class WindowWatch:
         if why:
             self._say(f"{why}; trying again")
         self._restorations.end()
-        self._cut |= self._running
-        self._running.clear()
+        self._seen.lose()
         self._restart.failed(time.monotonic())
 
     def _look_again(self) -> None:
         """Look again into acquisitions that may have gone on while nobody was looking."""
-        for path in self._cut:
+        for path in self._seen.take_cut():
+            self._reports.begin(path)
             self._restorations.begin(path)
             self._restorations.end(path)
-        self._cut.clear()
-
-    def _report(self, outcome: Outcome) -> None:
-        if outcome.done and outcome.path not in self._reported:
-            self._reported.add(outcome.path)
-            self._say(f"{outcome.path}: {outcome.why or 'restored'}")
 
 
-def _understood(line: bytes) -> dict[str, str] | None:
+def _understood(line: bytes) -> dict[str, Any] | None:
     """Return a line of the bridge, ``None`` for what a library of its process printed."""
     try:
         message = json.loads(line)
@@ -270,7 +293,14 @@ def _understood(line: bytes) -> dict[str, str] | None:
     return message if isinstance(message, dict) and "say" in message else None
 
 
-def watch_micromanager(port: int, options: Sequence[str], say: Callable[[str], None]) -> None:
+def watch_micromanager(
+    port: int,
+    options: Sequence[str],
+    settings: Settings,
+    say: Callable[[str], None],
+    *,
+    previous: bool = False,
+) -> None:
     """Run ``live-restore watch --micromanager`` until Ctrl-C.
 
     Parameters
@@ -279,10 +309,21 @@ def watch_micromanager(port: int, options: Sequence[str], say: Callable[[str], N
         Of Micro-Manager's server.
     options
         Of the command line, for what restores, such as ``--config FILE``.
+    settings
+        All settings.
     say
         Shows the person one line.
+    previous
+        Restore also what was over before, as far as Micro-Manager still shows it.
     """
-    watch = WindowWatch(port, Restorations(options, fresh_log()), unsaved_folder(), say)
+    watch = WindowWatch(
+        port,
+        Restorations(options, fresh_log()),
+        unsaved_folder(),
+        say,
+        account=lambda path: read_account(path, settings.journal.folder),
+        since=0.0 if previous else time.time(),
+    )
     say(f"waiting for acquisitions of Micro-Manager on port {port}; Ctrl-C stops")
     with stopping_on_signals(lambda _: watch.stop()):
         watch.run()

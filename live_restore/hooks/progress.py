@@ -8,12 +8,16 @@ from pathlib import Path
 from live_restore.errors import StackUnreadableError
 from live_restore.files.naming import results_of_acquisition
 from live_restore.formats.script_plan import PlanReader
+from live_restore.hooks.account import Account
 from live_restore.hooks.child import Outcome, Restorations
 from live_restore.hooks.console import progress_bar
 
 
 def finish_with_progress(
-    restorations: Restorations, limit_s: float | None, say: Callable[[str], None]
+    restorations: Restorations,
+    limit_s: float | None,
+    say: Callable[[str], None],
+    account: Callable[[Path], Account],
 ) -> None:
     """Restore what is complete, showing how far it is, and report what became of each acquisition.
 
@@ -25,6 +29,8 @@ def finish_with_progress(
         See :meth:`Restorations.finish`.
     say
         Shows the person one line.
+    account
+        Tells what became of an acquisition that is done with.
     """
     paths = [outcome.path for outcome in restorations.outcomes()]
     try:
@@ -32,7 +38,7 @@ def finish_with_progress(
             restorations.finish(limit_s, lambda: show(sum(map(results, paths))))
     finally:  # Ctrl-C is how a person ends the wait: what is left has to be named then, too
         for outcome in restorations.outcomes():
-            say(_line(outcome))
+            say(_line(outcome, account))
 
 
 def results(path: Path) -> int:
@@ -67,9 +73,11 @@ def _planned(paths: list[Path]) -> int | None:
     return total
 
 
-def _line(outcome: Outcome) -> str:
+def _line(outcome: Outcome, account: Callable[[Path], Account]) -> str:
     line = f"{outcome.path}: {results(outcome.path)} stacks restored"
     if not outcome.done:
         target = outcome.path if outcome.path.is_dir() else outcome.path.parent
         return f"{line}; restore the rest with: live-restore watch {target} --once"
-    return f"{line}; {outcome.why}" if outcome.why else line
+    left_out = account(outcome.path).named()
+    parts = [line, left_out and f"not restored: {left_out}", outcome.why]
+    return "; ".join(part for part in parts if part)

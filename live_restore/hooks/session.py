@@ -71,7 +71,9 @@ class LiveRestore:
 
         self._config = None if config is None else Path(config).absolute()
         # To complain now rather than in a child, hours later.
-        for rule in load_settings(self._config).models:
+        settings = load_settings(self._config)
+        self._journals = settings.journal.folder
+        for rule in settings.models:
             if not rule.skip:
                 find_model(rule.model)
         self._finish_s = finish_s
@@ -268,6 +270,7 @@ class LiveRestore:
             console.say(f"{one_line(problem)}; restore later with: live-restore watch")
 
     def _finish(self, limit_s: float | None) -> None:
+        from live_restore.hooks.account import read_account
         from live_restore.hooks.progress import finish_with_progress
 
         assert self._restorations is not None
@@ -275,6 +278,11 @@ class LiveRestore:
         if self._worker.problem:
             console.say(self._worker.problem)
         try:
-            finish_with_progress(self._restorations, limit_s, console.say)
+            finish_with_progress(
+                self._restorations,
+                limit_s,
+                console.say,
+                partial(read_account, journals=self._journals),
+            )
         finally:
             self.outcomes = self._restorations.outcomes()

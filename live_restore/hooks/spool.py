@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from live_restore.errors import OutputError
+from live_restore.errors import OutputError, one_line
 from live_restore.files.publish import publishing
 from live_restore.formats.acquisition_format import AcquisitionPlan
 from live_restore.formats.plan import Ledger, NoPlan
@@ -70,8 +70,9 @@ class Spool:
         self._ledger = Ledger()
         self._parts: dict[StackIndex, _Part] = {}
         self._bytes = 0
-        self.left_out = 0
-        """Planes for which there was no room."""
+        self._no_room_planes = 0
+        self._flat: set[int] = set()
+        self._deep: set[int] = set()
         self.stacks = 0
         """Stacks published."""
 
@@ -84,7 +85,7 @@ class Spool:
             The disk refused, or the planes of a stack differ in shape or type.
         """
         if not self._has_room(plane.nbytes):
-            self.left_out += 1
+            self._no_room_planes += 1
             return
         part = self._part(stack_index, plane)
         slot = part.slots.setdefault(z, len(part.slots))
@@ -100,8 +101,8 @@ class Spool:
         self._ledger.add(stack_index, z, blank=not plane.any())
         self._publish_whole(over=False)
 
-    def finish(self) -> int:
-        """Publish what is whole now that the acquisition is over; return how many stacks are not.
+    def finish(self) -> list[str]:
+        """Publish what is whole now that the acquisition is over; return what was left out.
 
         Raises
         ------
@@ -109,11 +110,28 @@ class Spool:
             The disk refused.
         """
         self._publish_whole(over=True)
-        left = sum(len(part.slots) > 1 for part in self._parts.values())
-        for part in self._parts.values():
+        incomplete, single = 0, set()
+        for stack_index, part in self._parts.items():
             part.path.unlink(missing_ok=True)
+            if len(part.slots) > 1 or stack_index.channel in self._deep:
+                incomplete += 1
+            else:  # without z-stack, or cut after its first plane
+                single.add(stack_index.channel)
         self._parts.clear()
-        return left
+        left_out = [f"channel {self._channel(c)} has no z-stack" for c in sorted(self._flat)]
+        single -= self._flat
+        left_out += [f"channel {self._channel(c)}: a single plane" for c in sorted(single)]
+        if incomplete:
+            left_out.append(f"{incomplete} incomplete stack(s)")
+        if self._no_room_planes:
+            planes = f"{self._no_room_planes} plane(s) for which there was no room"
+            left_out.append(f"{planes} (save to disk instead)")
+        return left_out
+
+    def _channel(self, number: int) -> str:
+        named = number < len(self._channel_names)
+        name = one_line(self._channel_names[number]) if named else ""
+        return f'{number} "{name}"' if name else str(number)
 
     def _has_room(self, size: int) -> bool:
         if self._bytes + size > self._limit_bytes:
@@ -152,6 +170,9 @@ class Spool:
                     metadata=self._metadata(stack_index),
                 )  # fmt: skip
             self.stacks += 1
+            self._deep.add(stack_index.channel)
+        else:
+            self._flat.add(stack_index.channel)
         part.path.unlink(missing_ok=True)
 
     def _metadata(self, stack_index: StackIndex) -> dict[str, object]:

@@ -41,7 +41,8 @@ class Restored:
     tile_zyx, tile_count
         Tiles that were run.
     seconds
-        Time of each stage: ``normalise``, ``network``, ``finish``.
+        Time of each stage: ``normalise``, ``network``, ``finish``; and, where it was any,
+        ``waited`` for whoever was asked before a tile.
     brightest
         The brightest voxel of the raw stack (network units).
     percentiles
@@ -65,6 +66,15 @@ class Restored:
     scale_from_extremes: bool = False
     tiles_reduced: str = ""
     given_back: GivenBack | None = None
+
+    @property
+    def tile_s(self) -> float:
+        """How long the network took for a tile (s)."""
+        return self.seconds["network"] / max(1, self.tile_count)
+
+
+# Asking takes a microsecond; so much is a wait.
+_WORTH_TELLING_S = 0.001
 
 
 class CancelledError(Exception):
@@ -138,7 +148,8 @@ class Restorer:
             (Z, Y, X), or (C, Z, Y, X) for a model of C channels; one of ``DTYPES``, finite.
             One intensity scale holds for all channels, as in the published code.
         cancelled
-            Asked before every tile; ``True`` ends with :class:`CancelledError`.
+            Asked before every tile, and may take its time; ``True`` ends with
+            :class:`CancelledError`.
 
         Raises
         ------
@@ -147,15 +158,24 @@ class Restorer:
         InferenceError
             The model failed on it.
         """
+        waited_s = 0.0
+
+        def asked() -> bool:
+            nonlocal waited_s
+            began = time.perf_counter()
+            answer = cancelled()
+            waited_s += time.perf_counter() - began
+            return answer
+
         started = time.perf_counter()
         channels = stack if stack.ndim == 4 else stack[np.newaxis]
         scale, brightest, scale_from_extremes = self._scale(stack)
         scaled = time.perf_counter()
         if self._settings.tiling == "reference":
-            network, tile, count = self._reference(channels, scale, cancelled)
+            network, tile, count = self._reference(channels, scale, asked)
             reduced = ""
         else:
-            network, tile, count, reduced = self._tiled(channels, scale, cancelled)
+            network, tile, count, reduced = self._tiled(channels, scale, asked)
         network = network.reshape(stack.shape)
         ran = time.perf_counter()
         to_camera = None if self._units == "network" else scale
@@ -176,8 +196,9 @@ class Restorer:
             tile_count=count,
             seconds={
                 "normalise": scaled - started,
-                "network": ran - scaled,
+                "network": ran - scaled - waited_s,
                 "finish": finished - ran,
+                **({"waited": waited_s} if waited_s >= _WORTH_TELLING_S else {}),
             },
             brightest=brightest,
             percentiles=self._percentiles,

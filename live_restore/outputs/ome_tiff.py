@@ -55,9 +55,10 @@ class OmeTiffOutput:
     def choose(self, request: ResultRequest) -> ResultPath:
         """Return where the result goes; see ``Output``."""
         source, tried = request.file_stacks.path, []
-        for path, token in candidates(source, request.template, request.model_name, request.recipe):
-            if path != source:
-                there = _is_there(path, source)
+        named = candidates(source, request.template, request.model_name, request.recipe)
+        for number, (path, token) in enumerate(named):
+            there = path != source and _is_there(path, source)
+            if path != source and (there or number > 0 or not request.apart):
                 report = report_path(path)
                 if (not there or read_token(path) == token) and report_name_is_ours(report):
                     return ResultPath(path, report, token, there)

@@ -74,7 +74,11 @@ class OmeZarrOutput:
         file_stacks, stack = request.file_stacks, request.acquisition_stack.index
         results = folder_of_result(file_stacks.path, request.template)
         token = result_token(file_stacks.path.parent, results, request.recipe)
-        for image in position_candidates(results, stack, request.model_name, token):
+        for number, image in enumerate(
+            position_candidates(results, stack, request.model_name, token)
+        ):
+            if request.apart and number == 0 and not image.exists():
+                continue
             mark = _mark(image)
             ours = mark is not None and mark.get("result") == token
             report = stack_report_path(image, stack.label)

@@ -81,6 +81,8 @@ class ResultRequest:
         Of the restored stacks; all but ``"camera"`` are float32.
     acquisition_stack
         Where it comes from; ``None``: from a file.
+    apart
+        Results by another recipe have the plain names in this folder: take none that is free.
     """
 
     file_stacks: FileStacks
@@ -90,6 +92,7 @@ class ResultRequest:
     settings_digest: str
     units: Units = "camera"
     acquisition_stack: AcquisitionStack | None = None
+    apart: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,10 @@ tells nothing.
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from live_restore.errors import one_line
@@ -13,10 +17,14 @@ from live_restore.files.reading import open_regular
 from live_restore.files.values import NotJsonError
 from live_restore.outputs.output import ResultPath
 from live_restore.outputs.report_file import REPORT_FORMAT, read_report
-from live_restore.stack import FileStacks
+from live_restore.stack import FileStacks, StackIndex
 from live_restore.trust.doubts import in_one_line
 
 _LONGEST_DOUBT = 1000
+_LONGEST_NAME = 100
+# The first tells; others are asked in case somebody has spoilt it.
+_REPORTS_ASKED = 5
+_PLAIN_REPORTS = re.compile(r"p\d{3,}\.reports")
 
 
 def is_current(result_path: ResultPath, file_stacks: FileStacks) -> bool:
@@ -48,6 +56,44 @@ def restored_pixels(report: Path) -> int | None:
     except (OSError, NotJsonError, LookupError, TypeError):
         return None
     return checksum if isinstance(checksum, int) else None
+
+
+def begun_by_another(results: Path, recipe: str) -> str:
+    """Return the model that a run was begun with, where that was by another recipe; else "".
+
+    A run is a series that people play and measure: what a second model makes of it must not lie
+    between the stacks of the first. Whose the plain names are, a report under one tells.
+
+    Parameters
+    ----------
+    results
+        The folder for the results of an acquisition.
+    recipe
+        See ``ModelSet``.
+    """
+    for path in islice(_plain_reports(results), _REPORTS_ASKED):
+        try:
+            report = read_report(path)
+            if report["recipe"] == recipe:
+                return ""
+            return one_line(next(iter(report["models"])))[:_LONGEST_NAME]
+        except (OSError, NotJsonError, KeyError, TypeError, StopIteration):
+            continue
+    return ""
+
+
+def _plain_reports(results: Path) -> Iterator[Path]:
+    """Yield reports of stacks under names that carry no model, one of each growing image."""
+    try:
+        with os.scandir(results) as entries:
+            for entry in entries:
+                if entry.name.endswith(".json"):
+                    if StackIndex.from_label(entry.name.removesuffix(".json")) is not None:
+                        yield Path(entry.path)
+                elif _PLAIN_REPORTS.fullmatch(entry.name):
+                    yield from islice(Path(entry.path).glob("*.json"), 1)
+    except OSError:
+        return  # no results yet, or none to be seen: what is there is looked at by its name
 
 
 def report_name_is_ours(path: Path) -> bool:

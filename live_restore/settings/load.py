@@ -22,7 +22,12 @@ from pydantic_settings import SettingsError as UnparsableError
 
 from live_restore.errors import SettingsError
 from live_restore.settings.model import VARIABLE_PREFIX, ModelRule, Settings
-from live_restore.settings.old_keys import BOTH_GIVEN, OLD_KEYS, old_keys_in
+from live_restore.settings.old_keys import (
+    BOTH_GIVEN,
+    OLD_KEYS,
+    old_keys_in,
+    renamed_where_one,
+)
 
 _MAX_FILE_BYTES = 2**18
 _NO_SETTINGS = ("LIVE_RESTORE_SHARED",)
@@ -54,12 +59,12 @@ def load_settings(
     ------
     SettingsError
         The file cannot be read, a key is unknown (the error names the nearest valid one), a value
-        has the wrong type, or a setting is given under its old and its new name.
+        has the wrong type, or one source gives a setting under its old and its new name.
     """
     values = {} if path is None else _from_file(path)
     notices = [_old_name(str(path), old) for old in old_keys_in(values)]
     notices += [_old_name("a flag", old) for old in old_keys_in(flags or {})]
-    values = _merge(values, flags or {})
+    values = _merge(renamed_where_one(values), renamed_where_one(flags or {}))
     variables = _variables()
     try:
         for old in old_keys_in(EnvSettingsSource(Settings)()):

@@ -23,7 +23,7 @@ from pydantic_settings import (
 
 from live_restore.settings.alerts import AlertSettings
 from live_restore.settings.devices import check_devices
-from live_restore.settings.old_keys import renamed
+from live_restore.settings.old_keys import RenamedEnvironment, renamed
 from live_restore.settings.paths import absolute, check_template
 from live_restore.settings.plane_pattern import checked_plane_pattern
 from live_restore.settings.section import IN_DIGEST as _IN_DIGEST
@@ -260,6 +260,12 @@ class ProcessSettings(_Section):
         description="the acquisition program goes first",
         json_schema_extra=_NO_PIXELS,
     )
+    while_acquiring: Literal["auto", "pause", "full"] = Field(
+        "auto",
+        description='while planes arrive, on a CPU: "auto": wait where restoring would slow the '
+        'acquisition; "pause": wait for every plane; "full": go on',
+        json_schema_extra=_NO_PIXELS,
+    )
     cores: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         None,
         min_length=1,
@@ -325,8 +331,8 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Environment first; flags and file arrive merged as arguments."""
-        del settings_cls
-        return env_settings, init_settings
+        del env_settings
+        return RenamedEnvironment(settings_cls), init_settings
 
     @model_validator(mode="after")
     def _some_model(self) -> Settings:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic_core import PydanticCustomError
+from pydantic_settings import EnvSettingsSource
 
 OLD_KEYS: dict[tuple[str, ...], tuple[str, ...]] = {
     ("output", "datasets"): ("output", "acquisitions")
@@ -52,6 +53,25 @@ def renamed(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
+def renamed_where_one(values: dict[str, Any]) -> dict[str, Any]:
+    """Return nested values of one source under their new names; of both names, both stay.
+
+    Names are made the same before sources are laid over each other: a variable under the old name
+    overrides a file with the new one, and the other way round.
+
+    Examples
+    --------
+    >>> renamed_where_one({"output": {"datasets": "ome-zarr", "acquisitions": "ome-tiff"}})
+    {'output': {'datasets': 'ome-zarr', 'acquisitions': 'ome-tiff'}}
+    """
+    for old in old_keys_in(values):
+        new = OLD_KEYS[old]
+        if not _holds(values, new):
+            values, value = _without(values, old)
+            values = _with(values, new, value)
+    return values
+
+
 def _holds(values: Any, place: tuple[str, ...]) -> bool:
     for key in place:
         if not isinstance(values, dict) or key not in values:
@@ -76,3 +96,10 @@ def _with(values: dict[str, Any], place: tuple[str, ...], value: Any) -> dict[st
     if not isinstance(below, dict):
         return values  # no section: its own error is the one to report
     return {**values, key: _with(below, tuple(rest), value)}
+
+
+class RenamedEnvironment(EnvSettingsSource):
+    """The environment, with settings under their new names."""
+
+    def __call__(self) -> dict[str, Any]:
+        return renamed_where_one(super().__call__())

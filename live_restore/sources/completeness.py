@@ -100,6 +100,10 @@ def blank_reason(evidence: Complete) -> str:
 # Stacks of an acquisition ---------------------------------------------------------------------
 
 
+SINGLE_PLANE = "is a single plane; there is nothing to restore in 3-D"
+"""Why a stack of a channel without z-stack is refused."""
+
+
 def decide_stack(
     evidence: StackEvidence,
     *,
@@ -128,7 +132,7 @@ def decide_stack(
         if len(evidence.present) < FEWEST_PLANES:
             if not settled:  # z may be the outer loop: then every stack has one plane at first
                 return State.ARRIVING, "so far: a single plane"
-            return State.REFUSED, "is a single plane; there is nothing to restore in 3-D"
+            return State.REFUSED, SINGLE_PLANE
         if evidence.may_change and not calm:
             return (
                 State.ARRIVING,

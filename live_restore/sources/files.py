@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,9 @@ from live_restore.sources.tree import Seen
 from live_restore.stack import Fingerprint, StackKey
 
 log = structlog.get_logger()
+
+# What is older was there, or was copied here: no microscope is writing it.
+_JUST_WRITTEN_NS = 2 * 10**9
 
 
 @dataclass
@@ -134,6 +138,10 @@ class WatchedFiles:
         """
         key, fingerprint = self._key(seen.path), seen.fingerprint
         candidate = self._candidates.get(key)
+        known_as = self._settled.get(key) if candidate is None else candidate
+        fresh = time.time_ns() - fingerprint.mtime_ns < _JUST_WRITTEN_NS
+        if fresh and (known_as is None or known_as.fingerprint != fingerprint):
+            self._callbacks.arrived()
         if candidate is None:
             known = self._settled.get(key) or (None if anew else _recalled(self._pending, key))
             if known is not None and known.fingerprint == fingerprint and not anew:

@@ -35,11 +35,14 @@ class Callbacks:
         Called with what a person should know at once.
     stopping
         Whether to leave off where it is; asked after every file.
+    arrived
+        Called when something is being written; returns at once.
     """
 
     on_bad: Callable[[StackKey, State], None] = lambda _, __: None
     warn: Callable[[str], None] = lambda _: None
     stopping: Callable[[], bool] = lambda: False
+    arrived: Callable[[], None] = lambda: None
 
 
 class Source(Protocol):

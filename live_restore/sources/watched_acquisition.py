@@ -24,7 +24,7 @@ from live_restore.journal.journal import Journal
 from live_restore.journal.states import State
 from live_restore.outputs.provenance import restored_pixels
 from live_restore.settings.model import Settings
-from live_restore.sources.completeness import decide_stack
+from live_restore.sources.completeness import SINGLE_PLANE, decide_stack
 from live_restore.sources.pending import Finding, PendingFindings
 from live_restore.sources.run_clock import RunClock
 from live_restore.sources.source import Callbacks
@@ -177,6 +177,7 @@ class WatchedAcquisition:
             moved = self._take_in(state, self._before.written_ns)
         elif moved := self._take_in(state, time.time_ns()):
             clock.moved(now)
+            self._callbacks.arrived()
         clock.see_end(now, ended=bool(state.ended), moved=moved)
         pending = self._unsettled(state)
         calm = self._is_calm([state.stacks[each] for each in pending], now)
@@ -255,6 +256,12 @@ class WatchedAcquisition:
         self._pending.add(key, finding)
         if state is State.WAITING:
             log.info("complete", stack_key=str(key), stacks=1)
+        elif reason == SINGLE_PLANE:
+            what = f"channel {index.channel} has no z-stack; there is nothing to restore in 3-D"
+            if what not in self._problems:  # all stacks of the channel are alike
+                self._problems.add(what)
+                self._callbacks.warn(f"{self.folder.name}: {what}")
+                log.warning(state.value, folder=str(self._source), reason=what)
         elif state is not State.ARRIVING:
             log.warning(state.value, stack_key=str(key), reason=reason)
         if state is State.REFUSED:

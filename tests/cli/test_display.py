@@ -14,8 +14,8 @@ from rich.console import Console
 
 from live_restore.cli.display import render
 from live_restore.cli.parsing import duration
-from live_restore.engine.daemon import Status
 from live_restore.engine.progress import Snapshot
+from live_restore.engine.status import Status
 from live_restore.journal.states import State
 
 
@@ -51,6 +51,12 @@ def test_what_a_person_wants_to_know() -> None:
 def test_doubtful_results_are_counted_beside_the_restored() -> None:
     assert "doubtful" not in shown(a_status(done=7), Snapshot())
     assert "7 (2 doubtful)" in shown(replace(a_status(done=7), doubtful=2), Snapshot())
+
+
+def test_it_says_that_the_acquisition_goes_first() -> None:
+    snapshot = Snapshot(current="run/a.tif")
+    assert "waiting for the microscope" in shown(replace(a_status(), waiting=True), snapshot)
+    assert "waiting for the microscope" not in shown(a_status(), snapshot)
 
 
 def test_a_stop_is_answered_at_once() -> None:

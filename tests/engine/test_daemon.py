@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,8 @@ from live_restore.settings.load import load_settings
 from live_restore.stack import Fingerprint
 from tests.support.fakes import fake_shelf
 from tests.support.keys import key_at
+from tests.support.processes import wait_for
+from tests.support.watched import stack
 
 
 @pytest.fixture
@@ -38,6 +41,31 @@ def test_what_is_set_aside_counts_as_failed_in_this_run(daemon: Daemon) -> None:
         assert daemon._journal.lease(30.0) is not None, died
     assert daemon.run(once=True) == 1
     assert "1 failed" in daemon.summary()
+
+
+@pytest.mark.parametrize("mode", ["auto", "full"])
+def test_restoring_waits_while_stacks_arrive_and_works_them_off_afterwards(
+    tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("live_restore.engine.microscope_first.IdleCores", lambda: lambda: 0.0)
+    root = tmp_path / "watched"
+    root.mkdir()
+    settings = load_settings(None, {"process": {"while_acquiring": mode}})
+    with Journal(tmp_path / "j.sqlite", root, recipe="one") as journal:
+        daemon = Daemon(root, settings, fake_shelf(), journal)
+        thread = threading.Thread(target=daemon.run, daemon=True)
+        thread.start()
+        try:
+            for number in range(14):
+                stack(root / f"{number:02d}.tif")
+                time.sleep(0.1)
+            meanwhile = daemon.progress.snapshot()
+            assert daemon.status().waiting == (mode == "auto")
+            assert (meanwhile.files_restored == 0) == (mode == "auto")
+            wait_for(lambda: daemon.progress.snapshot().files_restored == 14, "the backlog", 20)
+        finally:
+            daemon.stop()
+            thread.join()
 
 
 def test_scanning_pauses_while_the_journal_refuses(

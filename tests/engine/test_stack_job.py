@@ -6,6 +6,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,36 @@ def test_a_partial_stack_is_restored_where_the_settings_say_so(
     ]
     assert tifffile.imread(result.image).shape == (planes, 48, 64)
     assert result.warnings == (f"partial: {planes} of 15 planes were recorded",)
+
+
+def assert_one_run_is_one_model(folder: Path, kind: str) -> None:
+    """Begun with one recipe, gone on with another: no series is of both, and it is said."""
+    settings = load_settings(None, {"output": {"acquisitions": kind}})
+
+    def restored_by(recipe: str, count: int) -> list[OneResult]:
+        attempts = OneShot(fake_shelf(recipe=recipe * 64), settings).restore_all(folder)
+        results = [a for a in islice(attempts, count) if isinstance(a, OneResult)]
+        assert len(results) == count
+        return results
+
+    begun = restored_by("a", 5)  # 12 stacks; of the second position none
+    other = restored_by("b", 12)
+    again = restored_by("a", 12)
+    assert all("-" not in result.image.name for result in (*begun, *again))
+    assert all(".fake-" in result.image.name for result in other)
+    (note,) = {note for result in other for note in result.notes if "begun with" in note}
+    assert 'begun with the model "fake" or other settings' in note
+    assert not any("begun with" in note for result in again for note in result.notes)
+    assert [result.already_there for result in restored_by("b", 12)] == [True] * 12
+
+
+def test_one_run_is_one_model(run: tuple[Path, Recording]) -> None:
+    assert_one_run_is_one_model(run[0], "ome-tiff")
+
+
+@pytest.mark.usefixtures("zarr")
+def test_one_run_is_one_model_in_growing_images(run: tuple[Path, Recording]) -> None:
+    assert_one_run_is_one_model(run[0], "ome-zarr")
 
 
 # What a source has found ------------------------------------------------------------------------

@@ -220,7 +220,9 @@ def test_the_run_itself_is_watched_until_it_is_over(
     assert over.returncode == 0, over.stderr
     assert_restored(state, folder, root, truth)
     assert contents(folder) == before
-    assert "1 incomplete, 0 still arriving, 0 waiting" in over.stderr.splitlines()[-1]
+    summary, why = over.stderr.splitlines()[-2:]
+    assert "1 incomplete, 0 still arriving, 0 waiting" in summary
+    assert "1 incomplete (p000_t0001_c00): 5 of 15 planes; the run is over" in why
 
 
 def test_a_run_whose_writer_died_is_finished_at_once(

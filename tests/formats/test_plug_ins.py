@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from live_restore.cli.main import main
 from live_restore.doctor.checks import examine
 from live_restore.engine.daemon import Daemon
 from live_restore.errors import StackChangedError, StackUnreadableError
@@ -254,3 +255,14 @@ def test_the_daemon_says_so_at_its_start(tmp_path: Path, install: Install) -> No
         daemon = Daemon(tmp_path, load_settings(), fake_shelf(), journal)
         (warning,) = daemon.progress.snapshot().warnings
     assert warning.startswith('the format "broken" of lr_broken 1.0')
+
+
+def test_the_command_line_reports_a_broken_one_in_one_line(
+    tmp_path: Path, install: Install, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install("broken", "raise ImportError('no numpy')", file_formats="broken = broken:Made")
+    assert main(["restore", str(tmp_path / "absent.tif"), "--device", "cpu"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    (line,) = (line for line in lines if 'the format "broken"' in line)
+    assert line.startswith("live-restore: ")
+    assert "is left out: it cannot be loaded" in line

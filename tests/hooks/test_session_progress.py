@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from live_restore.hooks.account import Account
 from live_restore.hooks.child import Restorations
 from live_restore.hooks.progress import finish_with_progress, results
 
@@ -39,5 +40,5 @@ def test_results_are_counted_where_they_lie(
     said: list[str] = []
     nothing = Restorations([], tmp_path / "log", lambda *_, **__: [sys.executable, "-c", ""])
     nothing.begin(path)
-    finish_with_progress(nothing, None, said.append)
+    finish_with_progress(nothing, None, said.append, lambda _: Account())
     assert said == [f"{path}: {count} stacks restored"]

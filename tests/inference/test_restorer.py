@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -170,6 +172,20 @@ def test_it_stops_between_tiles() -> None:
     with pytest.raises(CancelledError):
         restorer.restore(stack(), lambda: len(session.shapes) >= 2)
     assert len(session.shapes) == 2
+
+
+def test_a_wait_before_a_tile_is_told_and_is_no_time_of_the_network() -> None:
+    raw = np.arange(4 * 8 * 8, dtype=np.uint16).reshape(4, 8, 8)
+
+    def after_a_while() -> bool:
+        time.sleep(0.2)
+        return False
+
+    restorer = fake_restorer()
+    seconds = restorer.restore(raw, after_a_while).seconds
+    assert seconds["waited"] >= 0.2
+    assert seconds["network"] < 0.15
+    assert "waited" not in restorer.restore(raw).seconds
 
 
 def test_settings_override_the_card() -> None:

@@ -14,6 +14,7 @@ from live_restore.settings.model import Settings
 from live_restore.settings.old_keys import OLD_KEYS
 
 OLD: dict[str, Any] = {"output": {"datasets": "ome-zarr"}}
+NEW_VARIABLE = "LIVE_RESTORE_OUTPUT__ACQUISITIONS"
 VARIABLE = "LIVE_RESTORE_OUTPUT__DATASETS"
 NOW = "output.datasets is now called output.acquisitions; the old name still works"
 
@@ -80,10 +81,29 @@ def test_both_names_at_once_are_refused(tmp_path: Path, monkeypatch: pytest.Monk
         load_settings(path)
     assert str(caught.value) == f"{path}: {said}; remove output.datasets"
     monkeypatch.setenv(VARIABLE, "ome-tiff")
-    new = written(tmp_path, '[output]\nacquisitions = "ome-zarr"')
+    monkeypatch.setenv(NEW_VARIABLE, "ome-zarr")
     with pytest.raises(SettingsError) as caught:
-        load_settings(new)
+        load_settings()
     assert str(caught.value) == f"{VARIABLE}: {said}; remove output.datasets"
+
+
+@pytest.mark.parametrize("variable", [VARIABLE, NEW_VARIABLE])
+@pytest.mark.parametrize("key", ["datasets", "acquisitions"])
+def test_the_environment_overrides_whatever_the_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, key: str
+) -> None:
+    monkeypatch.setenv(variable, "ome-zarr")
+    value, notices = loaded(written(tmp_path, f'[output]\n{key} = "ome-tiff"'))
+    assert value == "ome-zarr"
+    assert len(notices) == (variable == VARIABLE) + (key == "datasets")
+    assert all(NOW in line for line in notices)
+
+
+def test_a_flag_overrides_a_file_whatever_the_names(tmp_path: Path) -> None:
+    path = written(tmp_path, '[output]\ndatasets = "ome-tiff"')
+    assert loaded(path, {"output": {"acquisitions": "ome-zarr"}})[0] == "ome-zarr"
+    path = written(tmp_path, '[output]\nacquisitions = "ome-tiff"')
+    assert loaded(path, OLD)[0] == "ome-zarr"
 
 
 def test_a_wrong_value_is_refused_under_the_new_name_after_it_was_reported(tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ OTHER: dict[str, Any] = {
     "journal.retry_s": 3,
     "journal.lease_s": 3,
     "process.priority": "normal",
+    "process.while_acquiring": "full",
     "process.cores": [0],
     "alerts.to": ["json://127.0.0.1/"],
     "alerts.command": ["horn"],

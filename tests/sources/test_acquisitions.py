@@ -75,6 +75,7 @@ def test_a_stack_waits_as_soon_as_it_is_complete(
         waiting = {stack_index for stack_index, state in told.items() if state is State.WAITING}
         assert waiting == truth.complete_at(step), step
         assert set(told.values()) <= {State.WAITING, State.ARRIVING}
+    assert scene.arrivals, "nobody is told that planes arrive"
     scene.poll(END_HELD_S, times=2)
     told = states(scene, truth.folder_name)
     partial = {stack_index for stack_index, state in told.items() if state is State.INCOMPLETE}
@@ -391,3 +392,17 @@ def test_the_fingerprint_is_the_planes_and_when_they_came(scene: Scene, shared_d
         assert entry.fingerprint == Fingerprint(5 * 48 * 64 * 2, entry.fingerprint.mtime_ns)
         assert began - 10**9 < entry.fingerprint.mtime_ns <= time.time_ns()
         assert entry.stacks == 1
+
+
+def test_a_channel_without_z_stack_is_told_once(scene: Scene, shared_data: Path) -> None:
+    truth = recording(shared_data, "multipage_noz")
+    replay(truth, scene.root)
+    scene.settle()
+    scene.poll(END_HELD_S, times=3)
+    refused = [index for index, state in states(scene, truth.folder_name).items()
+               if state is State.REFUSED]  # fmt: skip
+    assert len(refused) > 1
+    assert [line for line in scene.warnings if "has no z-stack" in line] == [
+        f"{truth.folder_name}: channel {refused[0].channel} has no z-stack; "
+        "there is nothing to restore in 3-D"
+    ]

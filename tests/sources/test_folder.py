@@ -75,6 +75,23 @@ def test_scans_of_many_files_are_rare_while_nothing_arrives(
     assert len(scans) > 1, "while something arrives, scans are as frequent as the settings say"
 
 
+def test_what_is_being_written_is_told_and_what_was_there_is_not(scene: Scene) -> None:
+    old = stack(scene.root / "old.tif")
+    os.utime(old, (1e9, 1e9))
+    scene.poll()
+    assert scene.arrivals == [], "a copy of last year's is no microscope at work"
+    new = stack(scene.root / "new.tif")
+    scene.poll(3.0)
+    scene.poll(0.1)
+    assert scene.arrivals == [1003.0]
+    with new.open("ab") as file:
+        file.write(b"more")
+    scene.poll(0.1)
+    assert len(scene.arrivals) == 2
+    scene.settle()
+    assert len(scene.arrivals) == 2
+
+
 def test_sub_folders_can_be_left_out(scene: Scene) -> None:
     scene.restart(watch={"recursive": False})
     stack(scene.root / "a.tif")

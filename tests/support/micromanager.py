@@ -7,8 +7,10 @@ the methods that its class has.
 
 from __future__ import annotations
 
+import datetime
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -53,6 +55,8 @@ class Server:
     def _serve(self, port: int | None = None) -> int:
         socket = self._context.socket(zmq.REP)
         socket.linger = 0
+        # Whoever connects and says nothing is sent away; the real server does so after 30 s.
+        socket.setsockopt(zmq.HANDSHAKE_IVL, 500)
         if port is None:
             port = socket.bind_to_random_port("tcp://127.0.0.1")
         else:
@@ -146,20 +150,49 @@ class Server:
 
 
 class Microscope:
-    """What the double's Micro-Manager is doing; tests change it while the server runs."""
+    """What the double's Micro-Manager is doing; tests change it while the server runs.
+
+    It has two engines, as the real one: which of them answers is up to the option "Use new
+    Acquisition Engine" at each call, and each has a store of its own. The default one (Clojure)
+    keeps its store, frozen, until its next run; the new one (AcqEngJ) forgets it at once.
+    """
 
     def __init__(self) -> None:
-        self.store: Java | None = None
+        self.new_engine = False
+        self._stores: dict[bool, Java | None] = {False: None, True: None}
+        self._engines = {
+            new: Java("Engine", getAcquisitionDatastore=lambda new=new: self._stores[new])
+            for new in (False, True)
+        }
         self.viewed: list[Java] = []
         self.studio = Java(
             "org.micromanager.Studio",
-            getAcquisitionEngine=lambda: self._engine,
+            getAcquisitionEngine=lambda: self._engines[self.new_engine],
             displays=lambda: self._displays,
             data=lambda: self._data,
         )
-        self._engine = Java("Engine", getAcquisitionDatastore=lambda: self.store)
         self._displays = Java("Displays", getAllDataViewers=self._viewers)
         self._data = Java("Data", createCoords=(["java.lang.String"], _coords))
+
+    @property
+    def store(self) -> Java | None:
+        """What the chosen engine says it is recording into."""
+        return self._stores[self.new_engine]
+
+    @store.setter
+    def store(self, store: Java | None) -> None:
+        self._stores[self.new_engine] = store
+
+    def record(self, store: Store) -> None:
+        """Begin a run, with the engine that is chosen now; a window shows it."""
+        self.store = store.java
+        self.viewed.append(store.java)
+
+    def finish(self, store: Store) -> None:
+        """End a run, as the chosen engine does."""
+        store.frozen = True
+        if self.new_engine:
+            self.store = None
 
     def _viewers(self) -> Java:
         viewers = [Java("Viewer", getDataProvider=lambda s=store: s) for store in self.viewed]
@@ -175,10 +208,20 @@ def _coords(text: str) -> Java:
 
 
 class Store:
-    """A Datastore: saved somewhere, or with planes in memory."""
+    """A Datastore: saved somewhere, or with planes in memory.
 
-    def __init__(self, path: str | None, sizes: tuple[int, int, int, int] = (1, 1, 1, 1)) -> None:
+    ``started``: when its run began (s since 1970); ``None``: now.
+    """
+
+    def __init__(
+        self,
+        path: str | None,
+        sizes: tuple[int, int, int, int] = (1, 1, 1, 1),
+        started: float | None = None,
+    ) -> None:
         self.frozen = False
+        began = datetime.datetime.fromtimestamp(started or time.time(), datetime.UTC)
+        date = f"{began:%Y-%m-%d %H:%M:%S}.{began.microsecond // 1000:03d} +0000"
         self.planes: dict[tuple[int, int, int, int], np.ndarray[Any, Any]] = {}
         times, positions, channels, slices = sizes
         dimensions = Java(
@@ -190,6 +233,7 @@ class Store:
             getIntendedDimensions=lambda: dimensions,
             getSafeChannelName=(["int"], lambda c: ("DAPI", "FITC")[c]),
             getZStepUm=lambda: 0.5,
+            getStartDate=lambda: date,
         )
         self.java = Java(
             "Datastore",

@@ -39,6 +39,7 @@ class Scene:
     worked: float = 0.0
     bad: list[tuple[Path, State]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    arrivals: list[float] = field(default_factory=list)
     stopping: bool = False
     format: TiffFormat = field(default_factory=TiffFormat)
 
@@ -58,6 +59,7 @@ class Scene:
                 lambda key, state: self.bad.append((key.path, state)),
                 self.warnings.append,
                 lambda: self.stopping,
+                lambda: self.arrivals.append(self.now),
             ),
             lambda: self.now,
             lambda: self.worked,
