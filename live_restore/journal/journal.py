@@ -268,9 +268,10 @@ class Journal(JournalView):
             db.execute(
                 "UPDATE entry SET state = 'failed', finished_at = ?, owner = NULL, "
                 "lease_until = NULL, reason = 'the program died ' || attempts || "
-                "' times while restoring it; set aside, watch --retry-failed tries it again' "
-                "WHERE state = 'running' AND attempts >= ?",
-                (time.time(), max_attempts),
+                "' times while restoring it; set aside, watch --retry-failed ' || CASE recipe "
+                "WHEN ? THEN '' ELSE 'with the models and settings of then ' END || "
+                "'tries it again' WHERE state = 'running' AND attempts >= ?",
+                (time.time(), self.recipe, max_attempts),
             )
             db.execute(
                 "UPDATE entry SET state = 'waiting', owner = NULL, lease_until = NULL "

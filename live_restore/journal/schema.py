@@ -63,6 +63,9 @@ def version_of(db: sqlite3.Connection, path: Path) -> int:
     if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'fact'").fetchone():
         return 0
     found = fact(db, "schema")
+    if not found:  # killed while it was made: earlier versions did not do so all at once
+        columns = {row["name"] for row in db.execute("PRAGMA table_info(entry)")}
+        return 1 if "source" in columns else 0
     if found and not (found.isdecimal() and int(found) <= VERSION):
         raise LiveRestoreError(
             f"the journal is of a newer live-restore (schema {one_line(found)}, this one knows "
@@ -70,7 +73,7 @@ def version_of(db: sqlite3.Connection, path: Path) -> int:
             path,
             "use that version, or move the file away to begin anew",
         )
-    return int(found or 0)
+    return int(found)
 
 
 def bring_up_to_date(db: sqlite3.Connection, found: int) -> None:

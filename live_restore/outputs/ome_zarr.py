@@ -83,7 +83,7 @@ class OmeZarrOutput:
                     c == stack.channel and first <= stack.time <= last
                     for c, first, last in mark["restored"]
                 )
-                return ResultPath(image, report, token, taken)
+                return ResultPath(image, report, token, taken, begun=ours)
         raise OutputError(
             "is taken by something that live-restore did not write", image, "move it away"
         )
@@ -92,7 +92,7 @@ class OmeZarrOutput:
         self, request: ResultRequest, result_path: ResultPath, verify: Verify = tuple
     ) -> Publication:
         """Begin to add a stack to the image of its position; see ``Output``."""
-        if not result_path.taken and result_path.image.exists():
+        if not result_path.begun and result_path.image.exists():
             result_path = self.choose(request)  # somebody else's may have that name since
         return _OmeZarrPublication(request, result_path, verify)
 
@@ -224,6 +224,9 @@ def _write(
 
     from live_restore.outputs.zarr_store import PublishingStore
 
+    mark = _mark(result_path.image)
+    if mark is None or mark["result"] != result_path.token:
+        raise OutputError("is no image of live-restore any more", result_path.image, "move it away")
     group = zarr.open_group(PublishingStore(result_path.image, result_path.image.parent), mode="r+")
     array = group["0"]
     assert isinstance(array, zarr.Array)
@@ -232,9 +235,6 @@ def _write(
     if (times, channels) != array.shape[:2]:
         array.resize((times, channels, *array.shape[2:]))
     array[stack.time, stack.channel] = volume
-    mark = _mark(result_path.image)
-    if mark is None:
-        raise OutputError("is no image of live-restore any more", result_path.image, "move it away")
     mark["restored"] = _with(mark["restored"], stack.channel, stack.time)
     mark["pending"] = _without(mark["restored"], channels, times)
     ome = dict(group.attrs["ome"])  # type: ignore[arg-type]

@@ -97,13 +97,15 @@ class ResultPath:
     """Where the result of one file, or of one stack, goes.
 
     ``taken``: an earlier result of the same raw data and recipe is there, and may be replaced.
-    ``token`` is kept in the image, and ties it to both.
+    ``token`` is kept in the image, and ties it to both. ``begun``: the image is there and ours, and
+    takes this stack beside others.
     """
 
     image: Path
     report: Path
     token: str
     taken: bool
+    begun: bool = False
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ from live_restore.journal.journal import Journal
 from live_restore.journal.states import State
 from live_restore.outputs.table import is_own_result
 from live_restore.settings.model import Settings
-from live_restore.sources.pending import PendingFindings
+from live_restore.sources.pending import Finding, PendingFindings
 from live_restore.sources.run_clock import BUSY_POLL_S
 from live_restore.sources.source import Callbacks
 from live_restore.sources.watched_acquisition import WatchedAcquisition
-from live_restore.stack import StackKey
+from live_restore.stack import Fingerprint, StackKey
 
 log = structlog.get_logger()
 
@@ -69,6 +69,7 @@ class Acquisitions:
         self._followed: dict[Path, WatchedAcquisition] = {}
         # When the folders above a new file were last asked whether they are acquisitions.
         self._asked: dict[Path, float] = {}
+        self._refused: set[Path] = set()
 
     # Finding ----------------------------------------------------------------------------------
 
@@ -91,11 +92,16 @@ class Acquisitions:
             return False
         if is_own_result(folder):
             return True
+        try:
+            following = Following(folder, found)
+        except StackUnreadableError as error:  # a plug-in's, which failed at it
+            self._refuse(folder, error)
+            return True
         for inner in [f for f in self._followed if folder in f.parents]:
             # One position of it had been taken for a run of its own.
             self._followed.pop(inner).leave()
         self._followed[folder] = WatchedAcquisition(
-            Following(folder, found),
+            following,
             folder.relative_to(self._root),
             self._journal,
             self._pending,
@@ -105,6 +111,17 @@ class Acquisitions:
         )
         log.info("acquisition found", folder=str(folder), format=found.name)
         return True
+
+    def _refuse(self, folder: Path, error: StackUnreadableError) -> None:
+        """Report once what is an acquisition, but cannot be followed."""
+        if folder not in self._refused:
+            self._refused.add(folder)
+            key = StackKey(folder.relative_to(self._root))
+            finding = Finding(Fingerprint(0, 0), State.REFUSED, error.reason)
+            self._pending.add(key, finding)
+            self._callbacks.on_bad(key, State.REFUSED)
+            self._callbacks.warn(f"{key}: {error.reason}")
+            log.warning("acquisition", stack_key=str(key), reason=error.reason)
 
     def adopt_above(self, path: Path) -> bool:
         """Adopt a folder above a file if it is an acquisition that has only just begun.

@@ -191,7 +191,8 @@ class WatchedAcquisition:
                 clock.moved(now)
                 return  # it has not been quiet: the next look decides anew
         for index in sorted(pending, key=_in_order):
-            self._decide(index, state.stacks[index], over, calm)
+            if index in state.stacks:  # a follower may have given one up since
+                self._decide(index, state.stacks[index], over, calm)
         self._report_problems(state, now)
         clock.rest(now)
 
@@ -200,7 +201,7 @@ class WatchedAcquisition:
     def _recall(self, state: AcquisitionState) -> _Before:
         """Return what the journal knows, unless another run was recorded under the name."""
         rows = self._journal.stacks_in(self._source)
-        times_ns = list(islice(_times_ns(self.folder, 1), _FILES_DATED))
+        times_ns = list(islice(times_written_ns(self.folder, 1), _FILES_DATED))
         finished = [row.finished_at for row in rows.values() if row.finished_at is not None]
         newer = finished and times_ns and min(times_ns) / 1e9 > max(finished)
         if newer and not _is_the_same_run(self._following, state, rows):
@@ -269,7 +270,7 @@ class WatchedAcquisition:
             return True
         if self.clock.just_moved(now):
             return False
-        return self.clock.see_written(now, max(_times_ns(self.folder, None), default=0))
+        return self.clock.see_written(now, max(times_written_ns(self.folder), default=0))
 
     def _report_problems(self, state: AcquisitionState, now: float) -> None:
         for problem in state.problems:
@@ -313,8 +314,11 @@ def _in_order(index: StackIndex) -> tuple[int, int, int]:
     return index.time, index.position, index.channel
 
 
-def _times_ns(folder: Path, levels: int | None) -> Iterator[int]:
-    """Yield when each file was written (ns since 1970), ``levels`` deep (``None``: all)."""
+def times_written_ns(folder: Path, levels: int | None = None) -> Iterator[int]:
+    """Yield when each file was written (ns since 1970), ``levels`` deep (``None``: all).
+
+    What cannot be asked, or is gone by now, is passed over.
+    """
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -322,7 +326,7 @@ def _times_ns(folder: Path, levels: int | None) -> Iterator[int]:
                     if entry.is_file(follow_symlinks=False):
                         yield entry.stat(follow_symlinks=False).st_mtime_ns
                     elif levels != 0 and entry.is_dir(follow_symlinks=False):
-                        yield from _times_ns(
+                        yield from times_written_ns(
                             Path(entry.path), None if levels is None else levels - 1
                         )
                 except OSError:

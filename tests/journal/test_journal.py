@@ -579,6 +579,13 @@ def test_what_another_recipe_left_is_recovered_and_reported_too(file: Path, tmp_
     with Journal(file, tmp_path, recipe="one") as journal:
         claimed(journal)
     with Journal(file, tmp_path, recipe="two") as journal:
-        assert [entry.key for entry in journal.recover(max_attempts=1)] == [A]
+        (entry,) = journal.recover(max_attempts=1)
+        assert entry.key == A
+        # What it advises can be done: with this recipe it would do nothing.
+        assert entry.reason.endswith(
+            "watch --retry-failed with the models and settings of then tries it again"
+        )
+        assert journal.retry_failed() == 0
     with Journal(file, tmp_path, recipe="one") as journal:
         assert only(journal).state is State.FAILED
+        assert journal.retry_failed() == 1

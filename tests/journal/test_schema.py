@@ -16,7 +16,7 @@ from live_restore.journal.entry import Entry
 from live_restore.journal.journal import Journal
 from live_restore.journal.states import State
 from live_restore.journal.view import JournalView
-from live_restore.stack import StackIndex, StackKey
+from live_restore.stack import Fingerprint, StackIndex, StackKey
 
 SCHEMA_1 = Path(__file__).parent / "data" / "schema1.sqlite"
 COLUMNS = "id, recipe, state, reason, size, mtime_ns, attempts, stacks, result, turn, seen_at"
@@ -111,3 +111,15 @@ def test_a_change_of_schema_that_fails_leaves_the_old_one(
         assert db.execute("SELECT value FROM fact WHERE name = 'schema'").fetchone() == ("1",)
     with Journal(old, tmp_path, recipe="new") as journal:
         assert journal.entries() == []
+
+
+def test_one_that_was_killed_while_it_was_made_goes_on(old: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(old)) as db:
+        db.execute("DELETE FROM fact")
+        db.commit()
+    before = rows(old)
+    with Journal(old, tmp_path, recipe="new") as journal:
+        key = StackKey(Path("run"), StackIndex(0, 1, 2))
+        journal.record(key, Fingerprint(1, 1), State.WAITING)
+        assert [entry.key for entry in journal.entries()] == [key]
+    assert rows(old)[: len(before)] == before
