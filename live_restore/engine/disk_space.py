@@ -115,6 +115,11 @@ class DiskSpace:
                 pause.until = -math.inf
                 pause.backoff.accepted()
 
+    def any_rests(self) -> bool:
+        """Return whether any disk rests just now."""
+        with self._lock:
+            return any(self._clock() < pause.until for pause in self._pauses.values())
+
     def is_resting(self, folder: Path) -> bool:
         """Return whether the disk of ``folder`` rests just now; looks at no disk."""
         with self._lock:

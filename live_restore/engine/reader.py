@@ -12,7 +12,7 @@ from live_restore.engine.in_hand import InHand
 from live_restore.engine.job import Job
 from live_restore.engine.jobs import Jobs
 from live_restore.engine.messages import StackRead, Work, WorkEnd
-from live_restore.engine.retry import Deferrals, NotNow
+from live_restore.engine.retry import Deferrals
 from live_restore.engine.workers import WorkerPool
 from live_restore.errors import JournalError
 from live_restore.inference.restorer import CancelledError
@@ -98,7 +98,8 @@ class Reader:
         try:
             entry = self._journal.lease(
                 self._lease_s,
-                NotNow(self._deferrals.not_yet(), self._disk_is_resting),
+                self._deferrals.not_yet(),
+                resting=self._disk_is_resting if self._disk_space.any_rests() else None,
                 alone=alone,
                 newest_first=self._workers is not None,
             )

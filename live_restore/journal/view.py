@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -9,6 +10,7 @@ from typing import Self
 from live_restore.journal.database import Database
 from live_restore.journal.entry import (
     WHOLE,
+    AcquisitionEntry,
     Entry,
     acquisition_bytes,
     entry_of,
@@ -93,6 +95,24 @@ class JournalView:
             ).fetchall()
         entries = [entry_of(row) for row in rows]
         return {entry.key.index: entry for entry in entries if entry.key.index is not None}
+
+    def acquisition_format(self, acquisition: Path) -> str:
+        """Return the name of the format that an acquisition was found to have, "" if it was not."""
+        with self._file.reading() as db:
+            row = db.execute(
+                "SELECT format FROM acquisition WHERE acquisition = ?",
+                (acquisition_bytes(acquisition),),
+            ).fetchone()
+        return str(row["format"]) if row else ""
+
+    def acquisitions(self) -> list[AcquisitionEntry]:
+        """Return the acquisition folders that were found, by their names."""
+        with self._file.reading() as db:
+            rows = db.execute("SELECT * FROM acquisition ORDER BY acquisition").fetchall()
+        return [
+            AcquisitionEntry(Path(os.fsdecode(row["acquisition"])), row["format"], row["note"])
+            for row in rows
+        ]
 
     def waits(self, exclude: frozenset[StackKey] = frozenset()) -> bool:
         """Return whether anything waits that is not in ``exclude``."""
