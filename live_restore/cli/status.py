@@ -47,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     path = watched_journal(root, load_settings_of(arguments))
     with JournalView(path, root) as journal:
         entries, states = journal.entries(), journal.counts()
+        notes = {a.acquisition.as_posix(): a.note for a in journal.acquisitions() if a.note}
     watched, now = lock_is_held(path), time.time()
     lost = {e.key for e in entries if e.lost_its_result(root)}
     reasons = {
@@ -64,6 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
             "watched": watched,
             "counts": counts,
             "doubtful": doubtful,
+            "passed_by": notes,
             "files": [_as_json(entry, reasons[entry.key]) for entry in entries],
         }
         print(json.dumps(everything, indent=1))
@@ -79,6 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
     print("being watched now" if watched else "not being watched now")
     if shown:
         _print_table(shown, reasons)
+    for acquisition, note in notes.items():
+        print(one_line(f"{acquisition}: {note}"))
     print(f"log: {log}")
     return 0
 

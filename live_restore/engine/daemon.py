@@ -179,7 +179,12 @@ class Daemon:
                 self.progress.failed(entry.key)
             self.progress.warn(f"{entry.key}: {entry.reason}")
         jobs = Jobs(
-            self._root, self._formats, self._acquisition_formats, self._model_set, self._settings
+            self._root,
+            self._formats,
+            self._acquisition_formats,
+            self._model_set,
+            self._settings,
+            self._journal.acquisition_format,
         )
         pipeline = Pipeline(
             self._journal,

@@ -223,6 +223,10 @@ class _GuardedAcquisitionFormat:
     def recognises(self, folder: Path, names: Collection[str]) -> bool:
         return self._recognising.ask(lambda: self._inner.recognises(folder, names))
 
+    def goes_on(self, folder: Path, names: Collection[str]) -> bool:
+        question = getattr(self._inner, "goes_on", self._inner.recognises)
+        return self._recognising.ask(lambda: question(folder, names))
+
     def follow(self, folder: Path) -> _GuardedFollower:
         with _failing(self.name, folder, (StackUnreadableError,)):
             return _GuardedFollower(self.name, self._inner.follow(folder), folder)

@@ -30,6 +30,7 @@ from live_restore.files.naming import (
     position_candidates,
     result_token,
     stack_report_path,
+    variants,
 )
 from live_restore.files.publish import (
     disk_errors,
@@ -43,13 +44,14 @@ from live_restore.files.values import NotJsonError, json_object
 from live_restore.formats.acquisition_format import AcquisitionInfo
 from live_restore.outputs.output import (
     FinishedStack,
+    Proof,
     Publication,
     Published,
     ResultPath,
     ResultRequest,
     Verify,
 )
-from live_restore.outputs.provenance import report_name_is_ours
+from live_restore.outputs.provenance import made_by, report_name_is_ours
 from live_restore.outputs.report import Report
 from live_restore.stack import FileStacks, StackIndex, Units, Volume, result_dtype
 
@@ -79,14 +81,29 @@ class OmeZarrOutput:
             if (ours or not image.exists()) and report_name_is_ours(report):
                 if mark is not None:
                     _require_shape(file_stacks, mark, image)
-                taken = mark is not None and any(
-                    c == stack.channel and first <= stack.time <= last
-                    for c, first, last in mark["restored"]
-                )
+                taken = mark is not None and _holds(mark, stack)
                 return ResultPath(image, report, token, taken, begun=ours)
         raise OutputError(
             "is taken by something that live-restore did not write", image, "move it away"
         )
+
+    def earlier(self, request: ResultRequest, proof: Proof) -> ResultPath | None:
+        """Return a result that was made under another name; see ``Output``."""
+        assert request.acquisition_stack is not None
+        stack = request.acquisition_stack.index
+        results = folder_of_result(request.file_stacks.path, request.template)
+        token = result_token(request.file_stacks.path.parent, results, request.recipe)
+        plain = next(position_candidates(results, stack, request.model_name, token))
+        mark = _mark(plain)
+        if mark is None or mark["result"] == token:
+            return None
+        for image in (plain, *variants(plain, ".ome.zarr")):
+            mark, report = _mark(image), stack_report_path(image, stack.label)
+            if mark is None or not _holds(mark, stack):
+                continue
+            if made_by(report, request.recipe) and proof(report):
+                return ResultPath(image, report, str(mark["result"]), True, begun=True)
+        return None
 
     def begin(
         self, request: ResultRequest, result_path: ResultPath, verify: Verify = tuple
@@ -147,6 +164,10 @@ def _mark(folder: Path) -> dict[str, Any] | None:
     except (OSError, NotJsonError, LookupError, TypeError, ValidationError):
         return None
     return dict(mark)
+
+
+def _holds(mark: dict[str, Any], stack: StackIndex) -> bool:
+    return any(c == stack.channel and a <= stack.time <= b for c, a, b in mark["restored"])
 
 
 class _Mark(BaseModel):

@@ -15,6 +15,9 @@ from live_restore.inference.restorer import Restored
 from live_restore.stack import FileStacks, StackIndex, Units, Volume
 from live_restore.trust.stack_trust import StackTrust
 
+Proof = Callable[[Path], bool]
+"""Whether the result that a report tells of was made of the very raw data that are there now."""
+
 Verify = Callable[[], tuple[str, ...]]
 """Looks at the raw data once more; raises what keeps the result back, returns warnings."""
 
@@ -232,6 +235,14 @@ class Output(Protocol):
         OutputError
             All names that it may have are taken by what is not ours to replace, or cannot be
             looked at.
+        """
+        ...
+
+    def earlier(self, request: ResultRequest, proof: Proof) -> ResultPath | None:
+        """Return a result by this recipe that was made under another name; write nothing.
+
+        Where raw data and results were renamed together, :meth:`choose` does not know the result
+        any more: its token holds the former name. ``None`` where there is none.
         """
         ...
 

@@ -21,12 +21,8 @@ _LONGEST_DOUBT = 1000
 
 def is_current(result_path: ResultPath, file_stacks: FileStacks) -> bool:
     """Return whether the published result of this very raw file is already in its place."""
-    try:
-        source = read_report(result_path.report)["source"]
-        same = (source["size"], source["mtime_ns"]) == tuple(file_stacks.fingerprint)
-    except (OSError, NotJsonError, KeyError, TypeError):
-        return False  # no report, or not one of ours: then there is no result either
-    return bool(same) and result_path.taken
+    # No report, or not one of ours: then there is no result either.
+    return is_of_file(result_path.report, file_stacks) and result_path.taken
 
 
 def published_doubt(result_path: ResultPath) -> str:
@@ -48,6 +44,24 @@ def restored_pixels(report: Path) -> int | None:
     except (OSError, NotJsonError, LookupError, TypeError):
         return None
     return checksum if isinstance(checksum, int) else None
+
+
+def made_by(report: Path, recipe: str) -> bool:
+    """Return whether a report tells of a result that this recipe made, whatever it is called."""
+    try:
+        return bool(read_report(report)["recipe"] == recipe)
+    except (OSError, NotJsonError, LookupError, TypeError):
+        return False
+
+
+def is_of_file(report: Path, file_stacks: FileStacks) -> bool:
+    """Return whether a report tells of a file of this size and time, whatever it was called."""
+    try:
+        source = read_report(report)["source"]
+        same = (source["size"], source["mtime_ns"]) == tuple(file_stacks.fingerprint)
+    except (OSError, NotJsonError, LookupError, TypeError):
+        return False
+    return bool(same)
 
 
 def report_name_is_ours(path: Path) -> bool:

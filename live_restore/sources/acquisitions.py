@@ -11,7 +11,13 @@ from pathlib import Path
 
 import structlog
 
-from live_restore.errors import StackBusyError, StackChangedError, StackError, StackUnreadableError
+from live_restore.errors import (
+    JournalError,
+    StackBusyError,
+    StackChangedError,
+    StackError,
+    StackUnreadableError,
+)
 from live_restore.files.naming import acquisition_of_results
 from live_restore.files.raw_data import names_in
 from live_restore.formats.acquisition_format import AcquisitionFormat
@@ -70,6 +76,8 @@ class Acquisitions:
         # When the folders above a new file were last asked whether they are acquisitions.
         self._asked: dict[Path, float] = {}
         self._refused: set[Path] = set()
+        # What the journal knew of a folder when this program first came upon it.
+        self._known: dict[Path, str] = {}
 
     # Finding ----------------------------------------------------------------------------------
 
@@ -87,7 +95,7 @@ class Acquisitions:
         raw = acquisition_of_results(folder)
         if folder != self._root and raw is not None and self._is_acquisition(raw):
             return True
-        found = recognised_by(folder, names, self._formats)
+        found = recognised_by(folder, names, self._formats, self._known_format(folder))
         if found is None:
             return False
         if is_own_result(folder):
@@ -111,6 +119,16 @@ class Acquisitions:
         )
         log.info("acquisition found", folder=str(folder), format=found.name)
         return True
+
+    def _known_format(self, folder: Path) -> str:
+        """Return the name of the format that the journal knows a folder to have, "" if none."""
+        if folder not in self._known:
+            try:
+                name = self._journal.acquisition_format(folder.relative_to(self._root))
+            except JournalError:
+                return ""  # the next scan asks again
+            self._known[folder] = name
+        return self._known[folder]
 
     def _refuse(self, folder: Path, error: StackUnreadableError) -> None:
         """Report once what is an acquisition, but cannot be followed."""
@@ -147,7 +165,9 @@ class Acquisitions:
 
     def _is_acquisition(self, folder: Path) -> bool:
         return folder in self._followed or (
-            folder.is_dir() and acquisition_format_for(folder, self._formats) is not None
+            folder.is_dir()
+            and acquisition_format_for(folder, self._formats, self._known_format(folder))
+            is not None
         )
 
     def wake_if_inside(self, path: Path) -> bool:
@@ -182,6 +202,7 @@ class Acquisitions:
                 followed.look(began, hurry=hurry)
             except StackChangedError:
                 self._followed.pop(folder).leave()
+                self._known.pop(folder, None)
                 continue
             except StackUnreadableError as error:
                 followed.trouble(began, State.REFUSED, error.reason)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,8 +16,8 @@ from pathlib import Path
 import structlog
 
 from live_restore.errors import StackIncompleteError, StackUnreadableError
-from live_restore.files.naming import stack_report_path
-from live_restore.formats.acquisition_format import AcquisitionState, StackEvidence
+from live_restore.files.naming import output_folder_name, stack_report_path
+from live_restore.formats.acquisition_format import AcquisitionState, StackEvidence, Stage
 from live_restore.formats.following import Following
 from live_restore.journal.entry import Entry
 from live_restore.journal.journal import Journal
@@ -34,6 +34,8 @@ log = structlog.get_logger()
 
 # Files of one acquisition that are asked for their time when it is met.
 _FILES_DATED = 10_000
+# Names of what is passed by that are shown.
+_NAMED = 5
 _NO_FINGERPRINT = Fingerprint(0, 0)
 
 _SETTLED = frozenset((State.WAITING, State.RUNNING, State.DONE, State.FAILED, State.REFUSED))
@@ -104,6 +106,7 @@ class WatchedAcquisition:
         self._stacks: dict[StackIndex, _Known] = {}
         self._trouble = ""
         self._problems: set[str] = set()
+        self._recorded: tuple[str, str] | None = None
 
     @property
     def folder(self) -> Path:
@@ -194,6 +197,7 @@ class WatchedAcquisition:
             if index in state.stacks:  # a follower may have given one up since
                 self._decide(index, state.stacks[index], over, calm)
         self._report_problems(state, now)
+        self._record_itself(state)
         clock.rest(now)
 
     # What was there before --------------------------------------------------------------------
@@ -233,8 +237,12 @@ class WatchedAcquisition:
     def _unsettled(self, state: AcquisitionState) -> list[StackIndex]:
         return [
             index
-            for index in state.stacks
-            if (known := self._stacks.get(index)) and known.state not in _SETTLED
+            for index, evidence in state.stacks.items()
+            if (known := self._stacks.get(index))
+            and (
+                known.state not in _SETTLED
+                or (evidence.stage is Stage.REFUSED and known.state is State.WAITING)
+            )
         ]
 
     def _decide(self, index: StackIndex, evidence: StackEvidence, over: bool, calm: bool) -> None:
@@ -284,6 +292,25 @@ class WatchedAcquisition:
         else:
             self._end_trouble()
 
+    def _record_itself(self, state: AcquisitionState) -> None:
+        """Record that it is an acquisition, once it holds planes, and what lies in it beside them.
+
+        It stays one: what else is put into its folder makes nothing of it a single file again.
+        """
+        if not state.stacks:
+            return
+        results = output_folder_name(self._settings.output.template)
+        foreign = [name for name in state.foreign if name != results]
+        recorded = state.info.format, foreign_note(foreign)
+        if recorded == self._recorded:
+            return
+        self._pending.add_acquisition(self._source, *recorded)
+        self._recorded = recorded
+        if foreign:
+            told = f"{self.folder.name}: {recorded[1]}"
+            self._callbacks.warn(told)
+            log.warning("passed by", folder=str(self._source), reason=recorded[1])
+
     def _key(self, index: StackIndex) -> StackKey:
         return StackKey(self._source, index)
 
@@ -307,6 +334,22 @@ def _is_the_same_run(
             return False
         return checksum_of(volume) == known
     return True
+
+
+def foreign_note(names: Sequence[str]) -> str:
+    """Say what is passed by in an acquisition's folder, "" for nothing.
+
+    >>> foreign_note(["MAX_run.tif"])
+    'MAX_run.tif is not part of this acquisition and is passed by; move it out to have it restored'
+    """
+    if not names:
+        return ""
+    shown = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+    verbs, what = ("is", "it") if len(names) == 1 else ("are", "them")
+    return (
+        f"{shown} {verbs} not part of this acquisition and {verbs} passed by; "
+        f"move {what} out to have {what} restored"
+    )
 
 
 def _in_order(index: StackIndex) -> tuple[int, int, int]:

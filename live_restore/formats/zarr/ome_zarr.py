@@ -34,6 +34,7 @@ from live_restore.formats.acquisition_format import (
     AcquisitionState,
     StackEvidence,
 )
+from live_restore.formats.own_files import ForeignFiles
 from live_restore.formats.plan import IntendedPlan, Ledger, SettingsPlan
 from live_restore.formats.planes import Problems, require_pixels, require_whole
 from live_restore.formats.zarr.arrays import Array, ZarrError, parse_v2, parse_v3
@@ -82,6 +83,10 @@ class OmeZarrFormat:
         """Return whether there are such files."""
         return "zarr.json" in names or ".zattrs" in names or ".zgroup" in names
 
+    def goes_on(self, folder: Path, names: Collection[str]) -> bool:
+        """Return whether there are such files."""
+        return self.recognises(folder, names)
+
     def follow(self, folder: Path) -> OmeZarrFollower:
         """Return a follower."""
         return OmeZarrFollower(folder)
@@ -93,6 +98,7 @@ class OmeZarrFollower:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._problems = Problems()
+        self._foreign = ForeignFiles(folder)
         self._images: dict[str, _Image] = {}
         self._evidence: dict[StackIndex, StackEvidence] = {}
         self._unusable: set[str] = set()
@@ -126,8 +132,14 @@ class OmeZarrFollower:
                     evidence = replace(evidence, may_change=True)
                 self._evidence[stack_index] = evidence
                 stacks[stack_index] = evidence
+        self._foreign.look(names_in(self._folder)[0])
         return AcquisitionState(
-            self._info(images), MappingProxyType(stacks), ended, why, self._problems.lines
+            self._info(images),
+            MappingProxyType(stacks),
+            ended,
+            why,
+            self._problems.lines,
+            self._foreign.names,
         )
 
     def read(self, stack_index: StackIndex) -> Volume:
