@@ -220,7 +220,7 @@ MUTANTS = (
         3,
         "not-made-again",
         "a result that is there and current is not made again",
-        "return bool(same) and result_path.taken",
+        "return is_of_file(result_path.report, file_stacks) and result_path.taken",
         "return False",
         (f"{_OME_TIFF}::test_the_same_again_takes_the_same_name",),
     ),
@@ -268,7 +268,8 @@ MUTANTS = (
         4,
         "renamed",
         "a final name appears at once, whole",
-        "            disk.current.replace(temporary, final)\n            disk.current.sync_folder(",
+        "            (disk.current.give if free else disk.current.replace)(temporary, final)\n"
+        "            disk.current.sync_folder(",
         "            shutil.copyfile(temporary, final)\n            disk.current.sync_folder(",
         (
             f"{_PUBLISH}::test_order_sync_then_check_then_replace_then_sync_the_folder",
@@ -400,12 +401,10 @@ MUTANTS = (
         "findings-kept",
         "what the journal's disk refuses is kept in memory",
         "        impossible: dict[StackKey, StackUnreadableError] = {}\n"
-        "        with self._journal.batch():\n"
-        "            for key, finding in self._findings.items():",
+        "        with self._journal.batch():\n",
         "        impossible: dict[StackKey, StackUnreadableError] = {}\n"
-        "        findings, self._findings = self._findings, {}\n"
-        "        with self._journal.batch():\n"
-        "            for key, finding in findings.items():",
+        "        self._findings = dict[StackKey, Finding]()\n"
+        "        with self._journal.batch():\n",
         ("tests/sources/test_pending.py::test_what_the_disk_refuses_is_kept_for_the_next_time",),
     ),
     Mutant(
@@ -447,6 +446,22 @@ MUTANTS = (
         "\"'tries it again' WHERE state = 'running' AND attempts >= ?\",",
         "\"'tries it again' WHERE state = 'lost' AND attempts >= ?\",",
         (f"{_JOURNAL}::test_what_kills_again_and_again_is_set_aside_once",),
+    ),
+    Mutant(
+        3,
+        "free-names",
+        "a result never takes a name that somebody else has got meanwhile",
+        "(disk.current.give if free else",
+        "(disk.current.replace if free else",
+        (f"{_OME_TIFF}::test_a_name_that_is_taken_meanwhile_is_left_alone", _PUBLISH),
+    ),
+    Mutant(
+        6,
+        "place-probed",
+        "a place that cannot be written to is found out before the network runs",
+        "if folder not in self._written:",
+        "if False:",
+        ("tests/engine/test_disk_space.py",),
     ),
     Mutant(
         3,

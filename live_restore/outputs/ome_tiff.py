@@ -114,7 +114,11 @@ class _OmeTiffPublication(Publication):
         written = replace(raw, dtype=result_dtype(raw.dtype, request.units))
         with ExitStack() as publishing_, ExitStack() as writing:
             temporary = publishing_.enter_context(
-                publishing(result_path.image, check=lambda path: self._writer.check(path))
+                publishing(
+                    result_path.image,
+                    check=lambda path: self._writer.check(path),
+                    free=not result_path.taken,
+                )
             )
             self._writer = writing.enter_context(
                 writing_ome_tiff(temporary, written, result_path.token)
