@@ -35,6 +35,9 @@ from live_restore.stack import Fingerprint, StackKey
 
 log = structlog.get_logger()
 
+# A folder of very many files is not listed anew for each of them.
+_REST_PER_LISTING = 20
+
 
 class Acquisitions:
     """Follows the acquisitions that a walk through the watched folder comes upon.
@@ -73,8 +76,8 @@ class Acquisitions:
         self._callbacks = callbacks
         self._clock = clock
         self._followed: dict[Path, WatchedAcquisition] = {}
-        # When the folders above a new file were last asked whether they are acquisitions.
-        self._asked: dict[Path, float] = {}
+        # When to ask the folders above a new file again whether they are acquisitions.
+        self._ask_again_at: dict[Path, float] = {}
         self._refused: set[Path] = set()
         # What the journal knew of a folder when this program first came upon it.
         self._known: dict[Path, str] = {}
@@ -148,20 +151,21 @@ class Acquisitions:
         """
         for folder in reversed(path.parents[: len(path.relative_to(self._root).parts)]):
             now = self._clock()
-            if now - self._asked.get(folder, -math.inf) < self._settings.watch.settle_s:
+            if now < self._ask_again_at.get(folder, -math.inf):
                 continue
-            self._asked[folder] = now
             try:
                 files, folders = names_in(folder)
             except StackError:
                 continue  # gone, or not to be listed just now; the next scan asks again
+            rest_s = max(self._settings.watch.settle_s, _REST_PER_LISTING * (self._clock() - now))
+            self._ask_again_at[folder] = now + rest_s
             if self.adopt(folder, [*files, *folders]):
                 return True
         return False
 
     def ask_again(self) -> None:
         """Forget which folders were asked: the whole tree has been walked."""
-        self._asked.clear()
+        self._ask_again_at.clear()
 
     def _is_acquisition(self, folder: Path) -> bool:
         return folder in self._followed or (

@@ -35,6 +35,10 @@ from live_restore.stack import Fingerprint, StackKey
 
 log = structlog.get_logger()
 
+# While something arrives it is looked at this often; a look at an unchanged file is one stat().
+_SOONEST_S = 0.1
+_REST_SHARE = 0.1
+
 
 @dataclass
 class _Candidate:
@@ -48,6 +52,7 @@ class _Candidate:
     changes: int = 0
     busy_since: float | None = None
     not_before: float = -math.inf
+    next_look: float = -math.inf
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,16 @@ class WatchedFiles:
         """Return what is not decided yet."""
         return list(self._candidates)
 
+    def due(self) -> list[StackKey]:
+        """Return what is to be looked at again now, what was quiet for the shortest time first.
+
+        What has been quiet for long is looked at rarely: of what happens to it the next scan tells,
+        and an event.
+        """
+        now = self._clock()
+        due = [key for key, each in self._candidates.items() if each.next_look <= now]
+        return sorted(due, key=lambda key: -self._candidates[key].unchanged_since)
+
     def undecided(self) -> int:
         """Return how many files have been quiet for too short a time to decide about.
 
@@ -148,12 +163,21 @@ class WatchedFiles:
             candidate.changes += 1
             self._report_arriving(key, candidate, "being written")
         quiet_s = seen.at - candidate.unchanged_since
+        candidate.next_look = self._next_look(candidate, seen.at)
         if quiet_s < self._settings.watch.settle_s or seen.at < candidate.not_before:
             return
         if candidate.evidence is None or _waits_for_others(candidate.evidence):
             candidate.evidence = self._look_into(key, candidate, quiet_s)
         if candidate.evidence is not None:
             self._decide(key, candidate, candidate.evidence, quiet_s)
+
+    def _next_look(self, candidate: _Candidate, now: float) -> float:
+        """Return when to look again: after a tenth of its quiet, and when something falls due."""
+        watch, quiet_s = self._settings.watch, now - candidate.unchanged_since
+        needed_s = quiet_needed_s(candidate.longest_gap_s, watch)
+        rest_s = max(_SOONEST_S, _REST_SHARE * quiet_s)
+        until = [each - quiet_s for each in (watch.settle_s, needed_s, watch.stall_s)]
+        return now + min([rest_s, *(each for each in until if each > 0)])
 
     def gone(self, path: Path) -> None:
         """A file is not there any more, or is part of an acquisition."""
