@@ -48,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     with JournalView(path, root) as journal:
         entries, states = journal.entries(), journal.counts()
         notes = {a.acquisition.as_posix(): a.note for a in journal.acquisitions() if a.note}
+        hanging = journal.hanging()
     watched, now = lock_is_held(path), time.time()
     lost = {e.key for e in entries if e.lost_its_result(root)}
     reasons = {
@@ -63,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
             "journal": str(path),
             "log": str(log),
             "watched": watched,
+            "hanging": hanging if watched else "",
             "counts": counts,
             "doubtful": doubtful,
             "passed_by": notes,
@@ -79,6 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
         numbers.append(f"{doubtful} of the done doubtful")
     print(", ".join(numbers) or "nothing yet")
     print("being watched now" if watched else "not being watched now")
+    if watched and hanging:
+        print(one_line(hanging))
     if shown:
         _print_table(shown, reasons)
     for acquisition, note in notes.items():

@@ -19,6 +19,7 @@ import structlog
 
 from live_restore.engine.backoff import Backoff
 from live_restore.engine.jobs import Jobs
+from live_restore.engine.looker import Looker
 from live_restore.engine.pipeline import Pipeline
 from live_restore.engine.progress import Progress
 from live_restore.errors import JournalError, LiveRestoreError, UsageError
@@ -196,11 +197,12 @@ class Daemon:
             retry=not once,
             stop_asked=self._stop_asked,
         )
-        with self._events(once):
+        looker = Looker(lambda: self._look(once, pipeline.backoff))
+        with self._events(once), looker:
             pipeline.start()
             try:
                 while not self._stop and pipeline.crash is None:
-                    next_look_s = self._look(once, pipeline.backoff)
+                    next_look_s = looker.look(tick, self._stop_asked)
                     pipeline.notify()
                     tick()
                     if once and not self._source.undecided() and pipeline.idle():
@@ -226,7 +228,8 @@ class Daemon:
     def _look(self, once: bool, backoff: Backoff) -> float:
         """Poll the source; return when to do so again (s from now)."""
         try:
-            next_look_s = self._source.poll(hurry=once)
+            with self.progress.waiting_for("looking into the folder"):
+                next_look_s = self._source.poll(hurry=once)
         except JournalError as error:
             if once:
                 raise

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -204,9 +204,10 @@ class Journal(JournalView):
             )
             return entry_of(db.execute("SELECT * FROM entry WHERE id = ?", (row["id"],)).fetchone())
 
-    def renew(self, lease_s: float) -> None:
-        """Heartbeat: extend this process's leases."""
+    def renew(self, lease_s: float, hanging: Iterable[str] = ()) -> None:
+        """Heartbeat: extend this process's leases, and record what it has waited for very long."""
         with self._file.transaction() as db:
+            self._file.remember("hanging", one_line("; ".join(hanging)))
             db.execute(
                 "UPDATE entry SET lease_until = ? WHERE state = 'running' AND owner = ?",
                 (time.time() + lease_s, self._owner),

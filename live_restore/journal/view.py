@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from live_restore.journal import schema
 from live_restore.journal.database import Database
 from live_restore.journal.entry import (
     WHOLE,
@@ -133,6 +134,11 @@ class JournalView:
             ).fetchall()
         found = {state_of(row["state"]): int(row["n"]) for row in rows}
         return {state: found.get(state, 0) for state in State}
+
+    def hanging(self) -> str:
+        """Return what its living process has been waiting for very long, "" for nothing."""
+        with self._file.reading() as db:
+            return schema.fact(db, "hanging")
 
     def doubtful(self) -> int:
         """Return how many entries are done, but doubtful."""

@@ -26,7 +26,7 @@ from live_restore.formats.file_format import Arriving, Complete, FileFormat, Par
 from live_restore.formats.table import format_for
 from live_restore.journal.entry import Entry
 from live_restore.journal.states import State
-from live_restore.settings.model import Settings
+from live_restore.settings.model import Settings, WatchSettings
 from live_restore.sources.completeness import Readiness, decide_file, quiet_needed_s
 from live_restore.sources.pending import Finding, PendingFindings
 from live_restore.sources.source import Callbacks
@@ -163,21 +163,13 @@ class WatchedFiles:
             candidate.changes += 1
             self._report_arriving(key, candidate, "being written")
         quiet_s = seen.at - candidate.unchanged_since
-        candidate.next_look = self._next_look(candidate, seen.at)
+        candidate.next_look = _next_look(candidate, seen.at, self._settings.watch)
         if quiet_s < self._settings.watch.settle_s or seen.at < candidate.not_before:
             return
         if candidate.evidence is None or _waits_for_others(candidate.evidence):
             candidate.evidence = self._look_into(key, candidate, quiet_s)
         if candidate.evidence is not None:
             self._decide(key, candidate, candidate.evidence, quiet_s)
-
-    def _next_look(self, candidate: _Candidate, now: float) -> float:
-        """Return when to look again: after a tenth of its quiet, and when something falls due."""
-        watch, quiet_s = self._settings.watch, now - candidate.unchanged_since
-        needed_s = quiet_needed_s(candidate.longest_gap_s, watch)
-        rest_s = max(_SOONEST_S, _REST_SHARE * quiet_s)
-        until = [each - quiet_s for each in (watch.settle_s, needed_s, watch.stall_s)]
-        return now + min([rest_s, *(each for each in until if each > 0)])
 
     def gone(self, path: Path) -> None:
         """A file is not there any more, or is part of an acquisition."""
@@ -321,6 +313,17 @@ class WatchedFiles:
 
     def _key(self, path: Path) -> StackKey:
         return StackKey(path.relative_to(self._root))
+
+
+def _next_look(candidate: _Candidate, now: float, watch: WatchSettings) -> float:
+    """Return when to look again: after a tenth of its quiet, and when something falls due."""
+    quiet_s = now - candidate.unchanged_since
+    needed_s = quiet_needed_s(candidate.longest_gap_s, watch)
+    rest_s = max(_SOONEST_S, _REST_SHARE * quiet_s)
+    if _waits_for_others(candidate.evidence):  # whose arrival shows in them alone
+        rest_s = min(rest_s, watch.scan_interval_s)
+    until = [each - quiet_s for each in (watch.settle_s, needed_s, watch.stall_s)]
+    return now + min([rest_s, *(each for each in until if each > 0)])
 
 
 def _recalled(pending: PendingFindings, key: StackKey) -> _Settled | None:

@@ -7,7 +7,6 @@ more than name where to look first.
 
 from __future__ import annotations
 
-import math
 import stat
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from live_restore.settings.model import Settings
 from live_restore.sources.acquisitions import Acquisitions
 from live_restore.sources.files import WatchedFiles
 from live_restore.sources.inbox import Inbox
+from live_restore.sources.look_budget import LookBudget
 from live_restore.sources.pending import PendingFindings
 from live_restore.sources.source import Callbacks
 from live_restore.sources.tree import Tree
@@ -31,14 +31,6 @@ log = structlog.get_logger()
 
 # While something arrives it is looked at this often; a look at an unchanged file is one stat().
 _ARRIVING_POLL_S = 0.1
-# A walk through a huge or slow tree must not become all that this program does; and while nothing
-# arrives, walks may have a third of a per cent of a core, else one per cent.
-_REST_PER_SCAN = 20
-_REST_PER_CPU_SECOND = 300
-_REST_PER_CPU_SECOND_BUSY = 100
-# Looks at what is undecided, and at folders in which something is new, may have 2 % of a core
-# each: 5,000 empty files had 69 %.
-_REST_PER_LOOK = 50
 
 
 class FolderSource:
@@ -76,7 +68,7 @@ class FolderSource:
         callbacks = callbacks or Callbacks()
         self._root = root
         self._watch = settings.watch
-        self._stopping = callbacks.stopping
+        self._callbacks = callbacks
         self._clock = clock
         self._thread_clock = thread_clock
         self._inbox = Inbox()
@@ -95,9 +87,7 @@ class FolderSource:
             clock,
         )
         self._tree = Tree(root, formats, settings, callbacks, self._acquisitions.adopt, clock)
-        self._next_scan = self._next_glance = self._next_look = -math.inf
-        self._told_interval_s = 0.0
-        self._callbacks = callbacks
+        self._budget = LookBudget(settings.watch)
 
     def hint(self, path: Path) -> None:
         """Something may have happened to ``path``."""
@@ -137,29 +127,28 @@ class FolderSource:
             if not self._acquisitions.reconsider(key):
                 self._look(self._root / key.acquisition, anew=True)
         for path in hints:
-            if self._stopping():
+            if self._callbacks.stopping():
                 break
             self._look(path)
         self._look_at_undecided()
         next_stack_s = self._acquisitions.poll(hurry=hurry)
         self._pending.record()
         now = self._clock()
-        until_scan = min(max(0.0, self._next_scan - now), max(0.0, self._next_glance - now))
-        until_scan = min(until_scan, next_stack_s)
+        until_scan = min(self._budget.next_in_s(now), next_stack_s)
         if not self._files.open_questions():
             return until_scan
-        return min(until_scan, max(_ARRIVING_POLL_S, self._next_look - now))
+        return min(until_scan, max(_ARRIVING_POLL_S, self._budget.next_look - now))
 
     def _look_at_undecided(self) -> None:
         """Look at what is undecided and due, as far as the budget goes."""
-        if self._clock() < self._next_look:
+        if self._clock() < self._budget.next_look:
             return
         worked = self._thread_clock()
         for key in self._files.due():
-            if self._stopping():
+            if self._callbacks.stopping():
                 break
             self._look(self._root / key.acquisition)
-        self._next_look = self._clock() + _REST_PER_LOOK * (self._thread_clock() - worked)
+        self._budget.looked(self._clock(), self._thread_clock() - worked)
 
     def _scan_or_glance(self) -> None:
         """Walk the whole tree where that is due; else look only where something seems new.
@@ -168,33 +157,18 @@ class FolderSource:
         shows in the folder's own time stamp. A glance asks for those alone.
         """
         began, worked = self._clock(), self._thread_clock()
-        if began >= self._next_scan:
+        if began >= self._budget.next_scan:
             self._scan()
             took, worked = self._clock() - began, self._thread_clock() - worked
-            idle = not self._files.open_questions()
-            per_second = _REST_PER_CPU_SECOND if idle else _REST_PER_CPU_SECOND_BUSY
-            rest = max(_REST_PER_SCAN * took, per_second * worked)
-            self._next_scan = began + max(self._watch.scan_interval_s, rest)
-            self._next_glance = began + self._watch.scan_interval_s
-        elif began >= self._next_glance:
+            self._budget.scanned(began, took, worked, idle=not self._files.open_questions())
+        elif began >= self._budget.next_glance:
             for seen in self._tree.new_files():
-                if self._stopping():
+                if self._callbacks.stopping():
                     break
                 self._files.observe(seen)
-            took, worked = self._clock() - began, self._thread_clock() - worked
-            rest = max(_REST_PER_SCAN * took, _REST_PER_LOOK * worked)
-            self._next_glance = began + max(self._watch.scan_interval_s, rest)
-        else:
-            return
-        self._report_interval(min(self._next_scan, self._next_glance) - began)
-
-    def _report_interval(self, interval_s: float) -> None:
-        """Report how long new files may go unnoticed without events, where that is longer than set.
-
-        Again only when it has doubled.
-        """
-        if interval_s > max(self._watch.scan_interval_s, self._told_interval_s) * 2:
-            self._told_interval_s = interval_s
+            self._budget.glanced(began, self._clock() - began, self._thread_clock() - worked)
+        interval_s = self._budget.interval_to_report(began)
+        if interval_s is not None:
             told = (
                 f"looking through {self._root.name or self._root} takes long: without file events, "
                 f"new files are found after {interval_s:.0f} s, not "
@@ -208,10 +182,10 @@ class FolderSource:
         self._tree.begin()
         found = sorted(self._tree.files(self._root), key=lambda f: (f.fingerprint.mtime_ns, f.path))
         for seen in found:
-            if self._stopping():
+            if self._callbacks.stopping():
                 return
             self._files.observe(seen)
-        if self._stopping():  # what was not seen may well be there
+        if self._callbacks.stopping():  # what was not seen may well be there
             return
         self._files.keep_only({seen.path for seen in found}, self._acquisitions.wake_if_inside)
         self._acquisitions.ask_again()

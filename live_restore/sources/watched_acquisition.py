@@ -181,7 +181,7 @@ class WatchedAcquisition:
         elif moved := self._take_in(state, time.time_ns()):
             clock.moved(now)
         clock.see_end(now, ended=bool(state.ended), moved=moved)
-        pending = self._unsettled(state)
+        pending = _unsettled(state, self._stacks)
         calm = self._is_calm([state.stacks[each] for each in pending], now)
         clock.decide(now, calm=calm, hurry=hurry)
         over = bool(state.ended)
@@ -233,17 +233,6 @@ class WatchedAcquisition:
         return moved
 
     # Deciding ---------------------------------------------------------------------------------
-
-    def _unsettled(self, state: AcquisitionState) -> list[StackIndex]:
-        return [
-            index
-            for index, evidence in state.stacks.items()
-            if (known := self._stacks.get(index))
-            and (
-                known.state not in _SETTLED
-                or (evidence.stage is Stage.REFUSED and known.state is State.WAITING)
-            )
-        ]
 
     def _decide(self, index: StackIndex, evidence: StackEvidence, over: bool, calm: bool) -> None:
         known = self._stacks[index]
@@ -334,6 +323,18 @@ def _is_the_same_run(
             return False
         return checksum_of(volume) == known
     return True
+
+
+def _unsettled(state: AcquisitionState, stacks: Mapping[StackIndex, _Known]) -> list[StackIndex]:
+    return [
+        index
+        for index, evidence in state.stacks.items()
+        if (known := stacks.get(index))
+        and (
+            known.state not in _SETTLED
+            or (evidence.stage is Stage.REFUSED and known.state is State.WAITING)
+        )
+    ]
 
 
 def foreign_note(names: Sequence[str]) -> str:

@@ -774,7 +774,7 @@ def test_a_name_given_within_one_tick_of_the_clock_of_files_is_found(scene: Scen
     """The time stamp of a folder does not tell two names apart that it got within 2 s (FAT)."""
     scene.settle()
     before = scene.root.stat()
-    scene.source._next_scan = scene.now + 1000
+    scene.source._budget.next_scan = scene.now + 1000
     stack(scene.root / "first.tif")
     os.utime(scene.root, ns=(before.st_atime_ns, before.st_mtime_ns + 10**9))
     scene.poll(2.1)
@@ -808,13 +808,21 @@ def test_looking_at_what_is_undecided_has_a_budget(
     assert looks > 200
 
 
-def test_an_interval_longer_than_set_is_reported_once(scene: Scene) -> None:
+def test_an_interval_longer_than_set_is_reported_once(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stack(scene.root / "old.tif")
     scene.settle()
     assert scene.warnings == []
-    scene.source._report_interval(9.0)
-    scene.source._report_interval(9.5)
+    listing = os.scandir
+
+    def slow(path: Path) -> Any:
+        scene.now += 1
+        return listing(path)
+
+    monkeypatch.setattr(os, "scandir", slow)
+    for number in range(40):
+        stack(scene.root / f"{number}.tif")
+        scene.poll(2.5)
     (told,) = scene.warnings
-    assert "new files are found after 9 s, not 2 s" in told
-    scene.source._report_interval(30.0)
-    assert len(scene.warnings) == 2
+    assert "without file events, new files are found after" in told

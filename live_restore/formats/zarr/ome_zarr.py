@@ -16,11 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from live_restore.errors import (
-    StackBusyError,
-    StackChangedError,
-    StackUnreadableError,
-)
+from live_restore.errors import StackBusyError, StackChangedError, StackUnreadableError
 from live_restore.files.raw_data import names_in, new_volume, opened, read_at
 from live_restore.files.values import (
     BEARABLE_BYTES,
@@ -133,14 +129,8 @@ class OmeZarrFollower:
                 self._evidence[stack_index] = evidence
                 stacks[stack_index] = evidence
         self._foreign.look(names_in(self._folder)[0])
-        return AcquisitionState(
-            self._info(images),
-            MappingProxyType(stacks),
-            ended,
-            why,
-            self._problems.lines,
-            self._foreign.names,
-        )
+        state = AcquisitionState(self._info(images), MappingProxyType(stacks), ended, why)
+        return replace(state, problems=self._problems.lines, foreign=self._foreign.names)
 
     def read(self, stack_index: StackIndex) -> Volume:
         """Return a stack, (Z, Y, X)."""
