@@ -171,17 +171,18 @@ class WatchedFiles:
         if candidate.evidence is not None:
             self._decide(key, candidate, candidate.evidence, quiet_s)
 
-    def gone(self, path: Path) -> None:
-        """A file is not there any more, or is part of an acquisition."""
+    def gone(self, path: Path, *, forget: bool = False) -> None:
+        """A file is not there any more, or is part of an acquisition.
+
+        ``forget``: whatever comes back under this name is not what was settled.
+        """
         key = self._key(path)
+        if forget:
+            self._settled.pop(key, None)
         candidate = self._candidates.pop(key, None)
         if candidate is not None:
             self._pending.add(key, Finding(candidate.fingerprint, None))
             log.info("vanished before it was complete", stack_key=str(key))
-
-    def forget_settled(self, path: Path) -> None:
-        """Whatever comes back under this name is not what was settled."""
-        self._settled.pop(self._key(path), None)
 
     def keep_only(self, present: set[Path], part_of_acquisition: Callable[[Path], bool]) -> None:
         """Compare with a whole scan: what it did not meet is not there.

@@ -206,9 +206,8 @@ class FolderSource:
         try:
             status = path.lstat()
         except OSError:
-            self._files.gone(path)
-            if anew:  # on a share that went away: what comes back is not what was settled
-                self._files.forget_settled(path)
+            # On a share that went away: what comes back is not what was settled.
+            self._files.gone(path, forget=anew)
             return
         folders = [self._root.joinpath(*parts[:i]) for i in range(1, len(parts))]
         if not all(self._tree.is_input_folder(f) and not f.is_symlink() for f in folders):
