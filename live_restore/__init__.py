@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         StackRefusedError,
         StackUnreadableError,
         TrainingError,
+        UnwritableError,
         UsageError,
     )
     from live_restore.hooks.child import Outcome
@@ -74,6 +75,7 @@ __all__ = [
     "StackRefusedError",
     "StackUnreadableError",
     "TrainingError",
+    "UnwritableError",
     "UsageError",
     "__version__",
     "restore",

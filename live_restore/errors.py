@@ -21,7 +21,8 @@
     ├── TrainingError                a training run cannot go on
     ├── JournalError                 the journal's disk refuses just now; may be tried again
     └── OutputError                  a result could not be written (no permission, name taken ...)
-        └── DiskFullError            no space, or less than is to be left for others
+        ├── DiskFullError            no space, or less than is to be left for others
+        └── UnwritableError          the place of results takes nothing: read-only, no permission
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ __all__ = [
     "StackRefusedError",
     "StackUnreadableError",
     "TrainingError",
+    "UnwritableError",
     "UsageError",
     "one_line",
 ]
@@ -179,3 +181,7 @@ class OutputError(LiveRestoreError):
 
 class DiskFullError(OutputError):
     """The disk has no space for a result, or none that it may take."""
+
+
+class UnwritableError(OutputError):
+    """The folder that results go to takes nothing: read-only, or no permission."""

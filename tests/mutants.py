@@ -280,7 +280,7 @@ MUTANTS = (
         3,
         "not-made-again",
         "a result that is there and current is not made again",
-        "return bool(same) and result_path.taken",
+        "return is_of_file(result_path.report, file_stacks) and result_path.taken",
         "return False",
         (f"{_OME_TIFF}::test_the_same_again_takes_the_same_name",),
     ),
@@ -328,7 +328,8 @@ MUTANTS = (
         4,
         "renamed",
         "a final name appears at once, whole",
-        "            disk.current.replace(temporary, final)\n            disk.current.sync_folder(",
+        "            (disk.current.give if free else disk.current.replace)(temporary, final)\n"
+        "            disk.current.sync_folder(",
         "            shutil.copyfile(temporary, final)\n            disk.current.sync_folder(",
         (
             f"{_PUBLISH}::test_order_sync_then_check_then_replace_then_sync_the_folder",
@@ -460,12 +461,10 @@ MUTANTS = (
         "findings-kept",
         "what the journal's disk refuses is kept in memory",
         "        impossible: dict[StackKey, StackUnreadableError] = {}\n"
-        "        with self._journal.batch():\n"
-        "            for key, finding in self._findings.items():",
+        "        with self._journal.batch():\n",
         "        impossible: dict[StackKey, StackUnreadableError] = {}\n"
-        "        findings, self._findings = self._findings, {}\n"
-        "        with self._journal.batch():\n"
-        "            for key, finding in findings.items():",
+        "        self._findings = dict[StackKey, Finding]()\n"
+        "        with self._journal.batch():\n",
         ("tests/sources/test_pending.py::test_what_the_disk_refuses_is_kept_for_the_next_time",),
     ),
     Mutant(
@@ -504,9 +503,73 @@ MUTANTS = (
         7,
         "set-aside",
         "what kills again and again is set aside",
-        "\"WHERE state = 'running' AND attempts >= ?\",",
-        "\"WHERE state = 'lost' AND attempts >= ?\",",
+        "\"'tries it again' WHERE state = 'running' AND attempts >= ?\",",
+        "\"'tries it again' WHERE state = 'lost' AND attempts >= ?\",",
         (f"{_JOURNAL}::test_what_kills_again_and_again_is_set_aside_once",),
+    ),
+    Mutant(
+        3,
+        "free-names",
+        "a result never takes a name that somebody else has got meanwhile",
+        "(disk.current.give if free else",
+        "(disk.current.replace if free else",
+        (f"{_OME_TIFF}::test_a_name_that_is_taken_meanwhile_is_left_alone", _PUBLISH),
+    ),
+    Mutant(
+        6,
+        "place-probed",
+        "a place that cannot be written to is found out before the network runs",
+        "if folder not in self._written:",
+        "if False:",
+        ("tests/engine/test_disk_space.py",),
+    ),
+    Mutant(
+        6,
+        "look-budget",
+        "looking at what is undecided has a budget",
+        "self.next_look = now + _REST_PER_LOOK * worked",
+        "self.next_look = now",
+        (f"{_FOLDER}::test_looking_at_what_is_undecided_has_a_budget",),
+    ),
+    Mutant(
+        2,
+        "same-tick",
+        "a name given within one tick of the file system's clock is found",
+        "before.again or now - before.first_seen < _TICK_S",
+        "True",
+        (f"{_FOLDER}::test_a_name_given_within_one_tick_of_the_clock_of_files_is_found",),
+    ),
+    Mutant(
+        10,
+        "hung-read",
+        "a stop does not wait for a read that hangs",
+        "                self._reader.give_up()\n                break\n",
+        "",
+        ("tests/engine/test_hanging.py::test_a_read_that_hangs_is_shown_and_left_behind",),
+    ),
+    Mutant(
+        3,
+        "known-acquisition",
+        "what was an acquisition stays one over restarts",
+        "if each.name == known and each.goes_on(folder, names):",
+        "if each.name == known and each.recognises(folder, names):",
+        ("tests/cases/test_acquisition_folders.py",),
+    ),
+    Mutant(
+        3,
+        "renamed-pixels",
+        "a result under a renamed run is believed only with the same pixels",
+        "return known is not None and known == checksum_of(self._read())",
+        "return known is not None",
+        ("tests/cases/test_acquisition_folders.py",),
+    ),
+    Mutant(
+        2,
+        "two-cameras",
+        "of two images under the same axes none is taken silently",
+        "            self._ledger.refuse(stack_index, z)\n",
+        "",
+        ("tests/formats/test_ndtiff.py",),
     ),
     Mutant(
         7,

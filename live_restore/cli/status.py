@@ -57,6 +57,7 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run ``live-restore status``."""
     from live_restore.engine.daemon import watched_folder
+    from live_restore.journal.view import JournalView
     from live_restore.overview.results import night_of
     from live_restore.overview.run import Run
 
@@ -70,14 +71,23 @@ def run(arguments: argparse.Namespace) -> int:
         _write_html(arguments.html, overview, report, settings.files)
     reasons = _reasons(overview, report)
     passed_by, all_looked_through = _passed_by(root, settings)
+    with JournalView(path, root) as journal:
+        notes = {a.acquisition.as_posix(): a.note for a in journal.acquisitions() if a.note}
+        hanging = journal.hanging() if report.watched else ""
     if arguments.json:
         everything = _everything(overview, report, path, log, reasons)
         everything["not_looked_at"] = [each.to_json() for each in passed_by]
         everything["all_looked_through"] = all_looked_through
+        everything["passed_by"] = notes
+        everything["hanging"] = hanging
         print(json.dumps(everything, indent=1))
         return 0
+    if hanging:
+        print(one_line(hanging))
     for line in summary_lines(report):
         print(line)
+    for acquisition, note in notes.items():
+        print(one_line(f"{acquisition}: {note}"))
     for each in passed_by:
         print(each)
     if not all_looked_through:

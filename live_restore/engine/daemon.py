@@ -19,6 +19,7 @@ import structlog
 from live_restore.engine.backoff import Backoff
 from live_restore.engine.control import Control, Orders
 from live_restore.engine.jobs import Jobs
+from live_restore.engine.looker import Looker
 from live_restore.engine.microscope_first import MicroscopeFirst
 from live_restore.engine.pipeline import Pipeline
 from live_restore.engine.progress import Progress
@@ -100,7 +101,14 @@ class Daemon:
             plane_pattern=settings.files.plane_pattern, warn=self._on_plug_in
         )
         self._board = StatusBoard(root, journal, model_set, settings.files.plane_pattern)
-        self._jobs = Jobs(root, formats, acquisition_formats, model_set, settings)
+        self._jobs = Jobs(
+            root,
+            formats,
+            acquisition_formats,
+            model_set,
+            settings,
+            journal.acquisition_format,
+        )
         self._source: Source = FolderSource(
             root,
             formats,
@@ -222,13 +230,14 @@ class Daemon:
             orders=self._control.orders,
             microscope=self._microscope,
         )
-        with self._events(once):
+        looker = Looker(lambda: self._look(once, pipeline.backoff))
+        with self._events(once), looker:
             pipeline.start()
             try:
                 while not self._stop and pipeline.crash is None:
                     if not once:
                         self._control.poll()
-                    next_look_s = self._look(once, pipeline.backoff)
+                    next_look_s = looker.look(tick, self._stop_asked)
                     pipeline.notify()
                     tick()
                     if once and not self._source.undecided() and pipeline.idle():
@@ -253,7 +262,8 @@ class Daemon:
     def _look(self, once: bool, backoff: Backoff) -> float:
         """Poll the source; return when to do so again (s from now)."""
         try:
-            next_look_s = self._source.poll(hurry=once)
+            with self.progress.waiting_for("looking into the folder"):
+                next_look_s = self._source.poll(hurry=once)
         except JournalError as error:
             if once:
                 raise

@@ -21,7 +21,7 @@ from live_restore.formats.file_format import Arriving, FileFormat, PartOf
 from live_restore.formats.table import format_for
 from live_restore.inference.model_set import ModelSet
 from live_restore.outputs.output import Publication, ResultRequest
-from live_restore.outputs.provenance import is_current
+from live_restore.outputs.provenance import is_current, is_of_file
 from live_restore.outputs.table import output_of_files
 from live_restore.settings.model import FilesSettings, Settings
 from live_restore.sources.completeness import blank_reason
@@ -130,7 +130,13 @@ class FileJob:
     def plan(self, model_set: ModelSet, settings: Settings) -> ResultPlan:
         """Choose where the result goes; see :class:`Job`."""
         model_name = require_a_model(self.file_stacks, model_set)
-        result_path = output_of_files().choose(self._request(model_name, model_set, settings))
+        request = self._request(model_name, model_set, settings)
+        earlier = output_of_files().earlier(
+            request, lambda report: is_of_file(report, self.file_stacks)
+        )
+        if earlier is not None:
+            return planned(model_name, earlier, current=True)
+        result_path = output_of_files().choose(request)
         current = is_current(result_path, self.file_stacks)
         return planned(model_name, result_path, current=current)
 

@@ -14,6 +14,7 @@ from live_restore.formats.table import acquisition_format_for
 from live_restore.journal.states import State
 from live_restore.settings.model import FilesSettings
 from live_restore.sources.completeness import decide_stack
+from live_restore.sources.watched_acquisition import times_written_ns
 from live_restore.stack import Fingerprint, StackIndex
 
 
@@ -47,8 +48,7 @@ class FinishedAcquisition:
         if not self._state.stacks:
             problem = "; ".join(self._state.problems) or "holds no planes"
             raise StackUnreadableError(problem, folder, "check the acquisition")
-        times_ns = (f.stat().st_mtime_ns for f in folder.rglob("*") if f.is_file())
-        self._written_ns = max(times_ns, default=0)
+        self._written_ns = max(times_written_ns(folder), default=0)
 
     def stacks(self) -> list[StackIndex]:
         """Return the stacks that have begun, position slowest, then time, then channel."""

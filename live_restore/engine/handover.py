@@ -27,6 +27,7 @@ class Handover(Generic[Item]):
     def __init__(self, size: int, crashed: Callable[[], bool]) -> None:
         self._queue: queue.Queue[Item | None] = queue.Queue(maxsize=size)
         self._crashed = crashed
+        self._ended = False
 
     def put(self, item: Item) -> None:
         """Hand an item over; wait until there is room for it."""
@@ -36,8 +37,14 @@ class Handover(Generic[Item]):
         """Nothing more will be put."""
         self._put(None)
 
+    def end(self, last: Item) -> None:
+        """Put a last item in the place of a stage that hangs: what it puts later is dropped."""
+        self.put(last)
+        self.close()
+        self._ended = True
+
     def _put(self, item: Item | None) -> None:
-        while not self._crashed():
+        while not self._crashed() and not self._ended:
             try:
                 self._queue.put(item, timeout=_LOOK_S)
             except queue.Full:

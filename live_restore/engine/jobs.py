@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from live_restore.engine.file_job import FileJob
@@ -30,6 +30,9 @@ class Jobs:
         How to read files, and acquisition folders.
     model_set, settings
         What to restore with.
+    known_format
+        Returns the name of the format that an acquisition (relative to the watched folder) was
+        found to have, "" for none.
     """
 
     def __init__(
@@ -39,10 +42,13 @@ class Jobs:
         acquisition_formats: Sequence[AcquisitionFormat],
         model_set: ModelSet,
         settings: Settings,
+        known_format: Callable[[Path], str] = lambda _: "",
     ) -> None:
         self._root = root
         self._formats = formats
-        self._stack_jobs = StackJobs(acquisition_formats)
+        self._stack_jobs = StackJobs(
+            acquisition_formats, lambda folder: known_format(folder.relative_to(root))
+        )
         self._model_set = model_set
         self._settings = settings
 

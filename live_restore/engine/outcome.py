@@ -23,6 +23,7 @@ from live_restore.errors import (
     StackChangedError,
     StackIncompleteError,
     StackRefusedError,
+    UnwritableError,
 )
 from live_restore.inference.restorer import CancelledError
 from live_restore.journal.entry import Entry
@@ -139,13 +140,15 @@ class OutcomeRecorder:
             if isinstance(error, LiveRestoreError)
             else f"unexpected {type(error).__name__}: {error}; please report it with the log file"
         )
-        if isinstance(error, DiskFullError) and self._deferrals.retry:
+        if isinstance(error, (DiskFullError, UnwritableError)) and self._deferrals.retry:
             # Reported once for all that wait for that disk. Put off so that a smaller one, which
             # may fit, is tried before it.
             self._disk_space.refused(self._folder_of(entry.key), error)
             self._deferrals.add(entry.key, _LONGEST_WAIT_FOR_SPACE_S)
             self._record(lambda: self._journal.give_back(entry, reason))
             return
+        if isinstance(error, OutputError):
+            self._disk_space.doubt(self._folder_of(entry.key))
         if isinstance(error, (OutputError, StackBusyError)):
             self._put_off(entry, reason)
         elif isinstance(error, RuntimeFailureError) and entry.attempts < self._max_attempts:

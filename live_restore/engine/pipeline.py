@@ -19,6 +19,7 @@ waits for no more than that one.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 import structlog
@@ -29,6 +30,7 @@ from live_restore.engine.disk_space import DiskSpace
 from live_restore.engine.handover import Handover
 from live_restore.engine.in_hand import InHand
 from live_restore.engine.jobs import Jobs
+from live_restore.engine.looker import PATIENCE_S
 from live_restore.engine.messages import StackDone, StackRead, WorkEnd
 from live_restore.engine.microscope_first import MicroscopeFirst
 from live_restore.engine.outcome import OutcomeRecorder
@@ -103,6 +105,7 @@ class Pipeline:
         self._stopping = threading.Event()
         self._stop_asked = stop_asked
         self.backoff = Backoff(progress)
+        self._hanging = progress.hanging
         self.crash: BaseException | None = None
         self._in_hand = InHand()
         self._deferrals = Deferrals(settings.journal.retry_s, retry=retry)
@@ -134,6 +137,7 @@ class Pipeline:
             self._deferrals,
             disk_space,
             self.backoff,
+            progress,
             raw,
             self._is_stopping,
             orders or Orders(newest_first),
@@ -175,11 +179,21 @@ class Pipeline:
     def stop(self, tick: Callable[[], None] = lambda: None) -> None:
         """Finish or give back what is in hand, end the threads, and return.
 
-        ``tick`` is called several times per second meanwhile.
+        ``tick`` is called several times per second meanwhile. A read that hangs is not waited for:
+        its thread is left behind, and ends with the process.
         """
         self._stopping.set()
         self._reader.notify()
-        for thread in self._threads:
+        reader, *others = self._threads
+        until = time.monotonic() + PATIENCE_S
+        while reader.is_alive():
+            reader.join(_TICK_S)
+            tick()
+            if self._reader.reads and time.monotonic() > until:
+                log.warning("a read hangs; it is left behind", reason="; ".join(self._hanging()))
+                self._reader.give_up()
+                break
+        for thread in others:
             while thread.is_alive():
                 thread.join(_TICK_S)
                 tick()
@@ -202,7 +216,7 @@ class Pipeline:
     def _beat(self) -> None:
         while not self._stopping.wait(min(self._lease_s / 3, _LONGEST_BEAT_S)):
             try:
-                self._journal.renew(self._lease_s)
+                self._journal.renew(self._lease_s, self._hanging())
             except LiveRestoreError as error:
                 # A lease that looks hung for a while does no harm; whoever records outcomes finds
                 # out whether the journal is broken for good.

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from dataclasses import dataclass
 
+from live_restore.engine.waits import Waits
 from live_restore.stack import StackKey
 
 WAITING = "waiting for the microscope"
@@ -40,10 +41,11 @@ class Snapshot:
     stopping: bool = False
 
 
-class Progress:
-    """Collects what happens, from any thread."""
+class Progress(Waits):
+    """Collects what happens, and what is waited for, from any thread."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._lock = threading.Lock()
         self._started = time.monotonic()
         self.started_at = time.time()
@@ -105,6 +107,7 @@ class Progress:
 
     def snapshot(self) -> Snapshot:
         """Return the state of the run now."""
+        hanging = self.hanging()
         with self._lock:
             seconds = sum(s for _, s in self._rates)
             voxels = sum(v for v, _ in self._rates)
@@ -116,7 +119,7 @@ class Progress:
                 current=self._current,
                 delay_s=statistics.median(self._delays) if self._delays else None,
                 mvoxel_per_s=voxels / seconds / 1e6 if seconds else None,
-                warnings=tuple(self._warnings),
+                warnings=(*hanging, *self._warnings),
                 running_s=time.monotonic() - self._started,
                 stopping=self._stopping,
             )

@@ -13,7 +13,9 @@ from live_restore.engine.in_hand import InHand
 from live_restore.engine.job import Job
 from live_restore.engine.jobs import Jobs
 from live_restore.engine.messages import StackRead, Work, WorkEnd
-from live_restore.engine.retry import Deferrals, NotNow
+from live_restore.engine.progress import Progress
+from live_restore.engine.reading import Reading
+from live_restore.engine.retry import Deferrals
 from live_restore.engine.workers import WorkerPool
 from live_restore.errors import JournalError
 from live_restore.inference.restorer import CancelledError
@@ -38,6 +40,8 @@ class Reader:
         Asked for a free one before each lease where the newest goes first; else ``None``.
     in_hand, deferrals, disk_space, backoff
         What keeps from leasing.
+    progress
+        Told what is being read.
     raw
         Where raw stacks go.
     stopping
@@ -56,6 +60,7 @@ class Reader:
         deferrals: Deferrals,
         disk_space: DiskSpace,
         backoff: Backoff,
+        progress: Progress,
         raw: Handover[StackRead | WorkEnd],
         stopping: Callable[[], bool],
         orders: Orders,
@@ -68,6 +73,7 @@ class Reader:
         self._deferrals = deferrals
         self._disk_space = disk_space
         self._backoff = backoff
+        self._reading = Reading(progress)
         self._raw = raw
         self._stopping = stopping
         self._orders = orders
@@ -106,7 +112,8 @@ class Reader:
         try:
             entry = self._journal.lease(
                 self._lease_s,
-                NotNow(self._deferrals.not_yet(), self._disk_is_resting),
+                self._deferrals.not_yet(),
+                resting=self._disk_is_resting if self._disk_space.any_rests() else None,
                 alone=alone,
                 newest_first=self._orders.newest_first,
             )
@@ -130,26 +137,43 @@ class Reader:
     def _disk_is_resting(self, key: StackKey) -> bool:
         return self._disk_space.is_resting(self._jobs.results_folder(key))
 
+    @property
+    def reads(self) -> bool:
+        """Whether it waits for what it reads, and for nothing else."""
+        return self._reading.work is not None
+
+    def give_up(self) -> None:
+        """Give back what is being read, in the place of :meth:`run`, which hangs."""
+        work = self._reading.give_up()
+        work.fail(CancelledError())
+        self._raw.end(WorkEnd(work))
+
     def _read(self, work: Work) -> None:
         try:
             folder = self._jobs.results_folder(work.entry.key)
             self._disk_space.require(folder)
-            job = self._jobs.open(work.entry)
+            with self._reading.of(work, "reading"):
+                job = self._jobs.open(work.entry)
             # A name that cannot be had is better known before the work than after it; and a
             # result that is already there (the journal was lost) needs no work at all.
-            work.plan = self._jobs.plan(job)
+            with self._reading.of(work, "looking at the results of"):
+                work.plan = self._jobs.plan(job)
             work.job = job
             if not work.plan.current:
                 self._disk_space.require(folder, job.file_stacks.voxel_bytes)
                 self._read_stacks(work, job)
         except Exception as error:  # noqa: BLE001 - worker boundary: the writer ends the lease
             work.fail(error)
-        self._raw.put(WorkEnd(work))
+        if not self._reading.given_up:
+            self._raw.put(WorkEnd(work))
 
     def _read_stacks(self, work: Work, job: Job) -> None:
-        for raw in job.read():
+        stacks = iter(job.read())
+        while True:
+            with self._reading.of(work, "reading"):
+                raw = next(stacks, None)
+            if raw is None or work.error is not None:
+                break
             if self._stopping():
                 raise CancelledError
-            if work.error is not None:
-                break
             self._raw.put(StackRead(work, raw))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 
 from live_restore.stack import StackKey
 
@@ -55,14 +53,3 @@ class Deferrals:
         """Return when to look again (s from now), at most a second."""
         now = time.monotonic()
         return min([*(u - now for u in list(self._until.values()) if u > now), 1.0])
-
-
-@dataclass(frozen=True)
-class NotNow:
-    """What is not to be leased just now: it was put off, or the disk of its results is full."""
-
-    put_off: frozenset[StackKey]
-    disk_is_resting: Callable[[StackKey], bool]
-
-    def __contains__(self, key: object) -> bool:
-        return key in self.put_off or (isinstance(key, StackKey) and self.disk_is_resting(key))

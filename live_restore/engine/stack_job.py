@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from live_restore.errors import (
     StackChangedError,
     StackError,
     StackIncompleteError,
+    StackRefusedError,
     StackUnreadableError,
 )
 from live_restore.files.naming import results_of_acquisition, template_in
@@ -23,6 +24,7 @@ from live_restore.formats.acquisition_format import (
     AcquisitionFormat,
     AcquisitionInfo,
     AcquisitionState,
+    Stage,
 )
 from live_restore.formats.following import Following, Followings
 from live_restore.inference.model_set import ModelSet
@@ -97,12 +99,15 @@ class StackJob:
         model_name = require_a_model(self._file_stacks, model_set)
         self._begun_with = begun_by_another(self._results, model_set.recipe)
         request = self._request(model_name, model_set, settings)
-        result_path = output_of_acquisitions(settings.output).choose(request)
-        current = is_current(result_path, self._file_stacks)
-        if result_path.taken and not current:
+        output = output_of_acquisitions(settings.output)
+        earlier = output.earlier(request, self._is_of_its_pixels)
+        if earlier is not None:
+            return planned(model_name, earlier, current=True)
+        result_path = output.choose(request)
+        current = is_current(result_path, self._file_stacks) or (
             # Without its journal a stack has no time stamp; its pixels are proof.
-            known = restored_pixels(result_path.report)
-            current = known is not None and known == checksum_of(self._read())
+            result_path.taken and self._is_of_its_pixels(result_path.report)
+        )
         note = ""
         if self._begun_with:
             run = self._following.folder.name
@@ -111,6 +116,10 @@ class StackJob:
                 f'what "{model_name}" restores of it now has names of its own'
             )
         return planned(model_name, result_path, current=current, note=note)
+
+    def _is_of_its_pixels(self, report: Path) -> bool:
+        known = restored_pixels(report)
+        return known is not None and known == checksum_of(self._read())
 
     def read(self) -> Iterator[RawStack]:
         """Yield the stack; see ``Job``."""
@@ -228,10 +237,14 @@ class StackJobs:
     ----------
     formats
         Formats of acquisitions.
+    known
+        Returns the name of the format that a folder was found to have before, "" for none.
     """
 
-    def __init__(self, formats: Sequence[AcquisitionFormat]) -> None:
-        self._followings = Followings(formats, _FOLLOWED_AT_ONCE)
+    def __init__(
+        self, formats: Sequence[AcquisitionFormat], known: Callable[[Path], str] = lambda _: ""
+    ) -> None:
+        self._followings = Followings(formats, _FOLLOWED_AT_ONCE, known)
 
     def open(self, folder: Path, stack_index: StackIndex, fingerprint: Fingerprint) -> StackJob:
         """Look at the stack that was found with this fingerprint.
@@ -242,6 +255,8 @@ class StackJobs:
             It does not look complete from here (yet), or cannot be looked at.
         StackChangedError
             It is not the one that was found.
+        StackRefusedError
+            It cannot be one stack.
         """
         following = self._following(folder)
         try:
@@ -251,6 +266,8 @@ class StackJobs:
             following = self._following(folder)  # what was found may be another under its name
             state = following.poll()
         evidence = state.stacks.get(stack_index)
+        if evidence is not None and evidence.stage is Stage.REFUSED:
+            raise StackRefusedError(evidence.reason, folder / stack_index.label)
         planes = 0 if evidence is None else len(evidence.present)
         size = planes * (state.info.plane_bytes or 0)
         if size < fingerprint.size:

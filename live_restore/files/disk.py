@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 _WINDOWS = os.name == "nt"
+# File systems without hard links (FAT, exFAT, many shares) refuse them in one of these ways.
+_NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
 class Disk:
@@ -39,6 +41,29 @@ class Disk:
                     raise
                 time.sleep(wait_s)
         temporary.replace(final)
+
+    def give(self, temporary: Path, final: Path) -> None:
+        """Give a file a name that is free; never in the place of a file that has it by now.
+
+        Raises
+        ------
+        FileExistsError
+            Somebody has it.
+        """
+        if _WINDOWS:
+            temporary.rename(final)  # refuses by itself
+            return
+        try:
+            os.link(temporary, final)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            # What is left is a moment between looking and renaming.
+            if os.path.lexists(final):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(final)) from None
+            temporary.replace(final)
+            return
+        temporary.unlink()
 
     def sync_folder(self, folder: Path) -> None:
         """Wait until the names in a folder are safe from a power failure."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import re
@@ -54,6 +55,15 @@ def candidates(
     yield plain, token
     own = f"{name}.{model_name}-{token[:8]}"
     yield Path(template.format(folder=source.parent, name=own)), token
+
+
+def variants(plain: Path, ending: str) -> list[Path]:
+    """Return what lies beside a result under names that results of other recipes get.
+
+    Of ``p000.ome.zarr`` (ending ``.ome.zarr``) that is ``p000.fast-01234567.ome.zarr``.
+    """
+    name = glob.escape(plain.name.removesuffix(ending))
+    return sorted(plain.parent.glob(f"{name}.*-????????{ending}"))
 
 
 def position_candidates(

@@ -39,7 +39,11 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @contextmanager
 def publishing(
-    final: Path, check: Callable[[Path], None] | None = None, *, aside: Path | None = None
+    final: Path,
+    check: Callable[[Path], None] | None = None,
+    *,
+    aside: Path | None = None,
+    free: bool = False,
 ) -> Iterator[Path]:
     """Give a temporary path to write to; when the block ends well, it becomes ``final``.
 
@@ -52,6 +56,8 @@ def publishing(
         not what was meant.
     aside
         Folder on the same disk for the temporary file, if not that of ``final``.
+    free
+        The name was free when it was chosen: what has got it since is somebody else's, and stays.
 
     Raises
     ------
@@ -66,7 +72,7 @@ def publishing(
             disk.current.sync(temporary)
             if check is not None:
                 check(temporary)
-            disk.current.replace(temporary, final)
+            (disk.current.give if free else disk.current.replace)(temporary, final)
             disk.current.sync_folder(final.parent)
     finally:
         with contextlib.suppress(OSError):
@@ -103,12 +109,12 @@ def publish_folder(temporary: Path, final: Path) -> None:
     disk.current.sync_folder(final.parent)
 
 
-def publish_text(final: Path, text: str) -> None:
-    """Publish a small text file (UTF-8) atomically.
+def publish_text(final: Path, text: str, *, free: bool = False) -> None:
+    """Publish a small text file (UTF-8) atomically; ``free`` is that of :func:`publishing`.
 
     What no UTF-8 can say (undecodable bytes of a file name) is written as JSON escapes it.
     """
-    with publishing(final) as temporary, disk.current.open(temporary, "wb") as file:
+    with publishing(final, free=free) as temporary, disk.current.open(temporary, "wb") as file:
         file.write(text.encode("utf-8", errors="backslashreplace"))
 
 
@@ -176,6 +182,8 @@ def _host() -> str:
 
 
 def _what(error: OSError) -> str:
+    if error.errno == errno.EEXIST:
+        return "was given to another file meanwhile"
     return f"cannot be written ({error.strerror or error})"
 
 
@@ -184,6 +192,8 @@ def _remedy(error: OSError) -> str:
         return "free some space on that disk"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "make its folder writable, or set output.template to another"
+    if error.errno == errno.EEXIST:
+        return "nothing to do: the result gets another name"
     if error.errno == errno.ENAMETOOLONG:
         return "shorten the raw file's name"
     return "check that disk"

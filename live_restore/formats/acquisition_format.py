@@ -93,6 +93,7 @@ class Stage(StrEnum):
     ARRIVING = "arriving"
     COMPLETE = "complete"
     PARTIAL = "partial"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,8 @@ class StackEvidence:
     Parameters
     ----------
     stage
-        How far it is. ``PARTIAL`` only after the acquisition is over.
+        How far it is. ``PARTIAL`` only after the acquisition is over. ``REFUSED``: what is there
+        cannot be one stack, whatever else arrives.
     present
         z indices whose planes are whole on disk and hold something, ascending.
     planes_expected
@@ -211,6 +213,8 @@ class AcquisitionState:
     pause_s
         The longest pause (s) between the planes of a stack that the files tell of: where only quiet
         says that a stack is whole, it has to be longer.
+    foreign
+        Names of files and folders in its folder that may hold images and are not its own.
     """
 
     info: AcquisitionInfo
@@ -219,6 +223,7 @@ class AcquisitionState:
     ended_reason: str = ""
     problems: tuple[str, ...] = ()
     pause_s: float = 0.0
+    foreign: tuple[str, ...] = ()
 
 
 class Follower(Protocol):
@@ -282,7 +287,16 @@ class AcquisitionFormat(Protocol):
         """Return whether a folder with these entries is an acquisition of this format.
 
         By names alone, except where two layouts share them; then a few kB are read. ``False``
-        may become ``True`` as files appear. Raises nothing.
+        may become ``True`` as files appear. What a person saves beside an acquisition's own files
+        does not make it ``False`` where those leave no doubt. Raises nothing.
+        """
+        ...
+
+    def goes_on(self, folder: Path, names: Collection[str]) -> bool:
+        """Return whether a folder that was an acquisition of this format still holds one.
+
+        Its own files among these entries are enough, whatever lies beside them. Of a plug-in that
+        lacks it, :meth:`recognises` is asked instead. Raises nothing.
         """
         ...
 

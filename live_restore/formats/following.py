@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from live_restore.errors import StackChangedError
@@ -88,10 +88,18 @@ class Followings:
         Formats of acquisitions.
     most
         How many are kept.
+    known
+        Returns the name of the format that a folder was found to have before, "" for none.
     """
 
-    def __init__(self, formats: Sequence[AcquisitionFormat], most: int) -> None:
+    def __init__(
+        self,
+        formats: Sequence[AcquisitionFormat],
+        most: int,
+        known: Callable[[Path], str] = lambda _: "",
+    ) -> None:
         self._formats = formats
+        self._known = known
         self._most = most
         self._kept: OrderedDict[Path, Following] = OrderedDict()
 
@@ -102,7 +110,7 @@ class Followings:
         """Return what follows a folder, ``None`` where that is no acquisition (any more, yet)."""
         following = self._kept.pop(folder, None)
         if following is None:
-            chosen = acquisition_format_for(folder, self._formats)
+            chosen = acquisition_format_for(folder, self._formats, self._known(folder))
             if chosen is None:
                 return None
             following = Following(folder, chosen)

@@ -93,6 +93,7 @@ class _Stack:
     blank: set[int] = field(default_factory=set)
     closed: bool = False
     short: bool = False
+    twice: set[int] = field(default_factory=set)
 
     @property
     def size(self) -> int:
@@ -110,7 +111,9 @@ class Ledger:
     def __init__(self) -> None:
         self._stacks: dict[StackIndex, _Stack] = {}
         self._growing: set[StackIndex] = set()
-        self._full_size: dict[int | None, int] = {}
+        # Positions may differ in depth: each is held against itself, and only one of which nothing
+        # is known yet against the others.
+        self._full_size: dict[tuple[int | None, int | None], int] = {}
         self._evidence: dict[StackIndex, StackEvidence] = {}
         self._dirty: set[StackIndex] = set()
         self._judged_with: tuple[AcquisitionPlan, bool] | None = None
@@ -133,13 +136,20 @@ class Ledger:
             self._growing.add(stack_index)
         self._dirty.add(stack_index)
 
+    def refuse(self, stack_index: StackIndex, z: int) -> None:
+        """Record that two images are on disk for one plane: which is meant, nobody can say."""
+        self._stacks[stack_index].twice.add(z)
+        self._dirty.add(stack_index)
+
     def _close_growing(self) -> None:
         for stack_index in sorted(self._growing):
             stack = self._stacks[stack_index]
-            full = max(stack.size, self._full_size.get(stack_index.channel, 0))
+            position, channel = stack_index.position, stack_index.channel
+            full = max(stack.size, self._full_size.get((position, channel), 0))
             stack.closed, stack.short = True, stack.size < full
-            self._full_size[stack_index.channel] = full
-            self._full_size[None] = max(full, self._full_size.get(None, 0))
+            self._full_size[position, channel] = full
+            for wider in ((None, channel), (None, None)):
+                self._full_size[wider] = max(full, self._full_size.get(wider, 0))
         self._dirty |= self._growing
         self._growing.clear()
 
@@ -165,6 +175,8 @@ class Ledger:
         self, stack_index: StackIndex, plan: AcquisitionPlan, over: bool, flat: set[int]
     ) -> StackEvidence:
         stack = self._stacks[stack_index]
+        if stack.twice:
+            return _evidence(Stage.REFUSED, stack, None, None, _twice(stack))
         planned = plan.planes(stack_index)
         found = stack.present | stack.blank
         if planned is not None and planned.indices is not None:
@@ -174,7 +186,12 @@ class Ledger:
         if planned is not None and planned.anywhere and len(found) > planned.count:
             planned = None
         if planned is None:
-            full = self._full_size.get(stack_index.channel, self._full_size.get(None))
+            position, channel = stack_index.position, stack_index.channel
+            sizes = (
+                self._full_size.get(which)
+                for which in ((position, channel), (None, channel), (None, None))
+            )
+            full = next((size for size in sizes if size is not None), None)
             return _without_plan(stack, over, full, stack_index.channel in flat)
         if over and stack_index.channel in flat and isinstance(plan, IntendedPlan):
             # Intended dimensions overstate: this channel had no z-stack all along.
@@ -196,6 +213,13 @@ def _with_plan(stack: _Stack, planned: Planned, over: bool) -> StackEvidence:
     return _evidence(stage, stack, planned.count, indices, reason)
 
 
+def _twice(stack: _Stack) -> str:
+    return (
+        f"{len(stack.twice)} of its planes were recorded twice, as two cameras do that write under "
+        "the same axes; give each camera a channel of its own"
+    )
+
+
 def _missing(stack: _Stack, count: int) -> str:
     text = f"{len(stack.present)} of {count} planes"
     if stack.blank:
@@ -206,8 +230,9 @@ def _missing(stack: _Stack, count: int) -> str:
 def _without_plan(stack: _Stack, over: bool, full: int | None, flat: bool) -> StackEvidence:
     """Judge by the order of writing and by the other stacks: nothing says what was intended.
 
-    ``full`` is the size of the largest stack that a later one followed, of the same channel if
-    there is one; ``flat`` says that no stack of the channel has more than one plane.
+    ``full`` is the size of the largest stack that a later one followed, of the same position and
+    channel if there is one, else of the same channel; ``flat`` says that no stack of the channel
+    has more than one plane.
     """
     found = stack.present | stack.blank
     indices = tuple(sorted(found))

@@ -15,12 +15,21 @@ from typing import Any
 
 import numpy as np
 
-from live_restore.errors import LiveRestoreError, StackUnreadableError, one_line
+from live_restore.errors import (
+    StackBusyError,
+    StackChangedError,
+    StackError,
+    StackRefusedError,
+    StackUnreadableError,
+    one_line,
+)
 from live_restore.formats.acquisition_format import (
     AcquisitionFormat,
+    AcquisitionInfo,
     AcquisitionPlan,
     AcquisitionState,
     Follower,
+    StackEvidence,
 )
 from live_restore.formats.file_format import Arriving, Complete, FileFormat, PartOf, StackReader
 from live_restore.stack import FileStacks, StackIndex, Volume
@@ -110,12 +119,19 @@ def _what(error: BaseException) -> str:
     return one_line(f"{type(error).__name__}: {error}")[:300]
 
 
+# What each question of the seams may be answered with; whoever asks is prepared for nothing else.
+_NOT_NOW = (StackChangedError, StackBusyError, StackUnreadableError)
+_NOTHING_TO_RESTORE = (*_NOT_NOW, StackRefusedError)
+
+
 @contextmanager
-def _failing(name: str, path: Path) -> Iterator[None]:
+def _failing(
+    name: str, path: Path, may_raise: tuple[type[StackError], ...] = (StackError,)
+) -> Iterator[None]:
     """Turn whatever a plug-in raises beyond what it may into an error about that file."""
     try:
         yield
-    except LiveRestoreError:
+    except may_raise:
         raise
     except Exception as error:
         raise StackUnreadableError(
@@ -156,7 +172,7 @@ class _GuardedFileFormat:
         return self._recognising.ask(lambda: self._inner.recognises(path))
 
     def inspect(self, path: Path) -> Arriving | Complete | PartOf | None:
-        with _failing(self.name, path):
+        with _failing(self.name, path, _NOTHING_TO_RESTORE):
             found = self._inner.inspect(path)
             if found is not None and not isinstance(found, Arriving | Complete | PartOf):
                 raise TypeError(f"inspect returned {type(found).__name__}")
@@ -207,8 +223,12 @@ class _GuardedAcquisitionFormat:
     def recognises(self, folder: Path, names: Collection[str]) -> bool:
         return self._recognising.ask(lambda: self._inner.recognises(folder, names))
 
+    def goes_on(self, folder: Path, names: Collection[str]) -> bool:
+        question = getattr(self._inner, "goes_on", self._inner.recognises)
+        return self._recognising.ask(lambda: question(folder, names))
+
     def follow(self, folder: Path) -> _GuardedFollower:
-        with _failing(self.name, folder):
+        with _failing(self.name, folder, (StackUnreadableError,)):
             return _GuardedFollower(self.name, self._inner.follow(folder), folder)
 
 
@@ -217,12 +237,19 @@ class _GuardedFollower:
 
     def __init__(self, name: str, inner: Follower, folder: Path) -> None:
         self._name, self._inner, self._folder = name, inner, folder
+        self._state: AcquisitionState | None = None
 
     def poll(self, *, over: bool = False, plan: AcquisitionPlan | None = None) -> AcquisitionState:
-        with _failing(self._name, self._folder):
+        with _failing(self._name, self._folder, _NOT_NOW):
             state = self._inner.poll(over=over, plan=plan)
             if not isinstance(state, AcquisitionState):
                 raise TypeError(f"poll returned {type(state).__name__}")
+            for key, evidence in state.stacks.items():
+                if not (isinstance(key, StackIndex) and isinstance(evidence, StackEvidence)):
+                    raise TypeError(f"poll returned {type(evidence).__name__} of {key!r}")
+            if not isinstance(state.info, AcquisitionInfo):
+                raise TypeError(f"poll returned {type(state.info).__name__} as information")
+            self._state = state
             return state
 
     def read(self, stack_index: StackIndex) -> Volume:
@@ -230,4 +257,13 @@ class _GuardedFollower:
             volume = self._inner.read(stack_index)
             if not isinstance(volume, np.ndarray) or volume.ndim != 3:
                 raise TypeError("read returned no array of (Z, Y, X)")
+            found = None if self._state is None else self._state.stacks.get(stack_index)
+            if self._state is not None and found is not None:
+                info = self._state.info
+                announced = (len(found.present), *(info.shape_yx or ())), info.dtype
+                if (volume.shape, volume.dtype) != announced:
+                    raise ValueError(
+                        f"read {volume.dtype} of {volume.shape}, "
+                        f"announced {announced[1]} of {announced[0]}"
+                    )
             return volume

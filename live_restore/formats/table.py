@@ -94,21 +94,32 @@ def problems() -> tuple[str, ...]:
 
 
 def acquisition_format_for(
-    folder: Path, formats: Sequence[AcquisitionFormat]
+    folder: Path, formats: Sequence[AcquisitionFormat], known: str = ""
 ) -> AcquisitionFormat | None:
     """Return the format that recognises a folder, ``None`` if none does (yet).
 
     To be asked from the watched folder downwards: what lies inside an acquisition belongs to it.
+    ``known`` is that of :func:`recognised_by`.
     """
     try:
         files, folders = names_in(folder)
     except LiveRestoreError:
         return None  # gone, or not to be read just now; the next scan asks again
-    return recognised_by(folder, {*files, *folders}, formats)
+    return recognised_by(folder, {*files, *folders}, formats, known)
 
 
 def recognised_by(
-    folder: Path, names: Collection[str], formats: Sequence[AcquisitionFormat]
+    folder: Path,
+    names: Collection[str],
+    formats: Sequence[AcquisitionFormat],
+    known: str = "",
 ) -> AcquisitionFormat | None:
-    """Return the format that recognises a folder of these entries, ``None`` if none does (yet)."""
+    """Return the format that recognises a folder of these entries, ``None`` if none does (yet).
+
+    ``known`` names the format that the folder has been found to have before: it keeps it while own
+    files are left in it, although by now too much else may lie there to recognise it anew.
+    """
+    for each in formats:
+        if each.name == known and each.goes_on(folder, names):
+            return each
     return next((each for each in formats if each.recognises(folder, names)), None)

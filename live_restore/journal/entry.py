@@ -20,6 +20,19 @@ NOWHERE = Fingerprint(-1, -1)
 
 
 @dataclass(frozen=True)
+class AcquisitionEntry:
+    """An acquisition folder as the journal knows it.
+
+    ``acquisition`` is relative to the watched folder, ``format`` the name of its format, ``note``
+    what a person should know of it beside its stacks ("": nothing).
+    """
+
+    acquisition: Path
+    format: str
+    note: str
+
+
+@dataclass(frozen=True)
 class Entry:
     """One file (of one or several stacks), or one stack of an acquisition, as the journal knows it.
 
@@ -86,9 +99,20 @@ def acquisition_bytes(acquisition: Path) -> bytes:
     return os.fsencode(acquisition.as_posix())
 
 
+def folder_bytes(acquisition: bytes, position: int) -> bytes:
+    """Return the folder that a row lies in, as it is stored: its results go to one place.
+
+    >>> folder_bytes(b"day/a.tif", WHOLE), folder_bytes(b"day/run_1", 0), folder_bytes(b"a", WHOLE)
+    (b'day', b'day/run_1', b'')
+    """
+    return acquisition.rpartition(b"/")[0] if position == WHOLE else acquisition
+
+
 def key_columns(key: StackKey) -> dict[str, Any]:
     """Return the columns that identify an entry.
 
+    Examples
+    --------
     >>> key_columns(StackKey(Path("day/run_1"), StackIndex(0, 4, 1)))
     {'acquisition': b'day/run_1', 'position': 0, 'time': 4, 'channel': 1}
     """

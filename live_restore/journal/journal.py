@@ -12,23 +12,31 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from live_restore.errors import FolderBusyError, StackUnreadableError, one_line
+from live_restore.journal import queue
 from live_restore.journal.database import Database
-from live_restore.journal.entry import NOWHERE, Entry, entry_of, key_columns, key_of
+from live_restore.journal.entry import (
+    NOWHERE,
+    Entry,
+    acquisition_bytes,
+    entry_of,
+    folder_bytes,
+    key_columns,
+)
 from live_restore.journal.location import other_watcher
 from live_restore.journal.states import State
 from live_restore.journal.view import WHOSE, JournalView
 from live_restore.stack import Fingerprint, StackKey
 
 _RECORD = """
-INSERT INTO entry (recipe, acquisition, position, time, channel, state, reason, size, mtime_ns,
-                   stacks, turn, seen_at)
-VALUES (:recipe, :acquisition, :position, :time, :channel, :state, :reason, :size, :mtime_ns,
-        :stacks,
+INSERT INTO entry (recipe, acquisition, position, time, channel, folder, state, reason, size,
+                   mtime_ns, stacks, turn, seen_at)
+VALUES (:recipe, :acquisition, :position, :time, :channel, :folder, :state, :reason, :size,
+        :mtime_ns, :stacks,
         CASE WHEN :state = 'waiting' THEN (SELECT COALESCE(MAX(turn), 0) + 1 FROM entry) END,
         :now)
 ON CONFLICT (recipe, acquisition, position, time, channel) DO UPDATE SET
@@ -122,9 +130,11 @@ class Journal(JournalView):
         """
         if state in (State.RUNNING, State.DONE):
             raise ValueError(f"a source cannot record {state}")
+        columns = key_columns(key)
         row = {
             "recipe": self.recipe,
-            **key_columns(key),
+            **columns,
+            "folder": folder_bytes(columns["acquisition"], columns["position"]),
             "state": state.value,
             "reason": one_line(reason),
             "size": fingerprint.size,
@@ -142,6 +152,17 @@ class Journal(JournalView):
                     "give it another date",
                 ) from None
 
+    def record_acquisition(self, acquisition: Path, format_name: str, note: str = "") -> None:
+        """Record that a folder is an acquisition, of which format, and what to know of it.
+
+        It stays one for every recipe and over restarts, whatever is put into it later.
+        """
+        with self._file.transaction() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO acquisition VALUES (?, ?, ?)",
+                (acquisition_bytes(acquisition), format_name, one_line(note)),
+            )
+
     def forget(self, key: StackKey) -> None:
         """Drop what vanished before it was complete."""
         with self._file.transaction() as db:
@@ -158,6 +179,7 @@ class Journal(JournalView):
         lease_s: float,
         exclude: Container[StackKey] = frozenset(),
         *,
+        resting: Callable[[StackKey], bool] | None = None,
         alone: bool = True,
         newest_first: bool = False,
     ) -> Entry | None:
@@ -168,21 +190,18 @@ class Journal(JournalView):
         lease_s
             The lease is reported as hung when it has not been renewed for so long (s).
         exclude
-            What to leave for later (it waits for a retry, or for disk space); asked for one after
-            the other, while others wait for the journal.
+            What to leave for later: it waits for a retry.
+        resting
+            Whether the place that results go to takes none just now; asked once for each folder in
+            which something waits. ``None``: none rests.
         alone
             Whether the caller has nothing else in hand. Only then an entry is given that was in
             hand when the program died: if it is the one that kills, no other must pay for it.
         newest_first
             Take the one that was complete last instead.
         """
-        order = "DESC" if newest_first else "ASC"
         with self._file.transaction() as db:
-            rows = db.execute(
-                f"SELECT * FROM entry WHERE recipe = ? AND state = 'waiting' ORDER BY turn {order}",  # noqa: S608 - one of the two words above
-                (self.recipe,),
-            )
-            row = next((r for r in rows if key_of(r) not in exclude), None)
+            row = queue.first(db, self.recipe, exclude, resting, newest_first=newest_first)
             if row is None or (row["attempts"] and not alone):
                 return None
             db.execute(
@@ -192,9 +211,10 @@ class Journal(JournalView):
             )
             return entry_of(db.execute("SELECT * FROM entry WHERE id = ?", (row["id"],)).fetchone())
 
-    def renew(self, lease_s: float) -> None:
-        """Heartbeat: extend this process's leases."""
+    def renew(self, lease_s: float, hanging: Iterable[str] = ()) -> None:
+        """Heartbeat: extend this process's leases, and record what it has waited for very long."""
         with self._file.transaction() as db:
+            self._file.remember("hanging", one_line("; ".join(hanging)))
             db.execute(
                 "UPDATE entry SET lease_until = ? WHERE state = 'running' AND owner = ?",
                 (time.time() + lease_s, self._owner),
@@ -275,9 +295,10 @@ class Journal(JournalView):
             db.execute(
                 "UPDATE entry SET state = 'failed', finished_at = ?, owner = NULL, "
                 "lease_until = NULL, reason = 'the program died ' || attempts || "
-                "' times while restoring it; set aside, watch --retry-failed tries it again' "
-                "WHERE state = 'running' AND attempts >= ?",
-                (time.time(), max_attempts),
+                "' times while restoring it; set aside, watch --retry-failed ' || CASE recipe "
+                "WHEN ? THEN '' ELSE 'with the models and settings of then ' END || "
+                "'tries it again' WHERE state = 'running' AND attempts >= ?",
+                (time.time(), self.recipe, max_attempts),
             )
             db.execute(
                 "UPDATE entry SET state = 'waiting', owner = NULL, lease_until = NULL "

@@ -8,10 +8,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from live_restore.errors import LiveRestoreError, one_line
-from live_restore.journal.entry import WHOLE
+from live_restore.journal.entry import WHOLE, folder_bytes
 from live_restore.stack import StackIndex
 
-VERSION = 2
+VERSION = 3
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS entry (
@@ -21,6 +21,7 @@ CREATE TABLE IF NOT EXISTS entry (
     position    INTEGER NOT NULL,         -- these three are -1 for a file as one unit of work
     time        INTEGER NOT NULL,
     channel     INTEGER NOT NULL,
+    folder      BLOB NOT NULL,            -- of a file the one that it lies in, of a stack its own
     state       TEXT NOT NULL,
     reason      TEXT NOT NULL DEFAULT '',
     size        INTEGER NOT NULL,
@@ -37,13 +38,19 @@ CREATE TABLE IF NOT EXISTS entry (
 );
 CREATE INDEX IF NOT EXISTS entry_by_state ON entry (recipe, state, turn);
 CREATE INDEX IF NOT EXISTS entry_by_turn ON entry (turn);
+CREATE INDEX IF NOT EXISTS entry_by_folder ON entry (recipe, state, folder, turn);
+CREATE TABLE IF NOT EXISTS acquisition (
+    acquisition BLOB PRIMARY KEY,         -- path below the watched folder, as os.fsencode gives it
+    format      TEXT NOT NULL,
+    note        TEXT NOT NULL             -- what a person should know of it beside its stacks
+);
 CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 _KEPT = (
     "id, recipe, state, reason, size, mtime_ns, attempts, stacks, result, turn, seen_at, "
     "finished_at, owner, lease_until"
 )
-"""Columns that schema 2 has in common with schema 1."""
+"""Columns that all schemas have in common."""
 
 
 def fact(db: sqlite3.Connection, name: str) -> str:
@@ -63,6 +70,9 @@ def version_of(db: sqlite3.Connection, path: Path) -> int:
     if not db.execute("SELECT 1 FROM sqlite_master WHERE name = 'fact'").fetchone():
         return 0
     found = fact(db, "schema")
+    if not found:  # killed while it was made: earlier versions did not do so all at once
+        columns = {row["name"] for row in db.execute("PRAGMA table_info(entry)")}
+        return 1 if "source" in columns else 0
     if found and not (found.isdecimal() and int(found) <= VERSION):
         raise LiveRestoreError(
             f"the journal is of a newer live-restore (schema {one_line(found)}, this one knows "
@@ -70,7 +80,7 @@ def version_of(db: sqlite3.Connection, path: Path) -> int:
             path,
             "use that version, or move the file away to begin anew",
         )
-    return int(found or 0)
+    return int(found)
 
 
 def bring_up_to_date(db: sqlite3.Connection, found: int) -> None:
@@ -79,6 +89,11 @@ def bring_up_to_date(db: sqlite3.Connection, found: int) -> None:
     try:
         if found == 1:
             _from_1(db)
+        if found == 2:
+            db.execute("ALTER TABLE entry ADD COLUMN folder BLOB NOT NULL DEFAULT x''")
+        if found:
+            db.create_function("folder_of", 2, folder_bytes, deterministic=True)
+            db.execute("UPDATE entry SET folder = folder_of(acquisition, position)")
         for statement in _TABLES.split(";\n"):
             if statement.strip():
                 db.execute(statement)
@@ -98,7 +113,8 @@ def _from_1(db: sqlite3.Connection) -> None:
     db.execute(_TABLES.partition(";\n")[0])
     marks = ", ".join("?" * (4 + len(_KEPT.split(","))))
     db.executemany(
-        f"INSERT INTO entry (acquisition, position, time, channel, {_KEPT}) VALUES ({marks})",  # noqa: S608 - columns named above
+        f"INSERT INTO entry (acquisition, position, time, channel, {_KEPT}, folder) "  # noqa: S608 - columns named above
+        f"VALUES ({marks}, x'')",
         [
             (*_key_1(row["source"]), *(row[name.strip()] for name in _KEPT.split(",")))
             for row in db.execute(f"SELECT source, {_KEPT} FROM entry_1")  # noqa: S608 - likewise

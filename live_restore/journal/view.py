@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from live_restore.journal import schema
 from live_restore.journal.database import Database
 from live_restore.journal.entry import (
     WHOLE,
+    AcquisitionEntry,
     Entry,
     acquisition_bytes,
     entry_of,
@@ -110,6 +113,24 @@ class JournalView:
         entries = [entry_of(row) for row in rows]
         return {entry.key.index: entry for entry in entries if entry.key.index is not None}
 
+    def acquisition_format(self, acquisition: Path) -> str:
+        """Return the name of the format that an acquisition was found to have, "" if it was not."""
+        with self._file.reading() as db:
+            row = db.execute(
+                "SELECT format FROM acquisition WHERE acquisition = ?",
+                (acquisition_bytes(acquisition),),
+            ).fetchone()
+        return str(row["format"]) if row else ""
+
+    def acquisitions(self) -> list[AcquisitionEntry]:
+        """Return the acquisition folders that were found, by their names."""
+        with self._file.reading() as db:
+            rows = db.execute("SELECT * FROM acquisition ORDER BY acquisition").fetchall()
+        return [
+            AcquisitionEntry(Path(os.fsdecode(row["acquisition"])), row["format"], row["note"])
+            for row in rows
+        ]
+
     def waits(self, exclude: frozenset[StackKey] = frozenset()) -> bool:
         """Return whether anything waits that is not in ``exclude``."""
         with self._file.reading() as db:
@@ -129,6 +150,11 @@ class JournalView:
             ).fetchall()
         found = {state_of(row["state"]): int(row["n"]) for row in rows}
         return {state: found.get(state, 0) for state in State}
+
+    def hanging(self) -> str:
+        """Return what its living process has been waiting for very long, "" for nothing."""
+        with self._file.reading() as db:
+            return schema.fact(db, "hanging")
 
     def doubtful(self) -> int:
         """Return how many entries are done, but doubtful."""

@@ -18,19 +18,20 @@ import numpy as np
 from live_restore._version import __version__
 from live_restore.errors import OutputError, StackRefusedError
 from live_restore.files import disk
-from live_restore.files.naming import candidates, report_path
+from live_restore.files.naming import candidates, report_path, variants
 from live_restore.files.publish import publishing, remove_for_good
 from live_restore.files.reading import open_regular
 from live_restore.formats.tiff.examine import OWN_SOFTWARE
 from live_restore.outputs.output import (
     FinishedStack,
+    Proof,
     Publication,
     Published,
     ResultPath,
     ResultRequest,
     Verify,
 )
-from live_restore.outputs.provenance import report_name_is_ours
+from live_restore.outputs.provenance import made_by, report_name_is_ours
 from live_restore.outputs.recorded import ome_metadata
 from live_restore.outputs.report import Report
 from live_restore.stack import FileStacks, StackIndex, Volume, plane_number, result_dtype
@@ -69,6 +70,21 @@ class OmeTiffOutput:
             "move that file away, or set output.template to another folder",
         )
 
+    def earlier(self, request: ResultRequest, proof: Proof) -> ResultPath | None:
+        """Return a result that was made under another name; see ``Output``."""
+        plain, own = next(
+            candidates(
+                request.file_stacks.path, request.template, request.model_name, request.recipe
+            )
+        )
+        if read_token(plain) in (None, own):
+            return None
+        for path in (plain, *variants(plain, ".ome.tif")):
+            report, token = report_path(path), read_token(path)
+            if token is not None and made_by(report, request.recipe) and proof(report):
+                return ResultPath(path, report, token, True)
+        return None
+
     def begin(
         self, request: ResultRequest, result_path: ResultPath, verify: Verify = tuple
     ) -> Publication:
@@ -99,7 +115,11 @@ class _OmeTiffPublication(Publication):
         written = replace(raw, dtype=result_dtype(raw.dtype, request.units))
         with ExitStack() as publishing_, ExitStack() as writing:
             temporary = publishing_.enter_context(
-                publishing(result_path.image, check=lambda path: self._writer.check(path))
+                publishing(
+                    result_path.image,
+                    check=lambda path: self._writer.check(path),
+                    free=not result_path.taken,
+                )
             )
             self._writer = writing.enter_context(
                 writing_ome_tiff(temporary, written, result_path.token)

@@ -31,6 +31,7 @@ from live_restore.files.naming import (
     position_candidates,
     result_token,
     stack_report_path,
+    variants,
 )
 from live_restore.files.publish import (
     disk_errors,
@@ -44,13 +45,14 @@ from live_restore.files.values import NotJsonError, json_object
 from live_restore.formats.acquisition_format import AcquisitionInfo
 from live_restore.outputs.output import (
     FinishedStack,
+    Proof,
     Publication,
     Published,
     ResultPath,
     ResultRequest,
     Verify,
 )
-from live_restore.outputs.provenance import report_name_is_ours
+from live_restore.outputs.provenance import made_by, report_name_is_ours
 from live_restore.outputs.pyramid import levels_of, smaller
 from live_restore.outputs.report import Report
 from live_restore.stack import FileStacks, StackIndex, Units, Volume, result_dtype
@@ -85,20 +87,35 @@ class OmeZarrOutput:
             if (ours or not image.exists()) and report_name_is_ours(report):
                 if mark is not None:
                     _require_shape(file_stacks, mark, image)
-                taken = mark is not None and any(
-                    c == stack.channel and first <= stack.time <= last
-                    for c, first, last in mark["restored"]
-                )
-                return ResultPath(image, report, token, taken)
+                taken = mark is not None and _holds(mark, stack)
+                return ResultPath(image, report, token, taken, begun=ours)
         raise OutputError(
             "is taken by something that live-restore did not write", image, "move it away"
         )
+
+    def earlier(self, request: ResultRequest, proof: Proof) -> ResultPath | None:
+        """Return a result that was made under another name; see ``Output``."""
+        assert request.acquisition_stack is not None
+        stack = request.acquisition_stack.index
+        results = folder_of_result(request.file_stacks.path, request.template)
+        token = result_token(request.file_stacks.path.parent, results, request.recipe)
+        plain = next(position_candidates(results, stack, request.model_name, token))
+        mark = _mark(plain)
+        if mark is None or mark["result"] == token:
+            return None
+        for image in (plain, *variants(plain, ".ome.zarr")):
+            mark, report = _mark(image), stack_report_path(image, stack.label)
+            if mark is None or not _holds(mark, stack):
+                continue
+            if made_by(report, request.recipe) and proof(report):
+                return ResultPath(image, report, str(mark["result"]), True, begun=True)
+        return None
 
     def begin(
         self, request: ResultRequest, result_path: ResultPath, verify: Verify = tuple
     ) -> Publication:
         """Begin to add a stack to the image of its position; see ``Output``."""
-        if not result_path.taken and result_path.image.exists():
+        if not result_path.begun and result_path.image.exists():
             result_path = self.choose(request)  # somebody else's may have that name since
         return _OmeZarrPublication(request, result_path, verify)
 
@@ -153,6 +170,10 @@ def _mark(folder: Path) -> dict[str, Any] | None:
     except (OSError, NotJsonError, LookupError, TypeError, ValidationError):
         return None
     return dict(mark)
+
+
+def _holds(mark: dict[str, Any], stack: StackIndex) -> bool:
+    return any(c == stack.channel and a <= stack.time <= b for c, a, b in mark["restored"])
 
 
 class _Mark(BaseModel):
@@ -232,6 +253,9 @@ def _write(
 
     from live_restore.outputs.zarr_store import PublishingStore
 
+    mark = _mark(result_path.image)
+    if mark is None or mark["result"] != result_path.token:
+        raise OutputError("is no image of live-restore any more", result_path.image, "move it away")
     group = zarr.open_group(PublishingStore(result_path.image, result_path.image.parent), mode="r+")
     times, channels = stack.time + 1, max(stack.channel + 1, len(info.channel_names))
     at_level = volume
@@ -246,9 +270,6 @@ def _write(
         if (times, channels) != array.shape[:2]:
             array.resize((times, channels, *array.shape[2:]))
         array[stack.time, stack.channel] = at_level
-    mark = _mark(result_path.image)
-    if mark is None:
-        raise OutputError("is no image of live-restore any more", result_path.image, "move it away")
     mark["restored"] = _with(mark["restored"], stack.channel, stack.time)
     mark["pending"] = _without(mark["restored"], channels, times)
     ome = dict(group.attrs["ome"])  # type: ignore[arg-type]

@@ -15,6 +15,9 @@ from live_restore.inference.restorer import Restored
 from live_restore.stack import FileStacks, StackIndex, Units, Volume
 from live_restore.trust.stack_trust import StackTrust
 
+Proof = Callable[[Path], bool]
+"""Whether the result that a report tells of was made of the very raw data that are there now."""
+
 Verify = Callable[[], tuple[str, ...]]
 """Looks at the raw data once more; raises what keeps the result back, returns warnings."""
 
@@ -100,13 +103,15 @@ class ResultPath:
     """Where the result of one file, or of one stack, goes.
 
     ``taken``: an earlier result of the same raw data and recipe is there, and may be replaced.
-    ``token`` is kept in the image, and ties it to both.
+    ``token`` is kept in the image, and ties it to both. ``begun``: the image is there and ours, and
+    takes this stack beside others.
     """
 
     image: Path
     report: Path
     token: str
     taken: bool
+    begun: bool = False
 
 
 @dataclass(frozen=True)
@@ -233,6 +238,14 @@ class Output(Protocol):
         OutputError
             All names that it may have are taken by what is not ours to replace, or cannot be
             looked at.
+        """
+        ...
+
+    def earlier(self, request: ResultRequest, proof: Proof) -> ResultPath | None:
+        """Return a result by this recipe that was made under another name; write nothing.
+
+        Where raw data and results were renamed together, :meth:`choose` does not know the result
+        any more: its token holds the former name. ``None`` where there is none.
         """
         ...
 

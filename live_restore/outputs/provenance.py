@@ -29,12 +29,8 @@ _PLAIN_REPORTS = re.compile(r"p\d{3,}\.reports")
 
 def is_current(result_path: ResultPath, file_stacks: FileStacks) -> bool:
     """Return whether the published result of this very raw file is already in its place."""
-    try:
-        source = read_report(result_path.report)["source"]
-        same = (source["size"], source["mtime_ns"]) == tuple(file_stacks.fingerprint)
-    except (OSError, NotJsonError, KeyError, TypeError):
-        return False  # no report, or not one of ours: then there is no result either
-    return bool(same) and result_path.taken
+    # No report, or not one of ours: then there is no result either.
+    return is_of_file(result_path.report, file_stacks) and result_path.taken
 
 
 def published_doubt(result_path: ResultPath) -> str:
@@ -94,6 +90,24 @@ def _plain_reports(results: Path) -> Iterator[Path]:
                     yield from islice(Path(entry.path).glob("*.json"), 1)
     except OSError:
         return  # no results yet, or none to be seen: what is there is looked at by its name
+
+
+def made_by(report: Path, recipe: str) -> bool:
+    """Return whether a report tells of a result that this recipe made, whatever it is called."""
+    try:
+        return bool(read_report(report)["recipe"] == recipe)
+    except (OSError, NotJsonError, LookupError, TypeError):
+        return False
+
+
+def is_of_file(report: Path, file_stacks: FileStacks) -> bool:
+    """Return whether a report tells of a file of this size and time, whatever it was called."""
+    try:
+        source = read_report(report)["source"]
+        same = (source["size"], source["mtime_ns"]) == tuple(file_stacks.fingerprint)
+    except (OSError, NotJsonError, LookupError, TypeError):
+        return False
+    return bool(same)
 
 
 def report_name_is_ours(path: Path) -> bool:

@@ -117,7 +117,7 @@ class Report:
             The disk refused.
         """
         delay_s = max(0.0, time.time() - self.request.file_stacks.fingerprint.mtime_ns / 1e9)
-        publish_text(result_path.report, self.to_json(**seconds, delay=delay_s))
+        publish_text(result_path.report, self.to_json(**seconds, delay=delay_s), free=True)
         return Published(
             image=result_path.image,
             report=result_path.report,

@@ -11,7 +11,13 @@ from pathlib import Path
 
 import structlog
 
-from live_restore.errors import StackBusyError, StackChangedError, StackError, StackUnreadableError
+from live_restore.errors import (
+    JournalError,
+    StackBusyError,
+    StackChangedError,
+    StackError,
+    StackUnreadableError,
+)
 from live_restore.files.naming import acquisition_of_results
 from live_restore.files.raw_data import names_in
 from live_restore.formats.acquisition_format import AcquisitionFormat
@@ -21,13 +27,16 @@ from live_restore.journal.journal import Journal
 from live_restore.journal.states import State
 from live_restore.outputs.table import is_own_result
 from live_restore.settings.model import Settings
-from live_restore.sources.pending import PendingFindings
+from live_restore.sources.pending import Finding, PendingFindings
 from live_restore.sources.run_clock import BUSY_POLL_S
 from live_restore.sources.source import Callbacks
 from live_restore.sources.watched_acquisition import WatchedAcquisition
-from live_restore.stack import StackKey
+from live_restore.stack import Fingerprint, StackKey
 
 log = structlog.get_logger()
+
+# A folder of very many files is not listed anew for each of them.
+_REST_PER_LISTING = 20
 
 
 class Acquisitions:
@@ -67,8 +76,11 @@ class Acquisitions:
         self._callbacks = callbacks
         self._clock = clock
         self._followed: dict[Path, WatchedAcquisition] = {}
-        # When the folders above a new file were last asked whether they are acquisitions.
-        self._asked: dict[Path, float] = {}
+        # When to ask the folders above a new file again whether they are acquisitions.
+        self._ask_again_at: dict[Path, float] = {}
+        self._refused: set[Path] = set()
+        # What the journal knew of a folder when this program first came upon it.
+        self._known: dict[Path, str] = {}
 
     # Finding ----------------------------------------------------------------------------------
 
@@ -86,16 +98,21 @@ class Acquisitions:
         raw = acquisition_of_results(folder)
         if folder != self._root and raw is not None and self._is_acquisition(raw):
             return True
-        found = recognised_by(folder, names, self._formats)
+        found = recognised_by(folder, names, self._formats, self._known_format(folder))
         if found is None:
             return False
         if is_own_result(folder):
+            return True
+        try:
+            following = Following(folder, found)
+        except StackUnreadableError as error:  # a plug-in's, which failed at it
+            self._refuse(folder, error)
             return True
         for inner in [f for f in self._followed if folder in f.parents]:
             # One position of it had been taken for a run of its own.
             self._followed.pop(inner).leave()
         self._followed[folder] = WatchedAcquisition(
-            Following(folder, found),
+            following,
             folder.relative_to(self._root),
             self._journal,
             self._pending,
@@ -106,6 +123,27 @@ class Acquisitions:
         log.info("acquisition found", folder=str(folder), format=found.name)
         return True
 
+    def _known_format(self, folder: Path) -> str:
+        """Return the name of the format that the journal knows a folder to have, "" if none."""
+        if folder not in self._known:
+            try:
+                name = self._journal.acquisition_format(folder.relative_to(self._root))
+            except JournalError:
+                return ""  # the next scan asks again
+            self._known[folder] = name
+        return self._known[folder]
+
+    def _refuse(self, folder: Path, error: StackUnreadableError) -> None:
+        """Report once what is an acquisition, but cannot be followed."""
+        if folder not in self._refused:
+            self._refused.add(folder)
+            key = StackKey(folder.relative_to(self._root))
+            finding = Finding(Fingerprint(0, 0), State.REFUSED, error.reason)
+            self._pending.add(key, finding)
+            self._callbacks.on_bad(key, State.REFUSED)
+            self._callbacks.warn(f"{key}: {error.reason}")
+            log.warning("acquisition", stack_key=str(key), reason=error.reason)
+
     def adopt_above(self, path: Path) -> bool:
         """Adopt a folder above a file if it is an acquisition that has only just begun.
 
@@ -113,24 +151,27 @@ class Acquisitions:
         """
         for folder in reversed(path.parents[: len(path.relative_to(self._root).parts)]):
             now = self._clock()
-            if now - self._asked.get(folder, -math.inf) < self._settings.watch.settle_s:
+            if now < self._ask_again_at.get(folder, -math.inf):
                 continue
-            self._asked[folder] = now
             try:
                 files, folders = names_in(folder)
             except StackError:
                 continue  # gone, or not to be listed just now; the next scan asks again
+            rest_s = max(self._settings.watch.settle_s, _REST_PER_LISTING * (self._clock() - now))
+            self._ask_again_at[folder] = now + rest_s
             if self.adopt(folder, [*files, *folders]):
                 return True
         return False
 
     def ask_again(self) -> None:
         """Forget which folders were asked: the whole tree has been walked."""
-        self._asked.clear()
+        self._ask_again_at.clear()
 
     def _is_acquisition(self, folder: Path) -> bool:
         return folder in self._followed or (
-            folder.is_dir() and acquisition_format_for(folder, self._formats) is not None
+            folder.is_dir()
+            and acquisition_format_for(folder, self._formats, self._known_format(folder))
+            is not None
         )
 
     def wake_if_inside(self, path: Path) -> bool:
@@ -165,6 +206,7 @@ class Acquisitions:
                 followed.look(began, hurry=hurry)
             except StackChangedError:
                 self._followed.pop(folder).leave()
+                self._known.pop(folder, None)
                 continue
             except StackUnreadableError as error:
                 followed.trouble(began, State.REFUSED, error.reason)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
-from live_restore.formats.acquisition_format import StackEvidence
+from live_restore.formats.acquisition_format import StackEvidence, Stage
 from live_restore.formats.file_format import Arriving, Complete
 from live_restore.journal.states import State
 from live_restore.settings.model import FilesSettings, WatchSettings
@@ -128,6 +128,8 @@ def decide_stack(
         What becomes of a stack that will never be complete.
     """
     settled = final or not taken_as_over
+    if evidence.stage is Stage.REFUSED:
+        return State.REFUSED, evidence.reason
     if evidence.complete:
         if len(evidence.present) < FEWEST_PLANES:
             if not settled:  # z may be the outer loop: then every stack has one plane at first

@@ -27,7 +27,7 @@ from live_restore.formats.file_format import Arriving, Complete, FileFormat, Par
 from live_restore.formats.table import format_for
 from live_restore.journal.entry import Entry
 from live_restore.journal.states import State
-from live_restore.settings.model import Settings
+from live_restore.settings.model import Settings, WatchSettings
 from live_restore.sources.completeness import Readiness, decide_file, quiet_needed_s
 from live_restore.sources.pending import Finding, PendingFindings
 from live_restore.sources.source import Callbacks
@@ -38,6 +38,9 @@ log = structlog.get_logger()
 
 # What is older was there, or was copied here: no microscope is writing it.
 _JUST_WRITTEN_NS = 2 * 10**9
+# While something arrives it is looked at this often; a look at an unchanged file is one stat().
+_SOONEST_S = 0.1
+_REST_SHARE = 0.1
 
 
 @dataclass
@@ -52,6 +55,7 @@ class _Candidate:
     changes: int = 0
     busy_since: float | None = None
     not_before: float = -math.inf
+    next_look: float = -math.inf
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,16 @@ class WatchedFiles:
         """Return what is not decided yet."""
         return list(self._candidates)
 
+    def due(self) -> list[StackKey]:
+        """Return what is to be looked at again now, what was quiet for the shortest time first.
+
+        What has been quiet for long is looked at rarely: of what happens to it the next scan tells,
+        and an event.
+        """
+        now = self._clock()
+        due = [key for key, each in self._candidates.items() if each.next_look <= now]
+        return sorted(due, key=lambda key: -self._candidates[key].unchanged_since)
+
     def undecided(self) -> int:
         """Return how many files have been quiet for too short a time to decide about.
 
@@ -157,6 +171,7 @@ class WatchedFiles:
             candidate.changes += 1
             self._report_arriving(key, candidate, "being written")
         quiet_s = seen.at - candidate.unchanged_since
+        candidate.next_look = _next_look(candidate, seen.at, self._settings.watch)
         if quiet_s < self._settings.watch.settle_s or seen.at < candidate.not_before:
             return
         if candidate.evidence is None or _waits_for_others(candidate.evidence):
@@ -164,17 +179,18 @@ class WatchedFiles:
         if candidate.evidence is not None:
             self._decide(key, candidate, candidate.evidence, quiet_s)
 
-    def gone(self, path: Path) -> None:
-        """A file is not there any more, or is part of an acquisition."""
+    def gone(self, path: Path, *, forget: bool = False) -> None:
+        """A file is not there any more, or is part of an acquisition.
+
+        ``forget``: whatever comes back under this name is not what was settled.
+        """
         key = self._key(path)
+        if forget:
+            self._settled.pop(key, None)
         candidate = self._candidates.pop(key, None)
         if candidate is not None:
             self._pending.add(key, Finding(candidate.fingerprint, None))
             log.info("vanished before it was complete", stack_key=str(key))
-
-    def forget_settled(self, path: Path) -> None:
-        """Whatever comes back under this name is not what was settled."""
-        self._settled.pop(self._key(path), None)
 
     def keep_only(self, present: set[Path], part_of_acquisition: Callable[[Path], bool]) -> None:
         """Compare with a whole scan: what it did not meet is not there.
@@ -310,6 +326,17 @@ class WatchedFiles:
 
     def _key(self, path: Path) -> StackKey:
         return StackKey(path.relative_to(self._root))
+
+
+def _next_look(candidate: _Candidate, now: float, watch: WatchSettings) -> float:
+    """Return when to look again: after a tenth of its quiet, and when something falls due."""
+    quiet_s = now - candidate.unchanged_since
+    needed_s = quiet_needed_s(candidate.longest_gap_s, watch)
+    rest_s = max(_SOONEST_S, _REST_SHARE * quiet_s)
+    if _waits_for_others(candidate.evidence):  # whose arrival shows in them alone
+        rest_s = min(rest_s, watch.scan_interval_s)
+    until = [each - quiet_s for each in (watch.settle_s, needed_s, watch.stall_s)]
+    return now + min([rest_s, *(each for each in until if each > 0)])
 
 
 def _recalled(pending: PendingFindings, key: StackKey) -> _Settled | None:

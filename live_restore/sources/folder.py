@@ -7,11 +7,12 @@ more than name where to look first.
 
 from __future__ import annotations
 
-import math
 import stat
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+import structlog
 
 from live_restore.formats.acquisition_format import AcquisitionFormat
 from live_restore.formats.file_format import FileFormat
@@ -20,18 +21,17 @@ from live_restore.settings.model import Settings
 from live_restore.sources.acquisitions import Acquisitions
 from live_restore.sources.files import WatchedFiles
 from live_restore.sources.inbox import Inbox
+from live_restore.sources.look_budget import LookBudget
 from live_restore.sources.passed_by import NotLookedAt
 from live_restore.sources.pending import PendingFindings
 from live_restore.sources.source import Callbacks
 from live_restore.sources.tree import Tree
 from live_restore.stack import StackKey
 
+log = structlog.get_logger()
+
 # While something arrives it is looked at this often; a look at an unchanged file is one stat().
 _ARRIVING_POLL_S = 0.1
-# A scan of a huge or slow tree must not become all that this program does; and while nothing
-# arrives, scans may have a third of a per cent of a core.
-_REST_PER_SCAN = 20
-_REST_PER_CPU_SECOND = 300
 
 
 class FolderSource:
@@ -69,7 +69,7 @@ class FolderSource:
         callbacks = callbacks or Callbacks()
         self._root = root
         self._watch = settings.watch
-        self._stopping = callbacks.stopping
+        self._callbacks = callbacks
         self._clock = clock
         self._thread_clock = thread_clock
         self._inbox = Inbox()
@@ -88,7 +88,7 @@ class FolderSource:
             clock,
         )
         self._tree = Tree(root, formats, settings, callbacks, self._acquisitions.adopt, clock)
-        self._next_scan = -math.inf
+        self._budget = LookBudget(settings.watch)
 
     def hint(self, path: Path) -> None:
         """Something may have happened to ``path``."""
@@ -126,37 +126,71 @@ class FolderSource:
         """
         self._inbox.begin()
         self._pending.record()  # what the last call could not, before more is gathered
-        began = self._clock()
-        if began >= self._next_scan:
-            worked = self._thread_clock()
-            self._scan()
-            took, worked = self._clock() - began, self._thread_clock() - worked
-            idle = not self._files.open_questions()
-            rest = max(_REST_PER_SCAN * took, _REST_PER_CPU_SECOND * worked if idle else 0.0)
-            self._next_scan = began + max(self._watch.scan_interval_s, rest)
+        self._scan_or_glance()
         hints, anew = self._inbox.take()
         for key in anew:
             if not self._acquisitions.reconsider(key):
                 self._look(self._root / key.acquisition, anew=True)
-        open_questions = [self._root / key.acquisition for key in self._files.open_questions()]
-        for path in [*hints, *open_questions]:
-            if self._stopping():
+        for path in hints:
+            if self._callbacks.stopping():
                 break
             self._look(path)
+        self._look_at_undecided()
         next_stack_s = self._acquisitions.poll(hurry=hurry)
         self._pending.record()
-        until_scan = min(max(0.0, self._next_scan - self._clock()), next_stack_s)
-        return min(until_scan, _ARRIVING_POLL_S) if self._files.open_questions() else until_scan
+        now = self._clock()
+        until_scan = min(self._budget.next_in_s(now), next_stack_s)
+        if not self._files.open_questions():
+            return until_scan
+        return min(until_scan, max(_ARRIVING_POLL_S, self._budget.next_look - now))
+
+    def _look_at_undecided(self) -> None:
+        """Look at what is undecided and due, as far as the budget goes."""
+        if self._clock() < self._budget.next_look:
+            return
+        worked = self._thread_clock()
+        for key in self._files.due():
+            if self._callbacks.stopping():
+                break
+            self._look(self._root / key.acquisition)
+        self._budget.looked(self._clock(), self._thread_clock() - worked)
+
+    def _scan_or_glance(self) -> None:
+        """Walk the whole tree where that is due; else look only where something seems new.
+
+        A walk through very many files is dear, and so rare; that a name has been added to a folder
+        shows in the folder's own time stamp. A glance asks for those alone.
+        """
+        began, worked = self._clock(), self._thread_clock()
+        if began >= self._budget.next_scan:
+            self._scan()
+            took, worked = self._clock() - began, self._thread_clock() - worked
+            self._budget.scanned(began, took, worked, idle=not self._files.open_questions())
+        elif began >= self._budget.next_glance:
+            for seen in self._tree.new_files():
+                if self._callbacks.stopping():
+                    break
+                self._files.observe(seen)
+            self._budget.glanced(began, self._clock() - began, self._thread_clock() - worked)
+        interval_s = self._budget.interval_to_report(began)
+        if interval_s is not None:
+            told = (
+                f"looking through {self._root.name or self._root} takes long: without file events, "
+                f"new files are found after {interval_s:.0f} s, not "
+                f"{self._watch.scan_interval_s:g} s; move what is finished elsewhere"
+            )
+            self._callbacks.warn(told)
+            log.warning(told)
 
     def _scan(self) -> None:
         """Walk the whole tree, oldest files first."""
         self._tree.begin()
         found = sorted(self._tree.files(self._root), key=lambda f: (f.fingerprint.mtime_ns, f.path))
         for seen in found:
-            if self._stopping():
+            if self._callbacks.stopping():
                 return
             self._files.observe(seen)
-        if self._stopping():  # what was not seen may well be there
+        if self._callbacks.stopping():  # what was not seen may well be there
             return
         self._files.keep_only({seen.path for seen in found}, self._acquisitions.wake_if_inside)
         self._acquisitions.ask_again()
@@ -177,9 +211,8 @@ class FolderSource:
         try:
             status = path.lstat()
         except OSError:
-            self._files.gone(path)
-            if anew:  # on a share that went away: what comes back is not what was settled
-                self._files.forget_settled(path)
+            # On a share that went away: what comes back is not what was settled.
+            self._files.gone(path, forget=anew)
             return
         folders = [self._root.joinpath(*parts[:i]) for i in range(1, len(parts))]
         if not all(self._tree.is_input_folder(f) and not f.is_symlink() for f in folders):

@@ -6,6 +6,7 @@ import contextlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from live_restore.errors import JournalError, StackUnreadableError
 from live_restore.journal.entry import Entry
@@ -48,6 +49,7 @@ class PendingFindings:
         self._callbacks = callbacks
         self._clock = clock
         self._findings: dict[StackKey, Finding] = {}
+        self._acquisitions: dict[Path, tuple[str, str]] = {}
         self._recorded_at = -math.inf
 
     def add(self, key: StackKey, finding: Finding) -> None:
@@ -59,6 +61,10 @@ class PendingFindings:
             with contextlib.suppress(JournalError):  # raised where the poll ends
                 self.record()
 
+    def add_acquisition(self, acquisition: Path, format_name: str, note: str) -> None:
+        """Take what was found out about a whole acquisition; see ``record_acquisition``."""
+        self._acquisitions[acquisition] = format_name, note
+
     def record(self) -> None:
         """Record them; what the disk refuses is kept for the next time.
 
@@ -68,16 +74,18 @@ class PendingFindings:
             It refuses.
         """
         self._recorded_at = self._clock()
-        if not self._findings:
+        if not self._findings and not self._acquisitions:
             return
         impossible: dict[StackKey, StackUnreadableError] = {}
         with self._journal.batch():
+            for acquisition, (format_name, note) in self._acquisitions.items():
+                self._journal.record_acquisition(acquisition, format_name, note)
             for key, finding in self._findings.items():
                 try:
                     self._record(key, finding)
                 except StackUnreadableError as error:  # one row must not cost the others theirs
                     impossible[key] = error
-        self._findings = {}
+        self._findings, self._acquisitions = {}, {}
         for key, why in impossible.items():
             self._callbacks.on_bad(key, State.FAILED)
             self._callbacks.warn(f"{key}: {why.reason}")

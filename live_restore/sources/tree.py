@@ -23,6 +23,10 @@ log = structlog.get_logger()
 
 # In a folder of the name that results have, this many files are looked at, once.
 _CHECKED_RESULTS = 16
+# The coarsest clock of file systems in use is FAT's, of 2 s; and a little for what is under way.
+_TICK_S = 2.5
+# A folder that takes longer to list is not listed twice for that.
+_SLOW_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,28 @@ class Seen:
     path: Path
     fingerprint: Fingerprint
     at: float
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """A folder as it was when it was listed last.
+
+    ``changed_ns`` is its time stamp, ``first_seen`` when that was first seen (monotonic s);
+    ``again``: it has been listed again since a tick of the file system's clock later.
+    """
+
+    changed_ns: int | None
+    first_seen: float
+    again: bool
+    names: frozenset[str]
+
+
+def _changed_ns(folder: Path) -> int | None:
+    """Return when a name in a folder changed last, ``None`` where that cannot be asked."""
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 class Tree:
@@ -81,11 +107,13 @@ class Tree:
         self._checked_results: set[Path] = set()
         self.passed_by = PassedBy(root)
         self._walked: set[Path] = set()
+        self._listed: dict[Path, _Listed] = {}
 
     def begin(self) -> None:
         """The whole tree is walked from now on."""
         self._unreadable_now = set()
         self._walked = set()
+        self._listed = {}
 
     def forget_vanished(self) -> None:
         """The whole tree has been walked: what was not met is not there any more."""
@@ -95,28 +123,66 @@ class Tree:
 
     def files(self, top: Path) -> Iterator[Seen]:
         """Yield every input file under ``top`` as it is found; ends early at a stop."""
-        folders = [top]
+        return self._walk([top], frozenset())
+
+    def new_files(self) -> Iterator[Seen]:
+        """Yield input files that have got a name since their folder was listed.
+
+        Asks each folder that was listed for the time at which a name in it changed last. A name may
+        be given twice within one tick of that clock (2 s on FAT), so a folder that has just changed
+        is listed once more when that is over.
+        """
+        for folder, before in list(self._listed.items()):
+            if self._callbacks.stopping():
+                return
+            changed_ns = _changed_ns(folder)
+            now = self._clock()
+            if changed_ns == before.changed_ns and (
+                before.again or now - before.first_seen < _TICK_S
+            ):
+                continue
+            if changed_ns is not None:
+                yield from self._walk([folder], before.names)
+
+    def _list(self, folder: Path) -> list[os.DirEntry[str]]:
+        """List a folder; what is in it counts from here on as seen."""
+        changed_ns, before, began = _changed_ns(folder), self._listed.get(folder), self._clock()
+        with os.scandir(folder) as listing:
+            entries = list(listing)
+        now = self._clock()
+        same = before is not None and before.changed_ns == changed_ns
+        first_seen = before.first_seen if before and same else began
+        self._listed[folder] = _Listed(
+            changed_ns,
+            first_seen,
+            (same and began - first_seen >= _TICK_S) or now - began > _SLOW_S,
+            frozenset(entry.name for entry in entries),
+        )
+        return entries
+
+    def _walk(self, folders: list[Path], known: frozenset[str]) -> Iterator[Seen]:
+        """Yield the input files under some folders; ``known`` names in the first are not new."""
         while folders:
-            folder = folders.pop()
+            folder, passed, known = folders.pop(), known, frozenset()
             passed_by: list[str] = []
             links: list[str] = []
             try:
-                with os.scandir(folder) as listing:
-                    entries = list(listing)
+                entries = self._list(folder)
             except OSError as error:
                 self._report_unreadable(folder, error)
                 continue
             self.unreadable.discard(folder)
             if self._adopt(folder, [entry.name for entry in entries]):
+                self._listed.pop(folder, None)  # whoever follows it looks into it
                 continue
             self._walked.add(folder)
             for entry in entries:
                 if self._callbacks.stopping():
                     return
-                path = folder / entry.name
+                path, is_new = folder / entry.name, entry.name not in passed
                 try:
                     if entry.is_dir(follow_symlinks=False):
-                        if not self._settings.watch.recursive:
+                        if not (is_new and self._settings.watch.recursive):
                             continue
                         if self.is_input_folder(path):
                             folders.append(path)
@@ -126,7 +192,8 @@ class Tree:
                         if entry.is_symlink():
                             links.append(entry.name)
                     elif self.is_input_name(path):
-                        yield self.seen(path, entry.stat(follow_symlinks=False))
+                        if is_new:
+                            yield self.seen(path, entry.stat(follow_symlinks=False))
                     elif not is_ignored(entry.name):
                         passed_by.append(entry.name)
                 except FileNotFoundError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,8 +16,8 @@ from pathlib import Path
 import structlog
 
 from live_restore.errors import StackIncompleteError, StackUnreadableError
-from live_restore.files.naming import stack_report_path
-from live_restore.formats.acquisition_format import AcquisitionState, StackEvidence
+from live_restore.files.naming import output_folder_name, stack_report_path
+from live_restore.formats.acquisition_format import AcquisitionState, StackEvidence, Stage
 from live_restore.formats.following import Following
 from live_restore.journal.entry import Entry
 from live_restore.journal.journal import Journal
@@ -34,6 +34,8 @@ log = structlog.get_logger()
 
 # Files of one acquisition that are asked for their time when it is met.
 _FILES_DATED = 10_000
+# Names of what is passed by that are shown.
+_NAMED = 5
 _NO_FINGERPRINT = Fingerprint(0, 0)
 
 _SETTLED = frozenset((State.WAITING, State.RUNNING, State.DONE, State.FAILED, State.REFUSED))
@@ -104,6 +106,7 @@ class WatchedAcquisition:
         self._stacks: dict[StackIndex, _Known] = {}
         self._trouble = ""
         self._problems: set[str] = set()
+        self._recorded: tuple[str, str] | None = None
 
     @property
     def folder(self) -> Path:
@@ -179,7 +182,7 @@ class WatchedAcquisition:
             clock.moved(now)
             self._callbacks.arrived()
         clock.see_end(now, ended=bool(state.ended), moved=moved)
-        pending = self._unsettled(state)
+        pending = _unsettled(state, self._stacks)
         calm = self._is_calm([state.stacks[each] for each in pending], now)
         clock.decide(now, calm=calm, hurry=hurry)
         over = bool(state.ended)
@@ -192,8 +195,10 @@ class WatchedAcquisition:
                 clock.moved(now)
                 return  # it has not been quiet: the next look decides anew
         for index in sorted(pending, key=_in_order):
-            self._decide(index, state.stacks[index], over, calm)
+            if index in state.stacks:  # a follower may have given one up since
+                self._decide(index, state.stacks[index], over, calm)
         self._report_problems(state, now)
+        self._record_itself(state)
         clock.rest(now)
 
     # What was there before --------------------------------------------------------------------
@@ -201,7 +206,7 @@ class WatchedAcquisition:
     def _recall(self, state: AcquisitionState) -> _Before:
         """Return what the journal knows, unless another run was recorded under the name."""
         rows = self._journal.stacks_in(self._source)
-        times_ns = list(islice(_times_ns(self.folder, 1), _FILES_DATED))
+        times_ns = list(islice(times_written_ns(self.folder, 1), _FILES_DATED))
         finished = [row.finished_at for row in rows.values() if row.finished_at is not None]
         newer = finished and times_ns and min(times_ns) / 1e9 > max(finished)
         if newer and not _is_the_same_run(self._following, state, rows):
@@ -229,13 +234,6 @@ class WatchedAcquisition:
         return moved
 
     # Deciding ---------------------------------------------------------------------------------
-
-    def _unsettled(self, state: AcquisitionState) -> list[StackIndex]:
-        return [
-            index
-            for index in state.stacks
-            if (known := self._stacks.get(index)) and known.state not in _SETTLED
-        ]
 
     def _decide(self, index: StackIndex, evidence: StackEvidence, over: bool, calm: bool) -> None:
         known = self._stacks[index]
@@ -276,7 +274,7 @@ class WatchedAcquisition:
             return True
         if self.clock.just_moved(now):
             return False
-        return self.clock.see_written(now, max(_times_ns(self.folder, None), default=0))
+        return self.clock.see_written(now, max(times_written_ns(self.folder), default=0))
 
     def _report_problems(self, state: AcquisitionState, now: float) -> None:
         for problem in state.problems:
@@ -289,6 +287,25 @@ class WatchedAcquisition:
             self.trouble(now, State.REFUSED, f"{reason}; check the acquisition")
         else:
             self._end_trouble()
+
+    def _record_itself(self, state: AcquisitionState) -> None:
+        """Record that it is an acquisition, once it holds planes, and what lies in it beside them.
+
+        It stays one: what else is put into its folder makes nothing of it a single file again.
+        """
+        if not state.stacks:
+            return
+        results = output_folder_name(self._settings.output.template)
+        foreign = [name for name in state.foreign if name != results]
+        recorded = state.info.format, foreign_note(foreign)
+        if recorded == self._recorded:
+            return
+        self._pending.add_acquisition(self._source, *recorded)
+        self._recorded = recorded
+        if foreign:
+            told = f"{self.folder.name}: {recorded[1]}"
+            self._callbacks.warn(told)
+            log.warning("passed by", folder=str(self._source), reason=recorded[1])
 
     def _key(self, index: StackIndex) -> StackKey:
         return StackKey(self._source, index)
@@ -315,13 +332,44 @@ def _is_the_same_run(
     return True
 
 
+def _unsettled(state: AcquisitionState, stacks: Mapping[StackIndex, _Known]) -> list[StackIndex]:
+    return [
+        index
+        for index, evidence in state.stacks.items()
+        if (known := stacks.get(index))
+        and (
+            known.state not in _SETTLED
+            or (evidence.stage is Stage.REFUSED and known.state is State.WAITING)
+        )
+    ]
+
+
+def foreign_note(names: Sequence[str]) -> str:
+    """Say what is passed by in an acquisition's folder, "" for nothing.
+
+    >>> foreign_note(["MAX_run.tif"])
+    'MAX_run.tif is not part of this acquisition and is passed by; move it out to have it restored'
+    """
+    if not names:
+        return ""
+    shown = ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
+    verbs, what = ("is", "it") if len(names) == 1 else ("are", "them")
+    return (
+        f"{shown} {verbs} not part of this acquisition and {verbs} passed by; "
+        f"move {what} out to have {what} restored"
+    )
+
+
 def _in_order(index: StackIndex) -> tuple[int, int, int]:
     """As runs are mostly recorded: for what is found all at once."""
     return index.time, index.position, index.channel
 
 
-def _times_ns(folder: Path, levels: int | None) -> Iterator[int]:
-    """Yield when each file was written (ns since 1970), ``levels`` deep (``None``: all)."""
+def times_written_ns(folder: Path, levels: int | None = None) -> Iterator[int]:
+    """Yield when each file was written (ns since 1970), ``levels`` deep (``None``: all).
+
+    What cannot be asked, or is gone by now, is passed over.
+    """
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
@@ -329,7 +377,7 @@ def _times_ns(folder: Path, levels: int | None) -> Iterator[int]:
                     if entry.is_file(follow_symlinks=False):
                         yield entry.stat(follow_symlinks=False).st_mtime_ns
                     elif levels != 0 and entry.is_dir(follow_symlinks=False):
-                        yield from _times_ns(
+                        yield from times_written_ns(
                             Path(entry.path), None if levels is None else levels - 1
                         )
                 except OSError:

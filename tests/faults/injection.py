@@ -105,6 +105,12 @@ class FaultyDisk(disk.Disk):
         self._faults.meet("replace", final)
         super().replace(temporary, final)
 
+    def give(self, temporary: Path, final: Path) -> None:
+        """Rename to a name that is free: the same step."""
+        self._touched = final
+        self._faults.meet("replace", final)
+        super().give(temporary, final)
+
     def sync_folder(self, folder: Path) -> None:
         """Sync a folder."""
         self._faults.meet("sync_folder", self._touched)

@@ -57,6 +57,11 @@ class Recorder(disk.Disk):
         super().replace(temporary, final)
         self.steps.append(("rename", temporary, final))
 
+    def give(self, temporary: Path, final: Path) -> None:
+        """Rename to a name that is free."""
+        super().give(temporary, final)
+        self.steps.append(("rename", temporary, final))
+
     def sync_folder(self, folder: Path) -> None:
         """Sync a folder."""
         super().sync_folder(folder)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from live_restore.errors import StackIncompleteError, StackUnreadableError
+from live_restore.errors import StackChangedError, StackIncompleteError, StackUnreadableError
 from live_restore.formats.micromanager.image_stack_file import MmStackFormat
 from live_restore.stack import StackIndex, VoxelSize
 from tests.support.mm_files import StackFile
@@ -166,10 +166,39 @@ def test_colour_and_odd_sizes_are_left_out_by_name(run: Path) -> None:
 
 
 def test_files_of_two_runs_in_one_folder_are_refused(run: Path) -> None:
+    run = run.rename(run.with_name("neither's name"))
     stack_file(run)
     StackFile(run / "other_MMStack_Pos0.ome.tif", slices=1)
     with pytest.raises(StackUnreadableError, match="2 acquisitions"):
         MmStackFormat().follow(run).poll()
+    assert not MmStackFormat().recognises(run, {path.name for path in run.iterdir()})
+    (run / "run_1_MMStack_Pos0_metadata.txt").touch()  # by now one of them is certain
+    (run / "DisplaySettings.json").touch()
+    assert MmStackFormat().recognises(run, {path.name for path in run.iterdir()})
+    assert MmStackFormat().follow(run).poll().foreign == ("other_MMStack_Pos0.ome.tif",)
+
+
+def test_files_of_another_run_in_a_folder_of_its_own_name_are_passed_by(run: Path) -> None:
+    StackFile(run / "other_MMStack_Pos0.ome.tif", slices=1).plane(0, 0, 0, 0, value=1)
+    follower = MmStackFormat().follow(run)
+    assert follower.poll().stacks[KEY].complete  # nothing else is there yet
+    stack_file(run, slices=1).plane(0, 0, 0, 0, value=2)
+    with pytest.raises(StackChangedError, match="of its own name by now"):
+        follower.poll()
+    follower = MmStackFormat().follow(run)
+    state = follower.poll()
+    assert follower.read(KEY).max() == 2
+    assert state.foreign == ("other_MMStack_Pos0.ome.tif",)
+
+
+def test_a_folder_of_single_files_of_other_runs_is_no_run(run: Path) -> None:
+    run = run.rename(run.with_name("for the figure"))
+    stack_file(run, slices=1).plane(0, 0, 0, 0, value=1)
+    (run / "run_1_MMStack_Pos0_metadata.txt").touch()
+    names = {path.name for path in run.iterdir()}
+    assert MmStackFormat().recognises(run, names)
+    assert not MmStackFormat().recognises(run, {*names, "cell.tif"})
+    assert MmStackFormat().goes_on(run, {*names, "cell.tif"})
 
 
 def test_one_damaged_file_does_not_stop_the_others(run: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from live_restore.errors import StackChangedError, StackUnreadableError
+from live_restore.formats.acquisition_format import Stage
 from live_restore.formats.micromanager.ndtiff import NdTiffFormat
 from live_restore.formats.plan import IntendedPlan
 from live_restore.stack import StackIndex, VoxelSize
@@ -250,10 +251,61 @@ def test_a_copy_that_stopped_half_way_is_not_complete(run: Path) -> None:
 
 
 def test_two_runs_in_one_folder_are_refused(run: Path) -> None:
-    NdTiff(run)
-    (run / "other_NDTiffStack.tif").write_bytes(b"")
+    run = run.with_name("neither's name")
+    first = NdTiff(run)
+    with first.path.open("rb") as reserved:  # 4 GiB
+        (run / "other_NDTiffStack.tif").write_bytes(reserved.read(1000))
     with pytest.raises(StackUnreadableError, match="several acquisitions"):
         NdTiffFormat().follow(run).poll()
+    first.plane(5, z=0)  # by now the index tells
+    state = NdTiffFormat().follow(run).poll()
+    assert state.foreign == ("other_NDTiffStack.tif",)
+    assert len(state.stacks) == 1
+
+
+@pytest.mark.parametrize("python", [True, False], ids=["Python", "Java"])
+def test_two_cameras_under_the_same_axes_are_refused(run: Path, python: bool) -> None:
+    """Which of the two images is meant, nobody can say; the other must not be lost in silence."""
+    writer = NdTiff(run, PLAN, axes_in_metadata=python)
+    for z in range(3):
+        writer.plane(5, time=0, z=z)
+        writer.plane(9, time=0, z=z)
+        writer.plane(7, time=1, z=z)
+    writer.finish()
+    state = NdTiffFormat().follow(run).poll()
+    assert state.stacks[key(time=0)].stage is Stage.REFUSED
+    assert "two cameras" in state.stacks[key(time=0)].reason
+    assert "two images were recorded at the same place" in state.problems[0]
+    assert state.stacks[key(time=1)].complete
+
+
+def test_positions_of_different_depth_are_each_whole(run: Path) -> None:
+    """A script's run says nowhere how many planes it has; each position tells of itself."""
+    writer = NdTiff(run, axes_in_metadata=True)
+    depths = (5, 3, 4)
+    for time in range(2):
+        for position, depth in enumerate(depths):
+            for z in range(depth):
+                writer.plane(5, time=time, position=position, z=z)
+    follower = NdTiffFormat().follow(run)
+    state = follower.poll()
+    last = key(position=2, time=1)
+    assert {k for k, e in state.stacks.items() if not e.complete} == {last}
+    writer.finish()
+    state = follower.poll()
+    assert all(evidence.complete for evidence in state.stacks.values())
+    assert [len(state.stacks[key(position=p)].present) for p in range(3)] == list(depths)
+
+
+def test_a_position_that_is_shorter_than_before_is_not_whole(run: Path) -> None:
+    writer = NdTiff(run, axes_in_metadata=True)
+    for time, depth in enumerate((4, 3)):
+        for position in range(2):
+            for z in range(depth):
+                writer.plane(5, time=time, position=position, z=z)
+    writer.finish()
+    state = NdTiffFormat().follow(run).poll()
+    assert {k for k, e in state.stacks.items() if e.partial} == {key(0, 1), key(1, 1)}
 
 
 def test_a_folder_that_vanished_says_so(run: Path) -> None:

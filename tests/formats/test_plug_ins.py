@@ -24,10 +24,12 @@ from live_restore.formats.table import (
     problems,
 )
 from live_restore.journal.journal import Journal
+from live_restore.journal.states import State
 from live_restore.settings.load import load_settings
 from live_restore.stack import StackIndex
 from tests.support.fakes import fake_shelf
 from tests.support.tiffs import BY_NAME, written
+from tests.support.watched import Scene
 
 Install = Callable[..., None]
 
@@ -266,3 +268,80 @@ def test_the_command_line_reports_a_broken_one_in_one_line(
     (line,) = (line for line in lines if 'the format "broken"' in line)
     assert line.startswith("live-restore: ")
     assert "is left out: it cannot be loaded" in line
+
+
+STACKS = """
+import numpy as np
+from live_restore.errors import SettingsError, StackIncompleteError
+from live_restore.formats.acquisition_format import *
+from live_restore.stack import StackIndex
+
+class FoldersFormat:
+    name = "folders"
+    def recognises(self, folder, names):
+        return "folders.txt" in names
+    def follow(self, folder):
+        return Follower()
+
+class Follower:
+    def poll(self, *, over=False, plan=None):
+        info = AcquisitionInfo("run", "folders", np.dtype("uint16"), (4, 5))
+        evidence = StackEvidence(Stage.COMPLETE, (0, 1, 2))
+        return AcquisitionState(info, {StackIndex(): evidence})
+    def read(self, stack_index):
+        return np.ones((3, 4, 5), "uint16")
+"""
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "said"),
+    [
+        ("return np.ones((3, 4, 5)", "return np.ones((2, 4, 5)", "read uint16 of (2, 4, 5)"),
+        ('(3, 4, 5), "uint16")', '(3, 4, 5), "uint8")', "announced uint16 of (3, 4, 5)"),
+        ("{StackIndex(): evidence}", "{StackIndex(): None}", "poll returned NoneType"),
+        ("info = Acq", "raise StackIncompleteError('no'); info = Acq", "StackIncompleteError: no"),
+        ("info = Acq", "raise SettingsError('no'); info = Acq", "SettingsError: no"),
+    ],
+)
+def test_an_acquisition_format_that_fails_at_work_fails_that_folder(
+    tmp_path: Path, install: Install, good: str, bad: str, said: str
+) -> None:
+    assert good in STACKS
+    install("lr_f", STACKS.replace(good, bad), acquisition_formats="folders = lr_f:FoldersFormat")
+    (tmp_path / "folders.txt").touch()
+    kind = acquisition_format_for(tmp_path, make_acquisition_formats())
+    assert kind is not None
+    follower = kind.follow(tmp_path)
+
+    def use() -> None:
+        follower.poll()
+        follower.read(StackIndex())
+
+    with pytest.raises(StackUnreadableError) as caught:
+        use()
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ("return Follower()", "return 1 / 0"),
+        ("info = Acq", "raise StackIncompleteError('no'); info = Acq"),
+    ],
+)
+def test_an_acquisition_that_no_plug_in_can_follow_costs_the_others_nothing(
+    tmp_path: Path, install: Install, good: str, bad: str
+) -> None:
+    install("lr_f", STACKS.replace(good, bad), acquisition_formats="folders = lr_f:FoldersFormat")
+    root = tmp_path / "watched"
+    (root / "run").mkdir(parents=True)
+    (root / "run" / "folders.txt").touch()
+    written(BY_NAME["plain"], root)
+    scene = Scene(root, tmp_path / "j.sqlite")
+    scene.settle()
+    scene.settle()
+    states = {entry.key.path.name: entry.state for entry in scene.journal.entries()}
+    assert states.pop("run") is State.REFUSED
+    assert set(states.values()) == {State.WAITING}
+    assert scene.bad == [(Path("run"), State.REFUSED)]
+    scene.journal.close()

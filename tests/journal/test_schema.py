@@ -16,7 +16,7 @@ from live_restore.journal.entry import Entry
 from live_restore.journal.journal import Journal
 from live_restore.journal.states import State
 from live_restore.journal.view import JournalView
-from live_restore.stack import StackIndex, StackKey
+from live_restore.stack import Fingerprint, StackIndex, StackKey
 
 SCHEMA_1 = Path(__file__).parent / "data" / "schema1.sqlite"
 COLUMNS = "id, recipe, state, reason, size, mtime_ns, attempts, stacks, result, turn, seen_at"
@@ -111,3 +111,40 @@ def test_a_change_of_schema_that_fails_leaves_the_old_one(
         assert db.execute("SELECT value FROM fact WHERE name = 'schema'").fetchone() == ("1",)
     with Journal(old, tmp_path, recipe="new") as journal:
         assert journal.entries() == []
+
+
+def test_one_that_was_killed_while_it_was_made_goes_on(old: Path, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(old)) as db:
+        db.execute("DELETE FROM fact")
+        db.commit()
+    before = rows(old)
+    with Journal(old, tmp_path, recipe="new") as journal:
+        key = StackKey(Path("run"), StackIndex(0, 1, 2))
+        journal.record(key, Fingerprint(1, 1), State.WAITING)
+        assert [entry.key for entry in journal.entries()] == [key]
+    assert rows(old)[: len(before)] == before
+
+
+def test_what_lies_in_a_folder_is_known_of_every_schema(old: Path, tmp_path: Path) -> None:
+    found = {}
+    for schema_number in (1, 2):
+        path = tmp_path / f"{schema_number}.sqlite"
+        shutil.copyfile(old, path)
+        if schema_number == 2:
+            with Journal(path, tmp_path, recipe="new"):
+                pass
+            with closing(sqlite3.connect(path)) as db:
+                db.execute("DROP INDEX entry_by_folder")
+                db.execute("ALTER TABLE entry DROP COLUMN folder")
+                db.execute("DROP TABLE acquisition")
+                db.execute("UPDATE fact SET value = '2' WHERE name = 'schema'")
+                db.commit()
+        with Journal(path, tmp_path, recipe="new") as journal:
+            assert journal.acquisitions() == []
+            journal.record_acquisition(Path("run_9"), "mm-stack", "a note")
+            assert journal.acquisition_format(Path("run_9")) == "mm-stack"
+        found[schema_number] = rows(path, "acquisition, folder")
+    assert found[1] == found[2]
+    folders = dict(found[1])
+    assert folders[b"two times.tif"] == b""
+    assert folders[b"run_9"] == b"run_9"

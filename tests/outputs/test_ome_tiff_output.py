@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 import tifffile
 
 from live_restore.errors import OutputError, StackRefusedError
+from live_restore.files import disk
 from live_restore.outputs.ome_tiff import OmeTiffOutput
 from live_restore.outputs.output import FinishedStack, Published, ResultPath, ResultRequest
 from live_restore.outputs.provenance import is_current
@@ -228,6 +230,37 @@ def test_an_old_report_never_stands_beside_a_new_image(
     monkeypatch.setattr(Path, "replace", rename)
     publish(dataset, value=2)
     assert seen == [False]
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["hard links", "none"])
+@pytest.mark.parametrize("ending", [".ome.tif", ".json"])
+def test_a_name_that_is_taken_meanwhile_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, links: bool
+) -> None:
+    dataset = raw_file(tmp_path / "a.tif")
+    result_path = chosen(dataset)
+    theirs = tmp_path / "restored" / f"a{ending}"
+    give = disk.Disk.give
+
+    def no_links(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    def taken(self: disk.Disk, temporary: Path, final: Path) -> None:
+        if final == theirs:
+            final.write_text("somebody else's")
+        give(self, temporary, final)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(disk.Disk, "give", taken)
+        if not links:
+            patched.setattr(os, "link", no_links)
+        with pytest.raises(OutputError, match="another file meanwhile"):
+            publish(dataset)
+    assert theirs.read_text() == "somebody else's"
+    assert [path.name for path in theirs.parent.glob(".*")] == []
+    published = publish(dataset)
+    assert theirs.read_text() == "somebody else's"
+    assert published.image != result_path.image
 
 
 @pytest.mark.skipif(os.name != "posix", reason="names are always text there")

@@ -19,6 +19,7 @@ from live_restore.errors import OutputError, StackRefusedError
 from live_restore.files import disk
 from live_restore.files.naming import template_in
 from live_restore.formats.acquisition_format import AcquisitionInfo
+from live_restore.outputs import ome_zarr
 from live_restore.outputs.ome_zarr import OmeZarrOutput
 from live_restore.outputs.output import (
     AcquisitionStack,
@@ -282,3 +283,26 @@ def test_an_image_of_an_earlier_version_keeps_its_one_level(run: Run, zarr: Any)
     image = zarr.open_group(path, mode="r")
     assert list(image.array_keys()) == ["0"]
     assert np.array_equal(image["0"][1, 0], stack.volume)
+
+
+def test_an_image_is_looked_at_once_before_a_stack_and_once_before_it_is_written(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run.publish(StackIndex(0, 0, 0), volume(1))
+    looks: list[Path] = []
+    look = ome_zarr._mark
+    monkeypatch.setattr(ome_zarr, "_mark", lambda folder: (looks.append(folder), look(folder))[1])
+    run.publish(StackIndex(0, 1, 0), volume(2))
+    assert len(looks) == 2
+
+
+def test_an_image_that_another_has_taken_meanwhile_is_not_written_into(run: Run) -> None:
+    run.publish(StackIndex(0, 0, 0), volume(1))
+    request, path = run.request(StackIndex(0, 1, 0)), run.choose(StackIndex(0, 1, 0))
+    header = run.results / "p000.ome.zarr" / "zarr.json"
+    header.write_text(header.read_text().replace(path.token, "0" * 16))
+    raw = volume(2)
+    stacks = [finished_stack(raw, fake_restorer().restore(raw), fake_model(), voxel=INFO.voxel)]
+    with pytest.raises(OutputError, match="no image of live-restore any more"):
+        publish_all(OmeZarrOutput(), request, path, iter(stacks))
+    assert not (run.results / "p000.ome.zarr" / "0" / "c" / "1").exists()

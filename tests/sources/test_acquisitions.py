@@ -9,12 +9,16 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 
+from live_restore.formats.acquisition_format import AcquisitionState
+from live_restore.formats.micromanager.ndtiff import NdTiffFollower
 from live_restore.journal.states import State
 from live_restore.sources.run_clock import END_HELD_S
 from live_restore.stack import Fingerprint, StackIndex
@@ -406,3 +410,22 @@ def test_a_channel_without_z_stack_is_told_once(scene: Scene, shared_data: Path)
         f"{truth.folder_name}: channel {refused[0].channel} has no z-stack; "
         "there is nothing to restore in 3-D"
     ]
+
+
+def test_a_stack_that_a_follower_gives_up_does_not_end_the_looking(
+    scene: Scene, shared_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = run_without_plan(scene.root / RUN)
+    scene.poll(0.3, times=3)
+    poll = NdTiffFollower.poll
+
+    def gives_up(self: NdTiffFollower, *, over: bool = False, **plan: Any) -> AcquisitionState:
+        state = poll(self, over=over, **plan)
+        return replace(state, stacks={} if over else state.stacks)
+
+    monkeypatch.setattr(NdTiffFollower, "poll", gives_up)
+    scene.poll(2.5, times=2)
+    monkeypatch.undo()
+    run.finish()
+    scene.poll(2.5, times=3)
+    assert set(states(scene, RUN).values()) == {State.WAITING}

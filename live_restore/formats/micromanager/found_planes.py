@@ -110,8 +110,17 @@ class FoundPlanes:
                 f"{self._first.dtype}, is left out"
             )
             return
+        planes = self._planes.setdefault(stack_index, {})
+        if z in planes and (planes[z].path, planes[z].at) != (plane.path, plane.at):
+            self._ledger.refuse(stack_index, z)
+            self.problems.add(
+                f"{plane.path.name}: two images were recorded at the same place "
+                f"(first {stack_index.label}, z {z}), as two cameras do that write under the same "
+                "axes; the stack is refused, give each camera a channel of its own"
+            )
+            return
         blank = is_blank(stream, plane.at, plane.stored_bytes)
-        self._planes.setdefault(stack_index, {})[z] = plane
+        planes[z] = plane
         if recorded is not None and recorded.known:
             self._recorded.setdefault(stack_index, {})[z] = recorded
         self._ledger.add(stack_index, z, blank=blank)

@@ -13,11 +13,15 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from live_restore.errors import StackBusyError, StackChangedError, StackUnreadableError
+from live_restore.errors import (
+    StackBusyError,
+    StackChangedError,
+    StackUnreadableError,
+)
 from live_restore.files.raw_data import MAX_SUMMARY_JSON, names_in, opened, read_at
 from live_restore.files.values import NotJsonError, json_object
 from live_restore.formats.acquisition_format import AcquisitionPlan, AcquisitionState
@@ -39,11 +43,16 @@ from live_restore.formats.micromanager.plane import (
     read_directory,
     read_metadata,
 )
+from live_restore.formats.own_files import ForeignFiles, begins_with, grouped, is_image, own_group
 from live_restore.formats.tiff.tags import ByteOrder, byte_order_of
 from live_restore.recording import PlaneMetadata
 from live_restore.stack import StackIndex, Volume
 
 NAME = re.compile(r"(?P<prefix>.*)_MMStack(?:_(?P<rest>.*))?\.ome\.tif", re.DOTALL)
+
+METADATA = re.compile(r"(?P<prefix>.*)_MMStack(?:_.*)?_metadata\.txt", re.DOTALL)
+ONCE_PER_RUN = frozenset(("DisplaySettings.json", "display_and_comments.txt", "comments.txt"))
+"""Micro-Manager 2.0, 1.4, both; nobody copies them along with a single file."""
 
 INDEX_MAP_OFFSET = 54773648
 INDEX_MAP = 3453623
@@ -70,20 +79,52 @@ class _File:
     done: bool = False
 
 
+def _prefix(name: str) -> str | None:
+    """Return what all image stack files of one acquisition begin with, ``None`` for other files."""
+    match = NAME.fullmatch(name)
+    return match["prefix"] if match else None
+
+
+def _companions(names: Collection[str]) -> set[str]:
+    """Return the prefixes of the metadata files beside image stack files."""
+    return {match["prefix"] for name in names if (match := METADATA.fullmatch(name))}
+
+
+def is_genuine(path: Path) -> bool:
+    """Return whether Micro-Manager has begun this file, or reserved space for it.
+
+    Fiji gives a projection the name of its stack with ``MAX_`` before it.
+    """
+    return begins_with(path, INDEX_MAP_OFFSET)
+
+
+def _never(_: str) -> bool:
+    return False
+
+
 class MmStackFormat:
     """Folders of ``*_MMStack*.ome.tif``."""
 
     name = "mm-stack"
 
-    def recognises(self, folder: Path, names: Collection[str]) -> bool:  # noqa: ARG002
-        """Return whether there is such a file, and no other image beside it.
+    def recognises(self, folder: Path, names: Collection[str]) -> bool:
+        """Return whether there are such files, and nothing makes them doubtful.
 
-        A folder into which people copy single files of several acquisitions is none.
+        A folder into which people copy single files of several acquisitions is none: other images
+        may lie beside the files only where the folder has their name, or holds what Micro-Manager
+        writes once per run.
         """
-        images = [name for name in names if name.lower().endswith((".tif", ".tiff"))]
-        matches = [NAME.fullmatch(name) for name in images]
-        prefixes = {match["prefix"] if match else None for match in matches}
-        return len(prefixes) == 1 and None not in prefixes
+        groups = grouped(names, _prefix)
+        own = own_group(folder.name, groups, companions=_companions(names), genuine=_never)
+        if own is None:
+            return False
+        alone = len(groups[own]) == sum(map(is_image, names))
+        certain = own == folder.name or not ONCE_PER_RUN.isdisjoint(names)
+        return (alone or certain) and any(is_genuine(folder / name) for name in groups[own])
+
+    def goes_on(self, folder: Path, names: Collection[str]) -> bool:  # noqa: ARG002
+        """Return whether there is such a file."""
+        return any(_prefix(name) is not None for name in names)
 
     def follow(self, folder: Path) -> MmStackFollower:
         """Return a follower."""
@@ -97,6 +138,8 @@ class MmStackFollower:
         self._folder = folder
         self._found = FoundPlanes(folder, MmStackFormat.name)
         self._files: dict[str, _File] = {}
+        self._prefix: str | None = None
+        self._foreign = ForeignFiles(folder)
         self._summary: Summary | None = None
         self._image: dict[str, Any] = {}
         self._exposures: dict[int, float | None] = {}
@@ -132,7 +175,8 @@ class MmStackFollower:
             if ended
             else f"{open_files} of {len(self._files)} files are still being written"
         )
-        return self._found.state(plan or summary.plan, over, ended, why)
+        state = self._found.state(plan or summary.plan, over, ended, why)
+        return replace(state, foreign=self._foreign.names)
 
     def read(self, stack_index: StackIndex) -> Volume:
         """Return a stack, (Z, Y, X)."""
@@ -143,15 +187,29 @@ class MmStackFollower:
         return self._found.recorded(stack_index)
 
     def _names(self) -> list[str]:
-        names = [name for name in names_in(self._folder)[0] if NAME.fullmatch(name)]
-        prefixes = {match["prefix"] for name in names if (match := NAME.fullmatch(name))}
-        if len(prefixes) > 1:
-            raise StackUnreadableError(
-                f"holds image stack files of {len(prefixes)} acquisitions",
-                self._folder,
-                "put each acquisition into a folder of its own",
+        """Return the acquisition's own image stack files."""
+        files, folders = names_in(self._folder)
+        groups = grouped(files, _prefix)
+        if self._prefix not in (None, self._folder.name) and self._folder.name in groups:
+            raise StackChangedError("holds an acquisition of its own name by now", self._folder)
+        if groups and self._prefix not in groups:
+            self._prefix = own_group(
+                self._folder.name,
+                groups,
+                companions=_companions(files),
+                genuine=lambda prefix: any(
+                    is_genuine(self._folder / name) for name in groups[prefix]
+                ),
             )
-        return names
+            if self._prefix is None:
+                raise StackUnreadableError(
+                    f"holds image stack files of {len(groups)} acquisitions",
+                    self._folder,
+                    "put each acquisition into a folder of its own",
+                )
+        own = groups.get(self._prefix or "", [])
+        self._foreign.look((name for name in files if name not in own), folders)
+        return own
 
     def _look(self, file: _File, stream: BinaryIO, size: int) -> None:
         """Read what is new in one file."""

@@ -10,14 +10,17 @@ versions 3.0 to 3.3 of both writers.
 
 from __future__ import annotations
 
-import re
 import struct
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
-from live_restore.errors import StackBusyError, StackChangedError, StackUnreadableError
+from live_restore.errors import (
+    StackBusyError,
+    StackChangedError,
+    StackUnreadableError,
+)
 from live_restore.files.raw_data import MAX_SUMMARY_JSON, names_in, opened, read_at
 from live_restore.files.values import NotJsonError, json_object
 from live_restore.formats.acquisition_format import AcquisitionPlan, AcquisitionState
@@ -25,6 +28,20 @@ from live_restore.formats.axes import AxisError, AxisLabels
 from live_restore.formats.micromanager.found_planes import FoundPlanes
 from live_restore.formats.micromanager.image_facts import ImageFacts
 from live_restore.formats.micromanager.metadata import Summary, parse_summary
+from live_restore.formats.micromanager.ndtiff_files import (
+    FULL_RESOLUTION,
+    INDEX,
+    MAGIC,
+    NAME,
+    SUMMARY,
+    Entry,
+    file_number,
+    indexed_stems,
+    is_genuine,
+    parse_index,
+    stem_of,
+    stems_in,
+)
 from live_restore.formats.micromanager.plane import (
     NotYetError,
     OverlapError,
@@ -34,70 +51,14 @@ from live_restore.formats.micromanager.plane import (
     read_directory,
     read_metadata,
 )
+from live_restore.formats.own_files import ForeignFiles, grouped, is_image, own_group
 from live_restore.formats.tiff.tags import ByteOrder, byte_order_of
 from live_restore.stack import StackIndex, Volume
 
-INDEX = "NDTiff.index"
-FULL_RESOLUTION = "Full resolution"
-"""Version 2, and tiled acquisitions, keep the images in a folder of this name."""
-
-_TIFF = re.compile(r"(?P<stem>.*NDTiffStack)(?:_(?P<number>\d{1,6}))?\.tiff?", re.DOTALL)
-
-MAGIC = 483729
-SUMMARY = 2355492
-MAX_AXES_BYTES = 64 * 1024
-MAX_NAME_BYTES = 4096
 INDEX_AT_ONCE = 4 * 2**20
 METADATA_TAIL = 64
 ALIGNMENT = 8
 """Bytes at most between the end of the last image and the end of a closed file."""
-
-
-class Entry(NamedTuple):
-    """One entry of the index."""
-
-    axes: bytes
-    file: str
-    pixels_at: int
-    width: int
-    height: int
-    pixel_type: int
-    compression: int
-    metadata_at: int
-    metadata_bytes: int
-    metadata_compression: int
-
-
-def parse_index(data: bytes) -> Iterator[tuple[int, Entry, int]]:
-    """Yield where each whole entry begins, the entry, and where it ends.
-
-    Raises
-    ------
-    UnusableError
-        What follows cannot be an entry.
-    """
-    at = 0
-    while at + 4 <= len(data):
-        start = at
-        (length,) = struct.unpack_from("<I", data, at)
-        if length == 0:  # reserved space
-            return
-        if length > MAX_AXES_BYTES:
-            raise UnusableError(f"an index entry claims axes of {length} bytes")
-        at += 4 + length
-        if at + 4 > len(data):
-            return
-        (name_length,) = struct.unpack_from("<I", data, at)
-        if name_length > MAX_NAME_BYTES:
-            raise UnusableError(f"an index entry claims a file name of {name_length} bytes")
-        name_at = at + 4
-        at = name_at + name_length
-        if at + 32 > len(data):
-            return
-        name = data[name_at:at].decode(errors="replace")
-        numbers = struct.unpack_from("<8I", data, at)
-        at += 32
-        yield start, Entry(data[start + 4 : start + 4 + length], name, *numbers), at
 
 
 @dataclass
@@ -118,12 +79,23 @@ class NdTiffFormat:
 
     name = "ndtiff"
 
-    def recognises(self, folder: Path, names: Collection[str]) -> bool:  # noqa: ARG002
-        """Return whether there are such files, and no other images beside them."""
-        if FULL_RESOLUTION in names:
+    def recognises(self, folder: Path, names: Collection[str]) -> bool:
+        """Return whether there is an index; or such files, and nothing makes them doubtful.
+
+        Where there is no index, other images may lie beside the files only where the folder has
+        their name.
+        """
+        if FULL_RESOLUTION in names or INDEX in names:
             return True
-        images = [name for name in names if name.lower().endswith((".tif", ".tiff"))]
-        return (INDEX in names or bool(images)) and all(_TIFF.fullmatch(name) for name in images)
+        groups = grouped(names, stem_of)
+        own = [each for stem, each in groups.items() if stem in stems_in(folder.name)]
+        if sum(map(len, groups.values())) == sum(map(is_image, names)):
+            own = list(groups.values())
+        return any(is_genuine(folder / name) for each in own for name in each)
+
+    def goes_on(self, folder: Path, names: Collection[str]) -> bool:  # noqa: ARG002
+        """Return whether there is an index or such a file."""
+        return not {FULL_RESOLUTION, INDEX}.isdisjoint(names) or bool(grouped(names, stem_of))
 
     def follow(self, folder: Path) -> NdTiffFollower:
         """Return a follower."""
@@ -142,6 +114,8 @@ class NdTiffFollower:
         self._summary: Summary | None = None
         self._index_at = 0
         self._index_broken = False
+        self._own: str | None = None
+        self._foreign = ForeignFiles(folder)
 
     def poll(self, *, over: bool = False, plan: AcquisitionPlan | None = None) -> AcquisitionState:
         """Return what is there now."""
@@ -171,7 +145,8 @@ class NdTiffFollower:
             if ended
             else "the last file still has reserved space"
         )
-        return self._found.state(plan or summary.plan, over, ended, why)
+        state = self._found.state(plan or summary.plan, over, ended, why)
+        return replace(state, foreign=self._foreign.names)
 
     def read(self, stack_index: StackIndex) -> Volume:
         """Return a stack, (Z, Y, X)."""
@@ -184,15 +159,33 @@ class NdTiffFollower:
         if INDEX not in files and FULL_RESOLUTION in folders:
             folder = folder / FULL_RESOLUTION
             files, _ = names_in(folder)
-        stacks = [match for name in files if (match := _TIFF.fullmatch(name))]
-        if len({match["stem"] for match in stacks}) > 1:
+        groups = grouped(files, stem_of)
+        named = next((stem for stem in stems_in(self._folder.name) if stem in groups), None)
+        if self._own is not None and named not in (None, self._own):
+            raise StackChangedError("holds an acquisition of its own name by now", self._folder)
+        if groups and self._own not in groups:
+            self._own = named or self._own_stem(folder, groups)
+        own = groups.get(self._own or "", [])
+        self._foreign.look(name for name in files if name not in own)
+        if folder == self._folder:
+            self._foreign.look((), folders)
+        return folder, sorted(own, key=file_number)
+
+    def _own_stem(self, folder: Path, groups: Mapping[str, list[str]]) -> str:
+        """Return what its own files begin with, where the folder's name does not tell."""
+        own = own_group(
+            "",
+            groups,
+            companions=indexed_stems(folder / INDEX),
+            genuine=lambda stem: any(is_genuine(folder / name) for name in groups[stem]),
+        )
+        if own is None:
             raise StackUnreadableError(
                 "holds NDTiff files of several acquisitions",
                 folder,
                 "put each acquisition into a folder of its own",
             )
-        stacks.sort(key=lambda match: int(match["number"] or 0))
-        return folder, [match.group() for match in stacks]
+        return own
 
     # The index ----------------------------------------------------------------------------------
 
@@ -225,7 +218,7 @@ class NdTiffFollower:
             file = self._files.get(name)
             if file is None:
                 # Only names that the folder's own listing gave are ever opened.
-                known_later = _TIFF.fullmatch(name) and "/" not in name and "\\" not in name
+                known_later = NAME.fullmatch(name) and "/" not in name and "\\" not in name
                 if known_later or entries[0][0] == last:
                     return entries[0][0]  # listed before it was made, or half written
                 self._found.problems.add(f"{INDEX}: names a file that is not there: {name[:80]}")

@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from live_restore.formats.micromanager.metadata import (
     z_um,
 )
 from live_restore.formats.micromanager.plane import Plane, UnusableError, dtype_of
+from live_restore.formats.own_files import ForeignFiles
 from live_restore.formats.tiff.structure import walk
 from live_restore.stack import StackIndex, Volume
 
@@ -53,6 +54,9 @@ _SUMMARY_KEY = re.compile(r'\s*\{\s*"Summary"\s*:\s*')
 _NEXT_KEY = re.compile(r'\s*,\s*"(?P<key>[^"\\]{1,1000})"\s*:\s*')
 _END = re.compile(rb"\n\}\s*\n\}\s*\Z")
 """The last image's brace and the file's own, both at the start of a line."""
+
+_FORBIDDEN = frozenset("/\\*!'\":;,?<>|^")
+"""Characters of labels that Micro-Manager, or a file system, does not have in names."""
 
 HEAD_BYTES = 2**20
 MAX_POSITIONS_ASKED = 64
@@ -87,14 +91,13 @@ class MmSeriesFormat:
             if METADATA in names:
                 head = _read_head(folder / METADATA)
                 return bool(head) and not _is_position(folder.name, head)
-            inner = (n for n in names if not n.lower().endswith((".tif", ".txt", ".json")))
-            return any(
-                _is_position(name, _read_head(folder / name / METADATA))
-                for name in islice(inner, MAX_POSITIONS_ASKED)
-                if (folder / name / METADATA).is_file()
-            )
+            return _first_position(folder, names) is not None
         except (LiveRestoreError, OSError):
             return False  # not there, or not just now; the next scan asks again
+
+    def goes_on(self, folder: Path, names: Collection[str]) -> bool:
+        """Return whether there is ``metadata.txt``, here or for a position."""
+        return METADATA in names or self.recognises(folder, names)
 
     def follow(self, folder: Path) -> MmSeriesFollower:
         """Return a follower."""
@@ -129,7 +132,32 @@ def _is_position(name: str, head: str) -> bool:
     if raw is None:
         return False
     # Characters that no file name may have are replaced in the folder's name.
-    return name in parse_summary(raw).position_names or f'"Coords-{name}/' in head[end : end + 2000]
+    return (
+        any(_named_after(name, label) for label in parse_summary(raw).position_names)
+        or f'"Coords-{name}/' in head[end : end + 2000]
+    )
+
+
+def _named_after(name: str, label: str) -> bool:
+    """Return whether a folder has the name of a position, forbidden characters replaced.
+
+    >>> _named_after("A_1", "A/1"), _named_after("Pos0 - Copy", "Pos0")
+    (True, False)
+    """
+    return len(name) == len(label) and all(
+        n == c or c in _FORBIDDEN for n, c in zip(name, label, strict=True)
+    )
+
+
+def _first_position(folder: Path, names: Collection[str]) -> str | None:
+    """Return the name of a folder in ``folder`` that holds a position of it, ``None`` for none."""
+    inner = (n for n in names if not n.lower().endswith((".tif", ".txt", ".json")))
+    for name in islice(inner, MAX_POSITIONS_ASKED):
+        if (folder / name / METADATA).is_file() and _is_position(
+            name, _read_head(folder / name / METADATA)
+        ):
+            return name
+    return None
 
 
 class MmSeriesFollower:
@@ -139,6 +167,7 @@ class MmSeriesFollower:
         self._folder = folder
         self._found = FoundPlanes(folder, MmSeriesFormat.name)
         self._folders: dict[str, _Folder] = {}
+        self._foreign = ForeignFiles(folder)
         self._summary: Summary | None = None
         self._image: dict[str, Any] = {}
         self._exposures: dict[int, float | None] = {}
@@ -171,22 +200,41 @@ class MmSeriesFollower:
             ended = all(folder.ended for folder in self._folders.values())
             ended = ended and known == len(self._folders)
             why = f"{METADATA} {'is closed by its last brace' if ended else 'is still open'}"
-        return self._found.state(plan or summary.plan, over, ended, why)
+        state = self._found.state(plan or summary.plan, over, ended, why)
+        return replace(state, foreign=self._foreign.names)
 
     def read(self, stack_index: StackIndex) -> Volume:
         """Return a stack, (Z, Y, X)."""
         return self._found.read(stack_index)
 
     def _find_folders(self) -> None:
+        """Find the folders of positions; or it is the acquisition's own that holds the planes."""
         if "" in self._folders:
             return
         files, folders = names_in(self._folder)
-        if METADATA in files or any(_plane_name(name) for name in files):
-            self._folders[""] = _Folder(self._folder, "")
+        if not self._folders and not self._has_position(folders):
+            if METADATA in files or any(_plane_name(name) for name in files):
+                self._folders[""] = _Folder(self._folder, "")
+                self._foreign.look((), folders)
             return
         for name in folders:
-            if name not in self._folders and (self._folder / name / METADATA).is_file():
+            if name not in self._folders and self._is_its_position(name):
                 self._folders[name] = _Folder(self._folder / name, name)
+        self._foreign.look(files, (name for name in folders if name not in self._folders))
+
+    def _has_position(self, folders: list[str]) -> bool:
+        try:
+            return _first_position(self._folder, folders) is not None
+        except (LiveRestoreError, OSError):
+            return False
+
+    def _is_its_position(self, name: str) -> bool:
+        """Return whether a folder is a position of this acquisition, and no copy of one."""
+        path = self._folder / name / METADATA
+        try:
+            return path.is_file() and _is_position(name, _read_head(path))
+        except (LiveRestoreError, OSError):
+            return False  # not there, or not just now
 
     # metadata.txt ---------------------------------------------------------------------------------
 
@@ -250,6 +298,8 @@ class MmSeriesFollower:
                     taken = True
                 if not taken:
                     continue
+            elif not folder.label:
+                self._foreign.look([name])
             folder.seen.add(name)
 
     def _stack_index(self, folder: _Folder, name: str) -> tuple[StackIndex, int] | None:

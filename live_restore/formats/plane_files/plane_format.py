@@ -67,6 +67,10 @@ class PlaneFilesFormat:
         except (LiveRestoreError, OSError):
             return False  # gone, or not just now; the next scan asks again
 
+    def goes_on(self, folder: Path, names: Collection[str]) -> bool:
+        """Return whether any plane is in it: that much else lies there by now changes nothing."""
+        return any(self.plane_name((name,)) for name in names) or self.recognises(folder, names)
+
     def follow(self, folder: Path) -> PlaneFilesFollower:
         """Return a follower."""
         return PlaneFilesFollower(folder, self.name, self.plane_name)

@@ -16,11 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from live_restore.errors import (
-    StackBusyError,
-    StackChangedError,
-    StackUnreadableError,
-)
+from live_restore.errors import StackBusyError, StackChangedError, StackUnreadableError
 from live_restore.files.raw_data import names_in, new_volume, opened, read_at
 from live_restore.files.values import (
     BEARABLE_BYTES,
@@ -34,6 +30,7 @@ from live_restore.formats.acquisition_format import (
     AcquisitionState,
     StackEvidence,
 )
+from live_restore.formats.own_files import ForeignFiles
 from live_restore.formats.plan import IntendedPlan, Ledger, SettingsPlan
 from live_restore.formats.planes import Problems, require_pixels, require_whole
 from live_restore.formats.zarr.arrays import Array, ZarrError, parse_v2, parse_v3
@@ -82,6 +79,10 @@ class OmeZarrFormat:
         """Return whether there are such files."""
         return "zarr.json" in names or ".zattrs" in names or ".zgroup" in names
 
+    def goes_on(self, folder: Path, names: Collection[str]) -> bool:
+        """Return whether there are such files."""
+        return self.recognises(folder, names)
+
     def follow(self, folder: Path) -> OmeZarrFollower:
         """Return a follower."""
         return OmeZarrFollower(folder)
@@ -93,6 +94,7 @@ class OmeZarrFollower:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._problems = Problems()
+        self._foreign = ForeignFiles(folder)
         self._images: dict[str, _Image] = {}
         self._evidence: dict[StackIndex, StackEvidence] = {}
         self._unusable: set[str] = set()
@@ -126,9 +128,9 @@ class OmeZarrFollower:
                     evidence = replace(evidence, may_change=True)
                 self._evidence[stack_index] = evidence
                 stacks[stack_index] = evidence
-        return AcquisitionState(
-            self._info(images), MappingProxyType(stacks), ended, why, self._problems.lines
-        )
+        self._foreign.look(names_in(self._folder)[0])
+        state = AcquisitionState(self._info(images), MappingProxyType(stacks), ended, why)
+        return replace(state, problems=self._problems.lines, foreign=self._foreign.names)
 
     def read(self, stack_index: StackIndex) -> Volume:
         """Return a stack, (Z, Y, X)."""

@@ -1,0 +1,324 @@
+"""Acquisition folders in everyday use: files put beside a run's own, runs that are renamed.
+
+Cases from public bug trackers (NDStorage#191, bioformats#2309, bioformats#1870, pycro-manager#756).
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+
+from live_restore.engine.daemon import Daemon
+from live_restore.files.naming import results_of_acquisition
+from live_restore.inference.model_set import ModelSet
+from live_restore.journal.journal import Journal
+from live_restore.journal.states import State
+from live_restore.settings.load import load_settings
+from live_restore.sources.run_clock import END_HELD_S
+from live_restore.stack import StackIndex
+from tests.support.fakes import fake_shelf, halve
+from tests.support.mm_files import NdTiff, StackFile
+from tests.support.traces import Recording, recording
+from tests.support.watched import Scene, stack
+
+KINDS = ("multipage_full", "ndtiff_full", "pycromanager_ndtiff", "singleplane_full",
+         "singleplane_abort", "pymmcore_zarr")  # fmt: skip
+
+
+def projection(path: Path) -> None:
+    """As Fiji saves a maximum projection."""
+    tifffile.imwrite(path, np.ones((8, 8), np.uint16), imagej=True)
+
+
+def z_stack(path: Path) -> None:
+    tifffile.imwrite(
+        path, np.ones((5, 8, 8), np.uint16), ome=True, photometric="minisblack",
+        metadata={"axes": "ZYX"},
+    )  # fmt: skip
+
+
+def export(folder: Path) -> None:
+    folder.mkdir()
+    for z in range(3):
+        projection(folder / f"z{z}.tif")
+
+
+def foreign_files(name: str) -> dict[str, Callable[[Path], Any]]:
+    """Return what people put into the folder of the run ``name``."""
+    return {
+        "MAX_run.tif": projection,
+        "empty.tif": Path.touch,
+        "notes.txt": lambda path: path.write_text("bleached after 5 min"),
+        "exported": export,
+        "other.ome.tif": z_stack,
+        f"MAX_{name}_MMStack_Pos0.ome.tif": projection,
+        f"MAX_{name}_NDTiffStack.tif": projection,
+        f"{name}_MMStack_Pos0.ome - Copy.tif": z_stack,
+        "img_channel000_position000_time000000000_z000 (1).tif": projection,
+    }
+
+
+def show(path: Path) -> bool:
+    """Return whether a person is told of it: text is no data."""
+    return path.suffix != ".txt"
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    root = tmp_path / "watched"
+    root.mkdir()
+    made = Scene(root, tmp_path / "state" / "j.sqlite")
+    yield made
+    made.journal.close()
+
+
+def waiting(scene: Scene, folder: str) -> set[StackIndex]:
+    found = scene.journal.stacks_in(Path(folder))
+    return {index for index, entry in found.items() if entry.state is State.WAITING}
+
+
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", KINDS)
+def test_files_thrown_into_a_run_at_random_moments_change_nothing(
+    scene: Scene, shared_data: Path, name: str, seed: int
+) -> None:
+    truth = recording(shared_data, name)
+    folder = scene.root / truth.folder_name
+    rng = random.Random(f"{name} {seed}")
+    thrown = foreign_files(truth.folder_name)
+    moments = {what: rng.randint(2, len(truth)) for what in thrown}
+    moments[rng.choice(list(thrown))] = 1  # before anything of the run
+    steps = truth.interesting_steps(seed=seed, count=3)
+    for step in truth.replay(scene.root, sorted({*steps, *moments.values()})):
+        for what in [each for each, at in moments.items() if at == step and folder.is_dir()]:
+            thrown.pop(what)(folder / what)
+            scene.source.hint(folder / what)
+        if step in steps:
+            scene.poll(2.1)
+            scene.poll(0.3)
+            if name != "pycromanager_ndtiff":  # which says later what is whole
+                assert waiting(scene, truth.folder_name) == truth.complete_at(step), step
+    for what, make in thrown.items():
+        make(folder / what)
+    scene.poll(END_HELD_S, times=3)
+    assert waiting(scene, truth.folder_name) == truth.complete_at(len(truth))
+    assert {e.key.acquisition.as_posix() for e in scene.journal.entries()} == {truth.folder_name}
+    (known,) = scene.journal.acquisitions()
+    assert "passed by" in known.note
+    before = scene.journal.entries()
+    scene.restart()
+    scene.poll(END_HELD_S, times=3)
+    assert scene.journal.entries() == before
+
+
+@pytest.mark.parametrize("what", foreign_files("x"))
+@pytest.mark.parametrize("name", KINDS[:4])
+def test_each_is_reported_once_and_in_status(
+    scene: Scene, shared_data: Path, name: str, what: str
+) -> None:
+    truth = recording(shared_data, name)
+    list(truth.replay(scene.root, []))
+    folder = scene.root / truth.folder_name
+    what = what.replace("x_MM", f"{folder.name}_MM").replace("x_ND", f"{folder.name}_ND")
+    scene.poll(0.3, times=3)
+    foreign_files(folder.name)[what](folder / what)
+    scene.poll(2.5, times=20)
+    told = [line for line in scene.warnings if what in line]
+    assert len(told) == (1 if show(folder / what) else 0)
+    assert all(line.startswith(f"{folder.name}: ") for line in told)
+    (known,) = scene.journal.acquisitions()
+    assert (what in known.note) == show(folder / what)
+    assert scene.bad == []
+
+
+def test_what_was_an_acquisition_stays_one_although_nothing_would_tell_now(scene: Scene) -> None:
+    """An aborted run in a folder with a name of its own: only the journal knows."""
+    folder = scene.root / "cell A"
+    folder.mkdir()
+    run = StackFile(folder / "run_1_MMStack_Pos0.ome.tif", slices=2)
+    for z in range(2):
+        run.plane(0, z, 0, 0, value=z + 1)
+    scene.poll(0.3, times=3)
+    assert waiting(scene, "cell A") == {StackIndex()}
+    before = scene.journal.entries()
+    z_stack(folder / "other.ome.tif")
+    scene.restart()
+    scene.poll(2.5, times=3)
+    assert scene.journal.entries() == before
+    # Another folder under the name, with nothing of a run in it, is no acquisition.
+    shutil.rmtree(folder)
+    stack(folder / "a.tif")
+    scene.restart()
+    scene.settle()
+    assert scene.states()["cell A/a.tif"] is State.WAITING
+
+
+def test_a_copy_of_a_position_is_not_taken_for_one(scene: Scene, shared_data: Path) -> None:
+    truth = recording(shared_data, "singleplane_full")
+    list(truth.replay(scene.root, []))
+    folder = scene.root / truth.folder_name
+    shutil.copytree(folder / "Pos0", folder / "Pos0 - Copy")
+    projection(folder / "img_channel000_position000_time000000000_z000.tif")
+    scene.poll(0.3, times=3)
+    assert waiting(scene, truth.folder_name) == truth.complete_at(len(truth))
+    assert any("Pos0 - Copy" in line for line in scene.warnings)
+
+
+def test_two_cameras_under_the_same_axes_are_refused_and_reported(scene: Scene) -> None:
+    run = NdTiff(scene.root / "run_1", axes_in_metadata=True)
+    for time in range(2):
+        for z in range(3):
+            run.plane(5, time=time, z=z)
+            run.plane(9, time=time, z=z)
+    scene.poll(0.3, times=3)
+    run.finish()
+    scene.poll(END_HELD_S, times=3)
+    found = scene.journal.stacks_in(Path("run_1"))
+    assert {entry.state for entry in found.values()} == {State.REFUSED}
+    assert all("two cameras" in entry.reason for entry in found.values())
+    assert any("two images were recorded at the same place" in line for line in scene.warnings)
+
+
+# With results --------------------------------------------------------------------------------
+
+
+class Runs:
+    """Runs of the daemon over one folder; counts what the network does."""
+
+    def __init__(self, root: Path, state: Path) -> None:
+        self.root, self.state = root, state
+        self.network = 0
+        self.warnings: tuple[str, ...] = ()
+
+    def model_set(self) -> ModelSet:
+        def counted(tile: Any) -> Any:
+            self.network += 1
+            return halve(tile)
+
+        model_set = fake_shelf(counted)
+        self.network = 0  # a check of the device runs it, too
+        return model_set
+
+    def once(self, **output: Any) -> int:
+        """Restore all that there is; return how often the network ran."""
+        settings = load_settings(None, {"watch": {"quiet_s": 0.3, "settle_s": 0.05},
+                                        "output": output})  # fmt: skip
+        model_set = self.model_set()
+        with Journal(self.state / "j.sqlite", self.root, recipe=model_set.recipe) as journal:
+            daemon = Daemon(self.root, settings, model_set, journal)
+            assert daemon.run(once=True) == 0
+            self.counts = Counter(entry.state.value for entry in journal.entries())
+            self.notes = [each.note for each in journal.acquisitions()]
+            self.warnings = daemon.progress.snapshot().warnings
+        return self.network
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Runs:
+    (tmp_path / "watched").mkdir()
+    return Runs(tmp_path / "watched", tmp_path / "state")
+
+
+def contents(root: Path) -> dict[str, tuple[int, int]]:
+    """Return every file below a folder, with its size and time."""
+    found = {}
+    for path in root.rglob("*"):
+        if path.is_file():
+            status = path.stat()
+            found[path.relative_to(root).as_posix()] = status.st_size, status.st_mtime_ns
+    return found
+
+
+def finished(runs: Runs, truth: Recording) -> Path:
+    list(truth.replay(runs.root, []))
+    return runs.root / truth.folder_name
+
+
+@pytest.mark.parametrize("name", ["multipage_full", "ndtiff_full", "singleplane_full"])
+def test_a_projection_beside_a_restored_run_restores_nothing_twice(
+    runs: Runs, shared_data: Path, name: str
+) -> None:
+    folder = finished(runs, recording(shared_data, name))
+    assert runs.once() >= 12
+    assert runs.counts == {"done": 12}
+    for what, make in foreign_files(folder.name).items():
+        make(folder / what)
+    before = contents(runs.root)
+    assert runs.once() == 0
+    assert runs.counts == {"done": 12}
+    assert any("MAX_run.tif" in warning for warning in runs.warnings)
+    assert contents(runs.root) == before
+    assert not (folder / "restored").exists()
+
+
+def rename_a_run(runs: Runs, shared_data: Path, acquisitions: str, *, lost: bool) -> None:
+    """Rename a restored run together with its results, and later others to their names."""
+    folder = finished(runs, recording(shared_data, "multipage_full"))
+    assert runs.once(acquisitions=acquisitions) >= 12
+    renamed = folder.rename(folder.with_name("cellA"))
+    results_of_acquisition(folder).rename(results_of_acquisition(renamed))
+    projection(renamed / "MAX_run.tif")
+    if lost:
+        shutil.rmtree(runs.state)
+    before = contents(runs.root)
+    assert runs.once(acquisitions=acquisitions) == 0
+    assert contents(runs.root) == before
+    # The pixels are the proof: other pixels under those names get results of their own.
+    kept = results_of_acquisition(renamed).rename(runs.root / "other_restored")
+    renamed.rename(runs.root / "first")
+    other = finished(runs, recording(shared_data, "multipage_acqengj"))
+    other.rename(runs.root / "other")
+    before = contents(kept)
+    assert runs.once(acquisitions=acquisitions) > 0
+    assert before.items() <= contents(kept).items()
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["known", "journal lost"])
+def test_a_run_renamed_together_with_its_results_is_not_done_again(
+    runs: Runs, shared_data: Path, lost: bool
+) -> None:
+    rename_a_run(runs, shared_data, "ome-tiff", lost=lost)
+
+
+@pytest.mark.usefixtures("zarr")
+def test_so_is_one_whose_results_are_growing_images(runs: Runs, shared_data: Path) -> None:
+    rename_a_run(runs, shared_data, "ome-zarr", lost=True)
+
+
+def test_a_file_renamed_together_with_its_result_is_not_done_again(runs: Runs) -> None:
+    raw = stack(runs.root / "a.tif")
+    assert runs.once() == 1
+    raw.rename(runs.root / "b.tif")
+    for ending in (".ome.tif", ".json"):
+        (runs.root / "restored" / f"a{ending}").rename(runs.root / "restored" / f"b{ending}")
+    before = contents(runs.root)
+    assert runs.once() == 0
+    assert contents(runs.root) == before
+    stack(runs.root / "b.tif", planes=4)  # another stack under the name
+    assert runs.once() == 1
+    assert (runs.root / "restored" / "b.ome.tif").stat().st_size == before["restored/b.ome.tif"][0]
+
+
+def test_positions_of_different_depth_are_each_restored(runs: Runs) -> None:
+    run = NdTiff(runs.root / "run_1", axes_in_metadata=True)
+    depths = (5, 3)
+    for time in range(2):
+        for position, depth in enumerate(depths):
+            for z in range(depth):
+                run.plane(5 + z, time=time, position=position, z=z)
+    run.finish()
+    runs.once()
+    assert runs.counts == {"done": 4}
+    for position, depth in enumerate(depths):
+        for time in range(2):
+            label = StackIndex(position, time, 0).label
+            restored = tifffile.imread(runs.root / "run_1_restored" / f"{label}.ome.tif")
+            assert restored.shape[0] == depth

@@ -1,0 +1,95 @@
+"""The place of results, where it takes nothing: found out before the work, and left to rest."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from live_restore.engine.daemon import Daemon
+from live_restore.engine.disk_space import DiskSpace
+from live_restore.engine.progress import Progress
+from live_restore.errors import UnwritableError
+from live_restore.files import disk
+from live_restore.journal.journal import Journal
+from live_restore.journal.states import State
+from live_restore.settings.load import load_settings
+from tests.support.fakes import fake_shelf, halve
+from tests.support.watched import stack
+
+
+class ReadOnly(disk.Disk):
+    """A disk on which no file can be made, while ``number`` says so."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.tried = number, 0
+
+    def open(self, path: Path, mode: str) -> BinaryIO:
+        """Refuse."""
+        self.tried += 1
+        if self.number:
+            raise OSError(self.number, os.strerror(self.number))
+        return super().open(path, mode)
+
+
+@pytest.fixture(params=[errno.EROFS, errno.EACCES])
+def read_only(request: pytest.FixtureRequest) -> Iterator[ReadOnly]:
+    real, disk.current = disk.current, ReadOnly(request.param)
+    yield disk.current
+    disk.current = real
+
+
+def test_it_rests_for_longer_and_longer_and_is_reported_once(
+    tmp_path: Path, read_only: ReadOnly
+) -> None:
+    now = [0.0]
+    progress = Progress()
+    space = DiskSpace(progress, 0.0, clock=lambda: now[0])
+    folder, other = tmp_path / "restored", tmp_path / "other" / "restored"
+    other.parent.mkdir()
+    for rest_s in (0.5, 1.0, 2.0):
+        with pytest.raises(UnwritableError, match="cannot be written to"):
+            space.require(folder)
+        assert space.is_resting(folder)
+        assert space.any_rests()
+        assert not space.is_resting(other)
+        now[0] += rest_s - 0.01
+        assert space.is_resting(folder)
+        now[0] += 0.02
+        assert not space.is_resting(folder)
+    assert len(progress.snapshot().warnings) == 1
+    read_only.number = 0
+    space.require(folder)
+    tried = read_only.tried
+    space.require(folder)
+    assert read_only.tried == tried, "asked once while all goes well"
+    assert list(tmp_path.glob(".*")) == []
+    read_only.number = errno.EROFS
+    space.doubt(folder)
+    with pytest.raises(UnwritableError):
+        space.require(folder)
+
+
+def test_the_network_does_not_run_for_what_cannot_be_written(
+    tmp_path: Path, read_only: ReadOnly
+) -> None:
+    root = tmp_path / "watched"
+    for number in range(3):
+        stack(root / f"{number}.tif")
+    ran: list[int] = []
+    model_set = fake_shelf(lambda tile: (ran.append(1), halve(tile))[1])
+    ran.clear()
+    with Journal(tmp_path / "j.sqlite", root, recipe="one") as journal:
+        daemon = Daemon(
+            root, load_settings(None, {"watch": {"settle_s": 0.05}}), model_set, journal
+        )
+        assert daemon.run(once=True) == 3
+        assert ran == []
+        assert journal.counts()[State.WAITING] == 3
+        read_only.number = 0
+        assert Daemon(root, load_settings(), model_set, journal).run(once=True) == 0
+    assert len(ran) == 3
