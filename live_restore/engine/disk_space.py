@@ -23,7 +23,7 @@ from live_restore.errors import DiskFullError, OutputError, UnwritableError
 from live_restore.files import disk
 from live_restore.files.publish import temporary_for
 
-_UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
+_UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 # Of a folder that could not be looked at.
 _UNKNOWN = -1
 

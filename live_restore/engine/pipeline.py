@@ -30,6 +30,7 @@ from live_restore.engine.disk_space import DiskSpace
 from live_restore.engine.handover import Handover
 from live_restore.engine.in_hand import InHand
 from live_restore.engine.jobs import Jobs
+from live_restore.engine.leasing import Leasing
 from live_restore.engine.looker import PATIENCE_S
 from live_restore.engine.messages import StackDone, StackRead, WorkEnd
 from live_restore.engine.microscope_first import MicroscopeFirst
@@ -128,19 +129,29 @@ class Pipeline:
         # Beside the stack that the writer waits for and the one in the restoring thread's hand.
         beside = max(1, len(model_set.workers) - 1)
         restored: Handover[StackDone | WorkEnd] = Handover(beside, self._has_crashed)
-        self._reader = Reader(
+        orders = orders or Orders(newest_first)
+        leasing = Leasing(
             journal,
             self._lease_s,
+            jobs,
+            self._in_hand,
+            self._deferrals,
+            disk_space,
+            self.backoff,
+            orders,
+            self._is_stopping,
+        )
+        self._reader = Reader(
+            leasing,
             jobs,
             workers if newest_first else None,
             self._in_hand,
             self._deferrals,
             disk_space,
-            self.backoff,
             progress,
             raw,
             self._is_stopping,
-            orders or Orders(newest_first),
+            orders,
         )
         restoring = Restoring(
             model_set,

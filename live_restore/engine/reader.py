@@ -5,23 +5,19 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from live_restore.engine.backoff import Backoff
 from live_restore.engine.control import Orders
 from live_restore.engine.disk_space import DiskSpace
 from live_restore.engine.handover import Handover
 from live_restore.engine.in_hand import InHand
 from live_restore.engine.job import Job
 from live_restore.engine.jobs import Jobs
+from live_restore.engine.leasing import Leasing
 from live_restore.engine.messages import StackRead, Work, WorkEnd
 from live_restore.engine.progress import Progress
 from live_restore.engine.reading import Reading
 from live_restore.engine.retry import Deferrals
 from live_restore.engine.workers import WorkerPool
-from live_restore.errors import JournalError
 from live_restore.inference.restorer import CancelledError
-from live_restore.journal.entry import Entry
-from live_restore.journal.journal import Journal
-from live_restore.stack import StackKey
 
 _TICK_S = 0.1
 _LONGEST_PAUSE_S = 1.0
@@ -32,14 +28,14 @@ class Reader:
 
     Parameters
     ----------
-    journal, lease_s
-        Where work waits, and how long a lease lasts without renewal (s).
+    leasing
+        Leases what waits.
     jobs
         Opens what was leased.
     workers
         Asked for a free one before each lease where the newest goes first; else ``None``.
-    in_hand, deferrals, disk_space, backoff
-        What keeps from leasing.
+    in_hand, deferrals, disk_space
+        What keeps from leasing, and from beginning.
     progress
         Told what is being read.
     raw
@@ -52,27 +48,23 @@ class Reader:
 
     def __init__(
         self,
-        journal: Journal,
-        lease_s: float,
+        leasing: Leasing,
         jobs: Jobs,
         workers: WorkerPool | None,
         in_hand: InHand,
         deferrals: Deferrals,
         disk_space: DiskSpace,
-        backoff: Backoff,
         progress: Progress,
         raw: Handover[StackRead | WorkEnd],
         stopping: Callable[[], bool],
         orders: Orders,
     ) -> None:
-        self._journal = journal
-        self._lease_s = lease_s
+        self._leasing = leasing
         self._jobs = jobs
         self._workers = workers
         self._in_hand = in_hand
         self._deferrals = deferrals
         self._disk_space = disk_space
-        self._backoff = backoff
         self._reading = Reading(progress)
         self._raw = raw
         self._stopping = stopping
@@ -94,7 +86,7 @@ class Reader:
                 # The newest is only the newest if nothing is leased ahead of it.
                 if self._workers is not None and not self._workers.reserve(_TICK_S):
                     continue
-                entry = self._lease()
+                entry = self._leasing.next()
                 if entry is None:
                     if self._workers is not None:
                         self._workers.release()
@@ -105,37 +97,6 @@ class Reader:
                     self._in_hand.wait_until_none(self._stopping)
         finally:
             self._raw.close()
-
-    def _lease(self) -> Entry | None:
-        alone = self._in_hand.begin()
-        entry = None
-        try:
-            entry = self._journal.lease(
-                self._lease_s,
-                self._deferrals.not_yet(),
-                resting=self._disk_is_resting if self._disk_space.any_rests() else None,
-                alone=alone,
-                newest_first=self._orders.newest_first,
-            )
-            if entry is not None:  # else nothing was written
-                self._backoff.accepted()
-        except JournalError as error:
-            if not self._deferrals.retry:
-                raise
-            self._pause(min(self._backoff.refused(error), _LONGEST_PAUSE_S))
-        finally:
-            if entry is None:
-                self._in_hand.end()
-        return entry
-
-    def _pause(self, seconds: float) -> None:
-        pause = threading.Event()
-        while seconds > 0 and not self._stopping():
-            pause.wait(min(seconds, _TICK_S))
-            seconds -= _TICK_S
-
-    def _disk_is_resting(self, key: StackKey) -> bool:
-        return self._disk_space.is_resting(self._jobs.results_folder(key))
 
     @property
     def reads(self) -> bool:

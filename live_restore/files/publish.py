@@ -119,13 +119,24 @@ def publish_text(final: Path, text: str, *, free: bool = False) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, safe from a power failure; raises ``OSError``."""
+    """Make a folder and those above it, safe from a power failure.
+
+    Raises
+    ------
+    NotADirectoryError
+        A file has its name.
+    OSError
+        Whatever else the disk refused.
+    """
     missing = []
     above = folder
     while not above.exists():
         missing.append(above)
         above = above.parent
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
     for made in reversed(missing):
         disk.current.sync_folder(made.parent)
 

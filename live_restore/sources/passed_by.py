@@ -92,6 +92,11 @@ class PassedBy:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._folders: dict[Path, dict[str, tuple[int, str]]] = {}
+        self._met: set[Path] = set()
+
+    def begin(self) -> None:
+        """The whole tree is walked from now on."""
+        self._met = set()
 
     def listed(self, folder: Path, names: Collection[str], links: Collection[str] = ()) -> None:
         """Take what is passed by in a folder, in the place of what was before.
@@ -114,14 +119,15 @@ class PassedBy:
         self._take(folder, {_UNREADABLE: (1, "")})
 
     def _take(self, folder: Path, found: dict[str, tuple[int, str]]) -> None:
+        self._met.add(folder)
         if found:
             self._folders[folder] = found
         else:
             self._folders.pop(folder, None)
 
-    def keep_only(self, folders: Collection[Path]) -> None:
-        """Forget other folders: they are not there any more, or belong to an acquisition."""
-        for folder in self._folders.keys() - set(folders):
+    def forget_vanished(self) -> None:
+        """The whole tree has been walked: other folders are gone, or belong to an acquisition."""
+        for folder in self._folders.keys() - self._met:
             del self._folders[folder]
 
     def summary(self) -> tuple[NotLookedAt, ...]:

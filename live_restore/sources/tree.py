@@ -106,20 +106,19 @@ class Tree:
         self._unreadable_now: set[Path] = set()
         self._checked_results: set[Path] = set()
         self.passed_by = PassedBy(root)
-        self._walked: set[Path] = set()
         self._listed: dict[Path, _Listed] = {}
 
     def begin(self) -> None:
         """The whole tree is walked from now on."""
         self._unreadable_now = set()
-        self._walked = set()
+        self.passed_by.begin()
         self._listed = {}
 
     def forget_vanished(self) -> None:
         """The whole tree has been walked: what was not met is not there any more."""
         self.unreadable &= self._unreadable_now
         self._checked_results = {f for f in self._checked_results if f.exists()}
-        self.passed_by.keep_only(self._walked)
+        self.passed_by.forget_vanished()
 
     def files(self, top: Path) -> Iterator[Seen]:
         """Yield every input file under ``top`` as it is found; ends early at a stop."""
@@ -175,7 +174,6 @@ class Tree:
             if self._adopt(folder, [entry.name for entry in entries]):
                 self._listed.pop(folder, None)  # whoever follows it looks into it
                 continue
-            self._walked.add(folder)
             for entry in entries:
                 if self._callbacks.stopping():
                     return
@@ -236,7 +234,6 @@ class Tree:
 
     def _report_unreadable(self, path: Path, error: OSError) -> None:
         self._unreadable_now.add(path)
-        self._walked.add(path)
         self.passed_by.unreadable(path)
         if path not in self.unreadable:
             self.unreadable.add(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -310,9 +311,9 @@ def test_once_and_status_end_with_why_anything_was_left(
     short = told()
     assert "5 refused: single planes in the watched folder" in short
     assert "what to do: if they are planes of stacks, say in files.plane_pattern" in short
-    assert "x4.tif" not in short, "three of them are named, and none is listed"
+    assert len(re.findall(r"x\d\.tif", short)) == 3, "three are named, and none is listed"
     assert "1 DeltaVision file was not looked at" in short
-    assert "x4.tif" in told("--all")
+    assert len(set(re.findall(r"x\d\.tif", told("--all")))) == 5
     everything = json.loads(told("--json"))
     assert len(everything["files"]) == 6
     assert everything["all_looked_through"] is True

@@ -513,7 +513,7 @@ def test_the_heartbeat_keeps_the_claim(bench: Bench) -> None:
     bench.stack("a.tif")
     renewed: list[float] = []
     renew = bench.journal.renew
-    bench.journal.renew = lambda lease_s: (renewed.append(lease_s), renew(lease_s))[1]  # type: ignore[method-assign]
+    bench.journal.renew = lambda *told: (renewed.append(told[0]), renew(*told))[1]  # type: ignore[method-assign]
     bench.start()
     assert gate.entered.wait(PATIENCE_S)
     wait_for(lambda: len(renewed) >= 3, "three heartbeats", PATIENCE_S)

@@ -109,6 +109,7 @@ class InPlace(Publication):
     def close(self) -> Published:
         self.exits.close()
         self.report.warnings += self.verify()
+        self.path.report.unlink(missing_ok=True)
         return self.report.publish(self.path)
 
     def abandon(self) -> None:
