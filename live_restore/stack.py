@@ -22,6 +22,9 @@ Volume = NDArray[np.generic]
 """One stack's pixels, (Z, Y, X), in grey values (ADU)."""
 
 DTYPES = ("uint8", "uint16", "int16", "uint32", "float32")
+Mask = NDArray[np.bool_]
+
+DTYPES = ("uint8", "uint16", "float32")
 """Of the voxels that are restored."""
 
 MOST_ADU = 2**24

@@ -46,6 +46,7 @@ _ACQUISITIONS = "tests/sources/test_acquisitions.py"
 _TIFF = "tests/formats/test_tiff.py"
 _DEVICES = "tests/inference/test_device_choice.py"
 _DISK_FULL = "tests/faults/test_disk_full.py"
+_DEFECTS = "tests/inference/test_defects.py"
 _HOUSE = "tests/test_house.py"
 _EVERY_PROGRAM = "tests/cases/test_every_program.py"
 _VENDOR = "tests/formats/test_vendor.py"
@@ -629,6 +630,38 @@ MUTANTS = (
         "self.passed_by.listed(folder, passed_by, links)",
         "pass",
         (f"{_EVERY_PROGRAM}::test_files_that_nobody_reads_are_counted_by_kind_with_what_to_do",),
+    ),
+    Mutant(
+        HOUSE,
+        "defects-are-hidden",
+        "hot pixels and cosmic rays never reach the network",
+        "channels = _mended(raw, defects)",
+        "channels = raw",
+        (f"{_DEFECTS}::test_surroundings_are_as_without_the_defect",),
+    ),
+    Mutant(
+        HOUSE,
+        "defects-are-kept",
+        "what was recorded is in the result",
+        'if self._defects == "keep":',
+        'if self._defects == "drop":',
+        (f"{_DEFECTS}::test_surroundings_are_as_without_the_defect",),
+    ),
+    Mutant(
+        HOUSE,
+        "fine-structure-is-no-defect",
+        "what optics make is not taken for a defect",
+        "return (asked > 0) & (lacking > _SURE",
+        "return (asked > 0) & (expected > _SURE",
+        (f"{_DEFECTS}::test_points_finer_than_any_optics_are_left",),
+    ),
+    Mutant(
+        HOUSE,
+        "photons-are-no-defects",
+        "single photons of an EM camera are not taken for cosmic rays",
+        "if np.count_nonzero(lone) > _MANY_LONE * stack.size:",
+        "if False:",
+        (f"{_DEFECTS}::test_single_photons_of_an_em_camera_are_no_defects",),
     ),
     Mutant(
         HOUSE,

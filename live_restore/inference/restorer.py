@@ -17,12 +17,13 @@ from live_restore.errors import (
     StackRefusedError,
 )
 from live_restore.inference.device.tile_size import TileLimit, largest_tile_voxels
+from live_restore.inference.image.defects import Defects, find_defects
 from live_restore.inference.image.intensity import IntensityScale, scale_from_percentiles
 from live_restore.inference.image.reference_tiling import blend_tiles
 from live_restore.inference.image.residual import GivenBack, give_back
 from live_restore.inference.image.tiling import plan_tiles, run_tiled
 from live_restore.inference.model.model import Model
-from live_restore.settings.model import CameraSettings, InferenceSettings
+from live_restore.settings.model import CameraSettings, DefectVoxels, InferenceSettings
 from live_restore.stack import MOST_ADU, Units, Volume, result_dtype
 
 
@@ -43,7 +44,7 @@ class Restored:
     seconds
         Time of each stage: ``normalise``, ``network``, ``finish``.
     brightest
-        The brightest voxel of the raw stack (network units).
+        The brightest voxel of the raw stack but for its defects (network units).
     percentiles
         Of the raw stack, that were to be 0 and 1 in network units.
     scale_from_extremes
@@ -52,6 +53,10 @@ class Restored:
         Why tiles are smaller than they should be; empty when they are not.
     given_back
         What the network took away beyond the camera's noise; ``None`` where that was not asked.
+    defects
+        Of each channel, what was hidden from the network; empty where nobody looked for any.
+    map_not_used
+        Why the camera's map of bad pixels says nothing about this stack; empty when it does.
     """
 
     volume: Volume
@@ -65,6 +70,8 @@ class Restored:
     scale_from_extremes: bool = False
     tiles_reduced: str = ""
     given_back: GivenBack | None = None
+    defects: tuple[Defects, ...] = ()
+    map_not_used: str = ""
 
 
 class CancelledError(Exception):
@@ -88,6 +95,12 @@ class Restorer:
     camera
         What made the stacks, where it is known: what the network takes away is then compared with
         its noise. Not of models that sharpen: they return what no raw stack has.
+    defects
+        What the voxels become that no sample made: ``"keep"``, what they were, or ``"mend"``, what
+        the network makes of their neighbours. Of published numbers (network units, reference
+        tiling) none are looked for.
+    bad_pixels
+        (Y, X), the camera's map of them, where there is one.
 
     Raises
     ------
@@ -101,6 +114,8 @@ class Restorer:
         settings: InferenceSettings,
         units: Units = "camera",
         camera: CameraSettings | None = None,
+        defects: DefectVoxels = "keep",
+        bad_pixels: NDArray[np.bool_] | None = None,
     ) -> None:
         self.model = model
         self._units = units
@@ -111,6 +126,8 @@ class Restorer:
                 'leave out the camera, or use units "camera" or "camera-float"',
             )
         self._camera = camera if model.card.truth_psf_width == 1 else None
+        self._defects = defects
+        self._bad_pixels = bad_pixels
         self._block = settings.block_zyx or model.card.trained_patch_zyx
         if settings.tiling == "reference" and self._block is None:
             raise SettingsError(
@@ -148,8 +165,10 @@ class Restorer:
             The model failed on it.
         """
         started = time.perf_counter()
-        channels = stack if stack.ndim == 4 else stack[np.newaxis]
-        scale, brightest, scale_from_extremes = self._scale(stack)
+        raw = _channels(stack)
+        defects, map_not_used = self._find_defects(raw)
+        channels = _mended(raw, defects)
+        scale, brightest, scale_from_extremes = self._scale(channels)
         scaled = time.perf_counter()
         if self._settings.tiling == "reference":
             network, tile, count = self._reference(channels, scale, cancelled)
@@ -167,6 +186,10 @@ class Restorer:
         volume, clipped = finished_volume(
             network, to_camera, result_dtype(stack.dtype, self._units)
         )
+        if self._defects == "keep":
+            for recorded, kept, found in zip(raw, _channels(volume), defects, strict=False):
+                where = found.indices(len(recorded))
+                kept[where] = recorded[where]
         finished = time.perf_counter()
         return Restored(
             volume=volume,
@@ -184,7 +207,22 @@ class Restorer:
             scale_from_extremes=scale_from_extremes,
             tiles_reduced=reduced,
             given_back=given_back,
+            defects=defects,
+            map_not_used=map_not_used,
         )
+
+    def _find_defects(self, channels: Volume) -> tuple[tuple[Defects, ...], str]:
+        """Return the defects of each channel, and why the camera's map does not count."""
+        if self._units == "network" or self._settings.tiling == "reference":
+            return (), ""
+        known, map_not_used = self._bad_pixels, ""
+        if known is not None and known.shape != channels.shape[2:]:
+            map_not_used = (
+                f"camera.bad_pixels is a map of {known.shape} pixels, which does not fit this "
+                f"stack of {channels.shape[2:]}: bad pixels were looked for without it"
+            )
+            known = None
+        return tuple(find_defects(each, known) for each in channels), map_not_used
 
     def _scale(self, stack: Volume) -> tuple[IntensityScale, float, bool]:
         """Return scale, brightest voxel in its units, and whether the stack's extremes are it."""
@@ -274,6 +312,17 @@ def _require_range(stack: Volume) -> None:
             None,
             "take off the offset, or save as float32",
         )
+
+
+def _channels(stack: Volume) -> Volume:
+    return stack if stack.ndim == 4 else stack[np.newaxis]
+
+
+def _mended(channels: Volume, defects: tuple[Defects, ...]) -> Volume:
+    """Return the channels (C, Z, Y, X) without their defects: the same array if there are none."""
+    if not any(defects):
+        return channels
+    return np.stack([found.mended(each) for each, found in zip(channels, defects, strict=True)])
 
 
 def finished_volume(

@@ -80,6 +80,14 @@ class Report:
         line["seconds"] = {k: round(v, 4) for k, v in restored.seconds.items()}
         if restored.given_back is not None:
             line["given_back"] = {k: round(v, 4) for k, v in asdict(restored.given_back).items()}
+        if any(restored.defects):
+            (found,) = restored.defects
+            line["defects"] = {
+                "pixels": len(found.pixels),
+                "mapped_pixels": found.mapped,
+                "voxels": len(found.voxels),
+                "first": found.first(),
+            }
         for stage, seconds in restored.seconds.items():
             self._count(stage, seconds)
         self.models[model.card.name] = {

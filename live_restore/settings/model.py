@@ -36,6 +36,8 @@ VARIABLE_PREFIX = "LIVE_RESTORE_"
 # results of other settings must never be taken for those of these. Where and when files are looked
 # for changes none, nor which device computes: all of them have to give the same numbers.
 _IN_DIGEST: dict[str, Any] = {"pixels": "digest"}  # Settings.pixel_digest
+# Settings that came later count where they are set: results that are there stay those of a default.
+_IN_DIGEST_IF_SET: dict[str, Any] = {"pixels": "digest", "counts": "if set"}
 _IN_RECIPE: dict[str, Any] = {"pixels": "recipe"}  # ModelSet.recipe, with the models' digests
 _NO_PIXELS: dict[str, Any] = {"pixels": "none"}
 
@@ -45,17 +47,25 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+DefectVoxels = Literal["keep", "mend"]
+"""What becomes of voxels that no sample made: hot and dead pixels, cosmic rays."""
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    @classmethod
-    def pixel_keys(cls) -> set[str]:
-        """Return the keys that are part of the pixel digest."""
-        return {key for key, field in cls.model_fields.items()
-                if field.json_schema_extra == _IN_DIGEST}  # fmt: skip
+    def pixel_values(self) -> dict[str, Any]:
+        """Return the keys that are part of the pixel digest, and their values."""
+        keys = {
+            key
+            for key, field in type(self).model_fields.items()
+            if field.json_schema_extra == _IN_DIGEST
+            or (
+                field.json_schema_extra == _IN_DIGEST_IF_SET and getattr(self, key) != field.default
+            )
+        }
+        return self.model_dump(include=keys)
 
 
 class WatchSettings(_Section):
@@ -209,6 +219,12 @@ class CameraSettings(_Section):
         description="read noise, the rms of all pixels (photo-electrons)",
         json_schema_extra=_IN_DIGEST,
     )
+    bad_pixels: Annotated[Path, AfterValidator(absolute)] | None = Field(
+        None,
+        description="a TIFF image of the camera's pixels, above 0 where one is bad; unset: only "
+        "those are found that a stack shows",
+        json_schema_extra=_IN_RECIPE,
+    )
 
 
 class OutputSettings(_Section):
@@ -234,6 +250,12 @@ class OutputSettings(_Section):
         description='grey values and type of the raw data; "camera-float": float32, not rounded; '
         '"network": float32 between the percentiles',
         json_schema_extra=_IN_DIGEST,
+    )
+    defects: DefectVoxels = Field(
+        "keep",
+        description='hot and dead pixels and cosmic rays, in the result: "keep" what was recorded, '
+        'or "mend" it from what is around; the network never sees them',
+        json_schema_extra=_IN_DIGEST_IF_SET,
     )
 
     @model_validator(mode="after")
@@ -375,7 +397,7 @@ class Settings(BaseSettings):
             section = getattr(self, name)
             if not isinstance(section, _Section):
                 continue  # no camera; and models, which are in the recipe
-            values = section.model_dump(include=section.pixel_keys())
+            values = section.pixel_values()
             # A section that may be absent counts only where it is given: without it, results stay
             # those of the versions before it.
             relevant |= {name: values} if field.default is None else values
