@@ -47,6 +47,7 @@ _TIFF = "tests/formats/test_tiff.py"
 _DEVICES = "tests/inference/test_device_choice.py"
 _DISK_FULL = "tests/faults/test_disk_full.py"
 _DEFECTS = "tests/inference/test_defects.py"
+_PHOTON_TRANSFER = "tests/trust/test_photon_transfer.py"
 _HOUSE = "tests/test_house.py"
 _EVERY_PROGRAM = "tests/cases/test_every_program.py"
 _VENDOR = "tests/formats/test_vendor.py"
@@ -662,6 +663,38 @@ MUTANTS = (
         "if np.count_nonzero(lone) > _MANY_LONE * stack.size:",
         "if False:",
         (f"{_DEFECTS}::test_single_photons_of_an_em_camera_are_no_defects",),
+    ),
+    Mutant(
+        HOUSE,
+        "camera-noise-is-white",
+        "frames that were filtered, or of what moves, tell no gain",
+        "if not _WHITE[0] <= ratio <= _WHITE[1]:",
+        "if False:",
+        (f"{_PHOTON_TRANSFER}::test_structure_that_moves_is_refused",),
+    ),
+    Mutant(
+        HOUSE,
+        "camera-is-linear",
+        "a camera that is not linear has no gain",
+        "if apart > max(slope.high - slope.low, _STRAIGHT * gain.value):",
+        "if False:",
+        (f"{_PHOTON_TRANSFER}::test_what_is_not_as_the_camera_gave_it_is_refused",),
+    ),
+    Mutant(
+        HOUSE,
+        "camera-gain-is-sure",
+        "a gain that may be wrong by a fifth is none",
+        "if not (gain.low > 0 and gain.error < _WORST_GAIN):",
+        "if False:",
+        (f"{_PHOTON_TRANSFER}::test_one_brightness_alone_tells_no_gain",),
+    ),
+    Mutant(
+        HOUSE,
+        "config-keeps-the-rest",
+        "writing the camera changes nothing else in a config.toml",
+        'if after != {**before, "camera": wanted}:',
+        "if False:",
+        ("tests/calibration/test_config_text.py",),
     ),
     Mutant(
         HOUSE,
