@@ -48,6 +48,7 @@ _DEVICES = "tests/inference/test_device_choice.py"
 _DISK_FULL = "tests/faults/test_disk_full.py"
 _DEFECTS = "tests/inference/test_defects.py"
 _PHOTON_TRANSFER = "tests/trust/test_photon_transfer.py"
+_GAIN = "tests/inference/test_gain_over_raw.py"
 _HOUSE = "tests/test_house.py"
 _EVERY_PROGRAM = "tests/cases/test_every_program.py"
 _VENDOR = "tests/formats/test_vendor.py"
@@ -695,6 +696,30 @@ MUTANTS = (
         'if after != {**before, "camera": wanted}:',
         "if False:",
         ("tests/calibration/test_config_text.py",),
+    ),
+    Mutant(
+        HOUSE,
+        "gain-counts-what-passed",
+        "noise that the network let through counts as error",
+        "/ noise - 1 + 2 * passed + _TOO_LOW",
+        "/ noise - 1 + _TOO_LOW",
+        (f"{_GAIN}::test_it_is_the_gain_that_the_truth_tells",),
+    ),
+    Mutant(
+        HOUSE,
+        "gain-of-a-wrong-camera",
+        "with a wrong camera, the gain is not known",
+        "if abs(as_set - 1) > _AS_SET:",
+        "if False:",
+        (f"{_GAIN}::test_a_wrong_camera_is_noticed",),
+    ),
+    Mutant(
+        HOUSE,
+        "gain-of-some-stacks",
+        "the gain costs a share of the network's time only",
+        "% self._gain_every == 0:",
+        "% self._gain_every >= 0:",
+        (f"{_GAIN}::test_one_stack_in_so_many",),
     ),
     Mutant(
         HOUSE,

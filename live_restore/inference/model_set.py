@@ -82,6 +82,7 @@ class ModelSet:
                     settings.camera,
                     settings.output.defects,
                     bad_pixels,
+                    settings.trust.every,
                 )
             rules.append((rule, loaded[rule.model]))
         described = [

@@ -80,6 +80,14 @@ class Report:
         line["seconds"] = {k: round(v, 4) for k, v in restored.seconds.items()}
         if restored.given_back is not None:
             line["given_back"] = {k: round(v, 4) for k, v in asdict(restored.given_back).items()}
+        if restored.gain is not None:
+            line["gain_over_raw"] = {
+                "db": restored.gain.db,
+                "error_db": restored.gain.error_db,
+                "not_known_because": restored.gain.unknown_because,
+                "noise_as_set": round(restored.gain.noise_as_set, 4),
+                "in_words": restored.gain.in_words,
+            }
         if any(restored.defects):
             (found,) = restored.defects
             line["defects"] = {

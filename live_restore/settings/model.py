@@ -267,6 +267,17 @@ class OutputSettings(_Section):
         return self
 
 
+class TrustSettings(_Section):
+    """What is estimated about results without knowing the truth."""
+
+    every: Annotated[int, Field(ge=0)] = Field(
+        10,
+        description="estimate of one stack in so many how much nearer to the truth it is than the "
+        "raw one, with [camera] only; 0: of none",
+        json_schema_extra=_NO_PIXELS,
+    )
+
+
 class JournalSettings(_Section):
     """The memory of what has been restored."""
 
@@ -347,6 +358,7 @@ class Settings(BaseSettings):
     inference: InferenceSettings = InferenceSettings()
     camera: CameraSettings | None = None
     output: OutputSettings = OutputSettings()
+    trust: TrustSettings = TrustSettings()
     journal: JournalSettings = JournalSettings()
     process: ProcessSettings = ProcessSettings()
     log: LogSettings = LogSettings()

@@ -7,12 +7,14 @@ not be compared, or how to get more out of the next one.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from live_restore.inference.image.defects import Defects
+from live_restore.inference.image.gain import Gain
 from live_restore.inference.image.residual import GivenBack
 from live_restore.inference.model.card import ModelCard
 from live_restore.inference.model.envelope import Envelope, Range, range_in_words
@@ -151,6 +153,18 @@ def defects_note(found: Sequence[Defects]) -> str | None:
     return (
         "hot or dead pixels or cosmic rays were hidden from the network: the report counts them, "
         "output.defects decides what they are in the result"
+    )
+
+
+def wrong_camera_note(gain: Gain | None) -> str | None:
+    """Return a note that a stack's noise is not that of ``[camera]``, or ``None``."""
+    if gain is None or gain.as_set or not math.isfinite(gain.noise_as_set):
+        return None
+    more_or_less = "more" if gain.noise_as_set > 1 else "less"
+    return (
+        f"the raw stack has {more_or_less} noise than [camera] tells: measure the camera with "
+        "`live-restore camera`, unless stacks are processed before, or have structure as fine as "
+        "a pixel"
     )
 
 

@@ -75,6 +75,7 @@ def assess(
         doubts.rounding_note(restored.volume.dtype, None if snr is None else snr.noise_adu),
         doubts.unknown_voxel_note(voxel, trained_um),
         doubts.defects_note(restored.defects),
+        doubts.wrong_camera_note(restored.gain),
     )
     return StackTrust(
         raw_crc32=checksum,

@@ -44,7 +44,13 @@ def test_a_new_file_and_one_without_a_camera() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["camera = {gain_adu_per_e = 1}\n", "camera.gain_adu_per_e = 1\n", "[camera\n"]
+    "text",
+    [
+        "camera = {gain_adu_per_e = 1}\n",
+        "camera.gain_adu_per_e = 1\n",
+        "[camera\n",
+        'model = """\n[camera]\n[x]\n"""\n',  # text that only looks like the table
+    ],
 )
 def test_what_cannot_be_changed_line_by_line_is_refused(text: str) -> None:
     with pytest.raises(SettingsError):

@@ -95,6 +95,7 @@ OTHER: dict[str, Any] = {
     "output.min_free_gb": 3,
     "output.units": "camera-float",
     "output.defects": "mend",
+    "trust.every": 3,
     "journal.folder": "/somewhere",
     "journal.max_attempts": 5,
     "journal.retry_s": 3,
