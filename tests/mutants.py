@@ -723,6 +723,22 @@ MUTANTS = (
     ),
     Mutant(
         HOUSE,
+        "like-its-settings",
+        "a report that was changed is not followed",
+        'if settings.pixel_digest() != like.get("settings_digest"):',
+        "if False:",
+        ("tests/cli/test_methods.py::test_a_report_that_was_changed_is_not_followed",),
+    ),
+    Mutant(
+        HOUSE,
+        "like-its-model",
+        "another model does not pass for that of a report",
+        "if not wanted <= {model.digest for model in model_set.models}:",
+        "if False:",
+        ("tests/cli/test_methods.py::test_a_report_that_was_changed_is_not_followed",),
+    ),
+    Mutant(
+        HOUSE,
         "telemetry",
         "the runtime reports to nobody",
         'os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")',

@@ -16,6 +16,7 @@ from live_restore.cli import (
     camera,
     demo,
     doctor,
+    methods,
     models,
     page,
     prepare,
@@ -26,7 +27,7 @@ from live_restore.cli import (
 from live_restore.cli.parsing import Handler, Parser
 from live_restore.errors import LiveRestoreError, one_line
 
-COMMANDS = (demo, watch, restore, status, page, camera, models, bench, doctor, prepare)
+COMMANDS = (demo, watch, restore, status, page, methods, camera, models, bench, doctor, prepare)
 """Every command, in the order of ``--help``."""
 
 _EPILOG = """\

@@ -142,6 +142,7 @@ class StackJob:
             settings.pixel_digest(),
             settings.output.units,
             AcquisitionStack(self._info, self._stack_index),
+            settings.pixel_settings(),
         )
 
     def _check_unchanged(self) -> tuple[str, ...]:

@@ -176,6 +176,7 @@ class Report:
                 "units": self.request.units,
                 "recipe": self.request.recipe,
                 "settings_digest": self.request.settings_digest,
+                **({"settings": self.request.settings} if self.request.settings else {}),
                 "models": self.models,
                 "seconds": {k: round(v, 4) for k, v in {**self.seconds, **times}.items()},
                 "warnings": [*self.device_warnings, *self.warnings],

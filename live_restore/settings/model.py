@@ -399,6 +399,21 @@ class Settings(BaseSettings):
     def _with_new_names(cls, values: dict[str, Any]) -> dict[str, Any]:
         return renamed(values)
 
+    def pixel_settings(self) -> dict[str, Any]:
+        """Return what can change a restored voxel as it would be written in a config.toml."""
+        found: dict[str, Any] = {}
+        for name in type(self).model_fields:
+            section = getattr(self, name)
+            if isinstance(section, _Section):
+                keys = {
+                    key
+                    for key, field in type(section).model_fields.items()
+                    if field.json_schema_extra != _NO_PIXELS
+                }
+                values = section.model_dump(mode="json", include=keys, exclude_none=True)
+                found |= {name: values} if values else {}
+        return {**found, "models": [rule.model_dump(mode="json") for rule in self.models]}
+
     def pixel_digest(self) -> str:
         """Return a digest (hex) of the settings that can change a restored voxel.
 

@@ -106,6 +106,7 @@ def comparable(report: dict[str, Any]) -> dict[str, Any]:
     found = dict(report)
     for key in ("software", "written", "settings_digest"):
         del found[key]
+    found.pop("settings", None)  # came later
     found["source"] = {k: v for k, v in found["source"].items() if k not in ("size", "mtime_ns")}
     found["seconds"] = list(found["seconds"])
     found["stacks"] = [
