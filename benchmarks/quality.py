@@ -36,7 +36,8 @@ from numpy.typing import NDArray
 from live_restore.files.publish import publishing
 from live_restore.inference.load import find_model, load_model
 from live_restore.inference.restorer import Restorer
-from live_restore.settings.model import CameraSettings, InferenceSettings
+from live_restore.settings.camera import CameraSettings
+from live_restore.settings.model import InferenceSettings
 from live_restore.simulation.quality import best_gaussian, psnr
 
 BACKGROUND_FRACTION = 0.1

@@ -21,6 +21,9 @@ _LABEL = re.compile(r"p([0-9]{3,9})_t([0-9]{4,9})_c([0-9]{2,9})", re.ASCII)
 Volume = NDArray[np.generic]
 """One stack's pixels, (Z, Y, X), in grey values (ADU)."""
 
+Mask = NDArray[np.bool_]
+"""True where something holds, of the shape of what it is about."""
+
 DTYPES = ("uint8", "uint16", "int16", "uint32", "float32")
 """Of the voxels that are restored."""
 

@@ -46,6 +46,9 @@ _ACQUISITIONS = "tests/sources/test_acquisitions.py"
 _TIFF = "tests/formats/test_tiff.py"
 _DEVICES = "tests/inference/test_device_choice.py"
 _DISK_FULL = "tests/faults/test_disk_full.py"
+_DEFECTS = "tests/inference/test_defects.py"
+_PHOTON_TRANSFER = "tests/trust/test_photon_transfer.py"
+_GAIN = "tests/inference/test_gain_over_raw.py"
 _HOUSE = "tests/test_house.py"
 _EVERY_PROGRAM = "tests/cases/test_every_program.py"
 _VENDOR = "tests/formats/test_vendor.py"
@@ -750,6 +753,110 @@ MUTANTS = (
         "self.passed_by.listed(folder, passed_by, links)",
         "pass",
         (f"{_EVERY_PROGRAM}::test_files_that_nobody_reads_are_counted_by_kind_with_what_to_do",),
+    ),
+    Mutant(
+        HOUSE,
+        "defects-are-hidden",
+        "hot pixels and cosmic rays never reach the network",
+        "channels = _mended(raw, defects)",
+        "channels = raw",
+        (f"{_DEFECTS}::test_surroundings_are_as_without_the_defect",),
+    ),
+    Mutant(
+        HOUSE,
+        "defects-are-kept",
+        "what was recorded is in the result",
+        'if self._defects == "keep":',
+        'if self._defects == "drop":',
+        (f"{_DEFECTS}::test_surroundings_are_as_without_the_defect",),
+    ),
+    Mutant(
+        HOUSE,
+        "fine-structure-is-no-defect",
+        "what optics make is not taken for a defect",
+        "return (asked > 0) & (lacking > _SURE",
+        "return (asked > 0) & (expected > _SURE",
+        (f"{_DEFECTS}::test_points_finer_than_any_optics_are_left",),
+    ),
+    Mutant(
+        HOUSE,
+        "photons-are-no-defects",
+        "single photons of an EM camera are not taken for cosmic rays",
+        "if np.count_nonzero(lone) > _MANY_LONE * stack.size:",
+        "if False:",
+        (f"{_DEFECTS}::test_single_photons_of_an_em_camera_are_no_defects",),
+    ),
+    Mutant(
+        HOUSE,
+        "camera-noise-is-white",
+        "frames that were filtered, or of what moves, tell no gain",
+        "if not _WHITE[0] <= ratio <= _WHITE[1]:",
+        "if False:",
+        (f"{_PHOTON_TRANSFER}::test_structure_that_moves_is_refused",),
+    ),
+    Mutant(
+        HOUSE,
+        "camera-is-linear",
+        "a camera that is not linear has no gain",
+        "if apart > max(slope.high - slope.low, _STRAIGHT * gain.value):",
+        "if False:",
+        (f"{_PHOTON_TRANSFER}::test_what_is_not_as_the_camera_gave_it_is_refused",),
+    ),
+    Mutant(
+        HOUSE,
+        "camera-gain-is-sure",
+        "a gain that may be wrong by a fifth is none",
+        "if not (gain.low > 0 and gain.error < _WORST_GAIN):",
+        "if False:",
+        (f"{_PHOTON_TRANSFER}::test_one_brightness_alone_tells_no_gain",),
+    ),
+    Mutant(
+        HOUSE,
+        "config-keeps-the-rest",
+        "writing the camera changes nothing else in a config.toml",
+        'if after != {**before, "camera": wanted}:',
+        "if False:",
+        ("tests/calibration/test_config_text.py",),
+    ),
+    Mutant(
+        HOUSE,
+        "gain-counts-what-passed",
+        "noise that the network let through counts as error",
+        "/ noise - 1 + 2 * passed + _TOO_LOW",
+        "/ noise - 1 + _TOO_LOW",
+        (f"{_GAIN}::test_it_is_the_gain_that_the_truth_tells",),
+    ),
+    Mutant(
+        HOUSE,
+        "gain-of-a-wrong-camera",
+        "with a wrong camera, the gain is not known",
+        "if abs(as_set - 1) > _AS_SET:",
+        "if False:",
+        (f"{_GAIN}::test_a_wrong_camera_is_noticed",),
+    ),
+    Mutant(
+        HOUSE,
+        "gain-of-some-stacks",
+        "the gain costs a share of the network's time only",
+        "% self._gain_every == 0:",
+        "% self._gain_every >= 0:",
+        (f"{_GAIN}::test_one_stack_in_so_many",),
+    ),
+    Mutant(
+        HOUSE,
+        "like-its-settings",
+        "a report that was changed is not followed",
+        'if settings.pixel_digest() != like.get("settings_digest"):',
+        "if False:",
+        ("tests/cli/test_methods.py::test_a_report_that_was_changed_is_not_followed",),
+    ),
+    Mutant(
+        HOUSE,
+        "like-its-model",
+        "another model does not pass for that of a report",
+        "if not wanted <= {model.digest for model in model_set.models}:",
+        "if False:",
+        ("tests/cli/test_methods.py::test_a_report_that_was_changed_is_not_followed",),
     ),
     Mutant(
         HOUSE,

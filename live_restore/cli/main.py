@@ -14,8 +14,10 @@ from live_restore._version import __version__
 from live_restore.cli import (
     alerts,
     bench,
+    camera,
     demo,
     doctor,
+    methods,
     models,
     page,
     prepare,
@@ -27,7 +29,10 @@ from live_restore.cli import open as open_run
 from live_restore.cli.parsing import Handler, Parser
 from live_restore.errors import LiveRestoreError, one_line
 
-COMMANDS = (demo, watch, restore, status, page, open_run, alerts, models, bench, doctor, prepare)
+COMMANDS = (
+    demo, watch, restore, status, page, open_run, alerts, methods, camera, models, bench, doctor,
+    prepare,
+)  # fmt: skip
 """Every command, in the order of ``--help``."""
 
 _EPILOG = """\
@@ -38,6 +43,7 @@ examples:
   live-restore restore cell.tif -o out    restore one file now
   live-restore status D:\\data             show what is done, waiting or failed, and why
   live-restore page D:\\data --open        see it: pictures, doubts, plots
+  live-restore camera run_1.tif --offset 100   measure the camera's gain and noise
   live-restore doctor                     check whether this computer is ready
 
 exit codes: 0 success, 1 some work failed (watch --once: a stack failed in this run), 2 wrong usage

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from live_restore.cli.parsing import Commands, add_command, file, load_settings_of
-from live_restore.errors import LiveRestoreError, StackError, one_line
+from live_restore.errors import LiveRestoreError, StackError, UsageError, one_line
 
 if TYPE_CHECKING:
     from live_restore.engine.one_shot import Attempt, OneResult, OneShot
+    from live_restore.inference.model_set import ModelSet
+    from live_restore.settings.model import Settings
 
 
 def add(commands: Commands) -> None:
@@ -22,6 +24,7 @@ def add(commands: Commands) -> None:
         commands, "restore", run, "restore files, or the folder of one acquisition, now",
         "live-restore restore cell.tif", "live-restore restore D:\\data\\run_1",
         "live-restore restore *.tif -o restored --json",
+        "live-restore restore cell.tif --like old/cell.json -o again",
     )  # fmt: skip
     parser.add_argument(
         "files", type=file, nargs="+", metavar="FILE", help="a TIFF file or an acquisition's folder"
@@ -29,6 +32,10 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, metavar="DIR", help="where results go (restored/ beside each)"
     )
+    parser.add_argument(
+        "--like", type=file, metavar="REPORT",
+        help="with the settings and the models of this report, and no others",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print results as JSON")
 
 
@@ -41,10 +48,18 @@ def run(arguments: argparse.Namespace) -> int:
     from live_restore.inference.model_set import ModelSet
 
     output = None if arguments.output is None else absolute(arguments.output)
-    template = {} if output is None else {"output": {"template": template_in(output)}}
+    template: dict[str, Any] = (
+        {} if output is None else {"output": {"template": template_in(output)}}
+    )
+    like = None if arguments.like is None else _report(arguments)
+    if like is not None:
+        template["output"] = {**like["settings"].get("output", {}), **template.get("output", {})}
+        template = {**like["settings"], **template}
     settings = load_settings_of(arguments, **template)
     give_way(settings.process)
     model_set = ModelSet.load(settings)
+    if like is not None:
+        _require_same(like, model_set, settings, arguments.like)
     for model in model_set.models:
         if model.session.device.warning:
             print(f"live-restore: {model.session.device.warning}", file=sys.stderr)
@@ -77,6 +92,58 @@ def run(arguments: argparse.Namespace) -> int:
         for note in notes:
             print(f"  note: {one_line(note)}")
     return 1 if failed else 0
+
+
+def _report(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return a report whose settings are to hold.
+
+    Raises
+    ------
+    UsageError
+        It is none, does not hold its settings, or other settings are given as well.
+    """
+    from live_restore.files.values import NotJsonError
+    from live_restore.outputs.report_file import read_report
+
+    path: Path = arguments.like
+    if arguments.config is not None or arguments.model is not None:
+        raise UsageError("--like excludes --config and --model", path, "omit either")
+    try:
+        report = read_report(path)
+    except (OSError, NotJsonError) as error:
+        raise UsageError(
+            f"is no report that can be read ({error})", path, "name a report"
+        ) from None
+    settings = report.get("settings")
+    if not isinstance(settings, dict) or not isinstance(settings.get("output", {}), dict):
+        raise UsageError(
+            "does not hold its settings: an older version wrote it", path, "use --config"
+        )
+    return report
+
+
+def _require_same(
+    like: dict[str, Any], model_set: ModelSet, settings: Settings, path: Path
+) -> None:
+    """Raise ``UsageError`` where results would be others than those of a report."""
+    models = like.get("models")
+    wanted = (
+        {each.get("sha256") for each in models.values() if isinstance(each, dict)}
+        if isinstance(models, dict)
+        else set()
+    )
+    if not wanted <= {model.digest for model in model_set.models}:
+        raise UsageError(
+            "was made with another version of its model", path,
+            "install the version of live-restore that it names",
+        )  # fmt: skip
+    if settings.pixel_digest() != like.get("settings_digest"):
+        raise UsageError(
+            "was made with other settings than it holds: it was changed, or variables of the "
+            "environment override it",
+            path,
+            "unset LIVE_RESTORE_ variables",
+        )
 
 
 def _attempts(one_shot: OneShot, named: Path, output: Path | None) -> Iterator[Attempt]:

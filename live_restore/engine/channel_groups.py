@@ -148,6 +148,5 @@ class ChannelGroup:
 def _share(joint: Restored, number: int) -> Restored:
     """Return one channel of a joint result; what counts for all of them goes with the first."""
     volume = np.ascontiguousarray(joint.volume[number])
-    if number == 0:
-        return replace(joint, volume=volume)
-    return replace(joint, volume=volume, clipped_voxels=0, seconds={})
+    own = replace(joint, volume=volume, defects=joint.defects[number : number + 1])
+    return own if number == 0 else replace(own, clipped_voxels=0, seconds={})

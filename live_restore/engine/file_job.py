@@ -154,4 +154,5 @@ class FileJob:
             model_set.recipe,
             settings.pixel_digest(),
             settings.output.units,
+            settings=settings.pixel_settings(),
         )

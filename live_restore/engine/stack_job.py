@@ -161,6 +161,7 @@ class StackJob:
             settings.output.units,
             AcquisitionStack(self._info, self._stack_index),
             apart=bool(self._begun_with),
+            settings=settings.pixel_settings(),
         )
 
     def _check_unchanged(self) -> tuple[str, ...]:

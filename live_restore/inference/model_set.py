@@ -8,11 +8,12 @@ import json
 from dataclasses import dataclass, replace
 
 from live_restore.inference.backends.session import Device
+from live_restore.inference.bad_pixels import read_bad_pixels
 from live_restore.inference.load import find_model, load_model
 from live_restore.inference.model.model import Model
 from live_restore.inference.restorer import Restorer
 from live_restore.settings.model import ModelRule, Settings
-from live_restore.stack import FileStacks
+from live_restore.stack import FileStacks, Mask, checksum_of
 
 
 @dataclass(frozen=True)
@@ -40,16 +41,25 @@ class ModelSet:
 
         Raises
         ------
+        SettingsError
+            The camera's map of bad pixels cannot be read.
         ModelError
             A model cannot be loaded.
         DeviceError
             A device cannot be used.
         """
-        first, *others = (cls._on(device, settings) for device in settings.inference.devices)
+        camera = settings.camera
+        bad_pixels = (
+            None
+            if camera is None or camera.bad_pixels is None
+            else read_bad_pixels(camera.bad_pixels)
+        )
+        devices = settings.inference.devices
+        first, *others = (cls._on(device, settings, bad_pixels) for device in devices)
         return replace(first, beside=tuple(others))
 
     @classmethod
-    def _on(cls, device: str, settings: Settings) -> ModelSet:
+    def _on(cls, device: str, settings: Settings, bad_pixels: Mask | None) -> ModelSet:
         loaded: dict[str, Restorer] = {}
         rules: list[tuple[ModelRule, Restorer | None]] = []
         for rule in settings.models:
@@ -66,14 +76,23 @@ class ModelSet:
                     gpu_memory_gb=inference.gpu_memory_gb,
                 )
                 loaded[rule.model] = Restorer(
-                    model, inference, settings.output.units, settings.camera
+                    model,
+                    inference,
+                    settings.output.units,
+                    settings.camera,
+                    settings.output.defects,
+                    bad_pixels,
+                    settings.trust.every,
                 )
             rules.append((rule, loaded[rule.model]))
         described = [
             (rule.channels, None if restorer is None else restorer.model.digest)
             for rule, restorer in rules
         ]
-        text = json.dumps([described, settings.pixel_digest()])
+        described_all: list[object] = [described, settings.pixel_digest()]
+        if bad_pixels is not None:  # by what it holds, wherever it lies
+            described_all.append([bad_pixels.shape, checksum_of(bad_pixels)])
+        text = json.dumps(described_all)
         return cls(tuple(rules), hashlib.sha256(text.encode()).hexdigest())
 
     def restorer_for(self, file_stacks: FileStacks, channel: int) -> Restorer | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable
@@ -17,12 +18,23 @@ from live_restore.errors import (
     StackRefusedError,
 )
 from live_restore.inference.device.tile_size import TileLimit, largest_tile_voxels
+from live_restore.inference.image.defects import Defects, find_defects, without_defects
+from live_restore.inference.image.finished import finished_volume
+from live_restore.inference.image.gain import (
+    MOST_GIVEN_BACK,
+    Gain,
+    gain_over_raw,
+    part_to_look_at,
+    probe,
+    variance_of,
+)
 from live_restore.inference.image.intensity import IntensityScale, scale_from_percentiles
 from live_restore.inference.image.reference_tiling import blend_tiles
 from live_restore.inference.image.residual import GivenBack, give_back
 from live_restore.inference.image.tiling import plan_tiles, run_tiled
 from live_restore.inference.model.model import Model
-from live_restore.settings.model import CameraSettings, InferenceSettings
+from live_restore.settings.camera import CameraSettings, DefectVoxels
+from live_restore.settings.model import InferenceSettings
 from live_restore.stack import MOST_ADU, Units, Volume, result_dtype
 
 
@@ -41,10 +53,10 @@ class Restored:
     tile_zyx, tile_count
         Tiles that were run.
     seconds
-        Time of each stage: ``normalise``, ``network``, ``finish``; and, where it was any,
-        ``waited`` for whoever was asked before a tile.
+        Time of each stage: ``normalise``, ``network``, ``finish``; ``gain`` if that was estimated;
+        and, where it was any, ``waited`` for whoever was asked before a tile.
     brightest
-        The brightest voxel of the raw stack (network units).
+        The brightest voxel of the raw stack but for its defects (network units).
     percentiles
         Of the raw stack, that were to be 0 and 1 in network units.
     scale_from_extremes
@@ -53,6 +65,12 @@ class Restored:
         Why tiles are smaller than they should be; empty when they are not.
     given_back
         What the network took away beyond the camera's noise; ``None`` where that was not asked.
+    defects
+        Of each channel, what was hidden from the network; empty where nobody looked for any.
+    map_not_used
+        Why the camera's map of bad pixels says nothing about this stack; empty when it does.
+    gain
+        How much nearer to the truth it is than the raw stack; ``None`` where that was not asked.
     """
 
     volume: Volume
@@ -66,6 +84,9 @@ class Restored:
     scale_from_extremes: bool = False
     tiles_reduced: str = ""
     given_back: GivenBack | None = None
+    defects: tuple[Defects, ...] = ()
+    map_not_used: str = ""
+    gain: Gain | None = None
 
     @property
     def tile_s(self) -> float:
@@ -98,6 +119,15 @@ class Restorer:
     camera
         What made the stacks, where it is known: what the network takes away is then compared with
         its noise. Not of models that sharpen: they return what no raw stack has.
+    defects
+        What the voxels become that no sample made: ``"keep"``, what they were, or ``"mend"``, what
+        the network makes of their neighbours. Of published numbers (network units, reference
+        tiling) none are looked for.
+    bad_pixels
+        (Y, X), the camera's map of them, where there is one.
+    gain_every
+        Estimate the gain over raw of one stack in so many, the first among them; 0: of none. It
+        takes a known camera, and a model of one channel.
 
     Raises
     ------
@@ -111,6 +141,9 @@ class Restorer:
         settings: InferenceSettings,
         units: Units = "camera",
         camera: CameraSettings | None = None,
+        defects: DefectVoxels = "keep",
+        bad_pixels: NDArray[np.bool_] | None = None,
+        gain_every: int = 0,
     ) -> None:
         self.model = model
         self._units = units
@@ -121,6 +154,10 @@ class Restorer:
                 'leave out the camera, or use units "camera" or "camera-float"',
             )
         self._camera = camera if model.card.truth_psf_width == 1 else None
+        self._defects = defects
+        self._bad_pixels = bad_pixels
+        self._gain_every = gain_every if model.card.input_channels == 1 else 0
+        self._numbers = itertools.count()
         self._block = settings.block_zyx or model.card.trained_patch_zyx
         if settings.tiling == "reference" and self._block is None:
             raise SettingsError(
@@ -168,8 +205,10 @@ class Restorer:
             return answer
 
         started = time.perf_counter()
-        channels = stack if stack.ndim == 4 else stack[np.newaxis]
-        scale, brightest, scale_from_extremes = self._scale(stack)
+        raw = _channels(stack)
+        defects, map_not_used = self._find_defects(raw)
+        channels = without_defects(raw, defects)
+        scale, brightest, scale_from_extremes = self._scale(channels)
         scaled = time.perf_counter()
         if self._settings.tiling == "reference":
             network, tile, count = self._reference(channels, scale, asked)
@@ -179,33 +218,87 @@ class Restorer:
         network = network.reshape(stack.shape)
         ran = time.perf_counter()
         to_camera = None if self._units == "network" else scale
-        given_back = None
+        given_back, gain, estimated = None, None, ran
         if self._camera is not None:
             scale.restore(network)
             to_camera = None
+            if self._gain_every and next(self._numbers) % self._gain_every == 0:
+                gain = self._gain(channels[0], network.reshape(channels.shape)[0], scale, cancelled)
+            estimated = time.perf_counter()
             given_back = give_back(channels, network.reshape(channels.shape), self._camera)
         volume, clipped = finished_volume(
             network, to_camera, result_dtype(stack.dtype, self._units)
         )
+        if self._defects == "keep":
+            for recorded, kept, found in zip(raw, _channels(volume), defects, strict=False):
+                where = found.indices(len(recorded))
+                kept[where] = recorded[where]
         finished = time.perf_counter()
+        seconds = {
+            "normalise": scaled - started,
+            "network": ran - scaled - waited_s,
+            "finish": finished - ran,
+        }
+        if waited_s >= _WORTH_TELLING_S:
+            seconds["waited"] = waited_s
+        if gain is not None:
+            if given_back is not None and given_back.share >= MOST_GIVEN_BACK:
+                gain = gain.of_another_result()
+            seconds["gain"] = estimated - ran
+            seconds["finish"] -= seconds["gain"]
         return Restored(
             volume=volume,
             scale=scale,
             clipped_voxels=clipped,
             tile_zyx=tile,
             tile_count=count,
-            seconds={
-                "normalise": scaled - started,
-                "network": ran - scaled - waited_s,
-                "finish": finished - ran,
-                **({"waited": waited_s} if waited_s >= _WORTH_TELLING_S else {}),
-            },
+            seconds=seconds,
             brightest=brightest,
             percentiles=self._percentiles,
             scale_from_extremes=scale_from_extremes,
             tiles_reduced=reduced,
             given_back=given_back,
+            defects=defects,
+            map_not_used=map_not_used,
+            gain=gain,
         )
+
+    def _gain(
+        self,
+        raw: Volume,
+        restored: NDArray[np.float32],
+        scale: IntensityScale,
+        cancelled: Callable[[], bool],
+    ) -> Gain:
+        """Return the gain over raw (Z, Y, X) of what the network made of it, in camera units."""
+        assert self._camera is not None
+        part = part_to_look_at(raw.shape)
+        before, after = raw[part], np.ascontiguousarray(restored[part])
+
+        def network(stack: NDArray[np.float32]) -> NDArray[np.float32]:
+            made, *_ = self._tiled(stack[np.newaxis], scale, cancelled)
+            return scale.restore(made[0])
+
+        variance = variance_of(self._camera, after, rounded=raw.dtype.kind in "iu")
+        added = probe(variance)
+        # What the network makes depends on the size that it is given.
+        whole = after.shape == raw.shape
+        unchanged = after if whole else network(before.astype(np.float32))
+        arrived = network(before.astype(np.float32) + added) - unchanged
+        return gain_over_raw(before, after, variance, added, arrived)
+
+    def _find_defects(self, channels: Volume) -> tuple[tuple[Defects, ...], str]:
+        """Return the defects of each channel, and why the camera's map does not count."""
+        if self._units == "network" or self._settings.tiling == "reference":
+            return (), ""
+        known, map_not_used = self._bad_pixels, ""
+        if known is not None and known.shape != channels.shape[2:]:
+            map_not_used = (
+                f"camera.bad_pixels is a map of {known.shape} pixels, which does not fit this "
+                f"stack of {channels.shape[2:]}: bad pixels were looked for without it"
+            )
+            known = None
+        return tuple(find_defects(each, known) for each in channels), map_not_used
 
     def _scale(self, stack: Volume) -> tuple[IntensityScale, float, bool]:
         """Return scale, brightest voxel in its units, and whether the stack's extremes are it."""
@@ -297,63 +390,5 @@ def _require_range(stack: Volume) -> None:
         )
 
 
-def finished_volume(
-    network: NDArray[np.float32], scale: IntensityScale | None, dtype: np.dtype[np.generic]
-) -> tuple[Volume, int]:
-    """Return the network's result, which is overwritten, as a dtype, and how much was clipped.
-
-    Plane by plane, so that each stays in the processor's cache and none is held twice: 1.5 times as
-    fast as step by step (32 x 512 x 512, 9 ms).
-
-    Parameters
-    ----------
-    network
-        (..., Z, Y, X), network units.
-    scale
-        To camera units; ``None``: it is in its units already.
-    dtype
-        Of the result.
-
-    Raises
-    ------
-    InferenceError
-        A value is not finite.
-    """
-    volume = network if dtype == np.float32 else np.empty(network.shape, dtype)
-    clipped = 0
-    for index in np.ndindex(network.shape[:-2]):
-        values = network[index]
-        if scale is not None:
-            scale.restore(values)
-        if not np.isfinite(values).all():
-            # Reduced precision can overflow; a black or NaN image must never look like a result.
-            raise InferenceError(
-                "the model returned values that are not finite",
-                None,
-                "use a model in fp32, and report this stack",
-            )
-        if volume is not network:
-            volume[index], outside = to_dtype(values, dtype)
-            clipped += outside
-    return volume, clipped
-
-
-def to_dtype(values: NDArray[np.float32], dtype: np.dtype[np.generic]) -> tuple[Volume, int]:
-    """Round and clip to an integer dtype; return the volume and how many voxels were clipped.
-
-    Examples
-    --------
-    >>> volume, clipped = to_dtype(np.array([-3.0, 1.4, 300.0], np.float32), np.dtype(np.uint8))
-    >>> volume.tolist(), clipped
-    ([0, 1, 255], 2)
-    """
-    if not np.issubdtype(dtype, np.integer):
-        return values.astype(dtype, copy=False), 0
-    limits = np.iinfo(dtype)  # type: ignore[type-var]
-    lowest, highest = np.float32(limits.min), np.float32(limits.max)
-    if int(highest) > limits.max:  # uint32's is none of float32: the next one below it is
-        highest = np.nextafter(highest, np.float32(0))
-    np.rint(values, out=values)
-    clipped = int(np.count_nonzero(values < lowest)) + int(np.count_nonzero(values > highest))
-    np.clip(values, lowest, highest, out=values)
-    return values.astype(dtype), clipped
+def _channels(stack: Volume) -> Volume:
+    return stack if stack.ndim == 4 else stack[np.newaxis]

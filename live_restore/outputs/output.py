@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from live_restore.formats.acquisition_format import AcquisitionInfo
 from live_restore.inference.model.model import Model
@@ -86,6 +86,8 @@ class ResultRequest:
         Where it comes from; ``None``: from a file.
     apart
         Results by another recipe have the plain names in this folder: take none that is free.
+    settings
+        Those that can change a voxel, as they are written in a config.toml; go into the report.
     """
 
     file_stacks: FileStacks
@@ -96,6 +98,7 @@ class ResultRequest:
     units: Units = "camera"
     acquisition_stack: AcquisitionStack | None = None
     apart: bool = False
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

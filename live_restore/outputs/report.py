@@ -80,6 +80,22 @@ class Report:
         line["seconds"] = {k: round(v, 4) for k, v in restored.seconds.items()}
         if restored.given_back is not None:
             line["given_back"] = {k: round(v, 4) for k, v in asdict(restored.given_back).items()}
+        if restored.gain is not None:
+            line["gain_over_raw"] = {
+                "db": restored.gain.db,
+                "error_db": restored.gain.error_db,
+                "not_known_because": restored.gain.unknown_because,
+                "noise_as_set": round(restored.gain.noise_as_set, 4),
+                "in_words": restored.gain.in_words,
+            }
+        if any(restored.defects):
+            (found,) = restored.defects
+            line["defects"] = {
+                "pixels": len(found.pixels),
+                "mapped_pixels": found.mapped,
+                "voxels": len(found.voxels),
+                "first": found.first(),
+            }
         for stage, seconds in restored.seconds.items():
             self._count(stage, seconds)
         self.models[model.card.name] = {
@@ -160,6 +176,7 @@ class Report:
                 "units": self.request.units,
                 "recipe": self.request.recipe,
                 "settings_digest": self.request.settings_digest,
+                **({"settings": self.request.settings} if self.request.settings else {}),
                 "models": self.models,
                 "seconds": {k: round(v, 4) for k, v in {**self.seconds, **times}.items()},
                 "warnings": [*self.device_warnings, *self.warnings],

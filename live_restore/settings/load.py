@@ -116,12 +116,12 @@ def _from_file(path: Path) -> dict[str, Any]:
         model = rule.get("model") if isinstance(rule, dict) else None
         if isinstance(model, str) and _looks_like_path(model):
             rule["model"] = str(path.resolve().parent / model)
-    journal = values.get("journal")
-    if isinstance(journal, dict):
-        folder = journal.get("folder")
+    for section, key in (("journal", "folder"), ("camera", "bad_pixels")):
+        table = values.get(section)
+        named = table.get(key) if isinstance(table, dict) else None
         # Not where the program happens to be started, or a folder would get two journals.
-        if isinstance(folder, str) and not folder.startswith("~"):
-            journal["folder"] = str(path.resolve().parent / folder)
+        if isinstance(table, dict) and isinstance(named, str) and not named.startswith("~"):
+            table[key] = str(path.resolve().parent / named)
     return values
 
 

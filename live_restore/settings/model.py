@@ -22,11 +22,13 @@ from pydantic_settings import (
 )
 
 from live_restore.settings.alerts import AlertSettings
+from live_restore.settings.camera import CameraSettings, DefectVoxels, TrustSettings
 from live_restore.settings.devices import check_devices
 from live_restore.settings.old_keys import RenamedEnvironment, renamed
 from live_restore.settings.paths import absolute, check_template
 from live_restore.settings.plane_pattern import checked_plane_pattern
 from live_restore.settings.section import IN_DIGEST as _IN_DIGEST
+from live_restore.settings.section import IN_DIGEST_IF_SET as _IN_DIGEST_IF_SET
 from live_restore.settings.section import IN_RECIPE as _IN_RECIPE
 from live_restore.settings.section import NO_PIXELS as _NO_PIXELS
 from live_restore.settings.section import Positive as _Positive
@@ -86,7 +88,7 @@ class FilesSettings(_Section):
     interleaved_channels: Annotated[int, Field(ge=1, le=64)] = Field(
         1,
         description="channels that alternate, plane by plane, along an axis without a name",
-        json_schema_extra=_IN_DIGEST,
+        json_schema_extra=_IN_DIGEST_IF_SET,
     )
     blank_planes: Literal["incomplete", "restore"] = Field(
         "incomplete",
@@ -177,24 +179,6 @@ class InferenceSettings(_Section):
         return self
 
 
-class CameraSettings(_Section):
-    """The camera, so that its noise is known and not only estimated; all three or none."""
-
-    # The bounds lie far beyond any camera, and keep all that is computed finite.
-    gain_adu_per_e: Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)] = Field(
-        description="grey values per photo-electron (data sheets: mostly the reciprocal), or the "
-        "slope of a photon transfer curve",
-        json_schema_extra=_IN_DIGEST,
-    )
-    offset_adu: Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)] = Field(
-        description="grey value of darkness", json_schema_extra=_IN_DIGEST
-    )
-    read_noise_e: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = Field(
-        description="read noise, the rms of all pixels (photo-electrons)",
-        json_schema_extra=_IN_DIGEST,
-    )
-
-
 class OutputSettings(_Section):
     """Where results go."""
 
@@ -218,6 +202,12 @@ class OutputSettings(_Section):
         description='grey values and type of the raw data; "camera-float": float32, not rounded; '
         '"network": float32 between the percentiles',
         json_schema_extra=_IN_DIGEST,
+    )
+    defects: DefectVoxels = Field(
+        "keep",
+        description='hot and dead pixels and cosmic rays, in the result: "keep" what was recorded, '
+        'or "mend" it from what is around; the network never sees them',
+        json_schema_extra=_IN_DIGEST_IF_SET,
     )
 
     @model_validator(mode="after")
@@ -315,6 +305,7 @@ class Settings(BaseSettings):
     inference: InferenceSettings = InferenceSettings()
     camera: CameraSettings | None = None
     output: OutputSettings = OutputSettings()
+    trust: TrustSettings = TrustSettings()
     journal: JournalSettings = JournalSettings()
     process: ProcessSettings = ProcessSettings()
     log: LogSettings = LogSettings()
@@ -356,6 +347,21 @@ class Settings(BaseSettings):
     def _with_new_names(cls, values: dict[str, Any]) -> dict[str, Any]:
         return renamed(values)
 
+    def pixel_settings(self) -> dict[str, Any]:
+        """Return what can change a restored voxel as it would be written in a config.toml."""
+        found: dict[str, Any] = {}
+        for name in type(self).model_fields:
+            section = getattr(self, name)
+            if isinstance(section, _Section):
+                keys = {
+                    key
+                    for key, field in type(section).model_fields.items()
+                    if field.json_schema_extra != _NO_PIXELS
+                }
+                values = section.model_dump(mode="json", include=keys, exclude_none=True)
+                found |= {name: values} if values else {}
+        return {**found, "models": [rule.model_dump(mode="json") for rule in self.models]}
+
     def pixel_digest(self) -> str:
         """Return a digest (hex) of the settings that can change a restored voxel.
 
@@ -366,14 +372,11 @@ class Settings(BaseSettings):
             section = getattr(self, name)
             if not isinstance(section, _Section):
                 continue  # no camera; and models, which are in the recipe
-            values = section.model_dump(include=section.pixel_keys())
+            values = section.pixel_values()
             # A section that may be absent counts only where it is given: without it, results stay
             # those of the versions before it.
             relevant |= {name: values} if field.default is None else values
-        # "auto" refuses more than "Z", and restores the same voxels; what came later counts only
-        # where it is set: else nothing that is there would be recognised.
+        # "auto" refuses more than "Z", and restores the same voxels.
         if relevant["undeclared_axis"] == "auto":
             relevant["undeclared_axis"] = "Z"
-        if relevant["interleaved_channels"] == 1:
-            del relevant["interleaved_channels"]
         return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 # results of other settings must never be taken for those of these. Where and when files are looked
 # for changes none, nor which device computes: all of them have to give the same numbers.
 IN_DIGEST: dict[str, Any] = {"pixels": "digest"}  # Settings.pixel_digest
+# Settings that came later count where they are set: results that are there stay those of a default.
+IN_DIGEST_IF_SET: dict[str, Any] = {"pixels": "digest", "counts": "if set"}
 IN_RECIPE: dict[str, Any] = {"pixels": "recipe"}  # ModelSet.recipe, with the models' digests
 NO_PIXELS: dict[str, Any] = {"pixels": "none"}
 
@@ -20,8 +22,12 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    @classmethod
-    def pixel_keys(cls) -> set[str]:
-        """Return the keys that are part of the pixel digest."""
-        return {key for key, field in cls.model_fields.items()
-                if field.json_schema_extra == IN_DIGEST}  # fmt: skip
+    def pixel_values(self) -> dict[str, Any]:
+        """Return the keys that are part of the pixel digest, and their values."""
+        keys = {
+            key
+            for key, field in type(self).model_fields.items()
+            if field.json_schema_extra == IN_DIGEST
+            or (field.json_schema_extra == IN_DIGEST_IF_SET and getattr(self, key) != field.default)
+        }
+        return self.model_dump(include=keys)

@@ -74,6 +74,8 @@ def assess(
         card.sharpening_note() or None,
         doubts.rounding_note(restored.volume.dtype, None if snr is None else snr.noise_adu),
         doubts.unknown_voxel_note(voxel, trained_um),
+        doubts.defects_note(restored.defects),
+        doubts.wrong_camera_note(restored.gain),
     )
     return StackTrust(
         raw_crc32=checksum,
@@ -81,7 +83,7 @@ def assess(
         signal_to_noise=snr,
         after=image_statistics(restored.volume),
         doubts=doubts.doubts_about(restored, card, voxel, snr, speaks_for_group=speaks_for_group),
-        warnings=_only([doubts.clipped_warning(restored)]),
+        warnings=_only([doubts.clipped_warning(restored), restored.map_not_used or None]),
         notes=_only(notes),
     )
 

@@ -25,6 +25,8 @@ COMMANDS = [
     "page",
     "open",
     "alerts",
+    "methods",
+    "camera",
     "models",
     "bench",
     "doctor",

@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from live_restore.errors import SettingsError
 from live_restore.inference.image.residual import GivenBack, give_back
-from live_restore.settings.model import CameraSettings
+from live_restore.settings.camera import CameraSettings
 from live_restore.simulation.camera import Camera
 from live_restore.simulation.quality import psnr
 from live_restore.trust.doubts import lost_structure_doubt

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from live_restore.errors import InferenceError, StackRefusedError
+from live_restore.inference.image.finished import to_dtype
 from live_restore.inference.image.intensity import IntensityScale
 from live_restore.inference.load import find_model, load_model
-from live_restore.inference.restorer import CancelledError, Restorer, to_dtype
+from live_restore.inference.restorer import CancelledError, Restorer
 from live_restore.settings.load import load_settings
 from live_restore.trust.doubts import intensity_doubt
 from tests.support.fakes import FakeSession, Floats, fake_restorer, halve

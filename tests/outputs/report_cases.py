@@ -57,7 +57,7 @@ def flat(tile: np.ndarray) -> np.ndarray:
 
 def spotted() -> np.ndarray:
     image = light(3)
-    image[2, 20, 3] = 9000
+    image[2, 19:22, 2:5] = 9000  # of fewer voxels it would pass for a defect of the camera
     return image
 
 
@@ -106,6 +106,7 @@ def comparable(report: dict[str, Any]) -> dict[str, Any]:
     found = dict(report)
     for key in ("software", "written", "settings_digest"):
         del found[key]
+    found.pop("settings", None)  # came later
     found["source"] = {k: v for k, v in found["source"].items() if k not in ("size", "mtime_ns")}
     found["seconds"] = list(found["seconds"])
     found["stacks"] = [

@@ -8,8 +8,9 @@ import pytest
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from live_restore.settings.camera import CameraSettings
 from live_restore.settings.load import load_settings
-from live_restore.settings.model import CameraSettings, ModelRule, Settings
+from live_restore.settings.model import ModelRule, Settings
 
 CAMERA = {"gain_adu_per_e": 2.17, "offset_adu": 100, "read_noise_e": 1.6}
 
@@ -89,10 +90,13 @@ OTHER: dict[str, Any] = {
     "camera.gain_adu_per_e": 3,
     "camera.offset_adu": 3,
     "camera.read_noise_e": 3,
+    "camera.bad_pixels": "/somewhere.tif",
     "output.template": "{folder}/{name}.ome.tif",
     "output.acquisitions": "ome-zarr",
     "output.min_free_gb": 3,
     "output.units": "camera-float",
+    "output.defects": "mend",
+    "trust.every": 3,
     "journal.folder": "/somewhere",
     "journal.max_attempts": 5,
     "journal.retry_s": 3,
@@ -137,8 +141,9 @@ def test_results_of_earlier_versions_are_recognised(flags: dict[str, Any], diges
 def test_every_key_declares_whether_it_changes_pixels() -> None:
     for key in fields():
         assert declared(key) in ("digest", "recipe", "none"), key
-        # The rules count where the models' own digests are known: see tests of the model set.
-        assert (declared(key) == "recipe") is key.startswith("models."), key
+        # These count where what the files hold is known: see tests of the model set.
+        of_a_file = key.startswith("models.") or key == "camera.bad_pixels"
+        assert (declared(key) == "recipe") is of_a_file, key
 
 
 def test_the_table_above_has_every_key() -> None:

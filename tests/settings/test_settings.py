@@ -11,8 +11,9 @@ import pytest
 from pydantic import ValidationError
 
 from live_restore.errors import SettingsError
+from live_restore.settings.camera import CameraSettings
 from live_restore.settings.load import load_settings
-from live_restore.settings.model import CameraSettings, InferenceSettings, Settings
+from live_restore.settings.model import InferenceSettings, Settings
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "config.toml"
 

@@ -11,8 +11,9 @@ import numpy as np
 from live_restore.inference.backends.session import Floats
 from live_restore.inference.model_set import ModelSet
 from live_restore.inference.restorer import Restorer
+from live_restore.settings.camera import CameraSettings
 from live_restore.settings.load import load_settings
-from live_restore.settings.model import CameraSettings, ModelRule, Settings
+from live_restore.settings.model import ModelRule, Settings
 from live_restore.stack import FileStacks, Fingerprint, Units
 from live_restore.testing.fakes import FakeSession, fake_model, halve
 

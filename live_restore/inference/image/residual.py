@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from live_restore.inference.image.finest_detail import finest_detail
 from live_restore.inference.image.windows import Grid
-from live_restore.settings.model import CameraSettings
+from live_restore.settings.camera import CameraSettings
 from live_restore.stack import Volume
 
 _Floats = NDArray[np.float32]

@@ -1,0 +1,143 @@
+"""The paragraph for a paper: what was done to the stacks of a run, from its reports. Pure.
+
+Anybody may have changed a report: what is odd about one is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from live_restore.trust.doubts import in_one_line
+
+_PAPER = "Chen et al., Nature Methods 18, 678 (2021), doi:10.1038/s41592-021-01155-x"
+
+
+def paragraph(reports: Sequence[dict[str, Any]]) -> str:
+    """Return how the results that these reports describe were made, in some sentences.
+
+    Examples
+    --------
+    >>> stack = {"restored": True, "model": "fast", "doubts": []}
+    >>> model = {"version": "2", "sha256": "ab" * 32}
+    >>> report = {"software": "live-restore 1", "models": {"fast": model}, "stacks": [stack]}
+    >>> paragraph([report]).split(". ")[0]
+    '1 stack was restored with live-restore 1 and the model fast 2 (sha256 abababababababab...)'
+    """
+    stacks = [stack for report in reports for stack in _dicts(report.get("stacks"))]
+    done = [stack for stack in stacks if stack.get("restored") is True]
+    parts = [
+        f"{_count(len(done), 'stack')} restored with "
+        f"{_listed({str(report.get('software')) for report in reports})} and "
+        f"{_models(reports)}, which follow the 3D RCAN ({_PAPER})"
+    ]
+    if len(stacks) > len(done):
+        parts.append(f"{_count(len(stacks) - len(done), 'stack')} left as recorded")
+    settings = _settings(reports)
+    if settings:
+        parts.append(settings)
+    ratios = list(_numbers(done, "signal_to_noise", "ratio"))
+    if ratios:
+        parts.append(
+            "The signal-to-noise ratio of the raw stacks, estimated from them, was "
+            f"{_range(ratios, '.1f')}"
+        )
+    parts.append(_gain(done))
+    hidden = sum(bool(stack.get("defects")) for stack in done)
+    if hidden:
+        parts.append(
+            f"In {_count(hidden, 'stack', verb=False)}, hot or dead pixels or cosmic rays were "
+            "hidden from the network"
+        )
+    doubts = [
+        [str(doubt) for doubt in found] if isinstance(found := stack.get("doubts"), list) else []
+        for stack in done
+    ]
+    doubtful = sum(map(bool, doubts))
+    parts.append(
+        f"{_count(doubtful, 'stack')} marked doubtful ({in_one_line(doubts)})"
+        if doubtful
+        else "No stack was marked doubtful"
+    )
+    return ". ".join(parts) + "."
+
+
+def _models(reports: Sequence[dict[str, Any]]) -> str:
+    named = {
+        f"{name} {model.get('version')} (sha256 {str(model.get('sha256'))[:16]}...)"
+        for report in reports
+        for name, model in _items(report.get("models"))
+    }
+    return f"the model{'s' if len(named) > 1 else ''} {_listed(named)}"
+
+
+def _settings(reports: Sequence[dict[str, Any]]) -> str:
+    given = [settings for r in reports if isinstance(settings := r.get("settings"), dict)]
+    different = [each for i, each in enumerate(given) if each not in given[:i]]
+    if len(different) != 1:
+        return "Settings differed between stacks; each report holds its own" if different else ""
+    (settings,) = different
+    camera = settings.get("camera")
+    said = []
+    if isinstance(camera, dict):
+        said.append(
+            f"The camera was described by {camera.get('gain_adu_per_e')} ADU per photo-electron, "
+            f"an offset of {camera.get('offset_adu')} ADU and a read noise of "
+            f"{camera.get('read_noise_e')} e- (rms)"
+        )
+    output = settings.get("output")
+    units = output.get("units") if isinstance(output, dict) else None
+    words = {
+        "camera": "grey values of the camera, rounded to the type of the raw data",
+        "camera-float": "grey values of the camera, not rounded",
+        "network": "units of the network",
+    }
+    if isinstance(units, str) and units in words:
+        said.append(f"Results are in {words[units]}")
+    return ". ".join(said)
+
+
+def _gain(done: Sequence[dict[str, Any]]) -> str:
+    asked = [gain for stack in done if isinstance(gain := stack.get("gain_over_raw"), dict)]
+    known = list(_numbers(done, "gain_over_raw", "db"))
+    above = sum(not each.get("not_known_because") and each.get("db") is None for each in asked)
+    if not known and not above:
+        return "The gain over the raw stacks is not known"
+    words = [f"{_range(known, '.1f')} dB (in {len(known)})"] if known else []
+    words += [f"more than 15 dB (in {above})"] if above else []
+    return (
+        f"Of {_count(len(asked), 'stack', verb=False)}, the gain over the raw ones was estimated "
+        f"without a truth (Stein's unbiased risk estimate): {' and '.join(words)}"
+    )
+
+
+def _numbers(stacks: Sequence[dict[str, Any]], group: str, key: str) -> Iterator[float]:
+    for stack in stacks:
+        found = stack.get(group)
+        value = found.get(key) if isinstance(found, dict) else None
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            yield float(value)
+
+
+def _range(values: Sequence[float], form: str) -> str:
+    low, high = f"{min(values):{form}}", f"{max(values):{form}}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _count(number: int, noun: str, *, verb: bool = True) -> str:
+    word = f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{word} {'was' if number == 1 else 'were'}" if verb else word
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names)) or "unknown"
+
+
+def _dicts(value: object) -> list[dict[str, Any]]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
+
+
+def _items(value: object) -> list[tuple[str, dict[str, Any]]]:
+    if not isinstance(value, dict):
+        return []
+    return [(str(name), each) for name, each in value.items() if isinstance(each, dict)]

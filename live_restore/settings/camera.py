@@ -1,0 +1,49 @@
+"""The camera that made the stacks, and what is estimated with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from live_restore.settings.paths import absolute
+from live_restore.settings.section import IN_DIGEST, IN_RECIPE, NO_PIXELS, Section
+
+DefectVoxels = Literal["keep", "mend"]
+"""What becomes of voxels that no sample made: hot and dead pixels, cosmic rays."""
+
+
+class CameraSettings(Section):
+    """The camera, so that its noise is known and not only estimated; all three or none."""
+
+    # The bounds lie far beyond any camera, and keep all that is computed finite.
+    gain_adu_per_e: Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)] = Field(
+        description="grey values per photo-electron (data sheets: mostly the reciprocal), or the "
+        "slope of a photon transfer curve",
+        json_schema_extra=IN_DIGEST,
+    )
+    offset_adu: Annotated[float, Field(ge=-1e9, le=1e9, allow_inf_nan=False)] = Field(
+        description="grey value of darkness", json_schema_extra=IN_DIGEST
+    )
+    read_noise_e: Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)] = Field(
+        description="read noise, the rms of all pixels (photo-electrons)",
+        json_schema_extra=IN_DIGEST,
+    )
+    bad_pixels: Annotated[Path, AfterValidator(absolute)] | None = Field(
+        None,
+        description="a TIFF image of the camera's pixels, above 0 where one is bad; unset: only "
+        "those are found that a stack shows",
+        json_schema_extra=IN_RECIPE,
+    )
+
+
+class TrustSettings(Section):
+    """What is estimated about results without knowing the truth."""
+
+    every: Annotated[int, Field(ge=0)] = Field(
+        10,
+        description="estimate of one stack in so many how much nearer to the truth it is than the "
+        "raw one, with [camera] only; 0: of none",
+        json_schema_extra=NO_PIXELS,
+    )

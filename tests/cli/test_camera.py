@@ -1,0 +1,122 @@
+"""``live-restore camera``: from files to numbers, a map and a config.toml."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from live_restore.cli.main import main
+from live_restore.settings.load import load_settings
+from live_restore.simulation.camera import Camera
+from live_restore.simulation.scene import LivingCell
+
+CAMERA = Camera(offset_adu=100, gain_adu_per_e=2.0, read_noise_e=1.6)
+SIZE = (192, 200)
+
+
+def save(path: Path, image: np.ndarray, axes: str) -> str:
+    tifffile.imwrite(path, image, photometric="minisblack", ome=True, metadata={"axes": axes})
+    return str(path)
+
+
+@pytest.fixture
+def dark(tmp_path: Path) -> str:
+    frames = CAMERA.expose(np.zeros((20, *SIZE)), np.random.default_rng(1))
+    frames[:, 10, 20] += 60
+    return save(tmp_path / "dark.ome.tif", frames, "TYX")
+
+
+@pytest.fixture
+def lit(tmp_path: Path) -> list[str]:
+    rng = np.random.default_rng(2)
+    return [
+        save(tmp_path / f"lit_{n}.ome.tif", CAMERA.expose(np.full((4, *SIZE), n), rng), "TYX")
+        for n in (50.0, 500.0)
+    ]
+
+
+def test_lit_pairs_and_a_dark_stack_become_settings(
+    tmp_path: Path, dark: str, lit: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("[log]\nlevel = 'debug'\n")
+    bad = tmp_path / "bad.tif"
+    words = ["camera", *lit, "--dark", dark, "--save", str(config), "--save-map", str(bad)]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "95 %" in said
+    assert "1 bad pixel(s) of 192 x 200" in said
+    settings = load_settings(config)
+    assert settings.camera is not None
+    assert settings.camera.gain_adu_per_e == pytest.approx(2, rel=0.03)
+    assert settings.camera.offset_adu == pytest.approx(100, abs=0.1)
+    assert settings.camera.read_noise_e == pytest.approx(1.6, rel=0.05)
+    assert settings.camera.bad_pixels == bad
+    assert settings.log.level == "debug"
+    assert np.argwhere(tifffile.imread(bad)).tolist() == [[10, 20]]
+
+
+def test_a_run_of_two_channels_tells_the_gain_of_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = Camera(offset_adu=400, gain_adu_per_e=0.5, read_noise_e=1.1)
+    image = np.stack(
+        [
+            LivingCell(shape_zyx=(12, 160, 160), peak_e=60, camera=each).exposed(0)
+            for each in (CAMERA, other)
+        ]
+    )
+    image[:, :, 30, 40] = 3000
+    run = save(tmp_path / "run.ome.tif", image, "CZYX")
+    assert main(["camera", run]) == 2
+    assert "--channel" in capsys.readouterr().err
+    for channel, camera in enumerate((CAMERA, other)):
+        offset = str(camera.offset_adu)
+        assert main(["camera", run, "--channel", str(channel), "--offset", offset, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["gain_adu_per_e"]["value"] == pytest.approx(camera.gain_adu_per_e, rel=0.1)
+        assert found["bad_pixels"] == 1
+
+
+def test_what_is_not_known_is_not_written(
+    tmp_path: Path, lit: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "config.toml"
+    assert main(["camera", *lit, "--save", str(config)]) == 2
+    assert "--offset" in capsys.readouterr().err
+    assert not config.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "reason"),
+    [
+        (["camera"], 2, "nothing to measure"),
+        (["camera", "nothing.tif"], 1, "does not exist"),
+        (["camera", "one.tif"], 1, "one frame only"),
+        (["camera", "text.tif"], 1, "cannot be read|can be read"),
+        (["camera", "colour.tif"], 1, "grey"),
+        (["camera", "one.tif", "--dark", "one.tif", "--offset", "3"], 2, "exclude"),
+        (["camera", "--dark", "one.tif"], 1, "1 frame"),
+    ],
+)
+def test_errors_are_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    code: int,
+    reason: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tifffile.imwrite("one.tif", np.full((32, 32), 100, np.uint16))
+    tifffile.imwrite("colour.tif", np.zeros((4, 32, 32, 3), np.uint8), photometric="rgb")
+    Path("text.tif").write_text("no image")
+    assert main(words) == code
+    error = capsys.readouterr().err
+    assert re.search(reason, error), error
+    assert error.count("\n") == 1

@@ -1,0 +1,100 @@
+"""What a report holds is enough to write it up, and to do it again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from live_restore.cli.main import main
+from live_restore.outputs.methods import paragraph
+from live_restore.simulation.camera import Camera
+from live_restore.simulation.scene import LivingCell
+
+CONFIG = """[camera]
+gain_adu_per_e = 2
+offset_adu = 100
+read_noise_e = 1.6
+[inference]
+device = "cpu"
+percentiles = [1, 99.5]
+"""
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    camera = Camera(offset_adu=100, gain_adu_per_e=2.0, read_noise_e=1.6)
+    cell = LivingCell(shape_zyx=(8, 80, 80), peak_e=60, camera=camera)
+    tifffile.imwrite(
+        tmp_path / "cell.ome.tif", cell.exposed(0), photometric="minisblack", ome=True,
+        metadata={"axes": "ZYX"},
+    )  # fmt: skip
+    (tmp_path / "config.toml").write_text(CONFIG)
+    cell_file, config = str(tmp_path / "cell.ome.tif"), str(tmp_path / "config.toml")
+    assert main(["restore", cell_file, "--config", config]) == 0
+    return tmp_path / "restored" / "cell.json"
+
+
+def test_a_report_is_enough_for_paper_and_repetition(
+    report: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = json.loads(report.read_text())
+    assert written["settings"]["inference"]["percentiles"] == [1, 99.5]
+    capsys.readouterr()
+    assert main(["methods", str(report.parent)]) == 0
+    said = capsys.readouterr().out
+    for part in ("1 stack was restored", "the model fast", "10.1038/", "2.0 ADU per", "signal-to-"):
+        assert part in said, said
+    again = ["restore", str(tmp_path / "cell.ome.tif"), "--like", str(report)]
+    assert main([*again, "--device", "cpu", "-o", str(tmp_path / "again")]) == 0
+    repeated = json.loads((tmp_path / "again" / "cell.json").read_text())
+    assert repeated["recipe"] == written["recipe"]
+    first = tifffile.imread(report.parent / "cell.ome.tif")
+    assert np.array_equal(tifffile.imread(tmp_path / "again" / "cell.ome.tif"), first)
+
+
+def test_a_report_that_was_changed_is_not_followed(
+    report: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["restore", str(tmp_path / "cell.ome.tif"), "--like", str(report)]
+    original = json.loads(report.read_text())
+    for change, reason in (
+        ({"settings": {**original["settings"], "inference": {}}}, "other settings"),
+        ({"settings": {"output": {"nothing": 1}}}, "not a setting"),
+        ({"settings": 3}, "older version"),
+        ({"models": {"fast": {"sha256": "0"}}}, "another version"),
+    ):
+        report.write_text(json.dumps({**original, **change}))
+        assert main(words) == 2
+        assert reason in capsys.readouterr().err
+    assert main([*words, "--model", "fast"]) == 2
+
+
+def test_what_was_estimated_is_in_it() -> None:
+    model = {"fast": {"version": "1", "sha256": "ab" * 32}}
+    stacks = [
+        {"restored": True, "doubts": ["its signal-to-noise ratio is about 1"],
+         "signal_to_noise": {"ratio": 1.0}, "gain_over_raw": {"db": 8.0, "not_known_because": ""}},
+        {"restored": True, "signal_to_noise": {"ratio": 9.04}, "defects": {"pixels": 1},
+         "gain_over_raw": {"db": None, "not_known_because": ""}},
+        {"restored": True, "gain_over_raw": {"db": None, "not_known_because": "wrong camera"}},
+        {"restored": False},
+    ]  # fmt: skip
+    said = paragraph([{"software": "live-restore 1", "models": model, "stacks": stacks}])
+    for part in ("3 stacks were restored", "1 stack was left", "1.0 to 9.0", "8.0 dB (in 1)",
+                 "more than 15 dB (in 1)", "1 stack was marked", "In 1 stack, hot"):  # fmt: skip
+        assert part in said, said
+
+
+@pytest.mark.parametrize("odd", [{}, {"stacks": 3, "models": []}, {"stacks": [1, {"restored": 1}]}])
+def test_an_odd_report_tells_nothing(odd: dict[str, object]) -> None:
+    assert paragraph([odd]).startswith("0 stacks were restored")
+
+
+def test_where_there_is_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "other.json").write_text("[]")
+    assert main(["methods", str(tmp_path)]) == 2
+    assert "holds no report" in capsys.readouterr().err

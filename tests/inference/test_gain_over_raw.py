@@ -1,0 +1,138 @@
+"""The gain over raw, without the truth: compared with the truth, not given where it is wrong."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from live_restore.inference.image.gain import Gain
+from live_restore.inference.load import find_model, load_model
+from live_restore.inference.restorer import Restorer
+from live_restore.settings.camera import CameraSettings
+from live_restore.settings.model import InferenceSettings
+from live_restore.simulation.camera import Camera
+from live_restore.simulation.scene import LivingCell
+from live_restore.testing.fakes import fake_model
+from live_restore.trust.doubts import wrong_camera_note
+from tests.support.fakes import Floats
+
+CAMERA = Camera(offset_adu=100, gain_adu_per_e=2.0, read_noise_e=1.6)
+TOLD = CameraSettings(gain_adu_per_e=2.0, offset_adu=100, read_noise_e=1.6)
+
+
+@functools.cache
+def light(peak_e: float) -> np.ndarray:
+    return LivingCell(shape_zyx=(12, 96, 96), peak_e=peak_e, background_e=peak_e / 10).expected_e(0)
+
+
+def smooth_light(peak_e: float) -> np.ndarray:
+    field = ndimage.gaussian_filter(np.random.default_rng(1).standard_normal((12, 96, 96)), 5)
+    return peak_e * (0.1 + 0.9 * (field - field.min()) / np.ptp(field))
+
+
+def leaking(passed: float) -> Restorer:
+    """Return a restorer whose network lets a share of the noise through."""
+
+    def network(tile: Floats) -> Floats:
+        smooth = ndimage.gaussian_filter(tile, (0, 0, 1.5, 1.5, 1.5))
+        return (smooth + passed * (tile - smooth)).astype(np.float32)
+
+    model = fake_model(network)
+    return Restorer(model, InferenceSettings(), "camera-float", TOLD, gain_every=1)
+
+
+def with_camera(**wrong: float) -> Restorer:
+    camera = TOLD.model_copy(update=wrong)
+    model = load_model(find_model("fast"), "cpu")
+    return Restorer(model, InferenceSettings(), "camera-float", camera, gain_every=1)
+
+
+def restored(restorer: Restorer, light_e: np.ndarray) -> tuple[Gain, float]:
+    """Return the estimate, and the true gain (dB)."""
+    raw = CAMERA.expose(light_e, np.random.default_rng(3))
+    truth = CAMERA.noiseless_adu(light_e)
+    found = restorer.restore(raw)
+    assert found.gain is not None
+    errors = [np.mean((image - truth) ** 2) for image in (raw, found.volume)]
+    return found.gain, float(10 * np.log10(errors[0] / errors[1]))
+
+
+@pytest.mark.parametrize(("passed", "peak_e"), [(0.2, 30), (0.2, 100), (0.3, 100), (0.5, 100)])
+def test_it_is_the_gain_that_the_truth_tells(passed: float, peak_e: float) -> None:
+    """Of networks that let a part of the noise through."""
+    gain, truth = restored(leaking(passed), smooth_light(peak_e))
+    assert gain.db == pytest.approx(truth, abs=0.4), gain
+
+
+@pytest.mark.parametrize("peak_e", [30, 100, 300])
+def test_of_the_bundled_model_within_what_it_says(peak_e: float) -> None:
+    gain, truth = restored(with_camera(), light(peak_e))
+    if gain.db is None:
+        assert not gain.unknown_because, gain
+        assert truth > 15
+    else:
+        assert gain.error_db is not None
+        assert abs(gain.db - truth) <= gain.error_db, (gain, truth)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"gain_adu_per_e": 2.2}, {"gain_adu_per_e": 1.8}, {"offset_adu": 102.0},
+        {"offset_adu": 98.0}, {"read_noise_e": 1.92}, {"read_noise_e": 1.28},
+    ],
+)  # fmt: skip
+def test_a_wrong_camera_is_noticed(wrong: dict[str, float]) -> None:
+    gain, _ = restored(with_camera(**wrong), light(60))
+    assert gain.db is None
+    assert gain.in_words == "not known"
+    assert "[camera]" in str(wrong_camera_note(gain))
+
+
+def test_processed_stacks_have_no_gain() -> None:
+    raw = CAMERA.expose(light(60), np.random.default_rng(1))
+    smooth = ndimage.gaussian_filter(raw.astype(np.float32), 0.5)
+    gain = with_camera().restore(smooth).gain
+    assert gain is not None
+    assert gain.unknown_because
+
+
+def test_of_a_small_stack_it_is_not_known() -> None:
+    raw = CAMERA.expose(light(60)[:4, :40, :40], np.random.default_rng(1))
+    gain = leaking(0.2).restore(raw).gain
+    assert gain is not None
+    assert gain.unknown_because == "the stack is too small"
+    assert wrong_camera_note(None) is None
+
+
+def test_one_stack_in_so_many() -> None:
+    raw = CAMERA.expose(light(60)[:4], np.random.default_rng(1))
+    tiles: list[int] = []
+
+    def network(tile: Floats) -> Floats:
+        tiles.append(1)
+        return tile
+
+    model = fake_model(network)
+    for every, asked in ((0, [False] * 4), (2, [True, False] * 2), (3, [True, False, False, True])):
+        restorer = Restorer(model, InferenceSettings(), camera=TOLD, gain_every=every)
+        tiles.clear()
+        found = [restorer.restore(raw) for _ in range(4)]
+        assert [each.gain is not None for each in found] == asked
+        assert len(tiles) == 4 + sum(asked), "one more pass of those"
+        assert all(("gain" in each.seconds) is (each.gain is not None) for each in found)
+    without = Restorer(model, InferenceSettings(), gain_every=1)
+    assert without.restore(raw).gain is None, "no camera, no gain"
+
+
+def test_the_result_is_the_same_to_the_bit() -> None:
+    raw = CAMERA.expose(light(60), np.random.default_rng(1))
+    model = load_model(find_model("fast"), "cpu")
+    one, other = (
+        Restorer(model, InferenceSettings(), camera=TOLD, gain_every=every).restore(raw).volume
+        for every in (0, 1)
+    )
+    assert np.array_equal(one, other)
