@@ -11,11 +11,25 @@ import sys
 from collections.abc import Sequence
 
 from live_restore._version import __version__
-from live_restore.cli import bench, demo, doctor, models, page, prepare, restore, status, watch
+from live_restore.cli import (
+    bench,
+    config,
+    demo,
+    doctor,
+    models,
+    page,
+    prepare,
+    restore,
+    service,
+    status,
+    watch,
+)
 from live_restore.cli.parsing import Handler, Parser
 from live_restore.errors import LiveRestoreError, one_line
 
-COMMANDS = (demo, watch, restore, status, page, models, bench, doctor, prepare)
+COMMANDS = (
+    demo, watch, restore, status, page, models, bench, doctor, prepare, config, service
+)  # fmt: skip
 """Every command, in the order of ``--help``."""
 
 _EPILOG = """\

@@ -32,6 +32,7 @@ from live_restore.errors import LiveRestoreError, OutputError, one_line
 from live_restore.files.user_folders import fresh_folder
 from live_restore.formats.plan import IntendedPlan
 from live_restore.hooks import console
+from live_restore.hooks.leash import wait_until_dropped
 from live_restore.hooks.spool import Spool
 from live_restore.stack import StackIndex, VoxelSize
 
@@ -251,8 +252,7 @@ def tell(say: str, **more: str) -> None:
 
 
 def _leave_with_the_parent() -> None:
-    while os.read(0, 4096):
-        pass
+    wait_until_dropped()
     os._exit(0)
 
 

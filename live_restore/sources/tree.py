@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from live_restore.files.naming import TEMPORARY_SUFFIX, output_folder_name
+from live_restore.files.windows import LONG_PATHS_REMEDY, too_long
 from live_restore.formats.file_format import FileFormat
 from live_restore.formats.table import format_for
 from live_restore.outputs.table import is_own_result
@@ -110,8 +111,12 @@ class Tree:
                         elif path.name == self._output_folder:
                             self._check_results(path)
                     elif entry.is_file(follow_symlinks=False) and self.is_input_name(path):
-                        yield self.seen(path, entry.stat(follow_symlinks=False))
-                except FileNotFoundError:
+                        # Not as listed: of a file that is being written, NTFS lists the size that
+                        # it had when it was opened.
+                        yield self.seen(path, path.lstat())
+                except FileNotFoundError as error:
+                    if too_long(path):
+                        self._report_unreadable(path, error)
                     continue  # vanished since the folder was listed: not there any more
                 except OSError as error:  # a folder that may be listed but not entered
                     self._report_unreadable(path, error)
@@ -153,7 +158,7 @@ class Tree:
         if path not in self.unreadable:
             self.unreadable.add(path)
             log.warning("cannot be looked into; it is tried at every scan",
-                        folder=str(path), reason=error.strerror or str(error))  # fmt: skip
+                        folder=str(path), reason=_reason(path, error))  # fmt: skip
 
     def is_input_folder(self, folder: Path) -> bool:
         """Return whether raw files in a folder of this name count."""
@@ -166,3 +171,9 @@ class Tree:
             and not path.name.endswith(TEMPORARY_SUFFIX)
             and format_for(path, self._formats) is not None
         )
+
+
+def _reason(path: Path, error: OSError) -> str:
+    if length := too_long(path):
+        return f"{length}; {LONG_PATHS_REMEDY}"
+    return error.strerror or str(error)

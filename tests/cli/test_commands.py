@@ -17,7 +17,10 @@ from live_restore.errors import StackRefusedError
 from live_restore.simulation.scene import LivingCell
 from tests.support.processes import run_command
 
-COMMANDS = ["demo", "watch", "restore", "status", "page", "models", "bench", "doctor", "prepare"]
+COMMANDS = [
+    "demo", "watch", "restore", "status", "page", "models", "bench", "doctor", "prepare", "config",
+    "service",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)

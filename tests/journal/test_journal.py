@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -322,7 +321,7 @@ def test_one_process_per_folder(file: Path, tmp_path: Path) -> None:
 def test_a_killed_process_leaves_the_folder_and_its_work(file: Path, tmp_path: Path) -> None:
     with Holder(file, tmp_path, "a.tif", "c.tif") as holder:
         holder.kill()
-        assert holder.process.returncode == -signal.SIGKILL
+        assert holder.process.returncode not in (None, 0)
     with JournalView(file, tmp_path) as onlooker:
         assert onlooker.counts()[State.RUNNING] == 2
     with Journal(file, tmp_path, recipe="one") as journal:

@@ -556,6 +556,7 @@ def test_a_file_written_anew_is_not_taken_for_one_that_grows(scene: Scene) -> No
 # Large, deep and long-lived folders -----------------------------------------------------------
 
 
+@posix  # Windows has no paths that long
 def test_a_chain_of_nested_folders_does_not_end_the_walk(scene: Scene) -> None:
     stack(scene.root / "good.tif")
     chain = [scene.root]
