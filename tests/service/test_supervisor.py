@@ -39,7 +39,7 @@ def keep_running(
     )
     thread.start()
     try:
-        wait_for(lambda: until in path.read_text(encoding="utf-8"), until, 30)
+        wait_for(lambda: until in path.read_text(encoding="utf-8"), until, 10)
     finally:
         enough.set()
         thread.join()
