@@ -11,8 +11,8 @@ from pathlib import Path, PureWindowsPath
 
 SHARING_VIOLATION = (32, 33)
 """``winerror``: another program holds the file open for itself alone, or a part of it locked."""
-_LONGEST_PATH = 247
-"""Characters: MAX_PATH is 260 with the end mark, and a folder must leave room for a name of 8.3."""
+_LONGEST_PATH = 259
+"""Characters: MAX_PATH is 260 with the end mark."""
 
 
 def is_network_share(path: Path | PureWindowsPath) -> bool:

@@ -11,6 +11,7 @@ of the folder may not be there yet after a reboot.
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -32,7 +33,8 @@ _FIRST_WAIT_S = 5.0
 _LONGEST_WAIT_S = 300.0
 # What ran this long was well: the next wait is the first again.
 _WELL_S = 600.0
-# watch finishes its stack; longer than the longest that was measured on a CPU, 2048 x 2048 x 40.
+# For the stack in hand; below what definition.py gives the supervisor. What is not finished by then
+# is restored after the next start.
 _STOP_S = 40.0
 _LOOK_S = 0.2
 _LOG_BYTES = 1_000_000
@@ -94,8 +96,6 @@ class ServiceLog:
 
     def line(self, text: str) -> None:
         """Write one line; a full disk costs lines, not the service."""
-        import logging
-
         dated = f"{time.strftime('%Y-%m-%d %H:%M:%S %z')} {one_line(text)}"
         record = logging.LogRecord("service", logging.INFO, "", 0, dated, None, None)
         with self._lock, suppress(OSError, ValueError):
