@@ -54,9 +54,10 @@ def fresh_folder(parent: Path, name: str = "", remedy: str = "name another place
         folder = parent / (name if number == 1 else f"{name}-{number}")
         try:
             folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
         except OSError as error:
+            # Windows says the same of a file that lies where a folder above it would have to be.
+            if isinstance(error, FileExistsError) and os.path.lexists(folder):
+                continue
             raise OutputError(f"cannot be created ({error.strerror})", folder, remedy) from error
         return folder
     raise OutputError(f"holds too many folders called {name}", parent, "remove some of them")

@@ -295,7 +295,7 @@ class Holder:
             stdout=subprocess.PIPE,
         )
         assert self.process.stdout is not None
-        assert self.process.stdout.readline() == b"holding\n"
+        assert self.process.stdout.readline().strip() == b"holding"
 
     def __enter__(self) -> Holder:
         return self
