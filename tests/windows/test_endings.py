@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.page.runs import small_model, spots, write_file
+from tests.page.runs import spots, write_file
 from tests.support.console_events import ConsoleEvent, send
 from tests.support.processes import PATIENCE_S, wait_for, watching
 
@@ -19,8 +19,7 @@ def test_the_daemon_stops_before_windows_ends_it(tmp_path: Path, event: ConsoleE
     watched, state = tmp_path / "data", tmp_path / "state"
     watched.mkdir()
     write_file(watched / "a.ome.tif", spots(1))
-    flags = ("--plain", "--device", "cpu", "--model", str(small_model(tmp_path)))
-    with watching(state, watched, *flags) as daemon:
+    with watching(state, watched, "--plain", "--device", "cpu") as daemon:
         wait_for((watched / "restored" / "a.json").exists, "the first result")
         send(daemon.pid, event)
         _, log = daemon.communicate(timeout=PATIENCE_S)

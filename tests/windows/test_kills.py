@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import tifffile
 
-from tests.page.runs import small_model, spots, write_file
+from tests.page.runs import spots, write_file
 from tests.support.processes import digests, run_command, status, watching
 
 pytestmark = pytest.mark.skipif(
@@ -25,12 +25,11 @@ _STACKS = 6
 def test_nothing_is_lost_and_nothing_is_partial(tmp_path: Path, times: int) -> None:
     state, watched = tmp_path / "state", tmp_path / "data"
     watched.mkdir()
-    model = str(small_model(tmp_path))
     for number in range(_STACKS):
         write_file(watched / f"{number}.ome.tif", spots(number))
     before = digests(watched)
     rng = random.Random(times)
-    flags = ("--plain", "--device", "cpu", "--model", model)
+    flags = ("--plain", "--device", "cpu")
     for _ in range(times):
         with watching(state, watched, *flags) as daemon:
             time.sleep(rng.uniform(1.0, 6.0))
