@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 
 _EXTRAS = ("page", "zarr", "openvino")
-# Tests that need these are not of the Windows part; pymmcore's devices have no wheels that load.
+# Tests that need the others of the extra are not of the Windows part.
 _TEST_TOOLS = ("httpx2", "hypothesis", "pytest", "pytest-timeout", "pytest-xdist")
 # numpy 2 needs functions of ucrtbase.dll that Wine 8 has not. The plain ONNX Runtime stands in for
 # the GPU build, of which nothing can be used here. msvc-runtime: what Windows has of itself.
