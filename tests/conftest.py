@@ -12,6 +12,8 @@ from typing import Any
 import psutil
 import pytest
 
+from live_restore.files.user_folders import STATE_VARIABLE
+from live_restore.settings.layers import FILE_VARIABLES
 from tests.support.nursery import nursery_pids
 
 _SHARED = "LIVE_RESTORE_SHARED"
@@ -46,11 +48,13 @@ def zarr(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def state_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No test reads the settings or writes the journals of the person who runs it."""
     folder = tmp_path_factory.mktemp("state")
-    for name in ("XDG_STATE_HOME", "LOCALAPPDATA"):
-        monkeypatch.setenv(name, str(folder))
-    for name in os.environ:
+    for name in list(os.environ):
         if name.startswith("LIVE_RESTORE_") and name != _SHARED:
             monkeypatch.delenv(name)
+    # Windows looks up the user's folders without the environment, child processes too.
+    monkeypatch.setenv(STATE_VARIABLE, str(folder))
+    for name in FILE_VARIABLES:
+        monkeypatch.setenv(name, str(folder / "config.toml"))
     return folder
 
 

@@ -60,7 +60,7 @@ def broken(mutant: Mutant, module: Path) -> str:
 def _copy_of_the_tree() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "tree"
-        ignored = shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__")
+        ignored = shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__", "build")
         shutil.copytree(ROOT, copy, symlinks=True, ignore=ignored)
         yield copy
 

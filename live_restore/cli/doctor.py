@@ -27,7 +27,8 @@ def run(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.text import Text
 
-    from live_restore.doctor.checks import Finding, examine
+    from live_restore.doctor.checks import examine
+    from live_restore.doctor.finding import Finding
 
     settings = load_settings_of(arguments)
     console = Console()

@@ -2,9 +2,7 @@
 
     python -m live_restore.cli.leash watch D:\\data\\run_1
 
-The leash is standard input. A pipe closes on every operating system when its other end dies, so no
-restoration outlives a killed script unnoticed, and asking it to stop needs no signal that Windows
-does not have.
+The leash is standard input; ``hooks/leash.py`` says why.
 """
 
 from __future__ import annotations
@@ -15,12 +13,11 @@ import sys
 import threading
 
 from live_restore.cli.main import main
+from live_restore.hooks.leash import wait_until_dropped
 
 
 def _wait_for_the_end() -> None:
-    # Not through sys.stdin: its lock, held by a daemon thread, aborts the interpreter's shutdown.
-    while os.read(0, 4096):
-        pass
+    wait_until_dropped()
     if sys.platform == "win32":
         signal.raise_signal(signal.SIGBREAK)
     else:

@@ -15,6 +15,7 @@ from live_restore.cli import (
     alerts,
     bench,
     camera,
+    config,
     demo,
     doctor,
     methods,
@@ -22,6 +23,7 @@ from live_restore.cli import (
     page,
     prepare,
     restore,
+    service,
     status,
     watch,
 )
@@ -31,7 +33,7 @@ from live_restore.errors import LiveRestoreError, one_line
 
 COMMANDS = (
     demo, watch, restore, status, page, open_run, alerts, methods, camera, models, bench, doctor,
-    prepare,
+    prepare, config, service,
 )  # fmt: skip
 """Every command, in the order of ``--help``."""
 

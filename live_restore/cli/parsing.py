@@ -84,10 +84,11 @@ def load_settings_of(arguments: argparse.Namespace, **more: dict[str, Any]) -> S
     from live_restore.settings.load import load_settings
 
     path = getattr(arguments, "config", None)
-    return load_settings(path, {**overrides(arguments), **more}, notice=_report)
+    return load_settings(path, {**overrides(arguments), **more}, notice=report_notice)
 
 
-def _report(notice: str) -> None:
+def report_notice(notice: str) -> None:
+    """Print a line about a setting that has another name now."""
     print(f"live-restore: {one_line(notice)}", file=sys.stderr)
 
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import platform
-import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
+from live_restore.doctor.computer import examine_computer
+from live_restore.doctor.finding import Finding, tried
+from live_restore.doctor.folder import examine_disk, examine_folder
 from live_restore.errors import LiveRestoreError
 from live_restore.files.user_folders import state_folder
 from live_restore.formats.table import problems
@@ -24,36 +23,14 @@ from live_restore.inference.device.hardware import available_cores, available_me
 from live_restore.inference.model_set import ModelSet
 from live_restore.inference.restorer import Restorer
 from live_restore.journal.journal import Journal
+from live_restore.journal.location import journal_path
+from live_restore.service.installed import all_installed
+from live_restore.service.supervisor import log_path
 from live_restore.settings.model import Settings
 from live_restore.simulation.scene import LivingCell
 
-Verdict = Literal["good", "note", "bad"]
 _PACKAGES = ("numpy", "tifffile", "imagecodecs", "pydantic", "watchdog")
 _LITTLE_MEMORY_GB = 4
-_LITTLE_DISK_GB = 20
-_BAD_DISK_GB = 1
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at.
-
-    Parameters
-    ----------
-    what
-        In two or three words.
-    verdict
-        "note": works, but a person may want to know or change it.
-    found
-        What there is.
-    remedy
-        What to do next; empty where nothing is to be done.
-    """
-
-    what: str
-    verdict: Verdict
-    found: str
-    remedy: str = ""
 
 
 def examine(settings: Settings, folder: Path | None = None) -> Iterator[Finding]:
@@ -65,12 +42,16 @@ def examine(settings: Settings, folder: Path | None = None) -> Iterator[Finding]
     yield from _backends()
     yield from _models(settings)
     yield _journal(settings)
-    for what, path in (
-        ("results beside", folder),
-        ("temporary files", Path(tempfile.gettempdir())),
-    ):
-        if path is not None:
-            yield _disk(what, path)
+    if folder is not None:
+        disk = examine_disk("results beside", folder)
+        yield disk
+        if disk.verdict != "bad":
+            yield from examine_folder(folder)
+    yield examine_disk("temporary files", Path(tempfile.gettempdir()))
+    written = settings.journal.folder or state_folder()
+    yield from examine_computer([written, *([] if folder is None else [folder.absolute()])])
+    yield _log(settings, folder)
+    yield from _services()
 
 
 def _python() -> Finding:
@@ -159,6 +140,7 @@ def _journal(settings: Settings) -> Finding:
     folder = settings.journal.folder or state_folder()
 
     def try_it() -> None:
+        journal_path(folder, settings.journal.folder)  # refuses a share
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder, prefix=".doctor-") as name:
             root = Path(name)
@@ -168,31 +150,29 @@ def _journal(settings: Settings) -> Finding:
     remedy = "set journal.folder to a folder on a local disk that you may write to"
     device_cache = len(DeviceCache().entries())
     found = f"{folder}; {device_cache} measured choices of a device in {DeviceCache().path.name}"
-    return _check("journal", found, remedy, try_it)
+    return tried("journal", found, remedy, try_it)
 
 
-def _disk(what: str, folder: Path) -> Finding:
-    def try_it() -> None:
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".doctor-") as file:
-            file.write(b"x")
-            file.flush()
-            os.fsync(file.fileno())
-
+def _log(settings: Settings, folder: Path | None) -> Finding:
+    """Say where to look when something went wrong while nobody was there."""
+    if folder is None:
+        where = (settings.journal.folder or state_folder()) / "*.log"
+        return Finding("log", "good", f"{where}, one for each watched folder")
     try:
-        free_gb = shutil.disk_usage(folder).free / 1e9
-    except OSError as error:
-        return Finding(what, "bad", f"{folder}: {error.strerror}", "check the path")
-    remedy = "give it a folder that you may write to"
-    finding = _check(what, f"{folder}: {free_gb:.1f} GB free", remedy, try_it)
-    if finding.verdict == "good" and free_gb < _LITTLE_DISK_GB:
-        verdict: Verdict = "bad" if free_gb < _BAD_DISK_GB else "note"
-        return Finding(what, verdict, finding.found, "make room: results are as large as raw data")
-    return finding
-
-
-def _check(what: str, found: str, remedy: str, try_it: Callable[[], None]) -> Finding:
-    try:
-        try_it()
+        path = journal_path(folder, settings.journal.folder).with_suffix(".log")
+        size = f"{path.stat().st_size / 1e6:.1f} MB" if path.exists() else "not begun"
     except (OSError, LiveRestoreError) as error:
-        return Finding(what, "bad", f"{found}: {error}", remedy)
-    return Finding(what, "good", found)
+        return Finding("log", "bad", str(error), "set journal.folder to a folder on a local disk")
+    return Finding("log", "good", f"{path}: {size}")
+
+
+def _services() -> Iterator[Finding]:
+    for each in all_installed():
+        what, folder = f"service {each.service.name}", str(each.service.folder)
+        if each.running:
+            yield Finding(what, "good", f"watches {folder}")
+        else:
+            remedy = (
+                f'look into {log_path(each.service)}, or: live-restore service start "{folder}"'
+            )
+            yield Finding(what, "note", f"does not watch {folder} just now", remedy)

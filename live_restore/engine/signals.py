@@ -1,13 +1,49 @@
-"""Signals that end a program: the first one asks, a second one of its kind ends it at once."""
+"""Signals that end a program: the first one asks, a second one of its kind ends it at once.
+
+On Windows it is asked, too, when its window is closed, its user logs off, or the computer shuts
+down. Windows then gives it about five seconds, after which the stack in hand is left to the next
+start; the journal knows.
+"""
 
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 Handler = Callable[[int, FrameType | None], None]
+
+if sys.platform == "win32":
+    import ctypes
+    import functools
+    import time
+    from ctypes import wintypes
+
+    # CTRL_CLOSE_EVENT, CTRL_LOGOFF_EVENT, CTRL_SHUTDOWN_EVENT
+    _ENDING_EVENTS = (2, 5, 6)
+    # Longer than Windows waits: 5 s, and 20 s at the most.
+    _LONG_S = 60.0
+
+    @ctypes.WINFUNCTYPE(wintypes.BOOL, wintypes.DWORD)
+    def _on_console_event(event: int) -> bool:
+        """Ask the program to stop, in a thread that Windows makes for it, and leave it the time."""
+        if event not in _ENDING_EVENTS:
+            return False
+        signal.raise_signal(signal.SIGBREAK)
+        # Windows ends the process as soon as this returns; the process that ends ends this.
+        time.sleep(_LONG_S)
+        return True
+
+    @functools.cache
+    def _listen_to_the_console() -> None:
+        """Have Windows call the above; once, since to remove it would wait until it returns."""
+        ctypes.WinDLL("kernel32").SetConsoleCtrlHandler(_on_console_event, True)
+else:
+
+    def _listen_to_the_console() -> None:
+        """Elsewhere, all that ends a program is a signal by itself."""
 
 
 @contextmanager
@@ -80,6 +116,7 @@ def _ending() -> list[int]:
 @contextmanager
 def _handling(numbers: list[int], handler: Handler) -> Iterator[None]:
     before = [(number, signal.signal(number, handler)) for number in numbers]
+    _listen_to_the_console()
     try:
         yield
     finally:

@@ -26,6 +26,7 @@ from pathlib import Path
 from live_restore.errors import DiskFullError, OutputError
 from live_restore.files import disk
 from live_restore.files.naming import TEMPORARY_SUFFIX
+from live_restore.files.windows import LONG_PATHS_REMEDY, SHARING_VIOLATION, too_long
 
 # Names given by earlier versions have no host.
 _OWNER = re.compile(
@@ -92,6 +93,9 @@ def disk_errors(final: Path) -> Iterator[None]:
         yield
     except OSError as error:
         kind = DiskFullError if error.errno in _FULL else OutputError
+        # What is written first has a longer name than the result.
+        if isinstance(error, FileNotFoundError) and (length := too_long(temporary_for(final))):
+            raise kind(f"cannot be written: {length}", final, LONG_PATHS_REMEDY) from error
         raise kind(_what(error), final, _remedy(error)) from error
 
 
@@ -130,7 +134,8 @@ def make_folder(folder: Path) -> None:
     """
     missing = []
     above = folder
-    while not above.exists():
+    # The root of a drive or share that is not there has only itself above it.
+    while not above.exists() and above != above.parent:
         missing.append(above)
         above = above.parent
     try:
@@ -201,7 +206,12 @@ def _what(error: OSError) -> str:
 def _remedy(error: OSError) -> str:
     if error.errno in _FULL:
         return "free some space on that disk"
+    if getattr(error, "winerror", None) in SHARING_VIOLATION:
+        return "close the program that has it open"
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if os.name == "nt":
+            # Windows says the same of a result that a viewer has open, and that cannot be replaced.
+            return "close what has it open, or make its folder writable, or set output.template"
         return "make its folder writable, or set output.template to another"
     if error.errno == errno.EEXIST:
         return "nothing to do: the result gets another name"

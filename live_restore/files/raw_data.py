@@ -26,6 +26,7 @@ from live_restore.errors import (
     StackUnreadableError,
 )
 from live_restore.files.reading import open_regular
+from live_restore.files.windows import LONG_PATHS_REMEDY, SHARING_VIOLATION, too_long
 from live_restore.stack import Volume
 
 MAX_PLANE_JSON = 2 * 2**20
@@ -34,8 +35,7 @@ MAX_SUMMARY_JSON = 8 * 2**20
 """Bytes of an acquisition's metadata; 10 to 20 kB plus about 300 bytes for each position."""
 MAX_ENTRIES = 2_000_000
 """Files in one folder that are looked at."""
-_SHARING_VIOLATION = (32, 33)
-"""Windows: another program holds the file open for itself alone, or a part of it locked."""
+_WINDOWS = os.name == "nt"
 _FIRST_PROBE_BYTES = 4096
 _PROBE_BYTES = 2**18
 _ALWAYS_FITS = 64 * 2**20
@@ -58,11 +58,20 @@ def opened(
     StackBusyError
         It is there and cannot be read just now; also while the block runs.
     """
+    is_open = False
     try:
         with open_regular(path, follow_link=follow_link, buffered=buffered) as stream:
+            is_open = True
             yield stream, os.fstat(stream.fileno()).st_size
     except (FileNotFoundError, NotADirectoryError) as error:
+        if length := too_long(path):
+            raise StackBusyError(f"cannot be opened: {length}", path, LONG_PATHS_REMEDY) from error
         raise StackChangedError("the file vanished", path, "put it back") from error
+    except PermissionError as error:
+        if is_open and _WINDOWS:
+            # Rights are checked when a file is opened. Python's own reading gives no winerror.
+            raise _locked(path) from error
+        raise _refusal(error, path, followed=follow_link) from error
     except OSError as error:
         raise _refusal(error, path, followed=follow_link) from error
 
@@ -77,13 +86,17 @@ def _refusal(error: OSError, path: Path, *, followed: bool = True) -> StackError
         return StackUnreadableError("not a regular file", path, "leave it out of the folder")
     if error.errno in (errno.ELOOP, errno.ENAMETOOLONG):
         return StackUnreadableError(f"cannot be opened ({error.strerror})", path, "check its name")
-    if getattr(error, "winerror", None) in _SHARING_VIOLATION:
-        return StackBusyError("another program holds it locked", path, "close it there")
+    if getattr(error, "winerror", None) in SHARING_VIOLATION:
+        return _locked(path)
     if isinstance(error, PermissionError):
         return StackBusyError("no permission to read it", path, "give this user the right to")
     return StackBusyError(
         f"reading failed ({error.strerror or error})", path, "check the disk or the network"
     )
+
+
+def _locked(path: Path) -> StackBusyError:
+    return StackBusyError("another program holds it locked", path, "close it there")
 
 
 def read_at(stream: BinaryIO, at: int, count: int) -> bytes:

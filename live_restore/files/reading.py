@@ -9,8 +9,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from pathlib import Path
 from typing import BinaryIO
+
+from live_restore.files.windows import open_shared
 
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
@@ -29,7 +32,8 @@ def open_regular(path: Path, *, follow_link: bool = True, buffered: bool = False
     flags = os.O_RDONLY | _NO_WAIT
     if not follow_link:
         flags |= getattr(os, "O_NOFOLLOW", 0)
-    handle = os.open(path, flags)
+    # Whoever writes the file may rename or delete it meanwhile, on Windows too.
+    handle = open_shared(path) if sys.platform == "win32" else os.open(path, flags)
     try:
         # And once more: it may have been replaced since.
         _require_regular(os.fstat(handle).st_mode, path)

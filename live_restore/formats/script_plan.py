@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from live_restore.errors import OutputError, StackUnreadableError
 from live_restore.files import disk
 from live_restore.files.naming import results_of_acquisition
-from live_restore.files.publish import disk_errors
+from live_restore.files.publish import disk_errors, make_folder
 from live_restore.files.reading import append_regular, read_regular
 from live_restore.formats.acquisition_format import Planned
 from live_restore.formats.axes import AxisLabels
@@ -157,7 +157,7 @@ def extend_plan(acquisition: Path, z_of: Mapping[StackIndex, tuple[int, ...]]) -
     text = "".join(f"{line.model_dump_json()}\n" for line in lines)
     path = plan_path(acquisition)
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with append_regular(path) as stream:
             at = stream.seek(0, os.SEEK_END)
             try:

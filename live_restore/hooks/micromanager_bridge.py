@@ -36,6 +36,7 @@ from typing import Any
 
 from live_restore.errors import LiveRestoreError, OutputError, one_line
 from live_restore.hooks import console
+from live_restore.hooks.leash import wait_until_dropped
 from live_restore.hooks.micromanager_runs import (
     IgnoredRun,
     Run,
@@ -158,8 +159,7 @@ def _identity(store: Any) -> Identity:
 
 
 def _leave_with_the_parent() -> None:
-    while os.read(0, 4096):
-        pass
+    wait_until_dropped()
     os._exit(0)
 
 

@@ -6,13 +6,26 @@ import hashlib
 import os
 from pathlib import Path
 
-from live_restore.errors import one_line
+from live_restore.errors import UsageError, one_line
 from live_restore.files.user_folders import state_folder
+from live_restore.files.windows import is_network_drive
 from live_restore.journal.database import lock_is_held, root_of
 
 
 def journal_path(root: Path, folder: Path | None = None) -> Path:
-    """Return where the journal of a watched folder lives: on a local disk, never inside it."""
+    """Return where the journal of a watched folder lives: on a local disk, never inside it.
+
+    Raises
+    ------
+    UsageError
+        ``folder`` is on a share: a database that several computers could open is soon damaged, and
+        SQLite's write-ahead log does not work there.
+    """
+    if folder is not None and is_network_drive(folder):
+        raise UsageError(
+            "is on another computer, where a journal is not safe", folder,
+            "set journal.folder to a folder on a disk of this computer",
+        )  # fmt: skip
     resolved = os.path.normcase(root.resolve())
     digest = hashlib.sha256(os.fsencode(resolved)).hexdigest()[:16]
     return (folder or state_folder()) / f"{digest}.sqlite"

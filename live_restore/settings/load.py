@@ -1,16 +1,14 @@
 """Reading settings: config.toml, flags and the environment become one typed tree.
 
-Order of authority: environment over flags over file over defaults. An error names the file or the
-variable it stands in, and the nearest valid name.
+Order of authority: environment over flags over files (``layers.py``) over defaults. An error names
+the file or the variable it stands in, and the nearest valid name.
 """
 
 from __future__ import annotations
 
 import difflib
-import errno
 import os
 import re
-import tomllib
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +19,15 @@ from pydantic_settings import EnvSettingsSource
 from pydantic_settings import SettingsError as UnparsableError
 
 from live_restore.errors import SettingsError
+from live_restore.settings.layers import (
+    A_FLAG,
+    FILE_VARIABLES,
+    Layer,
+    Origins,
+    file_layers,
+    giver,
+    merged,
+)
 from live_restore.settings.model import VARIABLE_PREFIX, ModelRule, Settings
 from live_restore.settings.old_keys import (
     BOTH_GIVEN,
@@ -29,9 +36,13 @@ from live_restore.settings.old_keys import (
     renamed_where_one,
 )
 
-_MAX_FILE_BYTES = 2**18
-_NO_SETTINGS = ("LIVE_RESTORE_SHARED",)
-"""Variables of ours that are none: where the tests find real stacks."""
+_NO_SETTINGS = (
+    "LIVE_RESTORE_SHARED",
+    "LIVE_RESTORE_WINDOWS_BED",
+    "LIVE_RESTORE_STATE",
+    *FILE_VARIABLES,
+)
+"""Variables of ours that are none: two of the tests, and what names other places of our files."""
 
 
 def _warn(notice: str) -> None:
@@ -43,12 +54,13 @@ def load_settings(
     flags: dict[str, Any] | None = None,
     notice: Callable[[str], None] = _warn,
 ) -> Settings:
-    """Read settings from a TOML file (optional), flags and the environment.
+    """Read settings from the files of computer and user, one more file, flags and environment.
 
     Parameters
     ----------
     path
-        The config.toml; models named by a relative path are looked for beside it.
+        A config.toml above those of the computer and of the user. Models named by a relative path
+        are looked for beside the file that names them.
     flags
         Nested values that override the file, such as ``{"inference": {"device": "cpu"}}``.
     notice
@@ -61,10 +73,19 @@ def load_settings(
         The file cannot be read, a key is unknown (the error names the nearest valid one), a value
         has the wrong type, or one source gives a setting under its old and its new name.
     """
-    values = {} if path is None else _from_file(path)
-    notices = [_old_name(str(path), old) for old in old_keys_in(values)]
-    notices += [_old_name("a flag", old) for old in old_keys_in(flags or {})]
-    values = _merge(renamed_where_one(values), renamed_where_one(flags or {}))
+    return load_with_origins(path, flags, notice)[0]
+
+
+def load_with_origins(
+    path: Path | None = None,
+    flags: dict[str, Any] | None = None,
+    notice: Callable[[str], None] = _warn,
+) -> tuple[Settings, Origins]:
+    """Read settings as :func:`load_settings` does; return also who gave each of them."""
+    layers = [*file_layers(path), Layer(A_FLAG, flags or {})]
+    notices = [_old_name(each.origin, old) for each in layers for old in old_keys_in(each.values)]
+    layers = [Layer(each.origin, renamed_where_one(each.values)) for each in layers]
+    values = merged(layers)
     variables = _variables()
     try:
         for old in old_keys_in(EnvSettingsSource(Settings)()):
@@ -75,7 +96,7 @@ def load_settings(
         if all(each["type"] != BOTH_GIVEN for each in error.errors()):
             for line in notices:  # or the error would name a key that nobody wrote
                 notice(line)
-        raise _explain(error, path, variables, values) from None
+        raise _explain(error, layers, variables, values) from None
     except UnparsableError as error:
         field = re.search(r'field "(\w+)"', str(error))
         raise SettingsError(
@@ -86,7 +107,7 @@ def load_settings(
         ) from None
     for line in notices:
         notice(line)
-    return settings
+    return settings, Origins(tuple(layers), variables)
 
 
 def _old_name(where: str, old: tuple[str, ...]) -> str:
@@ -94,52 +115,6 @@ def _old_name(where: str, old: tuple[str, ...]) -> str:
     return (
         f"{where}: {'.'.join(old)} is now called {new}; the old name still works, write the new one"
     )
-
-
-def _from_file(path: Path) -> dict[str, Any]:
-    """Return what a config.toml holds; its relative paths are relative to it.
-
-    Raises
-    ------
-    SettingsError
-        It cannot be read, or is not TOML.
-    """
-    try:
-        values = _toml(path)
-    except OSError as error:
-        raise SettingsError(
-            f"cannot be read ({error.strerror})", path, "check the path given to --config"
-        ) from None
-    except (ValueError, RecursionError) as error:
-        raise SettingsError(f"is not valid TOML: {error}", path, "mend that line") from None
-    for rule in values.get("models", []) if isinstance(values.get("models"), list) else []:
-        model = rule.get("model") if isinstance(rule, dict) else None
-        if isinstance(model, str) and _looks_like_path(model):
-            rule["model"] = str(path.resolve().parent / model)
-    for section, key in (("journal", "folder"), ("camera", "bad_pixels")):
-        table = values.get(section)
-        named = table.get(key) if isinstance(table, dict) else None
-        # Not where the program happens to be started, or a folder would get two journals.
-        if isinstance(table, dict) and isinstance(named, str) and not named.startswith("~"):
-            table[key] = str(path.resolve().parent / named)
-    return values
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    """Return what a TOML file holds; a pipe will do, too: ``--config <(...)``.
-
-    Raises
-    ------
-    OSError
-        It cannot be read, or is far larger than any settings.
-    ValueError, RecursionError
-        It is not TOML.
-    """
-    with path.open("rb") as file:
-        text = file.read(_MAX_FILE_BYTES + 1)
-    if len(text) > _MAX_FILE_BYTES:
-        raise OSError(errno.EFBIG, f"larger than {_MAX_FILE_BYTES:,} bytes", str(path))
-    return tomllib.loads(text.decode().replace("\r\n", "\n"))
 
 
 def _variables() -> dict[str, tuple[str, ...]]:
@@ -172,21 +147,6 @@ def _nearest_variable(section: str, keys: list[str]) -> str:
     return VARIABLE_PREFIX + "__".join([meant, *keys]).upper()
 
 
-def _looks_like_path(model: str) -> bool:
-    return model.endswith((".onnx", ".zip")) or "/" in model or "\\" in model
-
-
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        current = merged.get(key)
-        if isinstance(value, dict) and isinstance(current, dict):
-            merged[key] = _merge(current, value)
-        else:
-            merged[key] = value
-    return merged
-
-
 def _blamed(place: list[str], variables: dict[str, tuple[str, ...]], given: dict[str, Any]) -> str:
     """Return the environment variables that alone make the error at ``place``; mostly none."""
     try:
@@ -210,13 +170,14 @@ def _begins(keys: tuple[str, ...], place: list[str]) -> bool:
 
 def _explain(
     error: ValidationError,
-    file: Path | None,
+    layers: list[Layer],
     variables: dict[str, tuple[str, ...]],
     given: dict[str, Any],
 ) -> SettingsError:
     # A key that is misspelt is also missing.
     first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     place = [str(part) for part in first["loc"]]
+    file = _file_at(layers, place)
     path = _blamed(place, variables, given) or file
     key = ".".join(place) or "settings"
     if first["type"] == "extra_forbidden":
@@ -226,12 +187,19 @@ def _explain(
     if first["type"] == BOTH_GIVEN:
         old = first["ctx"]["old"]
         names = [name for name, keys in variables.items() if _begins(keys, old.split("."))]
+        file = _file_at(layers, old.split("."))
         return SettingsError(first["msg"], ", ".join(names) or file, f"remove {old}")
     if first["type"] == "missing":
         return SettingsError(f"{key} is missing", path, "add it")
     message = first["msg"].removeprefix("Value error, ")
     value = f" (given: {first['input']!r})" if not isinstance(first["input"], dict) else ""
     return SettingsError(f"{key}: {message}{value}", path, "mend this value")
+
+
+def _file_at(layers: list[Layer], place: list[str]) -> str | None:
+    """Return the file to mend; whoever gave a flag knows that."""
+    origin = giver(layers, place)
+    return None if origin == A_FLAG else origin
 
 
 def _valid_names(place: list[str]) -> list[str]:

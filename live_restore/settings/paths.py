@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import string
 from pathlib import Path
 
@@ -50,6 +51,11 @@ def absolute(path: Path) -> Path:
 def _expanded(path: Path) -> Path:
     """Replace ``~`` or ``~name`` at the beginning by that person's home."""
     try:
-        return path.expanduser()
+        expanded = path.expanduser()
     except RuntimeError:
         raise ValueError(f"{path.parts[0]} is nobody's home on this computer") from None
+    first = path.parts[0] if path.parts else ""
+    # Windows does not look up who there is: it takes the folder beside the user's own.
+    if os.name == "nt" and first[:1] == "~" != first and not Path(first).expanduser().is_dir():
+        raise ValueError(f"{first} is nobody's home on this computer")
+    return expanded

@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from live_restore.files.naming import output_folder_name
+from live_restore.files.windows import LONG_PATHS_REMEDY, too_long
 from live_restore.formats.file_format import FileFormat
 from live_restore.formats.table import format_for
 from live_restore.outputs.table import is_own_result
@@ -191,10 +192,14 @@ class Tree:
                             links.append(entry.name)
                     elif self.is_input_name(path):
                         if is_new:
-                            yield self.seen(path, entry.stat(follow_symlinks=False))
+                            # Not as listed: of a file that is being written, NTFS lists the size
+                            # that it had when it was opened.
+                            yield self.seen(path, path.lstat())
                     elif not is_ignored(entry.name):
                         passed_by.append(entry.name)
-                except FileNotFoundError:
+                except FileNotFoundError as error:
+                    if too_long(path):
+                        self._report_unreadable(path, error)
                     continue  # vanished since the folder was listed: not there any more
                 except OSError as error:  # a folder that may be listed but not entered
                     self._report_unreadable(path, error)
@@ -238,7 +243,7 @@ class Tree:
         if path not in self.unreadable:
             self.unreadable.add(path)
             log.warning("cannot be looked into; it is tried at every scan",
-                        folder=str(path), reason=error.strerror or str(error))  # fmt: skip
+                        folder=str(path), reason=_reason(path, error))  # fmt: skip
 
     def is_input_folder(self, folder: Path) -> bool:
         """Return whether raw files in a folder of this name count."""
@@ -247,3 +252,9 @@ class Tree:
     def is_input_name(self, path: Path) -> bool:
         """Return whether a file of this name may be a raw file."""
         return not is_ignored(path.name) and format_for(path, self._formats) is not None
+
+
+def _reason(path: Path, error: OSError) -> str:
+    if length := too_long(path):
+        return f"{length}; {LONG_PATHS_REMEDY}"
+    return error.strerror or str(error)

@@ -375,7 +375,8 @@ def times_written_ns(folder: Path, levels: int | None = None) -> Iterator[int]:
             for entry in entries:
                 try:
                     if entry.is_file(follow_symlinks=False):
-                        yield entry.stat(follow_symlinks=False).st_mtime_ns
+                        # Not as listed: NTFS lists an open file as it was when it was opened.
+                        yield Path(entry.path).lstat().st_mtime_ns
                     elif levels != 0 and entry.is_dir(follow_symlinks=False):
                         yield from times_written_ns(
                             Path(entry.path), None if levels is None else levels - 1

@@ -202,6 +202,6 @@ def _photon_transfer(
     # The relative error of a variance is about sqrt(2 / count).
     weights = np.sqrt(counts) / variances
     columns = np.stack([np.ones_like(means), means - background], axis=1)
-    offset, slope = np.linalg.lstsq(columns * weights[:, None], variances * weights)[0]
+    offset, slope = np.linalg.lstsq(columns * weights[:, None], variances * weights, rcond=None)[0]
     fitted = offset + max(slope, 0.0) * (peak - background)
     return background, peak, float(fitted if fitted > 0 else variances[-1])

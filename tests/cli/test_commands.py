@@ -18,20 +18,9 @@ from live_restore.simulation.scene import LivingCell
 from tests.support.processes import run_command
 
 COMMANDS = [
-    "demo",
-    "watch",
-    "restore",
-    "status",
-    "page",
-    "open",
-    "alerts",
-    "methods",
-    "camera",
-    "models",
-    "bench",
-    "doctor",
-    "prepare",
-]
+    "demo", "watch", "restore", "status", "page", "open", "alerts", "methods", "camera", "models",
+    "bench", "doctor", "prepare", "config", "service",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from live_restore.cli.logs import configure_logging
 from live_restore.errors import LiveRestoreError
 from live_restore.settings.model import LogSettings
 
-ODD = "two\nlines \x1b[2J " + os.fsdecode(b"\xff")
+ODD = "two\nlines \x1b[2J " + "\udcff"
 
 
 @pytest.fixture(autouse=True)

@@ -95,6 +95,9 @@ def test_doctor_finds_this_computer_ready(tmp_path: Path) -> None:
     assert 'because device = "cpu"' in findings["model"]["found"]
     assert findings["device cpu"]["verdict"] == "good"
     assert findings["results beside"]["found"].startswith(str(tmp_path))
+    assert {"write speed", "events", "sleep", "clock", "telemetry"} <= set(findings)
+    assert findings["telemetry"]["verdict"] == "good"
+    assert findings["log"]["found"].endswith(".log: not begun")
     assert all(f["remedy"] for f in told["findings"] if f["verdict"] == "bad")
     assert not list(tmp_path.glob(".doctor*")), "it leaves nothing behind"
 

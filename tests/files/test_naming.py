@@ -16,6 +16,7 @@ from live_restore.files.naming import (
     report_path,
     result_token,
 )
+from tests.support.systems import WINDOWS
 
 TEMPLATE = "{folder}/restored/{name}.ome.tif"
 D = Path("/data/D")
@@ -41,8 +42,11 @@ def test_endings_of_the_format_go(raw: str, bare: str) -> None:
     assert bare_name(Path(raw)) == bare
 
 
+_SEPARATORS = "/\\:\0" if WINDOWS else "/\0"
 NAMES = st.text(
-    st.characters(blacklist_categories=("Cs",), blacklist_characters="/\0"), min_size=1, max_size=30
+    st.characters(blacklist_categories=("Cs",), blacklist_characters=_SEPARATORS),
+    min_size=1,
+    max_size=30,
 ).filter(lambda name: name not in (".", ".."))
 
 

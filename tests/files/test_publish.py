@@ -18,6 +18,7 @@ from live_restore.errors import OutputError
 from live_restore.files import disk, publish
 from live_restore.files.naming import TEMPORARY_SUFFIX
 from live_restore.files.publish import publish_text, publishing, remove_leftovers
+from tests.support.systems import posix
 
 
 def refuse(number: int) -> Callable[..., object]:
@@ -147,6 +148,7 @@ def test_a_file_where_the_folder_should_be(tmp_path: Path) -> None:
     assert (tmp_path / "restored").read_bytes() == b"mine"
 
 
+@posix
 def test_names_as_long_as_names_can_be(tmp_path: Path) -> None:
     longest = tmp_path / ("x" * 247 + ".ome.tif")
     write(longest)

@@ -10,7 +10,9 @@ from typing import NoReturn
 import pytest
 
 from live_restore.errors import StackBusyError, StackChangedError, StackError, StackUnreadableError
+from live_restore.files import reading
 from live_restore.files.raw_data import is_blank, names_in, opened, read_at
+from tests.support.systems import WINDOWS, needs_links, posix
 
 MIB = 2**20
 
@@ -38,6 +40,7 @@ def test_fewer_bytes_are_read_where_the_file_ends(tmp_path: Path) -> None:
         assert read_at(stream, 8, 5) == bytes(2)
 
 
+@posix
 def test_terabytes_of_nothing_take_no_time(tmp_path: Path) -> None:
     path = tmp_path / "a"
     with path.open("wb") as stream:
@@ -48,6 +51,7 @@ def test_terabytes_of_nothing_take_no_time(tmp_path: Path) -> None:
         assert is_blank(stream, 0, size)
 
 
+@needs_links
 def test_links_are_followed_where_that_is_asked_for(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"1")
     (tmp_path / "link").symlink_to("a")
@@ -68,6 +72,20 @@ def test_what_is_not_there_vanished(tmp_path: Path, name: str) -> None:
         pass
 
 
+def test_whoever_writes_a_file_may_do_as_before_while_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "cell.tif"
+    path.write_bytes(b"first")
+    with opened(path, buffered=True) as (stream, _):
+        with path.open("ab") as writer:
+            writer.write(b", more")
+        path.rename(tmp_path / "renamed.tif")
+        path.write_bytes(b"second")
+        (tmp_path / "renamed.tif").unlink()
+        assert stream.read() == b"first, more"
+    assert path.read_bytes() == b"second"
+
+
+@posix
 def test_a_name_that_is_too_long_never_opens(tmp_path: Path) -> None:
     with (
         pytest.raises(StackUnreadableError, match="check its name"),
@@ -93,8 +111,11 @@ def test_what_may_pass_is_busy(
     def refuse(*_: object, **__: object) -> NoReturn:
         raise error
 
-    with pytest.raises(StackBusyError, match=said), opened(path):
+    # Windows checks rights when it opens a file: afterwards, refusing means a lock.
+    late = "holds it locked" if WINDOWS and isinstance(error, PermissionError) else said
+    with pytest.raises(StackBusyError, match=late), opened(path):
         raise error  # while it is being read
+    monkeypatch.setattr(reading, "open_shared", refuse)
     monkeypatch.setattr(os, "open", refuse)
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(StackBusyError, match=said), opened(path):

@@ -9,7 +9,7 @@ import pytest
 
 from live_restore.errors import OutputError
 from live_restore.files import user_folders
-from live_restore.files.user_folders import fresh_folder, state_folder
+from live_restore.files.user_folders import fresh_folder, state_folder, unsaved_folder
 
 
 def test_a_fresh_folder_is_never_one_that_is_there(tmp_path: Path) -> None:
@@ -39,5 +39,14 @@ def test_refusals_name_the_folder_and_what_to_do(
 
 @pytest.mark.skipif(os.name != "posix", reason="the variable is that of Linux")
 def test_the_state_is_the_users_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LIVE_RESTORE_STATE")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert state_folder() == tmp_path / "live-restore"
+
+
+def test_a_variable_names_another_place_for_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIVE_RESTORE_STATE", str(tmp_path))
+    assert state_folder() == tmp_path
+    assert unsaved_folder() == tmp_path / "unsaved"

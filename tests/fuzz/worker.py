@@ -45,7 +45,7 @@ def main(kinds: list[str], first: int, count: int, done: int, memory: int) -> No
     """Run the cases ``first`` to ``first + count - 1`` of each kind, without those done already."""
     shm = Path("/dev/shm")
     place = Path(tempfile.mkdtemp(prefix="fuzz", dir=shm if shm.is_dir() else None))
-    os.environ["XDG_STATE_HOME"] = str(place / "state")
+    os.environ["LIVE_RESTORE_STATE"] = str(place / "state")
     warnings.simplefilter("ignore")
     from tests.fuzz.kinds import KINDS, mutated
     from tests.fuzz.seeds import seed_trees

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -324,7 +323,7 @@ class Holder:
             stdout=subprocess.PIPE,
         )
         assert self.process.stdout is not None
-        assert self.process.stdout.readline() == b"holding\n"
+        assert self.process.stdout.readline().strip() == b"holding"
 
     def __enter__(self) -> Holder:
         return self
@@ -350,7 +349,7 @@ def test_one_process_per_folder(file: Path, tmp_path: Path) -> None:
 def test_a_killed_process_leaves_the_folder_and_its_work(file: Path, tmp_path: Path) -> None:
     with Holder(file, tmp_path, "a.tif", "c.tif") as holder:
         holder.kill()
-        assert holder.process.returncode == -signal.SIGKILL
+        assert holder.process.returncode not in (None, 0)
     with JournalView(file, tmp_path) as onlooker:
         assert onlooker.counts()[State.RUNNING] == 2
     with Journal(file, tmp_path, recipe="one") as journal:

@@ -21,6 +21,7 @@ from live_restore.outputs.provenance import is_current
 from live_restore.stack import FileStacks
 from live_restore.testing.results import finished_stack, publish_all
 from tests.support.fakes import a_dataset, fingerprint_of
+from tests.support.systems import needs_links, posix
 
 TEMPLATE = "{folder}/restored/{name}.ome.tif"
 
@@ -272,12 +273,14 @@ def test_names_need_not_be_text(tmp_path: Path) -> None:
     assert current(dataset)
 
 
+@posix
 def test_a_name_too_long_for_its_result_is_refused_for_good(tmp_path: Path) -> None:
     dataset = raw_file(tmp_path / ("x" * 251 + ".tif"))
     with pytest.raises(StackRefusedError, match="shorten the name"):
         chosen(dataset)
 
 
+@needs_links
 def test_a_link_that_leads_nowhere_is_not_replaced(tmp_path: Path) -> None:
     dataset = raw_file(tmp_path / "a.tif")
     plain = tmp_path / "restored" / "a.ome.tif"

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.console_events import ConsoleEvent, send
 from tests.support.nursery import CAN_FORK, ForkedProcess, nursery
 
 # A slow machine under load must not fail a test that is about being right.
@@ -89,8 +90,15 @@ def watching(
 def stop(
     process: subprocess.Popen[str] | ForkedProcess, number: int = signal.SIGTERM
 ) -> tuple[int, str]:
-    """Ask a daemon to stop; return its exit code and what it logged."""
-    process.send_signal(number)
+    """Ask a daemon to stop; return its exit code and what it logged.
+
+    On Windows, where a signal from outside only kills, it is told of Ctrl-C or Ctrl-Break.
+    """
+    if sys.platform == "win32":
+        ctrl_c = number == signal.SIGINT
+        send(process.pid, ConsoleEvent.CTRL_C if ctrl_c else ConsoleEvent.CTRL_BREAK)
+    else:
+        process.send_signal(number)
     _, log = process.communicate(timeout=PATIENCE_S)
     assert process.returncode is not None
     return process.returncode, log

@@ -15,7 +15,12 @@ def available_cores() -> int:
     """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    import psutil
+
+    process = psutil.Process()
+    # None are told on macOS, and on Windows where a process has cores of several groups.
+    allowed = process.cpu_affinity() if hasattr(process, "cpu_affinity") else None
+    return len(allowed or ()) or os.cpu_count() or 1
 
 
 def cpu_name() -> str:

@@ -1,0 +1,100 @@
+"""``live-restore config``: every setting and who gave it, or whether the settings are right."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from live_restore.cli.parsing import Commands, add_command, overrides, report_notice
+
+if TYPE_CHECKING:
+    from live_restore.settings.layers import Origins
+    from live_restore.settings.model import Settings
+
+
+def add(commands: Commands) -> None:
+    """Register the command."""
+    parser = add_command(
+        commands, "config", run,
+        "show every setting and where it comes from, or check the settings",
+        "live-restore config show", "live-restore config check --config D:\\data\\config.toml",
+    )  # fmt: skip
+    parser.add_argument(
+        "action", choices=("show", "check"),
+        help="show: every setting, as TOML; check: exit with 2 where a file or a model is wrong",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="print it as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run ``live-restore config``."""
+    from live_restore.settings.layers import computer_file, user_file
+    from live_restore.settings.load import load_with_origins
+
+    settings, origins = load_with_origins(
+        arguments.config, overrides(arguments), notice=report_notice
+    )
+    files = {"computer": computer_file(), "user": user_file(), "--config": arguments.config}
+    if arguments.action == "check":
+        _check(settings)
+    values = _values(settings, origins)
+    if arguments.json:
+        found = {name: _state(path) for name, path in files.items()}
+        print(json.dumps({"files": found, "settings": values}, indent=1))
+        return 0
+    for name, path in files.items():
+        if path is not None:
+            absent = "" if path.exists() else " (not there)"
+            print(f"# {name}: {path}{absent}")
+    if arguments.action == "check":
+        print("the settings are right")
+        return 0
+    lines = [(_line(each["key"], each["value"]), each["origin"]) for each in values]
+    width = min(48, max(len(line) for line, _ in lines))
+    for line, origin in lines:
+        print(f"{line:{width}s}  # {origin}")
+    return 0
+
+
+def _check(settings: Settings) -> None:
+    """Look at what the settings name; raises ``UsageError``."""
+    from live_restore.inference.load import find_model
+    from live_restore.journal.location import journal_path
+
+    for rule in settings.models:
+        if not rule.skip:
+            find_model(rule.model)
+    journal_path(Path(), settings.journal.folder)
+
+
+def _state(path: Path | None) -> dict[str, Any] | None:
+    return None if path is None else {"path": str(path), "exists": path.exists()}
+
+
+def _values(settings: Settings, origins: Origins) -> list[dict[str, Any]]:
+    """Return every setting as key, value and origin; of a section that is off, the section."""
+    values = []
+    for section, content in settings.model_dump(mode="json").items():
+        if isinstance(content, dict):
+            for key, value in content.items():
+                origin = origins.of(section, key)
+                values.append({"key": f"{section}.{key}", "value": value, "origin": origin})
+        else:
+            values.append({"key": section, "value": content, "origin": origins.of(section)})
+    return values
+
+
+def _line(key: str, value: Any) -> str:
+    return f"# {key} is unset" if value is None else f"{key} = {_toml(value)}"
+
+
+def _toml(value: Any) -> str:
+    """Return a value as TOML has it, on one line."""
+    if isinstance(value, dict):
+        pairs = (f"{key} = {_toml(each)}" for key, each in value.items() if each is not None)
+        return "{ " + ", ".join(pairs) + " }"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return json.dumps(value)  # strings, numbers and truth values are written alike

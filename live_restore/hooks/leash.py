@@ -1,0 +1,41 @@
+"""The leash of a child process: its standard input, whose other end its parent holds.
+
+A pipe closes on every operating system when its other end dies, so no child outlives a killed
+parent unnoticed, and asking it to stop needs no signal that Windows does not have.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+_LOOK_S = 0.1
+
+if sys.platform == "win32":
+    import ctypes
+    import msvcrt
+    from ctypes import wintypes
+
+    def wait_until_dropped() -> None:
+        """Return when the parent lets go, or dies."""
+        # Windows lets a pipe do one thing at a time: while a thread waits in a read, whoever only
+        # asks what standard input is waits, too, and libraries ask when they are loaded. numpy
+        # never was. To look whether the other end is open takes no time.
+        peek = ctypes.WinDLL("kernel32").PeekNamedPipe
+        peek.argtypes = (
+            wintypes.HANDLE, wintypes.LPVOID, wintypes.DWORD, wintypes.LPDWORD, wintypes.LPDWORD,
+            wintypes.LPDWORD,
+        )  # fmt: skip
+        pipe, waiting = msvcrt.get_osfhandle(0), wintypes.DWORD()
+        while peek(pipe, None, 0, None, ctypes.byref(waiting), None):
+            if waiting.value:
+                os.read(0, waiting.value)
+            time.sleep(_LOOK_S)
+else:
+
+    def wait_until_dropped() -> None:
+        """Return when the parent lets go, or dies."""
+        # Not through sys.stdin: its lock, held by a daemon thread, aborts the shutdown of Python.
+        while os.read(0, 4096):
+            pass

@@ -1,0 +1,194 @@
+"""Installs services where the operating system looks for them, and asks it about them."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from live_restore.errors import LiveRestoreError, UsageError
+from live_restore.files.publish import publish_text
+from live_restore.files.reading import read_regular
+from live_restore.files.user_folders import state_folder
+from live_restore.journal.database import lock_is_held
+from live_restore.service.definition import (
+    Service,
+    systemd_unit,
+    task_xml,
+    without_control_characters,
+)
+
+_ANSWER_S = 60.0
+_MOST_BYTES = 2**16
+_SYSTEM_UNITS = Path("/etc/systemd/system")
+
+
+@dataclass(frozen=True)
+class Installed:
+    """A service as it was installed.
+
+    Parameters
+    ----------
+    service
+        What is watched, and how.
+    journal
+        The file of its journal, as its settings were then.
+    system
+        A unit of the system, not of the user.
+    """
+
+    service: Service
+    journal: Path
+    system: bool = False
+
+    @property
+    def running(self) -> bool:
+        """Whether a process watches its folder, whoever started that."""
+        return lock_is_held(self.journal)
+
+
+def install(service: Service, journal: Path, *, system: bool = False) -> Installed:
+    """Have the operating system start a service, now and whenever it begins.
+
+    Raises
+    ------
+    UsageError
+        The folder's name cannot be given to it, or ``system`` is not for this system.
+    LiveRestoreError
+        It refused.
+    """
+    if not without_control_characters([str(service.folder), *service.options]):
+        raise UsageError("has a name that no service can have", service.folder, "rename it")
+    if system and sys.platform == "win32":
+        raise UsageError("--system is for Linux", None, "see Unattended in the page Install")
+    installed = Installed(service, journal, system)
+    if sys.platform == "win32":
+        python = Path(sys.executable)
+        windowless = python.with_name("pythonw.exe")
+        definition = _folder() / f"{service.name}.xml"
+        user = f"{os.environ.get('USERDOMAIN', '.')}\\{getpass.getuser()}"
+        definition.parent.mkdir(parents=True, exist_ok=True)
+        text = task_xml(service, windowless if windowless.exists() else python, user)
+        definition.write_text(text, encoding="utf-16")
+        _run("schtasks", "/Create", "/F", "/TN", service.name, "/XML", str(definition))
+    else:
+        unit = _unit_path(installed)
+        # Under sudo, the service is for the person who typed it.
+        user = (os.environ.get("SUDO_USER") or getpass.getuser()) if system else ""
+        publish_text(unit, systemd_unit(service, Path(sys.executable), user))
+        _systemctl(installed, "daemon-reload")
+        _systemctl(installed, "enable", unit.name)
+    _remember(installed)
+    start(installed)
+    return installed
+
+
+def start(installed: Installed) -> None:
+    """Start a service now; raises ``LiveRestoreError``."""
+    if sys.platform == "win32":
+        _run("schtasks", "/Run", "/TN", installed.service.name)
+    else:
+        _systemctl(installed, "start", _unit_path(installed).name)
+
+
+def stop(installed: Installed) -> None:
+    """Stop a service until the operating system starts it next; raises ``LiveRestoreError``."""
+    if sys.platform == "win32":
+        # It ends the supervisor at once, whose watch then finds its leash dropped, and stops.
+        _run("schtasks", "/End", "/TN", installed.service.name)
+    else:
+        _systemctl(installed, "stop", _unit_path(installed).name)
+
+
+def remove(installed: Installed) -> None:
+    """Stop a service and forget it; journals, logs and results stay.
+
+    Raises
+    ------
+    LiveRestoreError
+        The operating system refused.
+    """
+    name = installed.service.name
+    if sys.platform == "win32":
+        with suppress(LiveRestoreError):  # it may not run
+            stop(installed)
+        _run("schtasks", "/Delete", "/F", "/TN", name)
+    else:
+        unit = _unit_path(installed)
+        if unit.exists():
+            _systemctl(installed, "disable", "--now", unit.name)
+            unit.unlink(missing_ok=True)
+        _systemctl(installed, "daemon-reload")
+    for path in _folder().glob(f"{name}.*"):
+        if path.suffix in (".json", ".xml"):
+            path.unlink(missing_ok=True)
+
+
+def all_installed() -> list[Installed]:
+    """Return the services that this user installed, by name; unreadable records are left out."""
+    found = []
+    for path in sorted(_folder().glob("*.json")):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            record = json.loads(read_regular(path, _MOST_BYTES))
+            service = Service(Path(record["folder"]), tuple(map(str, record["options"])))
+            found.append(Installed(service, Path(record["journal"]), bool(record["system"])))
+    return found
+
+
+def installed_for(folder: Path) -> Installed:
+    """Return the service of a folder; raises ``UsageError`` where there is none."""
+    name = Service(folder).name
+    for each in all_installed():
+        if each.service.name == name:
+            return each
+    raise UsageError(
+        "has no service", folder, f'install one: live-restore service install "{folder}"'
+    )
+
+
+def _folder() -> Path:
+    return state_folder() / "services"
+
+
+def _remember(installed: Installed) -> None:
+    record = {
+        "folder": str(installed.service.folder),
+        "options": installed.service.options,
+        "journal": str(installed.journal),
+        "system": installed.system,
+    }
+    publish_text(_folder() / f"{installed.service.name}.json", json.dumps(record, indent=1))
+
+
+def _unit_path(installed: Installed) -> Path:
+    name = f"{installed.service.name}.service"
+    if installed.system:
+        return _SYSTEM_UNITS / name
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return config / "systemd" / "user" / name
+
+
+def _systemctl(installed: Installed, *arguments: str) -> None:
+    _run("systemctl", *([] if installed.system else ["--user"]), *arguments)
+
+
+def _run(*command: str) -> None:
+    """Run a program of the system; raises ``LiveRestoreError`` with what it said."""
+    called = " ".join(command[:3])
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL,
+            timeout=_ANSWER_S, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError) as error:
+        raise LiveRestoreError(
+            f"{called} failed ({error})", None, "start live-restore watch by other means"
+        ) from None
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip() or f"code {done.returncode}"
+        raise LiveRestoreError(f"{called} failed ({said})", None, "mend that, then try again")

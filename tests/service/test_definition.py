@@ -1,0 +1,106 @@
+"""What Task Scheduler and systemd are told: right for every name that a folder can have."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from live_restore.service.definition import (
+    Service,
+    systemd_unit,
+    task_xml,
+    without_control_characters,
+)
+from tests.support.systems import posix
+
+PYTHON = Path("/opt/live restore/python")
+TASK = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"
+ODD = Service(
+    Path("/data/ärger & <co> 50% $HOME \\ 'x'"), ("--config", '/data/a "b".toml', "--no-events")
+)
+
+
+def test_every_folder_has_its_own_name_that_any_system_takes() -> None:
+    folders = ["/a/data", "/b/data", "/a/Daten & Mehr", "/a/ü", "/", "/a/" + "x" * 200]
+    names = [Service(Path(folder)).name for folder in folders]
+    assert len(set(names)) == len(names)
+    for name in names:
+        assert name.isascii()
+        assert name.replace("-", "").isalnum()
+        assert len(name) < 60
+    assert names[0].startswith("live-restore-data-")
+
+
+def test_the_task_is_as_the_schema_wants_it() -> None:
+    """Of schema 1.3, which is too long to carry along: what it says of the elements used here."""
+    text = task_xml(ODD, PYTHON, "PC\\müller & co")
+    task = ElementTree.fromstring(text.partition("\n")[2])
+    assert task.tag == f"{TASK}Task"
+    assert task.get("version") == "1.3"
+    (trigger,) = task.findall(f"{TASK}Triggers/*")
+    # A sequence, in this order; all other elements here may come in any.
+    order = ["Enabled", "StartBoundary", "EndBoundary", "Repetition", "ExecutionTimeLimit",
+             "UserId", "Delay"]  # fmt: skip
+    tags = [child.tag.removeprefix(TASK) for child in trigger]
+    assert tags == [tag for tag in order if tag in tags]
+    (principal,) = task.findall(f"{TASK}Principals/{TASK}Principal")
+    actions = task.find(f"{TASK}Actions")
+    assert actions is not None
+    assert actions.get("Context") == principal.get("id")
+    settings = task.find(f"{TASK}Settings")
+    assert settings is not None
+    values = {child.tag.removeprefix(TASK): child.text for child in settings}
+    assert values["MultipleInstancesPolicy"] == "IgnoreNew", "one instance for a folder"
+    assert values["ExecutionTimeLimit"] == "PT0S", "else it is ended after three days"
+    assert values["DisallowStartIfOnBatteries"] == values["StopIfGoingOnBatteries"] == "false"
+    assert principal.findtext(f"{TASK}RunLevel") == "LeastPrivilege"
+    assert principal.findtext(f"{TASK}UserId") == "PC\\müller & co"
+
+
+def test_the_task_runs_what_was_asked_for() -> None:
+    task = ElementTree.fromstring(task_xml(ODD, PYTHON, "me").partition("\n")[2])
+    (command,) = [e.text for e in task.iter(f"{TASK}Command")]
+    (arguments,) = [e.text for e in task.iter(f"{TASK}Arguments")]
+    assert command == str(PYTHON)
+    assert arguments == subprocess.list2cmdline(ODD.command(PYTHON)[1:])
+
+
+@posix
+def test_a_unit_runs_what_was_asked_for() -> None:
+    unit = systemd_unit(ODD, PYTHON)
+    (line,) = [e for e in unit.splitlines() if e.startswith("ExecStart=")]
+    told = line.removeprefix("ExecStart=").replace("$$", "$").replace("%%", "%")
+    assert shlex.split(told) == ODD.command(PYTHON)
+
+
+@given(st.text(min_size=1, max_size=40))
+def test_no_name_adds_a_line_to_a_unit(name: str) -> None:
+    service = Service(Path("/data") / name.replace("/", "_"))
+    if without_control_characters([str(service.folder)]):
+        plain = systemd_unit(Service(Path("/data/a")), PYTHON)
+        assert len(systemd_unit(service, PYTHON).splitlines()) == len(plain.splitlines())
+        ElementTree.fromstring(
+            task_xml(service, PYTHON, "me").partition("\n")[2].encode("utf-8", "replace")
+        )
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+@pytest.mark.parametrize("user", ["", "root"])
+def test_systemd_finds_nothing_wrong(tmp_path: Path, user: str) -> None:
+    unit = tmp_path / f"{ODD.name}.service"
+    unit.write_text(systemd_unit(ODD, Path(sys.executable), user), encoding="utf-8")
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *([] if user else ["--user"]), str(unit)],
+        capture_output=True, text=True, timeout=60, check=False,
+        env={"PATH": "/usr/bin:/bin", "XDG_RUNTIME_DIR": str(tmp_path), "HOME": str(tmp_path)},
+    )  # fmt: skip
+    said = [line for line in done.stderr.splitlines() if unit.name in line]
+    assert (done.returncode, said) == (0, []), done.stderr

@@ -1,0 +1,24 @@
+"""What one operating system has and another has not, as marks with their reasons."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+WINDOWS = sys.platform == "win32"
+WINE = False
+if sys.platform == "win32":
+    import ctypes
+
+    # Wine alone has this function.
+    WINE = hasattr(ctypes.WinDLL("ntdll"), "wine_get_version")
+
+posix = pytest.mark.skipif(WINDOWS, reason="of systems that are not Windows")
+needs_links = pytest.mark.skipif(WINDOWS, reason="on Windows only administrators may make links")
+needs_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+needs_signals = pytest.mark.skipif(
+    WINDOWS, reason="on Windows a signal from outside only kills a process"
+)
+needs_byte_names = pytest.mark.skipif(WINDOWS, reason="names are always text on Windows")
