@@ -20,8 +20,8 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from live_restore.errors import LiveRestoreError, StackBusyError, one_line
-from live_restore.files.reading import read_regular
-from live_restore.outputs.report_file import MAX_REPORT_BYTES
+from live_restore.files.values import NotJsonError
+from live_restore.outputs.report_file import read_report
 from live_restore.overview.entries import ShownEntry, report_of
 from live_restore.overview.reasons import grouped
 from live_restore.overview.run import Run
@@ -166,12 +166,12 @@ class PageApp:
         if shown.facts is None:
             raise RefusedError(404, "there is no report")
         try:
-            content = await run_in_threadpool(
-                read_regular, report_of(shown.entry), MAX_REPORT_BYTES
-            )
-        except OSError:
+            report = await run_in_threadpool(read_report, report_of(shown.entry))
+        except (OSError, NotJsonError):
             raise RefusedError(404, "the report is not there any more") from None
-        return Response(content, media_type="application/json")
+        # Where models and maps lie on this computer is nobody's business in a browser.
+        report.pop("settings", None)
+        return JSONResponse(report)
 
     async def _thumbnail(self, request: Request) -> Response:
         shown, at = self._stack(request)
