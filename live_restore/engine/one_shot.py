@@ -15,12 +15,14 @@ from live_restore.engine.job import Job
 from live_restore.errors import (
     LiveRestoreError,
     StackError,
+    StackIncompleteError,
     StackRefusedError,
     StackUnreadableError,
 )
 from live_restore.files.publish import remove_leftovers
 from live_restore.formats.table import make_acquisition_formats, make_formats
 from live_restore.inference.model_set import ModelSet
+from live_restore.journal.states import State
 from live_restore.settings.model import Settings
 
 
@@ -83,7 +85,7 @@ class OneShot:
         """
         try:
             if not _is_folder(path):
-                yield self.restore(path)
+                yield from self._restore_file(path)
                 return
             file_stacks = FinishedAcquisition(path, make_acquisition_formats())
         except LiveRestoreError as error:
@@ -97,6 +99,14 @@ class OneShot:
                 yield type(error)(error.what, where, error.remedy)
             except LiveRestoreError as error:
                 yield error
+
+    def _restore_file(self, path: Path) -> Iterator[Attempt]:
+        """Restore a file; yield its result, and an error for each stack that it lacks."""
+        job = FileJob.open(path, self._formats, self._settings.files)
+        yield self._finish(path, job)
+        for index, (state, reason) in job.remainder.left.items():
+            kind = StackUnreadableError if state is State.FAILED else StackIncompleteError
+            yield kind(f"{index.label}: {reason}", path)
 
     def restore(self, path: Path) -> OneResult:
         """Restore the file at ``path`` (absolute).
@@ -133,7 +143,7 @@ class OneShot:
         groups = ChannelGroups(job.file_stacks, self._model_set)
         with job.begin(plan, self._model_set, self._settings) as publication:
             for raw in job.read():
-                for stack in groups.feed(raw):
+                for stack in groups.feed(raw) if raw is not None else ():
                     publication.take(stack)
             published = publication.close()
         return OneResult(

@@ -98,11 +98,12 @@ class Reader:
         try:
             entry = self._journal.lease(
                 self._lease_s,
-                NotNow(self._deferrals.not_yet(), self._disk_is_resting),
+                NotNow(self._deferrals.not_yet() | self._in_hand.keys(), self._disk_is_resting),
                 alone=alone,
                 newest_first=self._workers is not None,
             )
             if entry is not None:  # else nothing was written
+                self._in_hand.took(entry.key)
                 self._backoff.accepted()
         except JournalError as error:
             if not self._deferrals.retry:
@@ -144,4 +145,5 @@ class Reader:
                 raise CancelledError
             if work.error is not None:
                 break
-            self._raw.put(StackRead(work, raw))
+            if raw is not None:
+                self._raw.put(StackRead(work, raw))

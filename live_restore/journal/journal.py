@@ -12,17 +12,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from live_restore.errors import FolderBusyError, StackUnreadableError, one_line
 from live_restore.journal.database import Database
-from live_restore.journal.entry import NOWHERE, Entry, entry_of, key_columns, key_of
+from live_restore.journal.entry import GROWING, NOWHERE, Entry, entry_of, key_columns, key_of
 from live_restore.journal.location import other_watcher
 from live_restore.journal.states import State
 from live_restore.journal.view import WHOSE, JournalView
-from live_restore.stack import Fingerprint, StackKey
+from live_restore.stack import Fingerprint, StackIndex, StackKey
 
 _RECORD = """
 INSERT INTO entry (recipe, acquisition, position, time, channel, state, reason, size, mtime_ns,
@@ -40,8 +40,17 @@ ON CONFLICT (recipe, acquisition, position, time, channel) DO UPDATE SET
     state = excluded.state, reason = excluded.reason, size = excluded.size,
     mtime_ns = excluded.mtime_ns, stacks = excluded.stacks,
     result = x'', finished_at = NULL, owner = NULL, lease_until = NULL
-WHERE NOT (state = 'running' AND size = excluded.size AND mtime_ns = excluded.mtime_ns)
+WHERE NOT (state = 'running' AND size = excluded.size AND mtime_ns = excluded.mtime_ns
+           AND NOT (reason LIKE :growing AND excluded.state = 'waiting'
+                    AND excluded.reason NOT LIKE :growing))
 """
+_FAILED_IN_FILES = """
+SELECT stack.id AS id, file.id AS file_id FROM entry AS stack JOIN entry AS file
+    ON file.recipe = stack.recipe AND file.acquisition = stack.acquisition AND file.position = -1
+WHERE stack.recipe = :recipe AND stack.state = 'failed' AND stack.position != -1
+"""
+_STACKS = "recipe = :recipe AND acquisition = :acquisition AND position != -1"
+"""The stacks of a file, or of an acquisition, that have rows of their own."""
 
 
 class Journal(JournalView):
@@ -104,7 +113,8 @@ class Journal(JournalView):
         """Record what a source found out: any state but running and done.
 
         What waits unchanged keeps its turn; attempts begin anew when the raw data have changed.
-        Nothing is recorded over a lease on the very same raw data.
+        Nothing is recorded over a lease on the very same raw data, unless that they are finished
+        which were still being written when they were leased.
 
         Raises
         ------
@@ -123,9 +133,12 @@ class Journal(JournalView):
             "size": fingerprint.size,
             "mtime_ns": fingerprint.mtime_ns,
             "stacks": stacks,
+            "growing": f"{GROWING}%",
             "now": time.time(),
         }
         with self._file.transaction() as db:
+            if key.index is None and state in (State.INCOMPLETE, State.FAILED, State.REFUSED):
+                self._forget_stacks(key)
             try:
                 db.execute(_RECORD, row)
             except OverflowError as error:  # raised before SQLite has seen any of it
@@ -141,6 +154,27 @@ class Journal(JournalView):
             db.execute(
                 f"DELETE FROM entry WHERE {WHOSE} "  # noqa: S608 - a constant
                 "AND state IN ('arriving', 'incomplete', 'waiting', 'refused')",
+                {"recipe": self.recipe, **key_columns(key)},
+            )
+            if key.index is None:
+                self._forget_stacks(key)
+
+    def record_left(self, entry: Entry, left: Mapping[StackIndex, tuple[State, str]]) -> None:
+        """Record which stacks of a file are not in its result, in rows of their own, and why.
+
+        What was recorded before of its stacks, and is not in ``left``, is forgotten.
+        """
+        with self._file.transaction():
+            self._forget_stacks(entry.key)
+            for index, (state, reason) in left.items():
+                self.record(
+                    StackKey(entry.key.acquisition, index), entry.fingerprint, state, reason, 1
+                )
+
+    def _forget_stacks(self, key: StackKey) -> None:
+        with self._file.transaction() as db:
+            db.execute(
+                f"DELETE FROM entry WHERE {_STACKS}",  # noqa: S608 - a constant
                 {"recipe": self.recipe, **key_columns(key)},
             )
 
@@ -194,7 +228,13 @@ class Journal(JournalView):
             )
 
     def finish(self, entry: Entry, state: State, *, reason: str = "", result: str = "") -> None:
-        """End a lease as done (``reason``: doubtful, and why), failed or refused."""
+        """End a lease as done (``reason``: doubtful, and why), failed or refused.
+
+        Or as arriving: a file that is still being written, and of which some stacks are restored.
+        """
+        if state is State.ARRIVING:
+            self._end(entry, state, reason, result, None, attempts=0)
+            return
         if state not in (State.DONE, State.FAILED, State.REFUSED):
             raise ValueError(f"a lease cannot end as {state}")
         self._end(entry, state, reason, result, time.time(), attempts=entry.attempts)
@@ -295,10 +335,22 @@ class Journal(JournalView):
         return len(gone)
 
     def retry_failed(self) -> int:
-        """Let every failed entry wait again with a clean account; return how many."""
+        """Let every failed entry wait again with a clean account; return how many.
+
+        Where single stacks of a file have failed, the file waits again: the others are restored.
+        """
         with self._file.transaction() as db:
-            return db.execute(
+            of_files = db.execute(_FAILED_IN_FILES, {"recipe": self.recipe}).fetchall()
+            for row in of_files:
+                db.execute("DELETE FROM entry WHERE id = ?", (row["id"],))
+                db.execute(
+                    "UPDATE entry SET state = 'waiting', attempts = 0, reason = '' "
+                    "WHERE id = ? AND state = 'done'",
+                    (row["file_id"],),
+                )
+            again = db.execute(
                 "UPDATE entry SET state = 'waiting', attempts = 0, reason = '' "
                 "WHERE recipe = ? AND state = 'failed'",
                 (self.recipe,),
             ).rowcount
+            return again + len({row["file_id"] for row in of_files})

@@ -4,12 +4,14 @@
 
     seen ──(unchanged for settle_s)──> looked into ──> complete | refused | failed | ours
       ^                                     │
-      └──────────(changed)──────────────────┴── arriving ──(unchanged for stall_s)──> incomplete
+      ├──────────(changed)──────────────────┴── arriving ──(unchanged for stall_s)──> incomplete
+      └──(grows)── some of its stacks are whole: they wait, and it goes on arriving
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,18 +24,34 @@ from live_restore.errors import (
     StackRefusedError,
     StackUnreadableError,
 )
-from live_restore.formats.file_format import Arriving, Complete, FileFormat
+from live_restore.formats.file_format import (
+    Arriving,
+    Complete,
+    FileFormat,
+    GrowingFileFormat,
+)
 from live_restore.formats.table import format_for
 from live_restore.journal.entry import Entry
 from live_restore.journal.states import State
-from live_restore.settings.model import Settings
-from live_restore.sources.completeness import Readiness, decide_file, quiet_needed_s
+from live_restore.settings.model import FilesSettings, Settings
+from live_restore.sources.completeness import (
+    Decision,
+    Readiness,
+    decide_file,
+    judge_stacks,
+    quiet_needed_s,
+)
 from live_restore.sources.pending import Finding, PendingFindings
 from live_restore.sources.source import Callbacks
 from live_restore.sources.tree import Seen
 from live_restore.stack import Fingerprint, StackKey
 
 log = structlog.get_logger()
+
+_GROWS = 2
+"""Changes after which a file is one that keeps being written."""
+_REST_PER_LOOK = 10
+"""Of the time that a look takes: looking at a file that grows may have a tenth of a core."""
 
 
 @dataclass
@@ -44,8 +62,11 @@ class _Candidate:
     unchanged_since: float
     longest_gap_s: float = 0.0
     evidence: Arriving | Complete | None = None
+    thorough: bool = False
     reported: str = ""
     changes: int = 0
+    grown: bool = False
+    handed_over: int = 0
     busy_since: float | None = None
     not_before: float = -math.inf
 
@@ -80,6 +101,11 @@ class WatchedFiles:
         Whether a file belongs to an acquisition that has only just begun.
     clock
         The time (monotonic s).
+
+    Attributes
+    ----------
+    hurry
+        Nobody will look much longer: what a file lacks after ``watch.quiet_s``, it lacks.
     """
 
     def __init__(
@@ -100,6 +126,7 @@ class WatchedFiles:
         self._callbacks = callbacks
         self._is_part_of_acquisition = is_part_of_acquisition
         self._clock = clock
+        self.hurry = False
         self._candidates: dict[StackKey, _Candidate] = {}
         self._settled: dict[StackKey, _Settled] = {}
         for entry in known:
@@ -108,7 +135,7 @@ class WatchedFiles:
             if entry.state is State.INCOMPLETE:
                 # Looked into again, since settings may differ now; its long quiet counts.
                 self._candidates[entry.key] = _Candidate(entry.fingerprint, -math.inf)
-            elif entry.state is State.ARRIVING:
+            elif entry.state is State.ARRIVING or entry.growing:
                 self._candidates[entry.key] = _Candidate(entry.fingerprint, clock())
             else:
                 self._settled[entry.key] = _Settled(entry.fingerprint)
@@ -124,7 +151,10 @@ class WatchedFiles:
         not among them.
         """
         now, quiet_s = self._clock(), self._settings.watch.quiet_s
-        return sum(_is_undecided(each, now, quiet_s) for each in self._candidates.values())
+        return sum(
+            _is_undecided(each, now, quiet_s, self._settings.files)
+            for each in self._candidates.values()
+        )
 
     def observe(self, seen: Seen, *, anew: bool = False) -> None:
         """Take one look at a file into account, and decide about it if that is possible now.
@@ -140,17 +170,24 @@ class WatchedFiles:
                 return
             self._settled.pop(key, None)
             gap_s = 0.0 if known is None else _gap_s(known, seen, self._settings.watch.stall_s)
-            candidate = self._candidates[key] = _Candidate(fingerprint, seen.at, gap_s)
+            candidate = self._candidates[key] = _Candidate(
+                fingerprint, seen.at, gap_s, grown=known is not None
+            )
         elif candidate.fingerprint != fingerprint:
             candidate.longest_gap_s = _gap_s(candidate, seen, self._settings.watch.stall_s)
             candidate.fingerprint, candidate.unchanged_since = fingerprint, seen.at
             candidate.evidence, candidate.busy_since = None, None
             candidate.changes += 1
+            candidate.grown = True
             self._report_arriving(key, candidate, "being written")
         quiet_s = seen.at - candidate.unchanged_since
-        if quiet_s < self._settings.watch.settle_s or seen.at < candidate.not_before:
+        if seen.at < candidate.not_before:
             return
-        if candidate.evidence is None:
+        needed_s = quiet_needed_s(candidate.longest_gap_s, self._settings.watch)
+        if candidate.evidence is None or (quiet_s >= needed_s and not candidate.thorough):
+            # One that is written all the time is never at rest, and its stacks do not wait for it.
+            if quiet_s < self._settings.watch.settle_s and candidate.changes < _GROWS:
+                return
             candidate.evidence = self._look_into(key, candidate, quiet_s)
         if candidate.evidence is not None:
             self._decide(key, candidate, candidate.evidence, quiet_s)
@@ -193,7 +230,7 @@ class WatchedFiles:
         chosen = format_for(path, self._formats)
         assert chosen is not None
         try:
-            evidence = chosen.inspect(path)
+            evidence = self._inspect(chosen, path, candidate, quiet_s)
         except StackChangedError:
             self.gone(path)
             return None
@@ -208,17 +245,38 @@ class WatchedFiles:
                 self._settle(key, candidate, State.REFUSED, error.reason)
             return None
         except StackUnreadableError as error:
-            self._settle(key, candidate, State.FAILED, error.reason)
+            if quiet_s < self._settings.watch.settle_s:  # seen in the middle of a write
+                self._report_arriving(key, candidate, f"so far: {error.what}")
+            else:
+                self._settle(key, candidate, State.FAILED, error.reason)
             return None
         if evidence is None:  # this program's own result
             self._close(key, candidate)
             self._pending.add(key, Finding(candidate.fingerprint, None))
             return None
         found = evidence.file_stacks.fingerprint if isinstance(evidence, Complete) else None
-        if found not in (None, candidate.fingerprint):
+        if candidate.thorough and found not in (None, candidate.fingerprint):
             return None  # changed while it was looked into; the next look begins anew
         candidate.busy_since = None
         return evidence
+
+    def _inspect(
+        self, chosen: FileFormat, path: Path, candidate: _Candidate, quiet_s: float
+    ) -> Arriving | Complete | None:
+        """Look into a file; while it is written, briefly, and not all the time."""
+        needed_s = quiet_needed_s(candidate.longest_gap_s, self._settings.watch)
+        brief = isinstance(chosen, GrowingFileFormat) and candidate.changes >= _GROWS
+        candidate.thorough = not brief or quiet_s >= needed_s
+        began = time.perf_counter()
+        try:
+            if isinstance(chosen, GrowingFileFormat) and not candidate.thorough:
+                return chosen.inspect_growing(path)
+            return chosen.inspect(path)
+        finally:
+            rest_s = _REST_PER_LOOK * (time.perf_counter() - began)
+            if candidate.changes >= _GROWS:
+                rest_s = max(rest_s, self._settings.watch.settle_s)
+            candidate.not_before = self._clock() + min(rest_s, self._settings.watch.quiet_s)
 
     def _note_busy(self, key: StackKey, candidate: _Candidate, error: StackBusyError) -> None:
         now = self._clock()
@@ -242,11 +300,13 @@ class WatchedFiles:
             self._settings.watch,
             self._settings.files,
             candidate.longest_gap_s,
+            growing=candidate.grown,
+            hurry=self.hurry,
         )
         if decision.readiness is Readiness.READY:
-            assert isinstance(evidence, Complete)
-            stacks = evidence.file_stacks.stack_count
-            self._settle(key, candidate, State.WAITING, "", stacks)
+            self._settle(key, candidate, State.WAITING, decision.reason, decision.stacks)
+        elif decision.readiness is Readiness.SOME:
+            self._hand_over(key, candidate, decision)
         elif decision.readiness is Readiness.INCOMPLETE:
             self._close(key, candidate)
             finding = Finding(candidate.fingerprint, State.INCOMPLETE, decision.reason)
@@ -254,6 +314,16 @@ class WatchedFiles:
             log.warning("incomplete", stack_key=str(key), reason=decision.reason)
         else:
             self._report_arriving(key, candidate, decision.reason)
+
+    def _hand_over(self, key: StackKey, candidate: _Candidate, decision: Decision) -> None:
+        """Let the stacks wait that are whole by now; the file stays an open question."""
+        if decision.stacks != candidate.handed_over:
+            candidate.handed_over = decision.stacks
+            finding = Finding(
+                candidate.fingerprint, State.WAITING, decision.reason, decision.stacks
+            )
+            self._pending.add(key, finding)
+            log.info("some stacks are whole", stack_key=str(key), stacks=decision.stacks)
 
     def _settle(
         self, key: StackKey, candidate: _Candidate, state: State, reason: str, stacks: int = 0
@@ -275,7 +345,7 @@ class WatchedFiles:
 
     def _report_arriving(self, key: StackKey, candidate: _Candidate, reason: str) -> None:
         """Keep the journal's reason for an arriving file up to date, without a write per look."""
-        if candidate.reported != reason:
+        if candidate.reported != reason and not candidate.handed_over:
             candidate.reported = reason
             self._pending.add(key, Finding(candidate.fingerprint, State.ARRIVING, reason))
 
@@ -288,14 +358,14 @@ class WatchedFiles:
         return StackKey(path.relative_to(self._root))
 
 
-def _is_undecided(candidate: _Candidate, now: float, quiet_s: float) -> bool:
+def _is_undecided(candidate: _Candidate, now: float, quiet_s: float, files: FilesSettings) -> bool:
     if candidate.changes >= 2:
         return False
     if candidate.busy_since is not None:
         return now - candidate.busy_since < quiet_s
-    if isinstance(candidate.evidence, Complete):
-        return not candidate.evidence.blank_planes
-    return candidate.evidence is None
+    if candidate.evidence is None:
+        return True
+    return bool(judge_stacks(candidate.evidence, files, finished=True).ready)
 
 
 def _gap_s(known: _Candidate | _Settled, seen: Seen, stall_s: float) -> float:
@@ -303,6 +373,6 @@ def _gap_s(known: _Candidate | _Settled, seen: Seen, stall_s: float) -> float:
     if seen.fingerprint == known.fingerprint:
         return known.longest_gap_s
     gap_s = seen.at - known.unchanged_since
-    if seen.fingerprint.size <= known.fingerprint.size or gap_s > stall_s:
+    if seen.fingerprint.size < known.fingerprint.size or gap_s > stall_s:
         return 0.0  # another file under the name, not one that grows
     return max(known.longest_gap_s, gap_s)

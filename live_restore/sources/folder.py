@@ -120,6 +120,7 @@ class FolderSource:
             What was found could not be recorded just now; the next call tries again.
         """
         self._inbox.begin()
+        self._files.hurry = hurry
         self._pending.record()  # what the last call could not, before more is gathered
         began = self._clock()
         if began >= self._next_scan:

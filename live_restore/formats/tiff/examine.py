@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
 
 from live_restore.errors import StackRefusedError, StackUnreadableError
-from live_restore.formats.file_format import Arriving
-from live_restore.formats.tiff.blank import blank_planes, zero_tail
-from live_restore.formats.tiff.decode import COMPRESSIONS, DecodeError, dtype_name
+from live_restore.formats.file_format import Arriving, Complete
+from live_restore.formats.tiff.blank import BLANK, look_for_data, zero_tail, zeros_are_data
+from live_restore.formats.tiff.decode import COMPRESSIONS, dtype_name
 from live_restore.formats.tiff.layout import (
     Found,
     Layout,
@@ -25,7 +25,7 @@ from live_restore.formats.tiff.layout import (
 )
 from live_restore.formats.tiff.ome_xml import is_ome, is_whole, ome
 from live_restore.formats.tiff.page import MAX_FOLLOWING, FollowingPages, Page, Structure
-from live_restore.formats.tiff.structure import walk
+from live_restore.formats.tiff.planes import stacks_found
 from live_restore.formats.tiff.tags import PALETTE, Predictor, Tag
 from live_restore.stack import DTYPES, FileStacks, Fingerprint
 
@@ -45,28 +45,52 @@ _VENDORS: dict[int, str] = {
 
 @dataclass(frozen=True)
 class Examined:
-    """An open file whose planes are all there."""
+    """An open file whose planes have their places; ``missing`` says what is not there yet.
+
+    ``pages`` holds the planes that have begun, as the layout counts them; those in ``lacking`` are
+    not all there.
+    """
 
     structure: Structure
     layout: Layout
     pages: Sequence[Page]
     file_stacks: FileStacks
+    missing: str = ""
+    lacking: frozenset[int] = frozenset()
+    damage: Mapping[int, StackUnreadableError] = field(default_factory=dict)
 
-    def zeros(self, stream: BinaryIO) -> tuple[tuple[int, ...], bool]:
-        """Return the blank planes, and whether the last plane that is not has a zero tail.
+    def evidence(
+        self, stream: BinaryIO, states: bytearray, *, everything: bool = True
+    ) -> Arriving | Complete:
+        """Return what the planes show; ``states`` as in ``blank.py``."""
+        order, dtype = self.structure.byte_order, self.file_stacks.dtype
+        absent = self.lacking | self.damage.keys()
+        look_for_data(states, stream, self.pages, order, dtype, absent, everything=everything)
+        blank = tuple(index for index, state in enumerate(states) if state == BLANK)
+        tail = zero_tail(stream, self.pages, states, everything=everything)
+        if not (self.missing or self.damage or blank):
+            return Complete(self.file_stacks, self.declared, (), tail)
+        zeros = (
+            bool(blank) and everything
+            and zeros_are_data(stream, self.pages, states, order, dtype)
+        )  # fmt: skip
+        # A file that was reserved as a whole is filled in place: its last plane may be half there.
+        found = stacks_found(
+            self.file_stacks,
+            self.layout.planes,
+            states,
+            self.damage,
+            last_is_open=tail or bool(blank),
+            zeros_are_data=zeros,
+        )
+        if self.missing or self.damage:
+            return Arriving(self.missing or str(self.damage[min(self.damage)].what), found)
+        return Complete(self.file_stacks, self.declared, blank, tail, found)
 
-        Raises
-        ------
-        StackUnreadableError
-            A plane that was looked into is damaged.
-        """
-        try:
-            blank = blank_planes(
-                stream, self.pages, self.structure.byte_order, self.file_stacks.dtype
-            )
-            return blank, zero_tail(stream, self.pages, frozenset(blank))
-        except DecodeError as error:
-            raise damaged(self.file_stacks.path, str(error)) from error
+    @property
+    def declared(self) -> bool:
+        """Whether the file says how many planes it has."""
+        return self.layout.declared_planes is not None
 
 
 class OwnOutputError(Exception):
@@ -79,9 +103,24 @@ def damaged(path: Path, what: str) -> StackUnreadableError:
 
 
 def examine(
-    stream: BinaryIO, fingerprint: Fingerprint, path: Path, undeclared_axis: UndeclaredAxis
+    structure: Structure,
+    fingerprint: Fingerprint,
+    path: Path,
+    undeclared_axis: UndeclaredAxis,
+    checked: int = 0,
 ) -> Examined | Arriving:
-    """Return what the file holds, or which evidence of its being whole is missing.
+    """Return what the file holds, or which evidence is missing that would tell.
+
+    Parameters
+    ----------
+    structure
+        What the walk found.
+    fingerprint, path
+        Of the file.
+    undeclared_axis
+        What an axis is that nobody declared.
+    checked
+        So many of its pages are known to be such as can be restored.
 
     Raises
     ------
@@ -90,25 +129,35 @@ def examine(
     StackRefusedError
         A 2-D image, RGB, an unsupported type or compression, undeclared axes.
     StackUnreadableError
-        Not a TIFF, or damaged.
+        Not a TIFF, or damaged, and no stack of it can be whole.
     """
-    structure = walk(stream, fingerprint.size, path)
     if structure.software.startswith(OWN_SOFTWARE):
         raise OwnOutputError
-    if structure.missing:
-        return Arriving(structure.missing)
     pages: Sequence[Page] = structure.series_pages
+    if structure.missing and not (pages and _describes(structure)):
+        return Arriving(structure.missing)
     if not pages:
         raise StackRefusedError("only thumbnails, no image", path, "export the file again")
     if any(is_ome(text) and not is_whole(text) for text in structure.descriptions):
         return Arriving("the OME-XML has not been written whole yet")
-    dtype = _checked(pages, path)
+    first, wrong = pages[0], min(structure.damage, default=None)
+    missing = structure.missing or ("" if wrong is None else structure.damage[wrong].what)
     try:
-        layout, pages = _lay_out(structure, pages, fingerprint.size, path, undeclared_axis)
-    except PlanesMissingError as short:
-        return Arriving(str(short))
-    first = pages[0]
+        dtype = _checked([first, *pages[max(1, checked) :]], path)
+        layout, pages, short = _lay_out(structure, fingerprint.size, path, undeclared_axis)
+    except PlanesMissingError as error:
+        return Arriving(missing or str(error))
+    except (StackRefusedError, StackUnreadableError):
+        # What half a file says of itself proves nothing.
+        if wrong is not None:
+            raise structure.damage[wrong] from None
+        if structure.missing:
+            return Arriving(structure.missing)
+        raise
+    missing = missing or short
     positions, times, channels, depth = layout.planes.shape
+    if wrong is not None and positions * times * channels == 1:
+        raise structure.damage[wrong]
     thumbnails = len(structure.pages) - len(structure.series_pages)
     notes = layout.notes + ((f"{thumbnails} thumbnails left out",) if thumbnails else ())
     file_stacks = FileStacks(
@@ -126,17 +175,64 @@ def examine(
         layout.time_increment_s,
         notes,
     )
-    return Examined(structure, layout, pages, file_stacks)
+    place = {index: place for place, index in enumerate(structure.series_indices)}
+    if isinstance(pages, FollowingPages):  # whose one directory says nothing of each
+        place = {}
+    return Examined(
+        structure,
+        layout,
+        pages,
+        file_stacks,
+        missing,
+        frozenset(place[index] for index in structure.lacking if index in place),
+        # Where the chain breaks off, the first plane that nothing leads to is the one.
+        {place.get(index, len(pages)): damage for index, damage in structure.damage.items()},
+    )
+
+
+def _describes(structure: Structure) -> bool:
+    """Return whether the description, which is there as a whole, may say what is to come."""
+    texts = structure.descriptions
+    return all(texts) and any(
+        is_ome(text) or text.startswith("ImageJ=") or shape_of(text) for text in texts
+    )
 
 
 def _lay_out(
+    structure: Structure, size: int, path: Path, undeclared_axis: UndeclaredAxis
+) -> tuple[Layout, Sequence[Page], str]:
+    """Lay out what is there; where planes are missing, what is declared, and say what is missing.
+
+    Raises
+    ------
+    PlanesMissingError
+        Planes are missing, and nothing says what belongs to which stack.
+    """
+    try:
+        return *_laid_out(structure, size, path, undeclared_axis), ""
+    except PlanesMissingError as error:
+        short = error
+    # What is declared may take more planes than the first count: thumbnails lie between them.
+    for _ in range(2):
+        try:
+            return *_laid_out(structure, size, path, undeclared_axis, short.expected), str(short)
+        except PlanesMissingError as error:
+            short = error
+    raise short
+
+
+def _laid_out(
     structure: Structure,
-    pages: Sequence[Page],
     size: int,
     path: Path,
     undeclared_axis: UndeclaredAxis,
+    declared: int | None = None,
 ) -> tuple[Layout, Sequence[Page]]:
-    """Read the description; planes without a directory of their own become pages too."""
+    """Read the description; planes without a directory of their own become pages too.
+
+    ``declared``: take so many planes to be there, or to come.
+    """
+    pages: Sequence[Page] = structure.series_pages
     first = pages[0]
     there = len(pages)
     texts = structure.descriptions
@@ -152,14 +248,16 @@ def _lay_out(
             )
     found = Found(
         path,
-        there,
+        there if declared is None else declared,
         first.height,
         first.width,
         undeclared_axis,
         structure.resolution,
         structure.resolution_unit,
+        partial=declared is not None,
     )
-    layout = ome(replace(found, planes=len(pages)), described) if described else None
+    of_pages = found if found.partial else replace(found, planes=len(pages))
+    layout = ome(of_pages, described) if described else None
     if layout is None and stored:
         layout = imagej(found, stored)
     elif layout is None and shape:
@@ -168,7 +266,7 @@ def _lay_out(
         _refuse_vendors(structure, path)
         layout = plain(found)
     if len(pages) == 1 and there > 1:
-        return layout, FollowingPages(first, layout.planes.size)
+        return layout, FollowingPages(first, min(there, layout.planes.size))
     return layout, pages
 
 

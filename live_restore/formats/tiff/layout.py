@@ -37,7 +37,8 @@ class Layout:
     """The stacks of one file.
 
     ``planes`` (positions, times, channels, Z) holds each plane's index in the file;
-    ``declared_planes`` is how many the file says it has, ``None`` where it does not say.
+    ``declared_planes`` is how many the file says it has, ``None`` where it does not say. Of a file
+    that is not whole, planes that nothing leads to are -1.
     """
 
     planes: NDArray[np.int64]
@@ -55,7 +56,8 @@ class Found:
     """What the structure says, for reading a description against it.
 
     ``planes`` counts those really there; ``resolution`` is in pixels per unit, (Y, X), and
-    ``resolution_unit`` a :class:`ResolutionUnit`, or whatever else the file says.
+    ``resolution_unit`` a :class:`ResolutionUnit`, or whatever else the file says. ``partial``: only
+    what is declared is asked for, and planes may be missing.
     """
 
     path: Path
@@ -65,6 +67,7 @@ class Found:
     undeclared_axis: UndeclaredAxis = "Z"
     resolution: tuple[float, float] | None = None
     resolution_unit: int = ResolutionUnit.INCH
+    partial: bool = False
 
     def refused(self, what: str, remedy: str) -> StackRefusedError:
         """Return the refusal of this file."""
@@ -87,6 +90,7 @@ class PlanesMissingError(Exception):
 
     def __init__(self, present: int, expected: int) -> None:
         super().__init__(f"{present} of {expected} planes present")
+        self.expected = expected
 
 
 def arrange(found: Found, axes: str, sizes: tuple[int, ...]) -> tuple[str, NDArray[np.int64]]:
@@ -222,7 +226,7 @@ def imagej(found: Found, text: str) -> Layout:
 
 def surplus(found: Found, expected: int) -> tuple[str, ...]:
     """Return a note on planes that nothing declares."""
-    extra = found.planes - expected
+    extra = 0 if found.partial else found.planes - expected
     return (f"{extra} planes beyond those declared were left out",) if extra > 0 else ()
 
 

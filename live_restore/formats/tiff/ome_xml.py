@@ -249,9 +249,9 @@ def ome(found: Found, text: str) -> Layout | None:
         placed, following = _directories(found, image, axes, sizes, following)
         table[[number * each + plane for plane in placed]] = list(placed.values())
     present = int((table >= 0).sum())
-    if present < expected:
+    if present < expected and not found.partial:
         raise PlanesMissingError(present, expected)
-    if len(set(table.tolist())) < expected:
+    if len(set(table[table >= 0].tolist())) < present:
         raise found.contradiction("two OME planes share a directory")
     named, planes = arrange(found, "P" + axes, (len(images), *sizes))
     first = images[0]
