@@ -101,7 +101,7 @@ class Arriving:
     """
 
     reason: str
-    stacks: StacksFound | None = field(default=None, compare=False)
+    stacks: StacksFound | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class Complete:
     declared: bool
     blank_planes: tuple[int, ...] = ()
     zero_tail: bool = False
-    stacks: StacksFound | None = field(default=None, compare=False)
+    stacks: StacksFound | None = field(default=None, compare=False, repr=False)
 
 
 class StackReader(Protocol):

@@ -20,6 +20,7 @@ from live_restore.errors import FolderBusyError, StackUnreadableError, one_line
 from live_restore.journal.database import Database
 from live_restore.journal.entry import GROWING, NOWHERE, Entry, entry_of, key_columns, key_of
 from live_restore.journal.location import other_watcher
+from live_restore.journal.stacks_of_files import forget_stacks, retry_in_files
 from live_restore.journal.states import State
 from live_restore.journal.view import WHOSE, JournalView
 from live_restore.stack import Fingerprint, StackIndex, StackKey
@@ -44,13 +45,6 @@ WHERE NOT (state = 'running' AND size = excluded.size AND mtime_ns = excluded.mt
            AND NOT (reason LIKE :growing AND excluded.state = 'waiting'
                     AND excluded.reason NOT LIKE :growing))
 """
-_FAILED_IN_FILES = """
-SELECT stack.id AS id, file.id AS file_id FROM entry AS stack JOIN entry AS file
-    ON file.recipe = stack.recipe AND file.acquisition = stack.acquisition AND file.position = -1
-WHERE stack.recipe = :recipe AND stack.state = 'failed' AND stack.position != -1
-"""
-_STACKS = "recipe = :recipe AND acquisition = :acquisition AND position != -1"
-"""The stacks of a file, or of an acquisition, that have rows of their own."""
 
 
 class Journal(JournalView):
@@ -138,7 +132,7 @@ class Journal(JournalView):
         }
         with self._file.transaction() as db:
             if key.index is None and state in (State.INCOMPLETE, State.FAILED, State.REFUSED):
-                self._forget_stacks(key)
+                forget_stacks(db, self.recipe, key)
             try:
                 db.execute(_RECORD, row)
             except OverflowError as error:  # raised before SQLite has seen any of it
@@ -157,26 +151,19 @@ class Journal(JournalView):
                 {"recipe": self.recipe, **key_columns(key)},
             )
             if key.index is None:
-                self._forget_stacks(key)
+                forget_stacks(db, self.recipe, key)
 
     def record_left(self, entry: Entry, left: Mapping[StackIndex, tuple[State, str]]) -> None:
         """Record which stacks of a file are not in its result, in rows of their own, and why.
 
         What was recorded before of its stacks, and is not in ``left``, is forgotten.
         """
-        with self._file.transaction():
-            self._forget_stacks(entry.key)
+        with self._file.transaction() as db:
+            forget_stacks(db, self.recipe, entry.key)
             for index, (state, reason) in left.items():
                 self.record(
                     StackKey(entry.key.acquisition, index), entry.fingerprint, state, reason, 1
                 )
-
-    def _forget_stacks(self, key: StackKey) -> None:
-        with self._file.transaction() as db:
-            db.execute(
-                f"DELETE FROM entry WHERE {_STACKS}",  # noqa: S608 - a constant
-                {"recipe": self.recipe, **key_columns(key)},
-            )
 
     # What the worker says ---------------------------------------------------------------------
 
@@ -340,17 +327,10 @@ class Journal(JournalView):
         Where single stacks of a file have failed, the file waits again: the others are restored.
         """
         with self._file.transaction() as db:
-            of_files = db.execute(_FAILED_IN_FILES, {"recipe": self.recipe}).fetchall()
-            for row in of_files:
-                db.execute("DELETE FROM entry WHERE id = ?", (row["id"],))
-                db.execute(
-                    "UPDATE entry SET state = 'waiting', attempts = 0, reason = '' "
-                    "WHERE id = ? AND state = 'done'",
-                    (row["file_id"],),
-                )
+            files = retry_in_files(db, self.recipe)
             again = db.execute(
                 "UPDATE entry SET state = 'waiting', attempts = 0, reason = '' "
                 "WHERE recipe = ? AND state = 'failed'",
                 (self.recipe,),
             ).rowcount
-            return again + len({row["file_id"] for row in of_files})
+            return again + files

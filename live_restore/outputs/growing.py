@@ -104,9 +104,10 @@ class GrowingPublication(Publication):
                 raise
             if not self._added_to:
                 # An earlier result's report must not stand beside a newer image.
-                remove_for_good(self._result_path.report)
-        publishing_s = time.perf_counter() - began
-        return self._report.publish(self._result_path, write=self._writing_s, publish=publishing_s)
+                report = self._result_path.report
+                remove_for_good(report)
+        took_s = time.perf_counter() - began
+        return self._report.publish(self._result_path, write=self._writing_s, publish=took_s)
 
     def _publish(self) -> None:
         image = self._result_path.image

@@ -122,9 +122,8 @@ def decide_file(
     if given_up and settled.ready:
         return Decision(Readiness.READY, reason, len(settled.ready))
     if quiet_s >= watch.stall_s or (given_up and passed):
-        return Decision(
-            Readiness.INCOMPLETE, f"{reason}; unchanged for {quiet_s:.3g} s, not restored"
-        )
+        quiet = f"unchanged for {needed_s if passed else watch.stall_s:g} s"
+        return Decision(Readiness.INCOMPLETE, f"{reason}; {quiet}, not restored")
     so_far = judge_stacks(evidence, files, finished=False)
     if so_far.ready and (growing or quiet_s >= needed_s):
         return Decision(Readiness.SOME, GROWING, len(so_far.ready))

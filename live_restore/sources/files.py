@@ -33,7 +33,7 @@ from live_restore.formats.file_format import (
 from live_restore.formats.table import format_for
 from live_restore.journal.entry import Entry
 from live_restore.journal.states import State
-from live_restore.settings.model import FilesSettings, Settings
+from live_restore.settings.model import FilesSettings, Settings, WatchSettings
 from live_restore.sources.completeness import (
     Decision,
     Readiness,
@@ -164,7 +164,9 @@ class WatchedFiles:
         key, fingerprint = self._key(seen.path), seen.fingerprint
         candidate = self._candidates.get(key)
         if candidate is None:
-            known = self._settled.get(key) or (None if anew else self._recall(key))
+            known = self._settled.get(key)
+            if known is None and not anew and (recorded := self._pending.settled(key)):
+                known = _Settled(recorded)
             if known is not None and known.fingerprint == fingerprint and not anew:
                 self._settled[key] = known
                 return
@@ -230,7 +232,7 @@ class WatchedFiles:
         chosen = format_for(path, self._formats)
         assert chosen is not None
         try:
-            evidence = self._inspect(chosen, path, candidate, quiet_s)
+            evidence = _inspect(chosen, path, candidate, quiet_s, self._settings.watch, self._clock)
         except StackChangedError:
             self.gone(path)
             return None
@@ -259,24 +261,6 @@ class WatchedFiles:
             return None  # changed while it was looked into; the next look begins anew
         candidate.busy_since = None
         return evidence
-
-    def _inspect(
-        self, chosen: FileFormat, path: Path, candidate: _Candidate, quiet_s: float
-    ) -> Arriving | Complete | None:
-        """Look into a file; while it is written, briefly, and not all the time."""
-        needed_s = quiet_needed_s(candidate.longest_gap_s, self._settings.watch)
-        brief = isinstance(chosen, GrowingFileFormat) and candidate.changes >= _GROWS
-        candidate.thorough = not brief or quiet_s >= needed_s
-        began = time.perf_counter()
-        try:
-            if isinstance(chosen, GrowingFileFormat) and not candidate.thorough:
-                return chosen.inspect_growing(path)
-            return chosen.inspect(path)
-        finally:
-            rest_s = _REST_PER_LOOK * (time.perf_counter() - began)
-            if candidate.changes >= _GROWS:
-                rest_s = max(rest_s, self._settings.watch.settle_s)
-            candidate.not_before = self._clock() + min(rest_s, self._settings.watch.quiet_s)
 
     def _note_busy(self, key: StackKey, candidate: _Candidate, error: StackBusyError) -> None:
         now = self._clock()
@@ -349,11 +333,6 @@ class WatchedFiles:
             candidate.reported = reason
             self._pending.add(key, Finding(candidate.fingerprint, State.ARRIVING, reason))
 
-    def _recall(self, key: StackKey) -> _Settled | None:
-        """Return what is known of a file that has not been here since it was last scanned for."""
-        fingerprint = self._pending.settled(key)
-        return None if fingerprint is None else _Settled(fingerprint)
-
     def _key(self, path: Path) -> StackKey:
         return StackKey(path.relative_to(self._root))
 
@@ -376,3 +355,26 @@ def _gap_s(known: _Candidate | _Settled, seen: Seen, stall_s: float) -> float:
     if seen.fingerprint.size < known.fingerprint.size or gap_s > stall_s:
         return 0.0  # another file under the name, not one that grows
     return max(known.longest_gap_s, gap_s)
+
+
+def _inspect(
+    chosen: FileFormat,
+    path: Path,
+    candidate: _Candidate,
+    quiet_s: float,
+    watch: WatchSettings,
+    clock: Callable[[], float],
+) -> Arriving | Complete | None:
+    """Look into a file; while it is written, briefly, and not all the time."""
+    grows = candidate.changes >= _GROWS
+    candidate.thorough = quiet_s >= quiet_needed_s(candidate.longest_gap_s, watch) or not (
+        grows and isinstance(chosen, GrowingFileFormat)
+    )
+    began = time.perf_counter()
+    try:
+        if isinstance(chosen, GrowingFileFormat) and not candidate.thorough:
+            return chosen.inspect_growing(path)
+        return chosen.inspect(path)
+    finally:
+        rest_s = _REST_PER_LOOK * (time.perf_counter() - began)
+        candidate.not_before = clock() + max(rest_s, watch.settle_s if grows else 0.0)

@@ -16,10 +16,13 @@ import pytest
 import tifffile
 
 from live_restore.engine.daemon import Daemon
+from live_restore.formats.tiff.tiff_format import TiffFormat
 from live_restore.journal.journal import Journal
 from live_restore.journal.states import State
 from live_restore.outputs.growing_tiff import contents_of
 from live_restore.settings.load import load_settings
+from live_restore.settings.model import FilesSettings
+from live_restore.sources.completeness import judge_stacks
 from live_restore.stack import StackIndex
 from tests.support.fakes import fake_shelf
 from tests.support.processes import wait_for
@@ -236,3 +239,18 @@ def test_a_writer_in_a_process_of_its_own(tmp_path: Path) -> None:
             assert process.poll() is None, "restored while it is still being written"
         wait_for(lambda: state_of(journal, "run.ome.tif") is State.DONE, "the end")
     assert np.array_equal(tifffile.imread(image), movie())
+
+
+def test_the_last_plane_of_a_reserved_file_is_waited_for(tmp_path: Path) -> None:
+    """Whoever fills it may have got as far as half of that plane; a later one shows it is whole."""
+    path = tmp_path / "run.ome.tif"
+    steps = memory_mapped(path)
+    found = []
+    for time_point, z in steps:
+        evidence = TiffFormat().inspect(path)
+        assert evidence is not None
+        whole = judge_stacks(evidence, FilesSettings(), finished=False).ready
+        found.append((time_point, z, len(whole)))
+    assert found[DEPTH - 1] == (0, DEPTH - 1, 0)
+    assert found[DEPTH] == (1, 0, 1)
+    assert found[-1] == (TIMES - 1, DEPTH - 1, TIMES)

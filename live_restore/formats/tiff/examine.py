@@ -44,6 +44,20 @@ _VENDORS: dict[int, str] = {
 
 
 @dataclass(frozen=True)
+class Declared:
+    """What a file that is not whole declared when it was last looked at, in these words."""
+
+    texts: tuple[str, ...]
+    planes: int
+    layout: Layout
+
+    def still(self, structure: Structure) -> bool:
+        """Return whether a file declares the same, and has less: then nothing need be parsed."""
+        there = len(structure.series_pages)
+        return 1 < there < self.planes and self.texts == structure.descriptions
+
+
+@dataclass(frozen=True)
 class Examined:
     """An open file whose planes have their places; ``missing`` says what is not there yet.
 
@@ -58,6 +72,7 @@ class Examined:
     missing: str = ""
     lacking: frozenset[int] = frozenset()
     damage: Mapping[int, StackUnreadableError] = field(default_factory=dict)
+    declares: Declared | None = None
 
     def evidence(
         self, stream: BinaryIO, states: bytearray, *, everything: bool = True
@@ -108,6 +123,7 @@ def examine(
     path: Path,
     undeclared_axis: UndeclaredAxis,
     checked: int = 0,
+    known: Declared | None = None,
 ) -> Examined | Arriving:
     """Return what the file holds, or which evidence is missing that would tell.
 
@@ -121,6 +137,8 @@ def examine(
         What an axis is that nobody declared.
     checked
         So many of its pages are known to be such as can be restored.
+    known
+        What it declared at the last look.
 
     Raises
     ------
@@ -144,7 +162,7 @@ def examine(
     missing = structure.missing or ("" if wrong is None else structure.damage[wrong].what)
     try:
         dtype = _checked([first, *pages[max(1, checked) :]], path)
-        layout, pages, short = _lay_out(structure, fingerprint.size, path, undeclared_axis)
+        layout, pages, short = _lay_out(structure, fingerprint.size, path, undeclared_axis, known)
     except PlanesMissingError as error:
         return Arriving(missing or str(error))
     except (StackRefusedError, StackUnreadableError):
@@ -154,7 +172,7 @@ def examine(
         if structure.missing:
             return Arriving(structure.missing)
         raise
-    missing = missing or short
+    missing = missing or ("" if short is None else str(short))
     positions, times, channels, depth = layout.planes.shape
     if wrong is not None and positions * times * channels == 1:
         raise structure.damage[wrong]
@@ -187,6 +205,7 @@ def examine(
         frozenset(place[index] for index in structure.lacking if index in place),
         # Where the chain breaks off, the first plane that nothing leads to is the one.
         {place.get(index, len(pages)): damage for index, damage in structure.damage.items()},
+        Declared(structure.descriptions, short.expected, layout) if short is not None else None,
     )
 
 
@@ -199,8 +218,12 @@ def _describes(structure: Structure) -> bool:
 
 
 def _lay_out(
-    structure: Structure, size: int, path: Path, undeclared_axis: UndeclaredAxis
-) -> tuple[Layout, Sequence[Page], str]:
+    structure: Structure,
+    size: int,
+    path: Path,
+    undeclared_axis: UndeclaredAxis,
+    known: Declared | None,
+) -> tuple[Layout, Sequence[Page], PlanesMissingError | None]:
     """Lay out what is there; where planes are missing, what is declared, and say what is missing.
 
     Raises
@@ -208,14 +231,17 @@ def _lay_out(
     PlanesMissingError
         Planes are missing, and nothing says what belongs to which stack.
     """
+    if known is not None and known.still(structure):
+        pages = structure.series_pages
+        return known.layout, pages, PlanesMissingError(len(pages), known.planes)
     try:
-        return *_laid_out(structure, size, path, undeclared_axis), ""
+        return *_laid_out(structure, size, path, undeclared_axis), None
     except PlanesMissingError as error:
         short = error
     # What is declared may take more planes than the first count: thumbnails lie between them.
     for _ in range(2):
         try:
-            return *_laid_out(structure, size, path, undeclared_axis, short.expected), str(short)
+            return *_laid_out(structure, size, path, undeclared_axis, short.expected), short
         except PlanesMissingError as error:
             short = error
     raise short

@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from live_restore.errors import StackUnreadableError
+from live_restore.formats.file_format import Arriving
 from live_restore.formats.tiff.directory import MissingError
+from live_restore.formats.tiff.examine import Declared, Examined, examine
+from live_restore.formats.tiff.layout import UndeclaredAxis
 from live_restore.formats.tiff.page import Structure
 from live_restore.formats.tiff.structure import Walker, go_on
+from live_restore.stack import Fingerprint
 
 _LOOKS_KEPT = 16
 """Files that one thread watches growing at the same time; 30,000 planes take 15 MB."""
@@ -30,8 +34,8 @@ _TEXT_BYTES = 2**16
 class Look:
     """What the last look at a file found.
 
-    ``states`` and ``checked`` are what others know of its planes (see ``blank.py`` and
-    ``examine.py``).
+    ``states``, ``checked`` and ``declared`` are what others know of its planes: see ``blank.py``
+    and ``examine.py``.
     """
 
     walker: Walker
@@ -41,6 +45,7 @@ class Look:
     structure: Structure | None = None
     states: bytearray = field(default_factory=bytearray)
     checked: int = 0
+    declared: Declared | None = None
 
     def go_on(self, stream: BinaryIO, size: int) -> Structure:
         """Walk on to where the file ends now; raises ``StackUnreadableError``."""
@@ -57,6 +62,16 @@ class Look:
         self.header, self.text = structure.header, self._first_text()
         self.structure = structure
         return structure
+
+    def examined(
+        self, stream: BinaryIO, fingerprint: Fingerprint, path: Path, axis: UndeclaredAxis
+    ) -> Examined | Arriving:
+        """Walk on, and examine what is new; raises as ``examine`` does."""
+        structure = self.go_on(stream, fingerprint.size)
+        found = examine(structure, fingerprint, path, axis, self.checked, self.declared)
+        if isinstance(found, Examined):
+            self.checked, self.declared = len(structure.series_pages), found.declares
+        return found
 
     def goes_on(self, stream: BinaryIO, status: os.stat_result) -> bool:
         """Return whether the file still begins, and goes on, as it did."""

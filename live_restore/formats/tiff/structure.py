@@ -70,7 +70,12 @@ class Walker(DirectoryReader):
                 raise self.damaged(f"its directories form a loop after {index} planes")
             if offset < 8:
                 raise self.damaged("a directory lies inside the header")
-            page, following, next_at = self.look_at(offset, index)
+            counted = self.found.directory_bytes, self.found.segments
+            try:
+                page, following, next_at = self.look_at(offset, index)
+            except MissingError:  # which will be read once more when the file has grown
+                self.found.directory_bytes, self.found.segments = counted
+                raise
             self.pages.append(page)
             self.at[offset], self.next_at, offset = index, next_at, following
 

@@ -82,13 +82,9 @@ class TiffFormat:
         try:
             with _fingerprinted(path) as (stream, fingerprint):
                 look = self._looks().at(path, stream, os.fstat(stream.fileno()))
-                structure = look.go_on(stream, fingerprint.size)
-                found = examine(
-                    structure, fingerprint, path, self.undeclared_axis, checked=look.checked
-                )
+                found = look.examined(stream, fingerprint, path, self.undeclared_axis)
                 if isinstance(found, Arriving):
                     return found
-                look.checked = len(structure.series_pages)
                 return found.evidence(stream, look.states, everything=False)
         except OwnOutputError:
             return None
@@ -145,8 +141,7 @@ class TiffFormat:
                 (require_grown if growing else require_unchanged)(file_stacks, fingerprint)
                 if growing:
                     look = self._looks().at(path, stream, os.fstat(stream.fileno()))
-                    structure = look.go_on(stream, fingerprint.size)
-                    yield stream, examine(structure, fingerprint, path, self.undeclared_axis)
+                    yield stream, look.examined(stream, fingerprint, path, self.undeclared_axis)
                 else:
                     yield stream, self._examine(stream, fingerprint, path)
         except OwnOutputError as error:
