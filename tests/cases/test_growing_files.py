@@ -254,3 +254,27 @@ def test_the_last_plane_of_a_reserved_file_is_waited_for(tmp_path: Path) -> None
     assert found[DEPTH - 1] == (0, DEPTH - 1, 0)
     assert found[DEPTH] == (1, 0, 1)
     assert found[-1] == (TIMES - 1, DEPTH - 1, TIMES)
+
+
+def test_series_after_series_is_position_after_position(tmp_path: Path) -> None:
+    """As scripts append with tifffile; nothing says how many there will be."""
+    root = tmp_path / "watched"
+    root.mkdir()
+    image = root / "restored" / "run.ome.tif"
+
+    def shown() -> int:
+        if not image.exists():
+            return 0
+        with tifffile.TiffFile(image) as tif:
+            found = [series.asarray() for series in tif.series]
+        assert all(np.array_equal(a, b) for a, b in zip(found, movie(), strict=False))
+        return len(found)
+
+    with watching(root, tmp_path / "j.sqlite") as journal:
+        with tifffile.TiffWriter(root / "run.tif") as writer:
+            for number, stack in enumerate(movie()):
+                writer.write(stack, photometric="minisblack", metadata={"axes": "ZYX"})
+                writer._fh.flush()
+                wait_for(lambda most=number: shown() >= most, "the one before")
+        wait_for(lambda: shown() == TIMES, "all")
+        wait_for(lambda: state_of(journal, "run.tif") is State.DONE, "the end")
