@@ -340,7 +340,7 @@ MUTANTS = (
         "a dropped frame among the planes of a camera is no data",
         "            found.zeros_are_data and (planes.passed or not never_begun)",
         "            True",
-        (f"{_STACKS_OF_FILES}::test_one_dropped_frame_costs_one_stack",),
+        ("tests/sources/test_completeness_of_files.py",),
     ),
     Mutant(
         5,
@@ -348,7 +348,7 @@ MUTANTS = (
         "planes at the end of a reserved file that was left half full are no data",
         "(planes.passed or not never_begun)",
         "(planes.passed or True)",
-        (f"{_STACKS_OF_FILES}::test_a_reserved_file_that_was_left_half_full_is_no_data",),
+        ("tests/sources/test_completeness_of_files.py",),
     ),
     Mutant(
         5,
