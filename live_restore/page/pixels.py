@@ -6,6 +6,7 @@ come through their formats, which give whole stacks: the last ones are kept in m
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
@@ -25,10 +26,11 @@ from live_restore.errors import (
 )
 from live_restore.files.raw_data import read_at
 from live_restore.files.reading import open_regular
-from live_restore.formats.file_format import Complete
+from live_restore.formats.file_format import Complete, GrowingFileFormat
 from live_restore.formats.following import Following, Followings
 from live_restore.formats.table import format_for, make_acquisition_formats, make_formats
 from live_restore.formats.tiff.layout import UndeclaredAxis
+from live_restore.outputs.growing_tiff import HeldStack, contents_of
 from live_restore.page.entries import ReportFacts, ShownEntry
 from live_restore.stack import FileStacks, StackIndex, Volume, plane_number
 
@@ -36,6 +38,7 @@ Side = Literal["raw", "restored"]
 Axis = Literal["z", "y", "x"]
 Plane = NDArray[np.generic]
 
+_NOT_HELD = HeldStack(0, 0, 0)
 _FOLLOWED = 4
 _MOST_CACHED = 2**30
 _SHARE_OF_MEMORY = 0.08
@@ -94,7 +97,7 @@ class Pixels:
         self._root = root
         self._formats = make_formats(undeclared_axis=undeclared_axis)
         self._followings = Followings(make_acquisition_formats(), _FOLLOWED)
-        self._files: OrderedDict[Path, FileStacks] = OrderedDict()
+        self._files: OrderedDict[Path, tuple[FileStacks, bool]] = OrderedDict()
         budget = min(_MOST_CACHED, int(_SHARE_OF_MEMORY * psutil.virtual_memory().total))
         self._volumes = ByteCache(budget)
         self._projections = ByteCache(_PROJECTIONS_BYTES)
@@ -204,14 +207,21 @@ class Pixels:
             known = self._files.pop(source, None)
             if known is None:
                 found = chosen.inspect(source)
-                if not isinstance(found, Complete):
+                if found is not None and found.stacks is not None:
+                    known = found.stacks.file_stacks, True
+                elif isinstance(found, Complete):
+                    known = found.file_stacks, False
+                else:
                     raise StackBusyError("is not complete", source.name, "wait for the rest of it")
-                known = found.file_stacks
             self._files[source] = known
             if len(self._files) > 256:
                 self._files.popitem(last=False)
             try:
-                with chosen.open(known) as reader:
+                with (
+                    chosen.open_growing(known[0])
+                    if known[1] and isinstance(chosen, GrowingFileFormat)
+                    else chosen.open(known[0])
+                ) as reader:
                     return np.ascontiguousarray(reader.read(at))
             except StackChangedError:
                 self._files.pop(source, None)
@@ -306,6 +316,13 @@ class _Result:
                 series = tif.series[at.position]
                 offset, dtype = series.dataoffset, np.dtype(series.dtype)
                 order = tif.byteorder
+                grown = contents_of(self._path)
+                held = None if grown is None else grown.stacks.get(at, _NOT_HELD)
+                if held is not None:  # its planes lie one behind the other
+                    offset = tif.pages[held.directory].dataoffsets[0] if held.planes else None
+                elif offset is None:  # laid out for stacks that were left out, too
+                    planes = math.prod(self._facts.sizes_ptc[1:]) * self.shape_zyx[0]
+                    offset = tif.pages[at.position * planes].dataoffsets[0]
         except BaseException:
             stream.close()
             raise
@@ -320,6 +337,10 @@ class _Result:
         def plane(z: int) -> Plane:
             place = {"T": at.time, "C": at.channel, "Z": z}
             number = plane_number(self._facts.axes, sizes, place)
+            if held is not None:
+                number = z - held.first_z
+                if not 0 <= number < held.planes:
+                    raise ValueError("a plane that is not there")
             data = read_at(stream, offset + number * count, count)
             read = np.frombuffer(data, dtype.newbyteorder(order)).reshape(height, width)
             return read.astype(dtype, copy=False)

@@ -23,7 +23,10 @@ from live_restore.errors import LiveRestoreError
 from live_restore.journal.entry import Entry
 from live_restore.journal.journal import Journal
 from live_restore.journal.states import State
+from live_restore.page.entries import ShownEntry, entry_id, read_facts
+from live_restore.page.pixels import Pixels
 from live_restore.settings.load import load_settings
+from live_restore.stack import StackIndex
 from tests.support.fakes import fake_shelf
 
 CASES = Path(os.environ.get("LIVE_RESTORE_SHARED", "../shared/data")) / "cases"
@@ -272,3 +275,26 @@ def test_restore_names_what_is_left_out(run: Run) -> None:
     assert done.image == result(path)
     assert isinstance(left, LiveRestoreError)
     assert "p000_t0006_c00: 2 of 5 planes present" in str(left)
+
+
+def test_the_page_shows_what_a_result_holds(run: Run) -> None:
+    """Of a result that grows, and of one in one piece that lacks a stack."""
+    reserved = movie(4)
+    reserved[2, 1:] = 0
+    reserved[3] = 0
+    run.write("grows.ome.tif", reserved, metadata={"axes": "TZYX"})
+    with_a_damaged_strip(run.root / "piece.ome.tif")
+    run.once()
+    pixels = Pixels(run.root)
+    for name, present, absent in (("grows.ome.tif", 1, 2), ("piece.ome.tif", 14, 13)):
+        entry = run.entries[name]
+        facts = read_facts(entry)
+        assert facts is not None
+        shown = ShownEntry(entry_id(entry.key), 1, entry, "", facts)
+        image, _ = restored(run.root / name)
+        for z in range(DEPTH):
+            at = StackIndex(0, present, 0)
+            plane = pixels.plane(shown, at, "restored", "z", z)
+            assert np.array_equal(plane, image[present, z])
+            assert np.array_equal(pixels.plane(shown, at, "raw", "z", z), plane)
+        assert [line.time for line in facts.stacks if line.time == absent] == []
