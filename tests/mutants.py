@@ -378,8 +378,8 @@ MUTANTS = (
         3,
         "growing-compared",
         "what was restored while a file grew is compared with it in the end",
-        "self._earlier.checksum(index) == checksum_of(volume)",
-        "self._earlier.checksum(index) is not None",
+        "known.checksum(index) == checksum_of(volume)",
+        "known.checksum(index) is not None",
         (f"{_GROWING}::test_what_is_overwritten_later_is_restored_again_in_the_end",),
     ),
     Mutant(

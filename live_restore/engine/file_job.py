@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -42,6 +43,9 @@ from live_restore.outputs.table import grown_stacks, output_of_files
 from live_restore.settings.model import FilesSettings, Settings
 from live_restore.sources.completeness import StacksJudged, blank_reason, judge_stacks
 from live_restore.stack import FileStacks, Fingerprint, StackIndex, Volume, checksum_of
+
+_OF_ONE_STACK = (StackUnreadableError, StackRefusedError, StackIncompleteError)
+"""What is wrong with one stack, and says nothing about the others."""
 
 
 class FileJob:
@@ -140,6 +144,12 @@ class FileJob:
         """What of the file is not restored; see :class:`Job`."""
         return Remainder(self._left, self._growing)
 
+    @property
+    def result_bytes(self) -> int:
+        """What is to be written; see :class:`Job`."""
+        stacks = len(set(self._judged.ready) - self._done)
+        return stacks * self.file_stacks.voxel_bytes // self.file_stacks.stack_count
+
     def _whole(self) -> bool:
         """Return whether every stack that the file declares is ready, with all its planes."""
         all_there = len(self._judged.ready) == self.file_stacks.stack_count
@@ -153,6 +163,7 @@ class FileJob:
         """
         model_name = require_a_model(self.file_stacks, model_set)
         self._together = channels_together(self.file_stacks, model_set)
+        self._keep_whole_groups()
         result_path = output_of_files().choose(self._request(model_name, model_set, settings))
         grown = grown_stacks(result_path) if result_path.taken else None
         if self._whole() and grown is None:
@@ -166,6 +177,31 @@ class FileJob:
         first_z = {index: z[0] for index, z in self._judged.partial.items()}
         self._growth = Growth(bool(self._done), not self._growing, first_z)
         return planned(model_name, result_path, current=self._is_current(earlier))
+
+    def _keep_whole_groups(self) -> None:
+        """Leave out stacks of which another channel, that is restored with them, is not whole.
+
+        Raises
+        ------
+        StackIncompleteError
+            None is left; of a file that is still being written, ``StackBusyError``.
+        """
+        whole = set(self._judged.ready) - self._judged.partial.keys()
+        for index in self._judged.ready if self._together else ():
+            for channel in self._together.get(index.channel, ()):
+                if index._replace(channel=channel) not in whole:
+                    reason = f"channel {channel}, with which it is restored, is not whole"
+                    self._left[index] = (State.INCOMPLETE, reason)
+        ready = tuple(index for index in self._judged.ready if index not in self._left)
+        if not ready:
+            kind = StackBusyError if self._growing else StackIncompleteError
+            raise kind(
+                "has no stack of which all channels that are restored together are whole",
+                self.file_stacks.path,
+            )
+        self._judged = replace(self._judged, ready=ready)
+        if self._growing:  # they may come yet
+            self._left.clear()
 
     def _is_current(self, earlier: EarlierReport | None) -> bool:
         """Return whether a result that has grown holds all that there is to restore now."""
@@ -182,8 +218,11 @@ class FileJob:
         for index in self._judged.ready:
             known = earlier.checksum(index)
             if known is not None:
-                with self._opened() as reader:
-                    return checksum_of(self._read(reader, index)) == known
+                try:
+                    with self._opened() as reader:
+                        return checksum_of(self._read(reader, index)) == known
+                except _OF_ONE_STACK:
+                    return False
         return False
 
     def read(self) -> Iterator[RawStack | None]:
@@ -193,6 +232,7 @@ class FileJob:
         the end every stack that was restored while the file grew is compared with what is there.
         """
         errors: list[StackError] = []
+        some = False
         with self._opened() as reader:
             for index in self._judged.ready:
                 done = index in self._done
@@ -201,20 +241,24 @@ class FileJob:
                 began = time.perf_counter()
                 try:
                     volume = self._read(reader, index)
-                except (StackUnreadableError, StackRefusedError, StackIncompleteError) as error:
+                except _OF_ONE_STACK as error:
                     if self._growing:  # it may be overwritten yet; in the end it counts
                         continue
                     errors.append(error)
                     self._leave(index, error.reason)
                     yield None
                     continue
-                assert self._earlier is not None or not done
-                if done and self._earlier and self._earlier.checksum(index) == checksum_of(volume):
+                # Channels that are restored together are, also if only one of them has changed.
+                known = self._earlier if index.channel not in self._together else None
+                if done and known and known.checksum(index) == checksum_of(volume):
                     yield None
                 else:
+                    some = True
                     yield RawStack(index, volume, time.perf_counter() - began)
         if errors and self._left.keys() >= set(self._judged.ready):
             raise errors[0]
+        if not (some or self._done):
+            raise StackBusyError("no stack of it can be read just now", self.file_stacks.path)
 
     def _leave(self, index: StackIndex, reason: str) -> None:
         """Leave out a stack, and those of the channels that are restored together with it."""

@@ -62,6 +62,11 @@ class Job(Protocol):
         ...
 
     @property
+    def result_bytes(self) -> int:
+        """Bytes of the voxels that are to be written, in the raw type."""
+        ...
+
+    @property
     def remainder(self) -> Remainder:
         """What of it is not; certain once :meth:`read` has come to its end."""
         ...

@@ -133,7 +133,7 @@ class Reader:
             work.plan = self._jobs.plan(job)
             work.job = job
             if not work.plan.current:
-                self._disk_space.require(folder, job.file_stacks.voxel_bytes)
+                self._disk_space.require(folder, job.result_bytes)
                 self._read_stacks(work, job)
         except Exception as error:  # noqa: BLE001 - worker boundary: the writer ends the lease
             work.fail(error)

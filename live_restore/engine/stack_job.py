@@ -86,6 +86,11 @@ class StackJob:
         return self._file_stacks
 
     @property
+    def result_bytes(self) -> int:
+        """What is to be written; see ``Job``."""
+        return self._file_stacks.voxel_bytes
+
+    @property
     def remainder(self) -> Remainder:
         """Nothing: it is one stack."""
         return Remainder()

@@ -192,7 +192,11 @@ class WatchedFiles:
                 return
             candidate.evidence = self._look_into(key, candidate, quiet_s)
         if candidate.evidence is not None:
+            began = time.perf_counter()
             self._decide(key, candidate, candidate.evidence, quiet_s)
+            # Of thousands of stacks even that takes milliseconds.
+            rest_s = _REST_PER_LOOK * (time.perf_counter() - began)
+            candidate.not_before = max(candidate.not_before, self._clock() + rest_s)
 
     def gone(self, path: Path) -> None:
         """A file is not there any more, or is part of an acquisition."""

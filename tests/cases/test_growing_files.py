@@ -187,17 +187,17 @@ def test_what_is_overwritten_later_is_restored_again_in_the_end(tmp_path: Path) 
     with watching(root, tmp_path / "j.sqlite") as journal:
         path = root / "run.ome.tif"
         for time_point, z in ome_chain(path):
-            if (time_point, z) == (1, 0):
-                wait_for(lambda: held(image) == 1, "stacks")
+            if (time_point, z) == (2, 0):
+                wait_for(lambda: held(image) == 2, "stacks")
                 with tifffile.TiffFile(path) as tif:
-                    at = tif.pages[1].dataoffsets[0]
+                    at = tif.pages[DEPTH + 1].dataoffsets[0]
                 with path.open("rb+") as file:
                     file.seek(at)
                     file.write(b"\x11\x11" * WIDTH)
             time.sleep(0.03)
         wait_for(lambda: state_of(journal, "run.ome.tif") is State.DONE, "the end")
     expected = movie()
-    expected[0, 1, 0] = 0x1111
+    expected[1, 1, 0] = 0x1111
     assert np.array_equal(tifffile.imread(image), expected)
     assert len(json.loads((root / "restored" / "run.json").read_text("utf-8"))["stacks"]) == TIMES
 

@@ -39,7 +39,7 @@ class Run:
 
     root: Path
     journal_file: Path
-    settings: dict[str, Any] = field(default_factory=dict)
+    card: dict[str, Any] = field(default_factory=dict)
 
     def case(self, name: str) -> Path:
         if not (CASES / name).exists():
@@ -58,7 +58,7 @@ class Run:
         watch = {"quiet_s": 0.4, "settle_s": 0.05, **settings.pop("watch", {})}
         chosen = load_settings(None, {"watch": watch, **settings})
         with Journal(self.journal_file, self.root, recipe="r" * 64) as journal:
-            daemon = Daemon(self.root, chosen, fake_shelf(lambda tile: tile), journal)
+            daemon = Daemon(self.root, chosen, fake_shelf(lambda tile: tile, **self.card), journal)
             self.failed = daemon.run(once=True)
             self.summary = daemon.summary()
             self.warnings = daemon.progress.snapshot().warnings
@@ -298,3 +298,23 @@ def test_the_page_shows_what_a_result_holds(run: Run) -> None:
             assert np.array_equal(plane, image[present, z])
             assert np.array_equal(pixels.plane(shown, at, "raw", "z", z), plane)
         assert [line.time for line in facts.stacks if line.time == absent] == []
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_channels_that_are_restored_together_are_left_out_together(run: Run, stopped: bool) -> None:
+    run.card = {"input_channels": 2, "output_channels": 2}
+    image = np.stack([movie(3, 1), movie(3, 2)], axis=1).astype(np.float32)  # T, C, Z, Y, X
+    if stopped:
+        image[2, 1, 3:] = 0  # a reserved file that was left in mid-stack
+    else:
+        image[2, 1, 3, 4, 5] = np.nan
+    path = run.write("run.ome.tif", image, metadata={"axes": "TCZYX"})
+    run.once()
+    state = State.INCOMPLETE if stopped else State.FAILED
+    assert run.states() == {
+        "run.ome.tif": State.DONE,
+        "run.ome.tif/p000_t0002_c00": state,
+        "run.ome.tif/p000_t0002_c01": state,
+    }
+    assert "channel 1, with which it is" in run.entries["run.ome.tif/p000_t0002_c00"].reason
+    assert np.allclose(restored(path)[0][:2], image[:2], rtol=1e-3), "the others are there"

@@ -67,6 +67,7 @@ class TiffFormat:
         """
         try:
             with _fingerprinted(path) as (stream, fingerprint):
+                self._looks().forget(path)  # what is read next is walked to afresh, too
                 found = self._examine(stream, fingerprint, path)
                 if isinstance(found, Arriving):
                     return found
