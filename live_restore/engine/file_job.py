@@ -176,7 +176,11 @@ class FileJob:
             return planned(model_name, result_path, current=False)
         first_z = {index: z[0] for index, z in self._judged.partial.items()}
         self._growth = Growth(bool(self._done), not self._growing, first_z)
-        return planned(model_name, result_path, current=self._is_current(earlier))
+        current = earlier is not None and self._done.issuperset(self._judged.ready)
+        if earlier is not None and not self._growing:
+            same = earlier.source == self.file_stacks.fingerprint
+            current = current and earlier.finished and same
+        return planned(model_name, result_path, current=current)
 
     def _keep_whole_groups(self) -> None:
         """Leave out stacks of which another channel, that is restored with them, is not whole.
@@ -202,13 +206,6 @@ class FileJob:
         self._judged = replace(self._judged, ready=ready)
         if self._growing:  # they may come yet
             self._left.clear()
-
-    def _is_current(self, earlier: EarlierReport | None) -> bool:
-        """Return whether a result that has grown holds all that there is to restore now."""
-        if earlier is None or not self._done.issuperset(self._judged.ready):
-            return False
-        same = earlier.source == self.file_stacks.fingerprint
-        return self._growing or (earlier.finished and same)
 
     def _is_of_this_file(self, earlier: EarlierReport) -> bool:
         """Return whether a result was made of this file and not of an earlier one of its name.
@@ -325,9 +322,5 @@ class FileJob:
             settings.pixel_digest(),
             settings.output.units,
             growth=self._growth,
-            left=self._why_left,
+            left=lambda: {index: reason for index, (_, reason) in self._left.items()},
         )
-
-    def _why_left(self) -> dict[StackIndex, str]:
-        """Return what the result does not hold, and why, for the report."""
-        return {index: reason for index, (_, reason) in self._left.items()}

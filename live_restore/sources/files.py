@@ -50,8 +50,8 @@ log = structlog.get_logger()
 
 _GROWS = 2
 """Changes after which a file is one that keeps being written."""
-_REST_PER_LOOK = 10
-"""Of the time that a look takes: looking at a file that grows may have a tenth of a core."""
+_REST_PER_CPU_SECOND = 10.0
+"""Looking at a file that grows may have a tenth of a core, and half of a slow disk's time."""
 
 
 @dataclass
@@ -192,11 +192,10 @@ class WatchedFiles:
                 return
             candidate.evidence = self._look_into(key, candidate, quiet_s)
         if candidate.evidence is not None:
-            began = time.perf_counter()
+            rest = _Rest()
             self._decide(key, candidate, candidate.evidence, quiet_s)
             # Of thousands of stacks even that takes milliseconds.
-            rest_s = _REST_PER_LOOK * (time.perf_counter() - began)
-            candidate.not_before = max(candidate.not_before, self._clock() + rest_s)
+            candidate.not_before = max(candidate.not_before, self._clock() + rest.needed_s())
 
     def gone(self, path: Path) -> None:
         """A file is not there any more, or is part of an acquisition."""
@@ -341,6 +340,18 @@ class WatchedFiles:
         return StackKey(path.relative_to(self._root))
 
 
+class _Rest:
+    """How long a file is left alone after a look that begins now."""
+
+    def __init__(self) -> None:
+        self._began, self._worked = time.perf_counter(), time.thread_time()
+
+    def needed_s(self) -> float:
+        """Return it (s), now that the look has ended."""
+        worked_s = time.thread_time() - self._worked
+        return max(time.perf_counter() - self._began, _REST_PER_CPU_SECOND * worked_s)
+
+
 def _is_undecided(candidate: _Candidate, now: float, quiet_s: float, files: FilesSettings) -> bool:
     if candidate.changes >= 2:
         return False
@@ -374,11 +385,10 @@ def _inspect(
     candidate.thorough = quiet_s >= quiet_needed_s(candidate.longest_gap_s, watch) or not (
         grows and isinstance(chosen, GrowingFileFormat)
     )
-    began = time.perf_counter()
+    rest = _Rest()
     try:
         if isinstance(chosen, GrowingFileFormat) and not candidate.thorough:
             return chosen.inspect_growing(path)
         return chosen.inspect(path)
     finally:
-        rest_s = _REST_PER_LOOK * (time.perf_counter() - began)
-        candidate.not_before = clock() + max(rest_s, watch.settle_s if grows else 0.0)
+        candidate.not_before = clock() + max(rest.needed_s(), watch.settle_s if grows else 0.0)

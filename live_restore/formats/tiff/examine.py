@@ -237,14 +237,15 @@ def _lay_out(
     try:
         return *_laid_out(structure, size, path, undeclared_axis), None
     except PlanesMissingError as error:
-        short = error
+        first = short = error
     # What is declared may take more planes than the first count: thumbnails lie between them.
     for _ in range(2):
         try:
-            return *_laid_out(structure, size, path, undeclared_axis, short.expected), short
+            found = _laid_out(structure, size, path, undeclared_axis, short.expected)
+            return *found, first if first.expected == short.expected else short
         except PlanesMissingError as error:
             short = error
-    raise short
+    raise first
 
 
 def _laid_out(
