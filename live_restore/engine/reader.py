@@ -10,7 +10,7 @@ from live_restore.engine.control import Orders
 from live_restore.engine.disk_space import DiskSpace
 from live_restore.engine.handover import Handover
 from live_restore.engine.in_hand import InHand
-from live_restore.engine.job import Job
+from live_restore.engine.job import Job, RawStack
 from live_restore.engine.jobs import Jobs
 from live_restore.engine.messages import StackRead, Work, WorkEnd
 from live_restore.engine.progress import Progress
@@ -25,6 +25,7 @@ from live_restore.stack import StackKey
 
 _TICK_S = 0.1
 _LONGEST_PAUSE_S = 1.0
+_END = object()
 
 
 class Reader:
@@ -112,12 +113,13 @@ class Reader:
         try:
             entry = self._journal.lease(
                 self._lease_s,
-                self._deferrals.not_yet(),
+                self._deferrals.not_yet() | self._in_hand.keys(),
                 resting=self._disk_is_resting if self._disk_space.any_rests() else None,
                 alone=alone,
                 newest_first=self._orders.newest_first,
             )
             if entry is not None:  # else nothing was written
+                self._in_hand.took(entry.key)
                 self._backoff.accepted()
         except JournalError as error:
             if not self._deferrals.retry:
@@ -160,7 +162,7 @@ class Reader:
                 work.plan = self._jobs.plan(job)
             work.job = job
             if not work.plan.current:
-                self._disk_space.require(folder, job.file_stacks.voxel_bytes)
+                self._disk_space.require(folder, job.result_bytes)
                 self._read_stacks(work, job)
         except Exception as error:  # noqa: BLE001 - worker boundary: the writer ends the lease
             work.fail(error)
@@ -171,9 +173,10 @@ class Reader:
         stacks = iter(job.read())
         while True:
             with self._reading.of(work, "reading"):
-                raw = next(stacks, None)
-            if raw is None or work.error is not None:
+                raw = next(stacks, _END)
+            if raw is _END or work.error is not None:
                 break
             if self._stopping():
                 raise CancelledError
-            self._raw.put(StackRead(work, raw))
+            if isinstance(raw, RawStack):
+                self._raw.put(StackRead(work, raw))
