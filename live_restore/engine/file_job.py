@@ -1,49 +1,109 @@
-"""A complete file, as a job: all its stacks give one result."""
+"""The stacks of a file, as a job: those that are whole give one result, which may grow."""
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
-from live_restore.engine.job import RawStack, ResultPlan, planned, require_a_model
+from live_restore.engine.job import (
+    RawStack,
+    Remainder,
+    ResultPlan,
+    channels_together,
+    planned,
+    require_a_model,
+)
 from live_restore.engine.raw_folder import RawFolder
 from live_restore.errors import (
     StackBusyError,
     StackChangedError,
+    StackError,
     StackIncompleteError,
     StackRefusedError,
     StackUnreadableError,
 )
-from live_restore.formats.file_format import Arriving, FileFormat, PartOf
+from live_restore.formats.file_format import (
+    Arriving,
+    Complete,
+    FileFormat,
+    GrowingFileFormat,
+    PartialStackReader,
+    PartOf,
+    StackReader,
+)
 from live_restore.formats.table import format_for
 from live_restore.inference.model_set import ModelSet
-from live_restore.outputs.output import Publication, ResultRequest
-from live_restore.outputs.provenance import is_current, is_of_file
-from live_restore.outputs.table import output_of_files
+from live_restore.journal.states import State
+from live_restore.outputs.output import Growth, Publication, ResultRequest
+from live_restore.outputs.provenance import EarlierReport, earlier_report, is_current, is_of_file
+from live_restore.outputs.table import grown_stacks, output_of_files
 from live_restore.settings.model import FilesSettings, Settings
-from live_restore.sources.completeness import blank_reason
-from live_restore.stack import FileStacks, Fingerprint
+from live_restore.sources.completeness import StacksJudged, blank_reason, judge_stacks
+from live_restore.stack import FileStacks, Fingerprint, StackIndex, Volume, checksum_of
+
+_OF_ONE_STACK = (StackUnreadableError, StackRefusedError, StackIncompleteError)
+"""What is wrong with one stack, and says nothing about the others."""
 
 
-@dataclass(frozen=True)
 class FileJob:
-    """A complete file, ready to be read.
+    """The stacks of a file that can be restored now.
 
-    ``certain`` is False where only quiet tells that nobody is still writing to it: the file does
-    not say how many planes it will have, or ends in zeros. ``raw_folder`` is its folder.
+    Parameters
+    ----------
+    file_stacks
+        What the file declares.
+    format
+        How to read it.
+    raw_folder
+        Its folder.
+    judged
+        Which stacks are ready, and which never will be.
+    certain
+        ``False`` where only quiet tells that nobody is still writing to it: the file does not say
+        how many planes it will have, or ends in zeros.
+    growing
+        There will be more: what is whole is restored, and the rest is left for later.
     """
 
-    file_stacks: FileStacks
-    format: FileFormat
-    raw_folder: RawFolder
-    certain: bool = True
+    def __init__(
+        self,
+        file_stacks: FileStacks,
+        format: FileFormat,  # noqa: A002 - what it is
+        raw_folder: RawFolder,
+        judged: StacksJudged,
+        *,
+        certain: bool = True,
+        growing: bool = False,
+    ) -> None:
+        self.file_stacks = file_stacks
+        self.certain = certain
+        self._format = format
+        self._raw_folder = raw_folder
+        self._judged = judged
+        self._growing = growing
+        self._growth: Growth | None = None
+        self._earlier: EarlierReport | None = None
+        self._done: frozenset[StackIndex] = frozenset()
+        self._together: Mapping[int, frozenset[int]] = {}
+        self._left = {index: (each.state, each.reason) for index, each in judged.left.items()}
 
     @classmethod
-    def open(cls, path: Path, formats: Sequence[FileFormat], files: FilesSettings) -> FileJob:
-        """Inspect ``path`` and return the job; of a part of an image, that of the whole image.
+    def open(
+        cls,
+        path: Path,
+        formats: Sequence[FileFormat],
+        files: FilesSettings,
+        *,
+        growing: bool = False,
+    ) -> FileJob:
+        """Inspect ``path`` and return the job; ``growing`` as above.
+
+        Of a part of an image, the job is that of the whole image.
 
         Raises
         ------
@@ -56,10 +116,14 @@ class FileJob:
             raise StackRefusedError(
                 "is of no format that live-restore reads", path, "give it a TIFF stack"
             )
-        evidence = chosen.inspect(path)
+        growing = growing and isinstance(chosen, GrowingFileFormat)
+        inspect = chosen.inspect
+        if growing and isinstance(chosen, GrowingFileFormat):
+            inspect = chosen.inspect_growing
+        evidence = inspect(path)
         if isinstance(evidence, PartOf):
             path = evidence.path
-            evidence = chosen.inspect(path)
+            evidence = inspect(path)
             if isinstance(evidence, PartOf):  # each calls the other the first
                 raise StackUnreadableError(
                     f"and {evidence.path.name} call each other the first file of their image",
@@ -70,23 +134,169 @@ class FileJob:
             raise StackRefusedError(
                 "is a result of live-restore itself", path, "give it the raw stack"
             )
-        if isinstance(evidence, Arriving):
-            raise StackIncompleteError(
-                evidence.reason, path, "wait until it is written, or record it again"
-            )
-        if evidence.blank_planes and files.blank_planes == "incomplete":
+        if isinstance(evidence, Complete) and evidence.file_stacks.other_files:
+            growing = False  # of an image over several files no stack is ready before all are
+        judged = judge_stacks(evidence, files, finished=not growing)
+        if not judged.ready:
+            if growing:  # its source saw more of it, or it is being written this very moment
+                raise StackBusyError("no stack of it looks whole just now", path)
+            if isinstance(evidence, Arriving):
+                raise StackIncompleteError(
+                    evidence.reason, path, "wait until it is written, or record it again"
+                )
             raise StackIncompleteError(blank_reason(evidence), path)
+        if isinstance(evidence, Arriving):
+            assert evidence.stacks is not None
+            return cls(evidence.stacks.file_stacks, chosen, raw_folder, judged, growing=growing)
+        certain = evidence.declared and not (evidence.zero_tail or evidence.blank_planes)
         return cls(
-            evidence.file_stacks, chosen, raw_folder, evidence.declared and not evidence.zero_tail
+            evidence.file_stacks, chosen, raw_folder, judged, certain=certain, growing=growing
         )
 
-    def read(self) -> Iterator[RawStack]:
-        """Yield every stack; raises ``StackError``."""
-        with self.format.open(self.file_stacks) as reader:
-            for index in self.file_stacks.indices():
+    @property
+    def remainder(self) -> Remainder:
+        """What of the file is not restored; see :class:`Job`."""
+        return Remainder(self._left, self._growing)
+
+    @property
+    def result_bytes(self) -> int:
+        """What is to be written; see :class:`Job`."""
+        raw = self.file_stacks
+        positions = (index.position for index in set(self._judged.ready) - self._done)
+        return sum(math.prod(raw.shape_of(each)) for each in positions) * raw.dtype.itemsize
+
+    def _whole(self) -> bool:
+        """Return whether every stack that the file declares is ready, with all its planes."""
+        all_there = len(self._judged.ready) == self.file_stacks.stack_count
+        return all_there and not self._judged.partial and not self._growing
+
+    def plan(self, model_set: ModelSet, settings: Settings) -> ResultPlan:
+        """Choose where the result goes; see :class:`Job`.
+
+        A whole file has its result in one piece. What grows, or lacks stacks, has one that grows,
+        and is added to: a result of this file that is there holds what need not be done again.
+        """
+        model_name = require_a_model(self.file_stacks, model_set)
+        self._together = channels_together(self.file_stacks, model_set)
+        self._keep_whole_groups()
+        request = self._request(model_name, model_set, settings)
+        if self._whole():
+            made = output_of_files().earlier(
+                request, lambda report: is_of_file(report, self.file_stacks)
+            )
+            if made is not None:
+                return planned(model_name, made, current=True)
+        result_path = output_of_files().choose(request)
+        grown = grown_stacks(result_path) if result_path.taken else None
+        if self._whole() and grown is None:
+            current = is_current(result_path, self.file_stacks)
+            return planned(model_name, result_path, current=current)
+        earlier = earlier_report(result_path)
+        if earlier is not None and grown is not None and self._is_of_this_file(earlier):
+            self._earlier, self._done = earlier, grown & earlier.stacks.keys()
+        elif self._whole():
+            return planned(model_name, result_path, current=False)
+        first_z = {index: z[0] for index, z in self._judged.partial.items()}
+        self._growth = Growth(bool(self._done), not self._growing, first_z)
+        current = earlier is not None and self._done.issuperset(self._judged.ready)
+        if earlier is not None and not self._growing:
+            same = earlier.source == self.file_stacks.fingerprint
+            current = current and earlier.finished and same
+        return planned(model_name, result_path, current=current)
+
+    def _keep_whole_groups(self) -> None:
+        """Leave out stacks of which another channel, that is restored with them, is not whole.
+
+        Raises
+        ------
+        StackIncompleteError
+            None is left; of a file that is still being written, ``StackBusyError``.
+        """
+        whole = set(self._judged.ready) - self._judged.partial.keys()
+        for index in self._judged.ready if self._together else ():
+            for channel in self._together.get(index.channel, ()):
+                if index._replace(channel=channel) not in whole:
+                    reason = f"channel {channel}, with which it is restored, is not whole"
+                    self._left[index] = (State.INCOMPLETE, reason)
+        ready = tuple(index for index in self._judged.ready if index not in self._left)
+        if not ready:
+            kind = StackBusyError if self._growing else StackIncompleteError
+            raise kind(
+                "has no stack of which all channels that are restored together are whole",
+                self.file_stacks.path,
+            )
+        self._judged = replace(self._judged, ready=ready)
+        if self._growing:  # they may come yet
+            self._left.clear()
+
+    def _is_of_this_file(self, earlier: EarlierReport) -> bool:
+        """Return whether a result was made of this file and not of an earlier one of its name.
+
+        The pixels of its first stack tell. All others are compared once the file is finished.
+        """
+        for index in self._judged.ready:
+            known = earlier.checksum(index)
+            if known is not None:
+                try:
+                    with self._opened() as reader:
+                        return checksum_of(self._read(reader, index)) == known
+                except _OF_ONE_STACK:
+                    return False
+        return False
+
+    def read(self) -> Iterator[RawStack | None]:
+        """Yield every stack that is not in the result yet; raises ``StackError``.
+
+        One that cannot be read, or holds values that are no numbers, costs the others nothing. In
+        the end every stack that was restored while the file grew is compared with what is there.
+        """
+        errors: list[StackError] = []
+        some = False
+        with self._opened() as reader:
+            for index in self._judged.ready:
+                done = index in self._done
+                if (done and self._growing) or index in self._left:
+                    continue
                 began = time.perf_counter()
-                volume = reader.read(index)
-                yield RawStack(index, volume, time.perf_counter() - began)
+                try:
+                    volume = self._read(reader, index)
+                except _OF_ONE_STACK as error:
+                    if self._growing:  # it may be overwritten yet; in the end it counts
+                        continue
+                    errors.append(error)
+                    self._leave(index, error.reason)
+                    yield None
+                    continue
+                # Channels that are restored together are, also if only one of them has changed.
+                known = self._earlier if index.channel not in self._together else None
+                if done and known and known.checksum(index) == checksum_of(volume):
+                    yield None
+                else:
+                    some = True
+                    yield RawStack(index, volume, time.perf_counter() - began)
+        if errors and self._left.keys() >= set(self._judged.ready):
+            raise errors[0]
+        if not (some or self._done):
+            raise StackBusyError("no stack of it can be read just now", self.file_stacks.path)
+
+    def _leave(self, index: StackIndex, reason: str) -> None:
+        """Leave out a stack, and those of the channels that are restored together with it."""
+        self._left[index] = (State.FAILED, reason)
+        for channel in self._together.get(index.channel, frozenset()) - {index.channel}:
+            reason = f"channel {index.channel}, with which it is restored, cannot be read"
+            self._left.setdefault(index._replace(channel=channel), (State.FAILED, reason))
+
+    def _opened(self) -> AbstractContextManager[StackReader]:
+        in_parts = not self._whole() or self._growth is not None
+        if in_parts and isinstance(self._format, GrowingFileFormat):
+            return self._format.open_growing(self.file_stacks)
+        return self._format.open(self.file_stacks)
+
+    def _read(self, reader: StackReader, index: StackIndex) -> Volume:
+        z = self._judged.partial.get(index)
+        if z is None:
+            return reader.read(index)
+        return cast("PartialStackReader", reader).read_planes(index, z)
 
     def check_unchanged(self) -> tuple[str, ...]:
         """Compare the file with the one that was inspected; return what the report must warn of.
@@ -105,14 +315,15 @@ class FileJob:
         try:
             status = path.stat()
         except (FileNotFoundError, NotADirectoryError):
-            self.raw_folder.require()
+            self._raw_folder.require()
             return ("the raw file was moved or deleted after it had been read",)
         except OSError as error:
             raise StackBusyError(
                 f"cannot be looked at ({error.strerror or error})", path,
                 "check the disk or the network",
             ) from error  # fmt: skip
-        if Fingerprint.of(status) != self.file_stacks.fingerprint:
+        now, found = Fingerprint.of(status), self.file_stacks.fingerprint
+        if now != found and not (self._growing and now.size >= found.size):
             raise StackChangedError(
                 "changed while it was being restored", path, "let it be written to its end first"
             )
@@ -126,19 +337,6 @@ class FileJob:
                         "let all its files be written first",
                     )
         return ()
-
-    def plan(self, model_set: ModelSet, settings: Settings) -> ResultPlan:
-        """Choose where the result goes; see :class:`Job`."""
-        model_name = require_a_model(self.file_stacks, model_set)
-        request = self._request(model_name, model_set, settings)
-        earlier = output_of_files().earlier(
-            request, lambda report: is_of_file(report, self.file_stacks)
-        )
-        if earlier is not None:
-            return planned(model_name, earlier, current=True)
-        result_path = output_of_files().choose(request)
-        current = is_current(result_path, self.file_stacks)
-        return planned(model_name, result_path, current=current)
 
     def begin(self, plan: ResultPlan, model_set: ModelSet, settings: Settings) -> Publication:
         """Begin to publish the result; see :class:`Job`."""
@@ -155,4 +353,6 @@ class FileJob:
             settings.pixel_digest(),
             settings.output.units,
             settings=settings.pixel_settings(),
+            growth=self._growth,
+            left=lambda: {index: reason for index, (_, reason) in self._left.items()},
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from live_restore.stack import StackKey
+
 _LOOK_S = 0.2
 
 
@@ -13,6 +15,7 @@ class InHand:
 
     def __init__(self) -> None:
         self._count = 0
+        self._keys: set[StackKey] = set()
         self._changed = threading.Condition()
 
     def __bool__(self) -> bool:
@@ -28,10 +31,22 @@ class InHand:
             self._count += 1
             return self._count == 1
 
-    def end(self) -> bool:
+    def took(self, key: StackKey) -> None:
+        """What was counted last is this; a file that grows must not be worked on twice at once."""
+        with self._changed:
+            self._keys.add(key)
+
+    def keys(self) -> frozenset[StackKey]:
+        """Return what is in hand."""
+        with self._changed:
+            return frozenset(self._keys)
+
+    def end(self, key: StackKey | None = None) -> bool:
         """Count one less; return whether nothing is left."""
         with self._changed:
             self._count -= 1
+            if key is not None:
+                self._keys.discard(key)
             self._changed.notify_all()
             return self._count == 0
 

@@ -6,12 +6,13 @@ The daemon and ``live-restore restore`` share it. There are two kinds: a file wi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from live_restore.errors import StackRefusedError
 from live_restore.inference.model_set import ModelSet
+from live_restore.journal.states import State
 from live_restore.outputs.output import Publication, ResultPath
 from live_restore.outputs.provenance import published_doubt
 from live_restore.settings.model import Settings
@@ -42,12 +43,34 @@ class ResultPlan:
     note: str = ""
 
 
+@dataclass(frozen=True)
+class Remainder:
+    """What a result does not hold of the raw data.
+
+    ``left``: stacks of a file that are not restored, their states and why; ``growing``: the file is
+    still being written, and there will be more.
+    """
+
+    left: Mapping[StackIndex, tuple[State, str]] = field(default_factory=dict)
+    growing: bool = False
+
+
 class Job(Protocol):
     """Something complete that gives one result."""
 
     @property
     def file_stacks(self) -> FileStacks:
         """What is to be restored."""
+        ...
+
+    @property
+    def result_bytes(self) -> int:
+        """Bytes of the voxels that are to be written, in the raw type."""
+        ...
+
+    @property
+    def remainder(self) -> Remainder:
+        """What of it is not; certain once :meth:`read` has come to its end."""
         ...
 
     def plan(self, model_set: ModelSet, settings: Settings) -> ResultPlan:
@@ -62,8 +85,11 @@ class Job(Protocol):
         """
         ...
 
-    def read(self) -> Iterator[RawStack]:
-        """Yield every stack; raises ``StackError``."""
+    def read(self) -> Iterator[RawStack | None]:
+        """Yield every stack that is to be restored; raises ``StackError``.
+
+        ``None`` stands for one that was looked at and is not: a moment to see whether to stop.
+        """
         ...
 
     def begin(self, plan: ResultPlan, model_set: ModelSet, settings: Settings) -> Publication:
@@ -103,3 +129,13 @@ def require_a_model(file_stacks: FileStacks, model_set: ModelSet) -> str:
     raise StackRefusedError(
         f"no model for any of its channels ({names})", file_stacks.path, "add one to [[models]]"
     )
+
+
+def channels_together(file_stacks: FileStacks, model_set: ModelSet) -> dict[int, frozenset[int]]:
+    """Return for each channel those that are restored together with it, and itself."""
+    restorers = [model_set.restorer_for(file_stacks, c) for c in range(file_stacks.channels)]
+    return {
+        channel: frozenset(c for c, other in enumerate(restorers) if other is restorer)
+        for channel, restorer in enumerate(restorers)
+        if restorer is not None and restorer.model.card.input_channels > 1
+    }

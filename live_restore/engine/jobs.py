@@ -63,8 +63,9 @@ class Jobs:
         path = self._root / entry.key.acquisition
         if entry.key.index is not None:
             return self._stack_jobs.open(path, entry.key.index, entry.fingerprint)
-        job = FileJob.open(path, self._formats, self._settings.files)
-        if job.file_stacks.fingerprint != entry.fingerprint:
+        job = FileJob.open(path, self._formats, self._settings.files, growing=entry.growing)
+        now, found = job.file_stacks.fingerprint, entry.fingerprint
+        if now != found and not (entry.growing and now.size >= found.size):
             raise StackChangedError("changed after it was found complete", path)
         return job
 

@@ -70,12 +70,13 @@ class Leasing:
         try:
             entry = self._journal.lease(
                 self._lease_s,
-                self._deferrals.not_yet(),
+                self._deferrals.not_yet() | self._in_hand.keys(),
                 resting=self._disk_is_resting if self._disk_space.any_rests() else None,
                 alone=alone,
                 newest_first=self._orders.newest_first,
             )
             if entry is not None:  # else nothing was written
+                self._in_hand.took(entry.key)
                 self._backoff.accepted()
         except JournalError as error:
             if not self._deferrals.retry:

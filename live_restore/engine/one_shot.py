@@ -15,6 +15,7 @@ from live_restore.engine.job import Job
 from live_restore.errors import (
     LiveRestoreError,
     StackError,
+    StackIncompleteError,
     StackRefusedError,
     StackUnreadableError,
 )
@@ -25,6 +26,7 @@ from live_restore.formats.table import (
     warn_of_plug_in,
 )
 from live_restore.inference.model_set import ModelSet
+from live_restore.journal.states import State
 from live_restore.settings.model import Settings
 from live_restore.stack import StackIndex
 
@@ -96,7 +98,7 @@ class OneShot:
         """
         try:
             if not _is_folder(path):
-                yield self.restore(path)
+                yield from self._restore_file(path)
                 return
             formats = make_acquisition_formats(
                 plane_pattern=self._settings.files.plane_pattern, warn=self._warn
@@ -138,6 +140,14 @@ class OneShot:
             except LiveRestoreError as error:
                 yield error
 
+    def _restore_file(self, path: Path) -> Iterator[Attempt]:
+        """Restore a file; yield its result, and an error for each stack that it lacks."""
+        job = FileJob.open(path, self._formats, self._settings.files)
+        yield self._finish(path, job)
+        for index, (state, reason) in job.remainder.left.items():
+            kind = StackUnreadableError if state is State.FAILED else StackIncompleteError
+            yield kind(f"{index.label}: {reason}", path)
+
     def restore(self, path: Path) -> OneResult:
         """Restore the file at ``path`` (absolute).
 
@@ -173,7 +183,7 @@ class OneShot:
         groups = ChannelGroups(job.file_stacks, self._model_set)
         with job.begin(plan, self._model_set, self._settings) as publication:
             for raw in job.read():
-                for stack in groups.feed(raw):
+                for stack in groups.feed(raw) if raw is not None else ():
                     publication.take(stack)
             published = publication.close()
         notes = (plan.note, *published.notes) if plan.note else published.notes

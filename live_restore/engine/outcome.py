@@ -10,7 +10,7 @@ import structlog
 
 from live_restore.engine.backoff import Backoff
 from live_restore.engine.disk_space import DiskSpace
-from live_restore.engine.job import ResultPlan
+from live_restore.engine.job import Remainder, ResultPlan
 from live_restore.engine.progress import Progress
 from live_restore.engine.retry import Deferrals
 from live_restore.errors import (
@@ -26,11 +26,11 @@ from live_restore.errors import (
     UnwritableError,
 )
 from live_restore.inference.restorer import CancelledError
-from live_restore.journal.entry import Entry
+from live_restore.journal.entry import GROWING, Entry
 from live_restore.journal.journal import Journal
 from live_restore.journal.states import State
 from live_restore.outputs.output import Published
-from live_restore.stack import FileStacks, StackKey
+from live_restore.stack import StackKey
 
 log = structlog.get_logger()
 
@@ -87,26 +87,30 @@ class OutcomeRecorder:
         self._reconsider = reconsider
         self._reported = set(reported)
 
-    def already_restored(self, entry: Entry, plan: ResultPlan) -> None:
+    def already_restored(self, entry: Entry, plan: ResultPlan, remainder: Remainder) -> None:
         """The result was there before; nothing had to be done."""
         image = plan.result_path.image
-        self._finish(entry, image, plan.doubt)
+        self._finish(entry, image, plan.doubt, remainder)
         self._deferrals.remove(entry.key)
         self._progress.already_restored(entry.key)
         log.info("already restored", stack_key=str(entry.key), result=str(image))
 
     def good(
-        self, entry: Entry, file_stacks: FileStacks, published: Published, note: str = ""
+        self,
+        entry: Entry,
+        published: Published,
+        remainder: Remainder,
+        note: str = "",
     ) -> None:
-        """The result is safely on disk; ``note`` holds for all of its acquisition."""
-        self._finish(entry, published.image, published.doubt)
+        """The result is safely on disk, but for ``remainder``; ``note`` is of its acquisition."""
+        self._finish(entry, published.image, published.doubt, remainder)
         self._deferrals.remove(entry.key)
         self._disk_space.accepted(self._folder_of(entry.key))
         network_s = published.seconds.get("network", 0.0)
         self._progress.restored(
             entry.key,
-            file_stacks.stack_count,
-            file_stacks.voxel_count,
+            published.stacks,
+            published.voxels,
             network_s,
             published.delay_s if self._arrived_now(entry) else None,
         )
@@ -121,7 +125,7 @@ class OutcomeRecorder:
             "restored",
             stack_key=str(entry.key),
             result=str(published.image),
-            stacks=file_stacks.stack_count,
+            stacks=published.stacks,
             delay_s=round(published.delay_s, 2),
             network_s=round(network_s, 2),
             warnings=len(published.warnings),
@@ -130,9 +134,7 @@ class OutcomeRecorder:
     def bad(self, entry: Entry, error: BaseException) -> None:
         """There is no result, because of ``error``."""
         if isinstance(error, CancelledError):
-            self._record(
-                lambda: self._journal.give_back(entry, "given back when the program stopped")
-            )
+            self._give_back(entry, "given back when the program stopped")
             log.info("given back", stack_key=str(entry.key))
             return
         reason = (
@@ -145,7 +147,7 @@ class OutcomeRecorder:
             # may fit, is tried before it.
             self._disk_space.refused(self._folder_of(entry.key), error)
             self._deferrals.add(entry.key, _LONGEST_WAIT_FOR_SPACE_S)
-            self._record(lambda: self._journal.give_back(entry, reason))
+            self._give_back(entry, reason)
             return
         if isinstance(error, OutputError):
             self._disk_space.doubt(self._folder_of(entry.key))
@@ -160,10 +162,23 @@ class OutcomeRecorder:
         trace = None if isinstance(error, LiveRestoreError) else error
         log.error("not restored", stack_key=str(entry.key), reason=reason, exc_info=trace)
 
-    def _finish(self, entry: Entry, image: Path, doubt: str) -> None:
-        self._record(
-            lambda: self._journal.finish(entry, State.DONE, reason=doubt, result=str(image))
-        )
+    def _finish(self, entry: Entry, image: Path, doubt: str, remainder: Remainder) -> None:
+        state, reason = State.DONE, doubt
+        if remainder.growing:
+            state, reason = State.ARRIVING, f"{GROWING}; its first stacks are restored"
+
+        def write() -> None:
+            with self._journal.batch():
+                self._journal.finish(entry, state, reason=reason, result=str(image))
+                if entry.key.index is None:
+                    self._journal.record_left(entry, remainder.left)
+
+        self._record(write)
+        for index, (left, why) in remainder.left.items():
+            key = StackKey(entry.key.acquisition, index)
+            if left is State.FAILED:
+                self._progress.failed(key)
+            log.warning(left.value, stack_key=str(key), reason=why)
 
     def _report_once(self, note: str) -> None:
         """Report what most likely holds for all results, and must not drown what does not."""
@@ -201,9 +216,14 @@ class OutcomeRecorder:
     def _put_off(self, entry: Entry, reason: str, *, counts: bool = False) -> None:
         # Put off before it is given back, or the reader could lease it in between.
         self._deferrals.add(entry.key)
-        self._record(lambda: self._journal.give_back(entry, reason, counts=counts))
+        self._give_back(entry, reason, counts=counts)
         if not self._deferrals.retry:
             self._progress.failed(entry.key)
+
+    def _give_back(self, entry: Entry, reason: str, *, counts: bool = False) -> None:
+        if entry.growing:  # which the next lease must know, too
+            reason = f"{GROWING}; {reason}"
+        self._record(lambda: self._journal.give_back(entry, reason, counts=counts))
 
     def _end_for_good(self, entry: Entry, error: BaseException, reason: str) -> None:
         if isinstance(error, StackRefusedError):

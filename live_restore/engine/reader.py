@@ -9,7 +9,7 @@ from live_restore.engine.control import Orders
 from live_restore.engine.disk_space import DiskSpace
 from live_restore.engine.handover import Handover
 from live_restore.engine.in_hand import InHand
-from live_restore.engine.job import Job
+from live_restore.engine.job import Job, RawStack
 from live_restore.engine.jobs import Jobs
 from live_restore.engine.leasing import Leasing
 from live_restore.engine.messages import StackRead, Work, WorkEnd
@@ -21,6 +21,7 @@ from live_restore.inference.restorer import CancelledError
 
 _TICK_S = 0.1
 _LONGEST_PAUSE_S = 1.0
+_END = object()
 
 
 class Reader:
@@ -121,7 +122,7 @@ class Reader:
                 work.plan = self._jobs.plan(job)
             work.job = job
             if not work.plan.current:
-                self._disk_space.require(folder, job.file_stacks.voxel_bytes)
+                self._disk_space.require(folder, job.result_bytes)
                 self._read_stacks(work, job)
         except Exception as error:  # noqa: BLE001 - worker boundary: the writer ends the lease
             work.fail(error)
@@ -132,9 +133,10 @@ class Reader:
         stacks = iter(job.read())
         while True:
             with self._reading.of(work, "reading"):
-                raw = next(stacks, None)
-            if raw is None or work.error is not None:
+                raw = next(stacks, _END)
+            if raw is _END or work.error is not None:
                 break
             if self._stopping():
                 raise CancelledError
-            self._raw.put(StackRead(work, raw))
+            if isinstance(raw, RawStack):
+                self._raw.put(StackRead(work, raw))

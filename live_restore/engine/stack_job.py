@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from live_restore.engine.job import RawStack, ResultPlan, planned, require_a_model
+from live_restore.engine.job import RawStack, Remainder, ResultPlan, planned, require_a_model
 from live_restore.engine.raw_folder import RawFolder
 from live_restore.errors import (
     StackBusyError,
@@ -93,6 +93,16 @@ class StackJob:
     def file_stacks(self) -> FileStacks:
         """The stack, described as a file of its own."""
         return self._file_stacks
+
+    @property
+    def result_bytes(self) -> int:
+        """What is to be written; see ``Job``."""
+        return self._file_stacks.voxel_bytes
+
+    @property
+    def remainder(self) -> Remainder:
+        """Nothing: it is one stack."""
+        return Remainder()
 
     def plan(self, model_set: ModelSet, settings: Settings) -> ResultPlan:
         """Choose where the result goes; see ``Job``."""

@@ -85,10 +85,11 @@ class Writer:
     def _close(self, work: Work) -> None:
         """Publish some work, and end its lease, whatever has happened to it."""
         if work.plan is not None and work.plan.current and work.error is None:
-            self._outcomes.already_restored(work.entry, work.plan)
+            assert work.job is not None
+            self._outcomes.already_restored(work.entry, work.plan, work.job.remainder)
         else:
             self._publish(work)
-        if self._in_hand.end():
+        if self._in_hand.end(work.entry.key):
             self._progress.working_on("")
         self._ended()
 
@@ -109,8 +110,8 @@ class Writer:
                 self._cleaned_folders.discard(work.plan.result_path.image.parent)
         if published is not None:
             assert work.job is not None
-            note = "" if work.plan is None else work.plan.note
-            self._outcomes.good(work.entry, work.job.file_stacks, published, note)
+            job, note = work.job, "" if work.plan is None else work.plan.note
+            self._outcomes.good(work.entry, published, job.remainder, note)
         else:
             assert work.error is not None
             self._outcomes.bad(work.entry, work.error)

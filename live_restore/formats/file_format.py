@@ -1,4 +1,4 @@
-"""The seam behind which file formats live: one file, one or more stacks, complete all at once.
+"""The seam behind which file formats live: one file, one or more stacks, each whole or not.
 
 The life of a file, from its first byte to a stack in memory:
 
@@ -35,12 +35,62 @@ Either runs through ``live_restore.testing.formats.FileFormatCompliance``.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from live_restore.stack import FileStacks, StackIndex, Volume
+
+
+@dataclass(frozen=True)
+class StackPlanes:
+    """What is there of a stack that has begun and is not, or not surely, whole.
+
+    Parameters
+    ----------
+    expected
+        How many planes it should have.
+    present
+        Planes (z, ascending) whose bytes are all in the file.
+    blank
+        Those of them that hold nothing but zeros.
+    passed
+        Whether a later plane of the file holds data: the writer has gone past it.
+    damage
+        What is wrong with one of its planes that no more bytes could mend; "": nothing.
+    """
+
+    expected: int
+    present: tuple[int, ...]
+    blank: tuple[int, ...] = ()
+    passed: bool = False
+    damage: str = ""
+
+
+@dataclass(frozen=True)
+class StacksFound:
+    """What is known of each stack of a file that is not whole as it stands.
+
+    Parameters
+    ----------
+    file_stacks
+        The stacks that the file declares, whether they are there or not.
+    whole
+        Those whose planes are all there and hold data.
+    others
+        Those that have begun, or that the writer has gone past, and are not surely whole: also one
+        that has all its planes while the last of them may still be filled.
+    zeros_are_data
+        Whether zeros are nothing odd in this file: its planes of data hold many, as those of a
+        detector that counts photons do. A camera's offset leaves none.
+    """
+
+    file_stacks: FileStacks
+    whole: tuple[StackIndex, ...]
+    others: Mapping[StackIndex, StackPlanes] = field(default_factory=dict)
+    zeros_are_data: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,10 +98,12 @@ class Arriving:
     """Planes are still missing: ``reason`` says which evidence is not there yet.
 
     ``waits_for_others``: that is in other files, so that this one need not change to be complete.
+    ``stacks``: what is there already, where the file says what belongs to which stack.
     """
 
     reason: str
     waits_for_others: bool = field(default=False, repr=False)
+    stacks: StacksFound | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -72,12 +124,15 @@ class Complete:
     ``zero_tail`` is True when the last plane that holds anything ends in whole rows of zeros
     although no other plane does: what a reserved file looks like while that plane is being
     written. Processed images may look so too, so it is a reason to wait longer, not to refuse.
+    ``stacks``: which stacks the blank planes belong to; ``None`` where every stack is whole, or
+    where the format does not say.
     """
 
     file_stacks: FileStacks
     declared: bool
     blank_planes: tuple[int, ...] = ()
     zero_tail: bool = False
+    stacks: StacksFound | None = field(default=None, compare=False, repr=False)
 
 
 class StackReader(Protocol):
@@ -85,6 +140,14 @@ class StackReader(Protocol):
 
     def read(self, stack_index: StackIndex) -> Volume:
         """Return one stack (Z, Y, X) in native byte order; raises ``StackError``."""
+        ...
+
+
+class PartialStackReader(StackReader, Protocol):
+    """Reads stacks of which planes may be missing, too."""
+
+    def read_planes(self, stack_index: StackIndex, z: range) -> Volume:
+        """Return these planes of a stack, (len(z), Y, X); raises as :meth:`read` does."""
         ...
 
 
@@ -128,5 +191,31 @@ class FileFormat(Protocol):
         ------
         StackChangedError
             The file is no longer the one that was inspected.
+        """
+        ...
+
+
+@runtime_checkable
+class GrowingFileFormat(FileFormat, Protocol):
+    """A format whose files can be looked into, and read, while they are being written.
+
+    Optional: of a format that is none the stacks are restored once the whole file is there.
+    """
+
+    def inspect_growing(self, path: Path) -> Arriving | Complete | PartOf | None:
+        """Return what :meth:`inspect` does, without looking again at all that was there before.
+
+        Each thread has its own memory of what it saw. What has been overwritten meanwhile may be
+        missed: before a file counts as finished it is inspected as any other.
+        """
+        ...
+
+    def open_growing(self, file_stacks: FileStacks) -> AbstractContextManager[PartialStackReader]:
+        """Open a file that may have grown since it was inspected, or of which planes are missing.
+
+        Raises
+        ------
+        StackChangedError
+            It is another one: shorter, or with other stacks.
         """
         ...

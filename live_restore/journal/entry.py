@@ -18,6 +18,9 @@ WHOLE = -1
 NOWHERE = Fingerprint(-1, -1)
 """No file has it: whatever is found under the name is new."""
 
+GROWING = "still being written"
+"""Reason of a file that waits because some of its stacks are whole: there will be more."""
+
 
 @dataclass(frozen=True)
 class AcquisitionEntry:
@@ -50,6 +53,11 @@ class Entry:
     seen_at: float
     finished_at: float | None
     lease_until: float | None = None
+
+    @property
+    def growing(self) -> bool:
+        """Whether it waits, or is worked on, while it is still being written."""
+        return self.reason.startswith(GROWING)
 
     @property
     def doubtful(self) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from live_restore.errors import FolderBusyError, StackUnreadableError, one_line
 from live_restore.journal import queue
 from live_restore.journal.database import Database
 from live_restore.journal.entry import (
+    GROWING,
     NOWHERE,
     Entry,
     acquisition_bytes,
@@ -28,9 +29,10 @@ from live_restore.journal.entry import (
     key_columns,
 )
 from live_restore.journal.location import other_watcher
+from live_restore.journal.stacks_of_files import forget_stacks, retry_in_files
 from live_restore.journal.states import State
 from live_restore.journal.view import WHOSE, JournalView
-from live_restore.stack import Fingerprint, StackKey
+from live_restore.stack import Fingerprint, StackIndex, StackKey
 
 _RECORD = """
 INSERT INTO entry (recipe, acquisition, position, time, channel, folder, state, reason, size,
@@ -48,7 +50,9 @@ ON CONFLICT (recipe, acquisition, position, time, channel) DO UPDATE SET
     state = excluded.state, reason = excluded.reason, size = excluded.size,
     mtime_ns = excluded.mtime_ns, stacks = excluded.stacks,
     result = x'', finished_at = NULL, owner = NULL, lease_until = NULL
-WHERE NOT (state = 'running' AND size = excluded.size AND mtime_ns = excluded.mtime_ns)
+WHERE NOT (state = 'running' AND size = excluded.size AND mtime_ns = excluded.mtime_ns
+           AND NOT (reason LIKE :growing AND excluded.state = 'waiting'
+                    AND excluded.reason NOT LIKE :growing))
 """
 
 
@@ -56,7 +60,7 @@ class Journal(JournalView):
     """The journal of one watched folder, open for writing; safe to use from several threads.
 
     It holds a lock, so that one process works on a folder; the lock goes when the process goes,
-    however it dies.
+    however it dies. Large because every transition of an entry is a method, and all share its lock.
 
     Raises
     ------
@@ -119,7 +123,8 @@ class Journal(JournalView):
         """Record what a source found out: any state but running and done.
 
         What waits unchanged keeps its turn; attempts begin anew when the raw data have changed.
-        Nothing is recorded over a lease on the very same raw data.
+        Nothing is recorded over a lease on the very same raw data, unless that they are finished
+        which were still being written when they were leased.
 
         Raises
         ------
@@ -140,9 +145,12 @@ class Journal(JournalView):
             "size": fingerprint.size,
             "mtime_ns": fingerprint.mtime_ns,
             "stacks": stacks,
+            "growing": f"{GROWING}%",
             "now": time.time(),
         }
         with self._file.transaction() as db:
+            if key.index is None and state in (State.INCOMPLETE, State.FAILED, State.REFUSED):
+                forget_stacks(db, self.recipe, key)
             try:
                 db.execute(_RECORD, row)
             except OverflowError as error:  # raised before SQLite has seen any of it
@@ -171,6 +179,20 @@ class Journal(JournalView):
                 "AND state IN ('arriving', 'incomplete', 'waiting', 'refused')",
                 {"recipe": self.recipe, **key_columns(key)},
             )
+            if key.index is None:
+                forget_stacks(db, self.recipe, key)
+
+    def record_left(self, entry: Entry, left: Mapping[StackIndex, tuple[State, str]]) -> None:
+        """Record which stacks of a file are not in its result, in rows of their own, and why.
+
+        What was recorded before of its stacks, and is not in ``left``, is forgotten.
+        """
+        with self._file.transaction() as db:
+            forget_stacks(db, self.recipe, entry.key)
+            for index, (state, reason) in left.items():
+                self.record(
+                    StackKey(entry.key.acquisition, index), entry.fingerprint, state, reason, 1
+                )
 
     # What the worker says ---------------------------------------------------------------------
 
@@ -221,7 +243,13 @@ class Journal(JournalView):
             )
 
     def finish(self, entry: Entry, state: State, *, reason: str = "", result: str = "") -> None:
-        """End a lease as done (``reason``: doubtful, and why), failed or refused."""
+        """End a lease as done (``reason``: doubtful, and why), failed or refused.
+
+        Or as arriving: a file that is still being written, and of which some stacks are restored.
+        """
+        if state is State.ARRIVING:
+            self._end(entry, state, reason, result, None, attempts=0)
+            return
         if state not in (State.DONE, State.FAILED, State.REFUSED):
             raise ValueError(f"a lease cannot end as {state}")
         self._end(entry, state, reason, result, time.time(), attempts=entry.attempts)
@@ -323,10 +351,15 @@ class Journal(JournalView):
         return len(gone)
 
     def retry_failed(self) -> int:
-        """Let every failed entry wait again with a clean account; return how many."""
+        """Let every failed entry wait again with a clean account; return how many.
+
+        Where single stacks of a file have failed, the file waits again: the others are restored.
+        """
         with self._file.transaction() as db:
-            return db.execute(
+            files = retry_in_files(db, self.recipe)
+            again = db.execute(
                 "UPDATE entry SET state = 'waiting', attempts = 0, reason = '' "
                 "WHERE recipe = ? AND state = 'failed'",
                 (self.recipe,),
             ).rowcount
+            return again + files

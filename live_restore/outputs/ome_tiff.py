@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import re
+import struct
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,9 @@ from live_restore.files.naming import candidates, report_path, variants
 from live_restore.files.publish import publishing, remove_for_good
 from live_restore.files.reading import open_regular
 from live_restore.formats.tiff.examine import OWN_SOFTWARE
+from live_restore.formats.tiff.tags import Tag
+from live_restore.outputs.growing import GrowingPublication
+from live_restore.outputs.ome_planes import dimension_order, naming_planes, tiff_data
 from live_restore.outputs.output import (
     FinishedStack,
     Proof,
@@ -92,6 +96,8 @@ class OmeTiffOutput:
         if not result_path.taken and result_path.image.exists():
             # Since it was chosen, ``a.tif`` was given the name that ``a.ome.tif`` had found free.
             result_path = self.choose(request)
+        if request.growth is not None:
+            return GrowingPublication(request, result_path, verify, _software(result_path.token))
         return _OmeTiffPublication(request, result_path, verify)
 
     def made(self, path: Path) -> bool:
@@ -110,6 +116,7 @@ class _OmeTiffPublication(Publication):
         self._result_path = result_path
         self._verify = verify
         self._report = Report(request, result_path.image.name)
+        self._left = request.left
         self._writing_s = 0.0
         raw = request.file_stacks
         written = replace(raw, dtype=result_dtype(raw.dtype, request.units))
@@ -142,6 +149,9 @@ class _OmeTiffPublication(Publication):
         with self._publishing:
             with self._writing:
                 self._report.warnings += self._verify()
+                left = self._left()
+                self._report.leave_out(left)
+                self._writer.leave_out(left)
             began = time.perf_counter()
             # The report of an earlier result must not stand beside a newer image, whatever happens
             # between.
@@ -168,6 +178,7 @@ class OmeTiffWriter:
         self._file_stacks = file_stacks
         self._first_byte = first_byte
         self.checksums: dict[StackIndex, int] = {}
+        self.left: frozenset[StackIndex] = frozenset()
 
     def write(self, stack_index: StackIndex, volume: Volume) -> None:
         """Write one stack (Z, Y, X); raises ``OSError``."""
@@ -177,9 +188,22 @@ class OmeTiffWriter:
             self._file.write(plane.data)
         self.checksums[stack_index] = zlib.crc32(volume.data)
 
+    def leave_out(self, left: Collection[StackIndex]) -> None:
+        """Let the OME-XML name the planes of those stacks only that were written.
+
+        Raises
+        ------
+        OSError
+            The disk refused.
+        """
+        self.left = frozenset(left)
+        if self.left:
+            _name_planes(self._file, self._file_stacks, self.left)
+
     def check(self, path: Path) -> None:
         """Read every stack back from ``path`` and compare; raises ``OutputError``."""
-        missing = [each for each in self._file_stacks.indices() if each not in self.checksums]
+        known = self.checksums.keys() | self.left
+        missing = [each for each in self._file_stacks.indices() if each not in known]
         if missing:
             raise OutputError(
                 f"lacks {len(missing)} of its stacks (first {missing[0]})",
@@ -301,7 +325,7 @@ def _lay_out(file: BinaryIO, path: Path, file_stacks: FileStacks, token: str) ->
                 dtype=file_stacks.dtype.newbyteorder("<"),
                 photometric=file_stacks.metadata.photometric,
                 metadata=ome_metadata(file_stacks, position),
-                software=f"{OWN_SOFTWARE} {__version__} (result {token})",
+                software=_software(token),
             )
     file.seek(0)
     with tifffile.TiffFile(file, _multifile=False) as tif:
@@ -311,6 +335,39 @@ def _lay_out(file: BinaryIO, path: Path, file_stacks: FileStacks, token: str) ->
             "could not be laid out for writing", path, "please report it with the raw file's shape"
         )
     return [int(offset) for offset in offsets if offset is not None]
+
+
+def _software(token: str) -> str:
+    """Return the Software tag, by which a result is known as ours, and as which."""
+    return f"{OWN_SOFTWARE} {__version__} (result {token})"
+
+
+def _name_planes(file: BinaryIO, file_stacks: FileStacks, left: Collection[StackIndex]) -> None:
+    """Write the OME-XML once more, behind the end, without the planes of some stacks."""
+    import tifffile
+
+    axes = file_stacks.axes[:-2]
+    order = dimension_order(file_stacks.axes)
+    images, directory = [], 0
+    for position in range(file_stacks.positions):
+        sizes = _axis_sizes(file_stacks, position)
+        named = []
+        for where in np.ndindex(tuple(sizes[axis] for axis in axes)):
+            place = dict(zip(axes, where, strict=True))
+            if StackIndex(position, place.get("T", 0), place.get("C", 0)) not in left:
+                named.append((directory, place))
+            directory += 1
+        images.append(tiff_data(order, sizes, named))
+    file.flush()
+    file.seek(0)
+    with tifffile.TiffFile(file, _multifile=False) as tif:
+        tag, big = tif.pages.first.tags[int(Tag.DESCRIPTION)], tif.is_bigtiff
+        xml = tif.pages.first.description
+    text = naming_planes(xml, images).encode() + b"\0"
+    at = file.seek(0, os.SEEK_END)
+    file.write(text)
+    file.seek(tag.offset + 4)
+    file.write(struct.pack("<QQ" if big else "<II", len(text), at))
 
 
 def _plane_offset(

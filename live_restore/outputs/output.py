@@ -65,6 +65,25 @@ class AcquisitionStack:
 
 
 @dataclass(frozen=True)
+class Growth:
+    """What makes the result of a file grow, instead of being written in one piece.
+
+    Parameters
+    ----------
+    goes_on
+        Whether the result that is there, which has grown so far, is added to.
+    finished
+        Nothing more will come.
+    first_z
+        The first plane (z) of those stacks of which not all planes are restored.
+    """
+
+    goes_on: bool
+    finished: bool
+    first_z: Mapping[StackIndex, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ResultRequest:
     """What a result is made of, by which recipe, and where it is to go.
 
@@ -88,6 +107,10 @@ class ResultRequest:
         Results by another recipe have the plain names in this folder: take none that is free.
     settings
         Those that can change a voxel, as they are written in a config.toml; go into the report.
+    growth
+        How the result of a file grows; ``None``: it is written in one piece.
+    left
+        Asked once the last stack is there: what the result does not hold of the raw file, and why.
     """
 
     file_stacks: FileStacks
@@ -99,6 +122,8 @@ class ResultRequest:
     acquisition_stack: AcquisitionStack | None = None
     apart: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
+    growth: Growth | None = None
+    left: Callable[[], Mapping[StackIndex, str]] = dict
 
 
 @dataclass(frozen=True)
@@ -123,7 +148,8 @@ class Published:
 
     ``delay_s`` is the time from the raw file's last write to the report's publication. ``doubt``
     says in one line why the result is doubtful ("": it is not); ``notes`` what could not be
-    compared; ``device_warnings`` what is not as hoped for about where it was made.
+    compared; ``device_warnings`` what is not as hoped for about where it was made; ``stacks`` and
+    ``voxels`` how many were written, restored or left as they are.
     """
 
     image: Path
@@ -134,6 +160,8 @@ class Published:
     notes: tuple[str, ...] = ()
     doubt: str = ""
     device_warnings: tuple[str, ...] = ()
+    stacks: int = 1
+    voxels: int = 0
 
 
 class Publication(ABC):

@@ -9,15 +9,17 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from live_restore.errors import one_line
 from live_restore.files.reading import open_regular
 from live_restore.files.values import NotJsonError
 from live_restore.outputs.output import ResultPath
 from live_restore.outputs.report_file import REPORT_FORMAT, read_report
-from live_restore.stack import FileStacks, StackIndex
+from live_restore.stack import FileStacks, Fingerprint, StackIndex
 from live_restore.trust.doubts import in_one_line
 
 _LONGEST_DOUBT = 1000
@@ -25,6 +27,58 @@ _LONGEST_NAME = 100
 # The first tells; others are asked in case somebody has spoilt it.
 _REPORTS_ASKED = 5
 _PLAIN_REPORTS = re.compile(r"p\d{3,}\.reports")
+
+
+@dataclass(frozen=True)
+class EarlierReport:
+    """What the report of a result that has grown so far says.
+
+    Parameters
+    ----------
+    source
+        The raw file as it was.
+    finished
+        Whether nothing more was to come.
+    stacks
+        Its lines about the stacks that it holds.
+    models, warnings, notes, seconds
+        As the report has them.
+    """
+
+    source: Fingerprint
+    finished: bool
+    stacks: dict[StackIndex, dict[str, Any]]
+    models: dict[str, dict[str, Any]]
+    warnings: list[str]
+    notes: list[str]
+    seconds: dict[str, float]
+
+    def checksum(self, index: StackIndex) -> int | None:
+        """Return the CRC-32 of the raw voxels that a stack was made of, ``None`` if unknown."""
+        found = self.stacks.get(index, {}).get("raw_crc32")
+        return found if isinstance(found, int) else None
+
+
+def earlier_report(result_path: ResultPath) -> EarlierReport | None:
+    """Return what the report of a growing result says, ``None`` where there is none of use."""
+    try:
+        report = read_report(result_path.report)
+        source, lines = report["source"], {}
+        for line in report["stacks"]:
+            index = StackIndex(line["position"], line["time"], line["channel"])
+            if all(type(number) is int and 0 <= number < 2**31 for number in index):
+                lines[index] = dict(line)
+        return EarlierReport(
+            Fingerprint(int(source["size"]), int(source["mtime_ns"])),
+            report["finished"] is True,
+            lines,
+            {str(name): dict(model) for name, model in report["models"].items()},
+            [str(text) for text in report["warnings"]],
+            [str(text) for text in report["notes"]],
+            {str(name): float(value) for name, value in report["seconds"].items()},
+        )
+    except (OSError, NotJsonError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        return None
 
 
 def is_current(result_path: ResultPath, file_stacks: FileStacks) -> bool:
@@ -101,13 +155,18 @@ def made_by(report: Path, recipe: str) -> bool:
 
 
 def is_of_file(report: Path, file_stacks: FileStacks) -> bool:
-    """Return whether a report tells of a file of this size and time, whatever it was called."""
+    """Return whether a report tells of a file of this size and time, whatever it was called.
+
+    And of all of it: where a result lacks stacks, whoever asks wants to know of those.
+    """
     try:
-        source = read_report(report)["source"]
+        found = read_report(report)
+        source = found["source"]
         same = (source["size"], source["mtime_ns"]) == tuple(file_stacks.fingerprint)
-    except (OSError, NotJsonError, LookupError, TypeError):
+        whole = not found.get("left_out") and found.get("finished", True) is True
+    except (OSError, NotJsonError, LookupError, TypeError, AttributeError):
         return False
-    return bool(same)
+    return bool(same and whole)
 
 
 def report_name_is_ours(path: Path) -> bool:

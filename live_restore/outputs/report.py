@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -14,9 +15,13 @@ from live_restore.inference.backends.session import Device
 from live_restore.inference.model.model import Model
 from live_restore.inference.restorer import Restored
 from live_restore.outputs.output import FinishedStack, Published, ResultPath, ResultRequest
+from live_restore.outputs.provenance import EarlierReport
 from live_restore.outputs.recorded import planes_in_report, source_in_report
 from live_restore.outputs.report_file import REPORT_FORMAT
+from live_restore.stack import StackIndex
 from live_restore.trust.doubts import in_one_line
+
+_LEFT_SHOWN = 8
 
 
 @dataclass
@@ -35,6 +40,37 @@ class Report:
     device_warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    left: dict[StackIndex, str] = field(default_factory=dict)
+    places: dict[StackIndex, int] = field(default_factory=dict)
+    added: int = 0
+    added_voxels: int = 0
+
+    @classmethod
+    def going_on(cls, request: ResultRequest, result_name: str, earlier: EarlierReport) -> Report:
+        """Return the report of a result that has grown so far, with what it said of that."""
+        return cls(
+            request,
+            result_name,
+            stacks=list(earlier.stacks.values()),
+            places={index: place for place, index in enumerate(earlier.stacks)},
+            models=dict(earlier.models),
+            warnings=list(earlier.warnings),
+            notes=list(earlier.notes),
+            seconds=dict(earlier.seconds),
+        )
+
+    def leave_out(self, left: Mapping[StackIndex, str]) -> None:
+        """Add what the result does not hold of the raw file, in the place of what was left before.
+
+        A warning of each is for the screen; a thousand are not.
+        """
+        self.left = dict(left)
+        shown = [f"{index.label} is left out: {why}" for index, why in left.items()]
+        self.warnings = [each for each in self.warnings if " is left out: " not in each]
+        self.warnings += shown[:_LEFT_SHOWN]
+        if len(shown) > _LEFT_SHOWN:
+            more = len(shown) - _LEFT_SHOWN
+            self.warnings.append(f"... is left out: {more} stacks more; the report names them")
 
     def __post_init__(self) -> None:
         self.notes += self.request.file_stacks.assumptions
@@ -67,7 +103,11 @@ class Report:
             line["doubts"] = list(trust.doubts)
         self.warnings += [f"{label}{each}" for each in (*trust.warnings, *trust.doubts)]
         self.notes += [note for note in trust.notes if note not in self.notes]
-        self.stacks.append(line)
+        # Of a result that grows, a stack that has changed since is restored once more.
+        place = self.places.setdefault(index, len(self.stacks))
+        self.stacks[place : place + 1] = [line]
+        self.added += 1
+        self.added_voxels += stack.raw.size
 
     def _add_restored(self, line: dict[str, Any], restored: Restored, model: Model) -> None:
         line["model"] = model.card.name
@@ -114,16 +154,30 @@ class Report:
         """Return in one line why the result is doubtful, or "" where nothing is."""
         return in_one_line([line.get("doubts", ()) for line in self.stacks])
 
+    def _growth(self) -> dict[str, Any]:
+        """Return what there is to say only of a result that lacks stacks, or has grown."""
+        lines = [
+            {"position": i.position, "time": i.time, "channel": i.channel, "reason": why}
+            for i, why in self.left.items()
+        ]
+        growth = self.request.growth
+        finished = {} if growth is None else {"finished": growth.finished}
+        return {**finished, **({"left_out": lines} if lines else {})}
+
     def _count(self, stage: str, seconds: float) -> None:
         self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds
 
-    def publish(self, result_path: ResultPath, **seconds: float) -> Published:
+    def publish(
+        self, result_path: ResultPath, *, replaces: bool = False, **seconds: float
+    ) -> Published:
         """Publish the report of an image that is in its place, and return what it tells.
 
         Parameters
         ----------
         result_path
             Where the image is, and the report goes.
+        replaces
+            Whether it takes the place of the report of a result that has grown so far.
         seconds
             What was not counted with the stacks (s).
 
@@ -133,7 +187,7 @@ class Report:
             The disk refused.
         """
         delay_s = max(0.0, time.time() - self.request.file_stacks.fingerprint.mtime_ns / 1e9)
-        publish_text(result_path.report, self.to_json(**seconds, delay=delay_s), free=True)
+        publish_text(result_path.report, self.to_json(**seconds, delay=delay_s), free=not replaces)
         return Published(
             image=result_path.image,
             report=result_path.report,
@@ -143,6 +197,8 @@ class Report:
             notes=tuple(self.notes),
             doubt=self.doubt(),
             device_warnings=tuple(self.device_warnings),
+            stacks=self.added,
+            voxels=self.added_voxels,
         )
 
     def to_json(self, **times: float) -> str:
@@ -181,6 +237,7 @@ class Report:
                 "seconds": {k: round(v, 4) for k, v in {**self.seconds, **times}.items()},
                 "warnings": [*self.device_warnings, *self.warnings],
                 "notes": self.notes,
+                **self._growth(),
                 "stacks": self.stacks,
             },
             indent=1,

@@ -1,7 +1,7 @@
 """Reading results back, plane by plane, for people to look at: what each output lays out how.
 
-A restored TIFF is this program's own and lies plane after plane: one plane is one read. A growing
-image has a chunk per plane.
+A restored TIFF is this program's own and lies plane after plane: one plane is one read. So do the
+planes of each stack of one that grows. A growing image has a chunk per plane.
 """
 
 from __future__ import annotations
@@ -16,9 +16,12 @@ from numpy.typing import NDArray
 from live_restore.errors import LiveRestoreError, StackUnreadableError
 from live_restore.files.raw_data import read_at
 from live_restore.files.reading import open_regular
+from live_restore.outputs.growing_tiff import HeldStack, contents_of
 from live_restore.stack import StackIndex, plane_number
 
 Plane = NDArray[np.generic]
+
+_NOT_HELD = HeldStack(0, 0, 0)
 
 
 class ResultPlanes:
@@ -32,6 +35,8 @@ class ResultPlanes:
         As its report says: axes from slowest to fastest; positions, times and channels; the stack.
     in_file
         Which stack of the image, where it is a file.
+    first_plane
+        How many planes its earlier positions have.
     in_run
         Which stack of the acquisition, where the image grows.
 
@@ -49,6 +54,7 @@ class ResultPlanes:
         shape_zyx: tuple[int, int, int],
         in_file: StackIndex,
         in_run: StackIndex,
+        first_plane: int = 0,
     ) -> None:
         self._path = path
         self._axes = axes
@@ -56,6 +62,7 @@ class ResultPlanes:
         self._shape_zyx = shape_zyx
         self._in_file = in_file
         self._in_run = in_run
+        self._first_plane = first_plane
         self._plane: Callable[[int], Plane]
         self._close: Callable[[], None] = lambda: None
 
@@ -115,6 +122,12 @@ class ResultPlanes:
                 series = tif.series[at.position]
                 offset, dtype = series.dataoffset, np.dtype(series.dtype)
                 order = tif.byteorder
+                grown = contents_of(self._path)
+                held = None if grown is None else grown.stacks.get(at, _NOT_HELD)
+                if held is not None:  # its planes lie one behind the other
+                    offset = tif.pages[held.directory].dataoffsets[0] if held.planes else None
+                elif offset is None:  # laid out for stacks that were left out, too
+                    offset = tif.pages[self._first_plane].dataoffsets[0]
         except BaseException:
             stream.close()
             raise
@@ -129,6 +142,10 @@ class ResultPlanes:
         def plane(z: int) -> Plane:
             place = {"T": at.time, "C": at.channel, "Z": z}
             number = plane_number(self._axes, sizes, place)
+            if held is not None:
+                number = z - held.first_z
+                if not 0 <= number < held.planes:
+                    raise ValueError("a plane that is not there")
             data = read_at(stream, offset + number * count, count)
             read = np.frombuffer(data, dtype.newbyteorder(order)).reshape(height, width)
             return read.astype(dtype, copy=False)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from live_restore.outputs.growing_tiff import contents_of
 from live_restore.outputs.ome_tiff import OmeTiffOutput
 from live_restore.outputs.ome_zarr import OmeZarrOutput
-from live_restore.outputs.output import Output
+from live_restore.outputs.output import Output, ResultPath
 from live_restore.settings.model import OutputSettings
+from live_restore.stack import StackIndex
 
 OUTPUTS: dict[str, Callable[[], Output]] = {
     "ome-tiff": OmeTiffOutput,
@@ -36,3 +38,9 @@ def output_of_files() -> Output:
 def is_own_result(path: Path) -> bool:
     """Return whether the file or folder is an image that any output made; raises nothing."""
     return any(make().made(path) for make in OUTPUTS.values())
+
+
+def grown_stacks(result_path: ResultPath) -> frozenset[StackIndex] | None:
+    """Return which stacks a result of a file that grows holds, ``None`` if it is none."""
+    contents = contents_of(result_path.image)
+    return None if contents is None else frozenset(contents.stacks)

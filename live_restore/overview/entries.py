@@ -170,8 +170,11 @@ def report_of(entry: Entry) -> Path:
 
 
 def read_facts(entry: Entry) -> ReportFacts | None:
-    """Return what the report of a done entry says; ``None`` where there is no readable one."""
-    if entry.state is not State.DONE or not entry.result:
+    """Return what the report of an entry says that has a result, ``None`` where none is readable.
+
+    A file that is still arriving may have one, of its first stacks.
+    """
+    if entry.state not in (State.DONE, State.ARRIVING) or not entry.result:
         return None
     try:
         return facts_of(read_report(report_of(entry)), entry.key)

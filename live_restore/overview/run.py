@@ -159,7 +159,7 @@ class Run:
                     continue
                 self._shown[name] = ShownEntry(name, version, entry, reason, None)
                 self._unread.pop(name, None)
-                if entry.state is State.DONE:
+                if entry.result:  # a file that is still arriving may have one, too
                     self._unread[name] = None
                 self.version = version
             for name in self._shown.keys() - seen:

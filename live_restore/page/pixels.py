@@ -166,7 +166,7 @@ class Pixels:
         if found is None:
             raise StackBusyError("has no preview", None, "ask for one")
         volume: Volume = read_preview(found[1])
-        if shown.facts is None or volume.shape != shown.facts.shape_zyx:
+        if shown.facts is None or volume.shape != shown.facts.shape_of(at.position):
             raise StackUnreadableError("the preview is of another shape")
         return volume
 
@@ -206,6 +206,14 @@ def _result(shown: ShownEntry, at: StackIndex) -> ResultPlanes:
         raise StackBusyError("has no result yet", None, "wait until it is restored")
     # A file of one stack of an acquisition holds no other.
     in_file = at if own is None else StackIndex()
+    _, times, channels = facts.sizes_ptc
+    before = times * channels * sum(facts.shape_of(n)[0] for n in range(in_file.position))
     return ResultPlanes(
-        Path(shown.entry.result), facts.axes, facts.sizes_ptc, facts.shape_zyx, in_file, own or at
+        Path(shown.entry.result),
+        facts.axes,
+        facts.sizes_ptc,
+        facts.shape_of(in_file.position),
+        in_file,
+        own or at,
+        before,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from live_restore.errors import StackBusyError, StackChangedError, StackError, StackUnreadableError
-from live_restore.formats.file_format import Complete
+from live_restore.formats.file_format import Arriving, Complete, GrowingFileFormat
 from live_restore.formats.following import Following, Followings
 from live_restore.formats.table import format_for, make_acquisition_formats, make_formats
 from live_restore.settings.model import FilesSettings
@@ -34,7 +34,7 @@ class RawVolumes:
         self._formats = make_formats(files=files)
         pattern = None if files is None else files.plane_pattern
         self._followings = Followings(make_acquisition_formats(plane_pattern=pattern), _FOLLOWED)
-        self._files: OrderedDict[Path, FileStacks] = OrderedDict()
+        self._files: OrderedDict[Path, tuple[FileStacks, bool]] = OrderedDict()
 
     def read(self, key: StackKey, at: StackIndex) -> Volume:
         """Return the voxels (Z, Y, X) of one stack.
@@ -82,14 +82,22 @@ class RawVolumes:
             known = self._files.pop(source, None)
             if known is None:
                 found = chosen.inspect(source)
-                if not isinstance(found, Complete):
+                if isinstance(found, Arriving | Complete) and found.stacks is not None:
+                    known = found.stacks.file_stacks, True
+                elif isinstance(found, Complete):
+                    known = found.file_stacks, False
+                else:
                     raise StackBusyError("is not complete", source.name, "wait for the rest of it")
-                known = found.file_stacks
             self._files[source] = known
             if len(self._files) > _FILES_KNOWN:
                 self._files.popitem(last=False)
             try:
-                with chosen.open(known) as reader:
+                file_stacks, in_parts = known
+                with (
+                    chosen.open_growing(file_stacks)
+                    if in_parts and isinstance(chosen, GrowingFileFormat)
+                    else chosen.open(file_stacks)
+                ) as reader:
                     return np.ascontiguousarray(reader.read(at))
             except StackChangedError:
                 self._files.pop(source, None)

@@ -92,12 +92,12 @@ class FilesSettings(_Section):
     )
     blank_planes: Literal["incomplete", "restore"] = Field(
         "incomplete",
-        description="what to do with a stack in which whole planes are zero",
+        description="what to do with a stack in which whole planes are zero, others without zeros",
         json_schema_extra=_NO_PIXELS,
     )
     partial_stacks: Literal["incomplete", "restore"] = Field(
         "incomplete",
-        description="what to do with a stack in the middle of which its acquisition ended",
+        description="what to do with a stack in the middle of which its acquisition or file ended",
         json_schema_extra=_NO_PIXELS,
     )
     plane_pattern: Annotated[str, AfterValidator(checked_plane_pattern)] | None = Field(

@@ -125,6 +125,7 @@ class FolderSource:
             What was found could not be recorded just now; the next call tries again.
         """
         self._inbox.begin()
+        self._files.hurry = hurry
         self._pending.record()  # what the last call could not, before more is gathered
         self._scan_or_glance()
         hints, anew = self._inbox.take()

@@ -109,6 +109,6 @@ class PendingFindings:
         if finding is not None:
             return None if finding.state in (None, State.ARRIVING) else finding.fingerprint
         entry = self._journal.entry(key)
-        if entry is None or entry.state is State.ARRIVING:
+        if entry is None or entry.state is State.ARRIVING or entry.growing:
             return None
         return entry.fingerprint

@@ -295,17 +295,32 @@ def test_a_busy_file_is_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatc
     opened = FileJob.open
     tries: list[Path] = []
 
-    def busy(path: Path, *how: Any) -> Any:
+    def busy(path: Path, *how: Any, **more: Any) -> Any:
         tries.append(path)
         if len(tries) < 3:
             raise StackBusyError("is in use", path, "close it there")
-        return opened(path, *how)
+        return opened(path, *how, **more)
 
     monkeypatch.setattr(FileJob, "open", staticmethod(busy))
     bench.stack("a.tif")
     bench.start()
     wait_for(lambda: bench.state("a.tif") is State.DONE, "the retry", PATIENCE_S)
     assert len(tries) == 3
+
+
+def test_a_file_in_hand_is_not_leased_again(bench: Bench) -> None:
+    """Its source may find more stacks of it meanwhile: two jobs would write into one result."""
+    gate = Gate()
+    bench.model_set = fake_shelf(gate)
+    path = bench.stack("a.tif")
+    bench.start()
+    assert gate.entered.wait(PATIENCE_S)
+    os.utime(path, (1e9, 1e9))
+    bench.wait_in_journal(path)
+    time.sleep(0.5)
+    assert bench.state("a.tif") is State.WAITING, "it waits for what is in hand"
+    gate.open.set()
+    wait_for(lambda: bench.state("a.tif") is State.DONE, "the second time", PATIENCE_S)
 
 
 def test_a_file_replaced_while_it_is_restored(bench: Bench) -> None:

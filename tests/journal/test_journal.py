@@ -15,7 +15,7 @@ import pytest
 
 from live_restore.errors import FolderBusyError, JournalError, LiveRestoreError
 from live_restore.journal.database import lock_is_held
-from live_restore.journal.entry import Entry
+from live_restore.journal.entry import GROWING, Entry
 from live_restore.journal.journal import Journal
 from live_restore.journal.location import journal_path
 from live_restore.journal.states import State
@@ -81,10 +81,56 @@ def test_a_source_cannot_say_what_only_a_worker_knows(journal: Journal, state: S
         journal.record(A, OLD, state)
 
 
-@pytest.mark.parametrize("state", [State.WAITING, State.ARRIVING, State.RUNNING, State.INCOMPLETE])
+@pytest.mark.parametrize("state", [State.WAITING, State.RUNNING, State.INCOMPLETE])
 def test_a_claim_ends_with_a_verdict(journal: Journal, state: State) -> None:
     with pytest.raises(ValueError, match="cannot end"):
         journal.finish(claimed(journal), state)
+
+
+def test_a_file_that_is_still_written_goes_back_to_arriving(journal: Journal) -> None:
+    journal.record(A, OLD, State.WAITING, GROWING, 2)
+    entry = journal.lease(30.0)
+    assert entry is not None
+    assert entry.growing
+    journal.finish(entry, State.ARRIVING, reason="so far", result="restored/a.ome.tif")
+    now = journal.entry(A)
+    assert now is not None
+    assert (now.state, now.result, now.finished_at) == (State.ARRIVING, "restored/a.ome.tif", None)
+
+
+def test_that_a_file_is_finished_is_recorded_over_its_lease(journal: Journal) -> None:
+    journal.record(A, OLD, State.WAITING, GROWING, 2)
+    entry = journal.lease(30.0)
+    assert entry is not None
+    journal.record(A, OLD, State.WAITING, GROWING, 2)
+    assert journal.entry(A) == entry, "nothing new"
+    journal.record(A, OLD, State.WAITING, "", 3)
+    journal.finish(entry, State.ARRIVING, reason="so far")
+    now = journal.entry(A)
+    assert now is not None
+    assert (now.state, now.reason) == (State.WAITING, "")
+
+
+def test_stacks_that_were_left_out_have_rows_until_they_are_not(journal: Journal) -> None:
+    first, second = StackIndex(0, 1, 0), StackIndex(0, 2, 0)
+    journal.record(A, OLD, State.WAITING, stacks=2)
+    entry = journal.lease(30.0)
+    assert entry is not None
+    journal.finish(entry, State.DONE)
+    journal.record_left(entry, {first: (State.FAILED, "x"), second: (State.INCOMPLETE, "y")})
+    assert {i: e.state for i, e in journal.stacks_in(A.acquisition).items()} == {
+        first: State.FAILED, second: State.INCOMPLETE,
+    }  # fmt: skip
+    assert journal.retry_failed() == 1
+    assert set(journal.stacks_in(A.acquisition)) == {second}
+    again = journal.lease(30.0)
+    assert again is not None
+    assert again.key == A, "the file is what is worked on"
+    journal.record_left(entry, {})
+    assert not journal.stacks_in(A.acquisition)
+    journal.record_left(entry, {first: (State.FAILED, "x")})
+    journal.record(A, NEW, State.REFUSED, "another file")
+    assert not journal.stacks_in(A.acquisition)
 
 
 def test_claims_are_in_order_of_completion(journal: Journal) -> None:

@@ -22,7 +22,7 @@ from live_restore.formats.acquisition_format import (
 from live_restore.formats.plane_files.completeness import PlaneLedger
 from live_restore.formats.plane_files.patterns import TIFF_ENDINGS, PlaneName
 from live_restore.formats.planes import Problems, require_pixels, require_whole
-from live_restore.formats.tiff.blank import blank_planes
+from live_restore.formats.tiff.blank import is_blank_plane
 from live_restore.formats.tiff.calibration import voxel_size
 from live_restore.formats.tiff.decode import COMPRESSIONS, DecodeError, dtype_name, read_plane
 from live_restore.formats.tiff.page import Page, Structure
@@ -219,7 +219,7 @@ class PlaneFilesFollower:
             if other is not None:
                 raise _UnusableError(f"is left out: {other.name} is the same plane by its name")
             try:
-                blank = bool(blank_planes(stream, [page], structure.byte_order, grey.dtype))
+                blank = is_blank_plane(stream, page, structure.byte_order, grey.dtype)
             except DecodeError as error:
                 raise _UnusableError(f"is damaged ({error})") from error
         if self._grey is None:

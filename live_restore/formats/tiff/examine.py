@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-import numpy as np
-
 from live_restore.errors import StackRefusedError, StackUnreadableError
-from live_restore.formats.file_format import Arriving
-from live_restore.formats.tiff.blank import blank_planes, zero_tail
-from live_restore.formats.tiff.decode import COMPRESSIONS, DecodeError, dtype_name
+from live_restore.formats.file_format import Arriving, Complete
+from live_restore.formats.tiff.blank import BLANK, look_for_data, zero_tail, zeros_are_data
+from live_restore.formats.tiff.described import described, refuse_colour
 from live_restore.formats.tiff.layout import (
     Found,
     Layout,
@@ -28,11 +25,12 @@ from live_restore.formats.tiff.layout import (
 from live_restore.formats.tiff.ome_layout import Chain, lay_out, select
 from live_restore.formats.tiff.ome_xml import Document, is_ome, is_whole, parse
 from live_restore.formats.tiff.page import MAX_FOLLOWING, FollowingPages, Page, Structure
-from live_restore.formats.tiff.palette import hue, is_of_greys
-from live_restore.formats.tiff.structure import walk
-from live_restore.formats.tiff.tags import PALETTE, WHITE_IS_ZERO, Predictor, Tag
-from live_restore.recording import ChannelMetadata
-from live_restore.stack import DTYPES, FileStacks, Fingerprint
+from live_restore.formats.tiff.planes import stacks_found
+from live_restore.formats.tiff.tags import Tag
+from live_restore.stack import FileStacks, Fingerprint
+
+_MOST_DECLARED = 1_000_000
+"""Planes that are laid out before they are there: their places take 8 bytes each, and some time."""
 
 OWN_SOFTWARE = "live-restore"
 """How the Software tag of every result begins; such files are never taken for input."""
@@ -49,29 +47,72 @@ _VENDORS: dict[int, str] = {
 
 
 @dataclass(frozen=True)
+class Declared:
+    """What a file that is not whole declared when it was last looked at, in these words."""
+
+    texts: tuple[str, ...]
+    planes: int
+    layout: Layout
+
+    def still(self, structure: Structure) -> bool:
+        """Return whether a file declares the same, and has less: then nothing need be parsed.
+
+        Where thumbnails lie between the planes, the place of a plane that is to come is a guess.
+        """
+        there = len(structure.series_pages)
+        same = self.texts == structure.descriptions
+        return same and 1 < there < self.planes and there == len(structure.pages)
+
+
+@dataclass(frozen=True)
 class Examined:
-    """An open file whose planes are all there."""
+    """An open file whose planes have their places; ``missing`` says what is not there yet.
+
+    ``pages`` holds the planes that have begun, as the layout counts them; those in ``lacking`` are
+    not all there.
+    """
 
     structure: Structure
     layout: Layout
     pages: Sequence[Page]
     file_stacks: FileStacks
+    missing: str = ""
+    lacking: frozenset[int] = frozenset()
+    damage: Mapping[int, StackUnreadableError] = field(default_factory=dict)
+    declares: Declared | None = None
 
-    def zeros(self, stream: BinaryIO) -> tuple[tuple[int, ...], bool]:
-        """Return the blank planes, and whether the last plane that is not has a zero tail.
+    def evidence(
+        self, stream: BinaryIO, states: bytearray, *, everything: bool = True
+    ) -> Arriving | Complete:
+        """Return what the planes show; ``states`` as in ``blank.py``."""
+        order, dtype = self.structure.byte_order, self.file_stacks.dtype
+        absent = self.lacking | self.damage.keys()
+        look_for_data(states, stream, self.pages, order, dtype, absent, everything=everything)
+        blank = tuple(index for index, state in enumerate(states) if state == BLANK)
+        tail = zero_tail(stream, self.pages, states, everything=everything)
+        if not (self.missing or self.damage or blank):
+            return Complete(self.file_stacks, self.declared, (), tail)
+        zeros = (
+            bool(blank) and everything
+            and zeros_are_data(stream, self.pages, states, order, dtype)
+        )  # fmt: skip
+        # A file that was reserved as a whole is filled in place: its last plane may be half there.
+        found = stacks_found(
+            self.file_stacks,
+            self.layout.planes,
+            states,
+            self.damage,
+            last_is_open=tail or bool(blank),
+            zeros_are_data=zeros,
+        )
+        if self.missing or self.damage:
+            return Arriving(self.missing or str(self.damage[min(self.damage)].what), stacks=found)
+        return Complete(self.file_stacks, self.declared, blank, tail, found)
 
-        Raises
-        ------
-        StackUnreadableError
-            A plane that was looked into is damaged.
-        """
-        try:
-            blank = blank_planes(
-                stream, self.pages, self.structure.byte_order, self.file_stacks.dtype
-            )
-            return blank, zero_tail(stream, self.pages, frozenset(blank))
-        except DecodeError as error:
-            raise damaged(self.file_stacks.path, str(error)) from error
+    @property
+    def declared(self) -> bool:
+        """Whether the file says how many planes it has."""
+        return self.layout.declared_planes is not None
 
 
 class OwnOutputError(Exception):
@@ -101,9 +142,27 @@ class Taken:
 
 
 def examine(
-    stream: BinaryIO, fingerprint: Fingerprint, path: Path, taken: Taken
+    structure: Structure,
+    fingerprint: Fingerprint,
+    path: Path,
+    taken: Taken,
+    checked: int = 0,
+    known: Declared | None = None,
 ) -> Examined | Arriving:
-    """Return what the file holds, or which evidence of its being whole is missing.
+    """Return what the file holds, or which evidence is missing that would tell.
+
+    Parameters
+    ----------
+    structure
+        What the walk found.
+    fingerprint, path
+        Of the file.
+    taken
+        What is taken for granted where it does not declare it.
+    checked
+        So many of its pages are known to be such as can be restored.
+    known
+        What it declared at the last look.
 
     Raises
     ------
@@ -114,93 +173,118 @@ def examine(
     StackRefusedError
         A 2-D image, RGB, an unsupported type or compression, undeclared axes.
     StackUnreadableError
-        Not a TIFF, or damaged.
+        Not a TIFF, or damaged, and no stack of it can be whole.
     """
-    structure = walk(stream, fingerprint.size, path)
     if structure.software.startswith(OWN_SOFTWARE):
         raise OwnOutputError
-    if structure.missing:
-        return Arriving(structure.missing)
     pages: Sequence[Page] = structure.series_pages
+    if structure.missing and not (pages and _describes(structure)):
+        return Arriving(structure.missing)
     if not pages:
         raise StackRefusedError("only thumbnails, no image", path, "export the file again")
     if any(is_ome(text) and not is_whole(text) for text in structure.descriptions):
         return Arriving("the OME-XML has not been written whole yet")
+    wrong = min(structure.damage, default=None)
+    missing = structure.missing or ("" if wrong is None else structure.damage[wrong].what)
     try:
-        layout, pages = _lay_out(structure, pages, fingerprint.size, path, taken)
-    except PlanesMissingError as short:
-        return Arriving(str(short))
-    file_stacks = described(path, fingerprint, layout, pages, structure)
-    return Examined(structure, layout, pages, file_stacks)
-
-
-def described(
-    path: Path,
-    fingerprint: Fingerprint,
-    layout: Layout,
-    pages: Sequence[Page],
-    structure: Structure,
-) -> FileStacks:
-    """Return what laid-out planes are, all of which are of one type, and alike within a position.
-
-    Raises
-    ------
-    StackRefusedError
-        They are not, or of a type or compression that is not restored.
-    """
-    positions, times, channels, _ = layout.planes.shape
-    tables = [table[table >= 0] for table in layout.planes]
-    one_piece = isinstance(pages, FollowingPages)
-    shapes = []
-    for table in tables:
-        alike = {(pages[n].height, pages[n].width) for n in (table[:1] if one_piece else table)}
-        if len(alike) > 1:
-            raise StackRefusedError("planes of different sizes", path, "save one image per file")
-        shapes.append((table.size // (times * channels), *alike.pop()))
-    used = pages[:1] if one_piece else [pages[n] for table in tables for n in table]
-    refuse_colour(used, structure.colour_table, path)
-    dtype = checked_dtype(used, path)
-    thumbnails = len(structure.pages) - len(structure.series_pages)
-    metadata = layout.metadata
-    if structure.colour_table and channels == 1 and not metadata.channels:
-        metadata = replace(metadata, channels=(ChannelMetadata(rgba=hue(structure.colour_table)),))
-    if used[0].photometric == WHITE_IS_ZERO:
-        metadata = replace(metadata, photometric="miniswhite")
-    return FileStacks(
-        path,
-        fingerprint,
-        positions,
-        times,
-        channels,
-        max(shapes, key=math.prod),
-        dtype,
-        layout.voxel,
-        layout.axes,
-        layout.channel_names,
-        layout.position_names,
-        layout.time_increment_s,
-        layout.notes + ((f"{thumbnails} thumbnails left out",) if thumbnails else ()),
-        shapes_zyx=tuple(shapes) if len(set(shapes)) > 1 else (),
-        assumptions=layout.assumptions,
-        metadata=metadata,
+        layout, pages, short = _lay_out(structure, fingerprint.size, path, taken, checked, known)
+        file_stacks = described(path, fingerprint, layout, pages, structure, checked)
+    except PlanesMissingError as error:
+        return Arriving(missing or str(error))
+    except (StackRefusedError, StackUnreadableError, SpreadError):
+        # What half a file says of itself proves nothing.
+        if wrong is not None:
+            raise structure.damage[wrong] from None
+        if structure.missing:
+            return Arriving(structure.missing)
+        raise
+    missing = missing or ("" if short is None else str(short))
+    if wrong is not None and file_stacks.stack_count == 1:
+        raise structure.damage[wrong]
+    place = {index: place for place, index in enumerate(structure.series_indices)}
+    if isinstance(pages, FollowingPages):  # whose one directory says nothing of each
+        place = {}
+    return Examined(
+        structure,
+        layout,
+        pages,
+        file_stacks,
+        missing,
+        frozenset(place[index] for index in structure.lacking if index in place),
+        # Where the chain breaks off, the first plane that nothing leads to is the one.
+        {place.get(index, len(pages)): damage for index, damage in structure.damage.items()},
+        Declared(structure.descriptions, short.expected, layout) if short is not None else None,
     )
 
 
-def chain_of(structure: Structure, first: int = 0) -> Chain:
-    """Return which directories of a file are planes; see ``Chain``."""
-    if len(structure.series_pages) == len(structure.pages):
-        return Chain(first, range(len(structure.pages)))
-    return Chain(first, [n for n, page in enumerate(structure.pages) if not page.reduced])
+def _describes(structure: Structure) -> bool:
+    """Return whether the description, which is there as a whole, may say what is to come."""
+    texts = structure.descriptions
+    return all(texts) and any(
+        is_ome(text) or text.startswith("ImageJ=") or shape_of(text) for text in texts
+    )
+
+
+def chain_of(structure: Structure, first: int = 0, planes: int = 0) -> Chain:
+    """Return which directories of a file are planes; see ``Chain``.
+
+    ``planes``: so many are taken to be there, or to come behind those that are.
+    """
+    there = len(structure.pages)
+    missing = max(0, planes - len(structure.series_pages))
+    if len(structure.series_pages) == there:
+        return Chain(first, range(there + missing))
+    series = structure.series_indices
+    return Chain(first, [*series, *range(there, there + missing)])
 
 
 def _lay_out(
     structure: Structure,
-    pages: Sequence[Page],
     size: int,
     path: Path,
     taken: Taken,
+    checked: int,
+    known: Declared | None,
+) -> tuple[Layout, Sequence[Page], PlanesMissingError | None]:
+    """Lay out what is there; where planes are missing, what is declared, and say what is missing.
+
+    Raises
+    ------
+    PlanesMissingError
+        Planes are missing, and nothing says what belongs to which stack.
+    """
+    if known is not None and known.still(structure):
+        pages = structure.series_pages
+        return known.layout, pages, PlanesMissingError(len(pages), known.planes)
+    try:
+        return *_laid_out(structure, size, path, taken, checked), None
+    except PlanesMissingError as error:
+        first = short = error
+    # What is declared may take more planes than the first count: thumbnails lie between them.
+    for _ in range(2):
+        if short.expected > _MOST_DECLARED:
+            break
+        try:
+            found = _laid_out(structure, size, path, taken, checked, short.expected)
+            return *found, first if first.expected == short.expected else short
+        except PlanesMissingError as error:
+            short = error
+    raise first
+
+
+def _laid_out(
+    structure: Structure,
+    size: int,
+    path: Path,
+    taken: Taken,
+    checked: int,
+    declared: int | None = None,
 ) -> tuple[Layout, Sequence[Page]]:
-    """Read the description; planes without a directory of their own become pages too."""
+    """Read the description; planes without a directory of their own become pages too.
+
+    ``declared``: take so many planes to be there, or to come.
+    """
+    pages: Sequence[Page] = structure.series_pages
     first = pages[0]
     there = len(pages)
     texts = structure.descriptions
@@ -216,13 +300,14 @@ def _lay_out(
             )
     found = Found(
         path,
-        there,
+        there if declared is None else declared,
         first.height,
         first.width,
         taken.undeclared_axis,
         taken.interleaved_channels,
         structure.resolution,
         structure.resolution_unit,
+        partial=declared is not None,
     )
     if ome:
         # Whatever it says, nothing else is asked: what is declared elsewhere is not undeclared.
@@ -234,9 +319,11 @@ def _lay_out(
         selected = None if document.metadata_file else select(found, document)
         if selected is None or len(selected.files) > 1:
             raise SpreadError(structure, document)
-        return lay_out(found, selected, {path.name: chain_of(structure)}, pages), pages
-    refuse_colour(pages, structure.colour_table, path)
-    if len({(page.height, page.width) for page in pages}) > 1:
+        chains = {path.name: chain_of(structure, planes=found.planes)}
+        return lay_out(found, selected, chains, pages), pages
+    new = [first, *pages[max(1, checked) :]]
+    refuse_colour(new, structure.colour_table, path)
+    if len({(page.height, page.width) for page in new}) > 1:
         raise StackRefusedError("planes of different sizes", path, "save one image per file")
     if stored:
         layout = imagej(found, stored)
@@ -246,53 +333,8 @@ def _lay_out(
         _refuse_vendors(structure, path)
         layout = plain(found)
     if len(pages) == 1 and there > 1:
-        return layout, FollowingPages(first, layout.planes.size)
+        return layout, FollowingPages(first, min(there, layout.planes.size))
     return layout, pages
-
-
-def refuse_colour(pages: Sequence[Page], table: Sequence[int], path: Path) -> None:
-    """Raise ``StackRefusedError`` for images in colour; a table may only colour grey values."""
-    palette = any(page.photometric == PALETTE for page in pages) and not is_of_greys(table)
-    if any(page.samples > 1 for page in pages) or palette:
-        kind = "palette" if palette else "RGB"
-        raise StackRefusedError(
-            f"a colour image ({kind}, {pages[0].samples} samples per pixel)",
-            path,
-            "save the camera's grey values, one channel after the other"
-            # What tifffile makes of three or four planes, unless told otherwise.
-            + (
-                "; if these are z planes, save them with photometric='minisblack'"
-                if pages[0].samples in (3, 4)
-                else ""
-            ),
-        )
-
-
-def checked_dtype(pages: Sequence[Page], path: Path) -> np.dtype[np.generic]:
-    """Return the type of the voxels, or refuse what cannot be restored."""
-    kinds = sorted({dtype_name(page) for page in pages})
-    if len(kinds) > 1:
-        raise StackRefusedError(
-            f"planes of different types ({', '.join(kinds)})", path, "save one image per file"
-        )
-    if kinds[0] not in DTYPES:
-        raise StackRefusedError(
-            f"{kinds[0]} voxels; only {', '.join(DTYPES)} are restored",
-            path,
-            "save as 16-bit unsigned or 32-bit float",
-        )
-    odd = sorted({page.compression for page in pages} - COMPRESSIONS)
-    predictors = {page.predictor for page in pages}
-    known = {Predictor.NONE, Predictor.HORIZONTAL}
-    if kinds[0].startswith("float"):
-        known.add(Predictor.FLOATING_POINT)
-    if odd or not predictors <= known:
-        raise StackRefusedError(
-            f"compression {odd[0]}" if odd else f"predictor {max(predictors)}",
-            path,
-            "save uncompressed, or with deflate, LZW or zstd",
-        )
-    return np.dtype(kinds[0])
 
 
 def _refuse_vendors(structure: Structure, path: Path) -> None:

@@ -41,9 +41,10 @@ class Layout:
     """The stacks of one file.
 
     ``planes`` (positions, times, channels, Z) holds each plane's index in the file;
-    ``declared_planes`` is how many the file says it has, ``None`` where it does not say. Where
-    positions differ in depth, their planes end in -1. ``assumptions`` and ``metadata`` are those of
-    ``FileStacks``.
+    ``declared_planes`` is how many the file says it has, ``None`` where it does not say. Planes of
+    a file that is not whole, to which nothing leads, are -1; so are those beyond the depth of a
+    position. ``shapes_zyx`` holds the shape of each position where the file says it; without it
+    all have the same. ``assumptions`` and ``metadata`` are those of ``FileStacks``.
     """
 
     planes: NDArray[np.int64]
@@ -56,6 +57,7 @@ class Layout:
     notes: tuple[str, ...] = ()
     assumptions: tuple[str, ...] = ()
     metadata: ImageMetadata = field(default_factory=ImageMetadata)
+    shapes_zyx: tuple[tuple[int, int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ class Found:
 
     ``planes`` counts those really there; ``resolution`` is in pixels per unit, (Y, X), and
     ``resolution_unit`` a :class:`ResolutionUnit`, or whatever else the file says.
-    ``interleaved_channels`` alternate along an axis that nobody declared.
+    ``interleaved_channels`` alternate along an axis that nobody declared. ``partial``: only what is
+    declared is asked for, and planes may be missing.
     """
 
     path: Path
@@ -75,6 +78,7 @@ class Found:
     interleaved_channels: int = 1
     resolution: tuple[float, float] | None = None
     resolution_unit: int = ResolutionUnit.INCH
+    partial: bool = False
 
     def voxel(self, fields: Fields = MappingProxyType({})) -> VoxelSize:
         """Return the voxel size by the resolution, and by fields of the description."""
@@ -101,6 +105,7 @@ class PlanesMissingError(Exception):
 
     def __init__(self, present: int, expected: int) -> None:
         super().__init__(f"{present} of {expected} planes present")
+        self.expected = expected
 
 
 def arrange(found: Found, axes: str, sizes: tuple[int, ...]) -> tuple[str, NDArray[np.int64]]:
@@ -288,7 +293,7 @@ def imagej(found: Found, text: str) -> Layout:
 
 def surplus(found: Found, expected: int) -> tuple[str, ...]:
     """Return a note on planes that nothing declares."""
-    extra = found.planes - expected
+    extra = 0 if found.partial else found.planes - expected
     return (f"{extra} planes beyond those declared were left out",) if extra > 0 else ()
 
 

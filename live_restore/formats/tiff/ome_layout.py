@@ -151,17 +151,21 @@ def lay_out(
         raise found.contradiction(f"OME claims {expected} planes")
     found.need(expected)
     tables: list[NDArray[np.int64]] = []
+    said: list[tuple[int, int, int]] = []
     following: dict[str, int] = {}
     for image, (axes, sizes) in zip(selected.images, shapes, strict=True):
         table = _table(found, image, axes, sizes, chains, following)
-        first = pages[int(table[0])]
-        said = tuple(integer_of(found, image.pixels, f"Size{axis}", 1) for axis in "YX")
-        if said != (first.height, first.width):
+        height, width = (integer_of(found, image.pixels, f"Size{axis}", 1) for axis in "YX")
+        there = table[(table >= 0) & (table < len(pages))]
+        first = pages[int(there[0])] if there.size else None
+        if first is not None and (height, width) != (first.height, first.width):
             raise found.contradiction(
-                f"OME says {said[0]} x {said[1]}, planes are {first.height} x {first.width}"
+                f"OME says {height} x {width}, planes are {first.height} x {first.width}"
             )
         tables.append(table)
-    if len(np.unique(np.concatenate(tables))) < expected:
+        said.append((sizes[axes.index("Z")], height, width))
+    named = np.concatenate([table[table >= 0] for table in tables])
+    if len(np.unique(named)) < len(named):
         raise found.contradiction("two OME planes share a directory")
     kept = _alike(selected.images, shapes)
     arranged = [arrange(found, shapes[each][0], shapes[each][1]) for each in kept]
@@ -169,6 +173,7 @@ def lay_out(
         [tables[each][order[0]] for each, (_, order) in zip(kept, arranged, strict=True)]
     )
     layout = Layout(planes, arranged[0][0], expected, notes=selected.notes)
+    layout = replace(layout, shapes_zyx=tuple(said[each] for each in kept))
     layout = _described(found, layout, [selected.images[each] for each in kept])
     left_out = len(tables) - len(kept)
     if left_out:
@@ -264,7 +269,9 @@ def _table(
         at = following.get(name, 0)
         if block.ifd is not None:
             at = bisect.bisect_left(chain.directories, block.ifd)
-            if at < len(chain.directories) and chain.directories[at] != block.ifd:
+            if at == len(chain.directories):  # what is to come: as if all of it were planes
+                at += block.ifd - (chain.directories[-1] + 1 if chain.directories else 0)
+            elif chain.directories[at] != block.ifd:
                 raise found.contradiction(f"OME IFD {block.ifd} is a reduced copy of a plane")
         count = block.planes
         if count is None:
@@ -281,6 +288,6 @@ def _table(
         table[start : start + count] = np.arange(at, at + count) + chain.first
         following[name] = at + count
     present = int((table >= 0).sum())
-    if present < total:
+    if present < total and not found.partial:
         raise PlanesMissingError(present, total)
     return table

@@ -18,21 +18,18 @@ from typing import BinaryIO
 
 from live_restore.errors import StackChangedError, StackUnreadableError
 from live_restore.files.raw_data import names_in, new_volume, opened, read_at
-from live_restore.formats.file_format import Arriving, PartOf
-from live_restore.formats.tiff.blank import blank_planes
+from live_restore.formats.file_format import Arriving, Complete, PartOf
+from live_restore.formats.tiff.blank import BLANK, look_for_data
 from live_restore.formats.tiff.decode import DecodeError, read_plane
-from live_restore.formats.tiff.examine import (
-    SpreadError,
-    chain_of,
-    damaged,
-    described,
-)
+from live_restore.formats.tiff.described import described
+from live_restore.formats.tiff.directory import MAX_TEXT_BYTES
+from live_restore.formats.tiff.examine import SpreadError, chain_of, damaged
 from live_restore.formats.tiff.layout import Found, Layout, PlanesMissingError
 from live_restore.formats.tiff.ome_layout import Chain, Selected, lay_out, select
 from live_restore.formats.tiff.ome_xml import Document, is_ome, is_whole, parse
 from live_restore.formats.tiff.page import Page, Structure
 from live_restore.formats.tiff.reader import fingerprint_of, require_finite
-from live_restore.formats.tiff.structure import MAX_TEXT_BYTES, walk
+from live_restore.formats.tiff.structure import walk
 from live_restore.stack import FileStacks, Fingerprint, StackIndex, Volume
 
 MAX_FILES = 10_000
@@ -61,19 +58,20 @@ class OmeSet:
     owners: tuple[int, ...]
     file_stacks: FileStacks
 
+    def evidence(self) -> Complete:
+        """Return what the planes show."""
+        return Complete(self.file_stacks, declared=True, blank_planes=self.blank())
+
     def blank(self) -> tuple[int, ...]:
         """Return the planes that hold nothing but zeros, counted through all files."""
         found: list[int] = []
         first = 0
         for member in self.members:
-            pages = member.structure.series_pages
+            pages, states = member.structure.series_pages, bytearray()
+            order, dtype = member.structure.byte_order, self.file_stacks.dtype
             with opened(member.path) as (stream, _):
-                try:
-                    order = member.structure.byte_order
-                    blank = blank_planes(stream, pages, order, self.file_stacks.dtype)
-                except DecodeError as error:
-                    raise damaged(member.path, str(error)) from error
-            found += [first + each for each in blank]
+                look_for_data(states, stream, pages, order, dtype, (), everything=True)
+            found += [first + each for each, state in enumerate(states) if state == BLANK]
             first += len(pages)
         return tuple(found)
 

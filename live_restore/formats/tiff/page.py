@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import repeat
 from typing import overload
 
+from live_restore.errors import StackUnreadableError
 from live_restore.formats.tiff.tags import ByteOrder, Compression, ResolutionUnit
 
 MAX_FOLLOWING = 250_000
@@ -60,6 +62,17 @@ class Page:
         step = self.row_bytes * self.segment_height
         return all(o == self.offsets[0] + i * step for i, o in enumerate(self.offsets))
 
+    def segment_bytes(self) -> Iterator[int]:
+        """Yield the decoded bytes of each strip or tile, in file order."""
+        if self.tiled or self.samples > 1:
+            rows = self.segment_width * self.bits // 8 * self.segment_height if self.tiled else 1
+            yield from repeat(rows, len(self.offsets))
+            return
+        left = self.height
+        for _ in self.offsets:
+            yield self.row_bytes * min(left, self.segment_height)
+            left -= self.segment_height
+
     def following(self, index: int) -> Page:
         """Return the plane ``index`` planes further on, stored without a directory of its own."""
         at = self.offsets[0] + index * self.plane_bytes
@@ -95,7 +108,9 @@ class Structure:
     """What a walk found.
 
     ``missing`` says what more bytes could mend, and is empty when the chain of directories ended
-    and every byte that it names is in the file. ``descriptions`` are the first page's, several
+    and every byte that it names is in the file. ``lacking`` holds the pages (indices) whose pixels
+    are not all there, and ``damage`` what no more bytes could mend: by page, or for where the chain
+    breaks off by the number of pages before it. ``descriptions`` are the first page's, several
     where a program wrote several; ``vendor_tags`` those private tags it has, ``colour_table`` the
     reds, greens and blues of a palette.
     """
@@ -111,8 +126,15 @@ class Structure:
     vendor_tags: frozenset[int] = frozenset()
     header: bytes = b""
     colour_table: tuple[int, ...] = ()
+    lacking: frozenset[int] = frozenset()
+    damage: Mapping[int, StackUnreadableError] = field(default_factory=dict)
 
     @property
     def series_pages(self) -> tuple[Page, ...]:
         """Pages that are planes, not thumbnails."""
         return tuple(page for page in self.pages if not page.reduced)
+
+    @property
+    def series_indices(self) -> tuple[int, ...]:
+        """Which of the pages are planes."""
+        return tuple(index for index, page in enumerate(self.pages) if not page.reduced)

@@ -1,4 +1,4 @@
-"""Reads the stacks of one open TIFF file whose planes are all there."""
+"""Reads the stacks of one open TIFF file, as far as their planes are there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from live_restore.errors import StackChangedError, StackRefusedError
+from live_restore.errors import StackChangedError, StackIncompleteError, StackRefusedError
 from live_restore.files.raw_data import new_volume
 from live_restore.formats.tiff.decode import DecodeError, read_plane
 from live_restore.formats.tiff.examine import Examined, damaged
@@ -41,6 +41,16 @@ def require_finite(volume: Volume, stack_index: StackIndex, path: Path) -> None:
         )
 
 
+def require_grown(file_stacks: FileStacks, fingerprint: Fingerprint) -> None:
+    """Raise ``StackChangedError`` if a file has got shorter since it was inspected."""
+    if fingerprint.size < file_stacks.fingerprint.size:
+        raise StackChangedError(
+            "the file got shorter while it was being written",
+            file_stacks.path,
+            "let it be written to its end first",
+        )
+
+
 class TiffReader:
     """Reads plane by plane.
 
@@ -50,11 +60,14 @@ class TiffReader:
         The open file.
     found
         What it holds.
+    growing
+        Whether it may grow meanwhile.
     """
 
-    def __init__(self, stream: BinaryIO, found: Examined) -> None:
+    def __init__(self, stream: BinaryIO, found: Examined, *, growing: bool = False) -> None:
         self._stream = stream
         self._found = found
+        self._require = require_grown if growing else require_unchanged
 
     def read(self, stack_index: StackIndex) -> Volume:
         """Return one stack (Z, Y, X), native byte order, contiguous.
@@ -63,6 +76,8 @@ class TiffReader:
         ------
         StackUnreadableError
             A plane is damaged; the message names it.
+        StackIncompleteError
+            A plane is not there.
         StackBusyError
             The disk or the network failed.
         StackChangedError
@@ -70,33 +85,51 @@ class TiffReader:
         StackRefusedError
             Not-a-number or infinite values.
         """
+        depth = self._found.file_stacks.shape_of(stack_index.position)[0]
+        return self.read_planes(stack_index, range(depth))
+
+    def read_planes(self, stack_index: StackIndex, z: range) -> Volume:
+        """Return these planes of a stack, (len(z), Y, X); raises as :meth:`read` does."""
         file_stacks = self._found.file_stacks
         planes = self._found.layout.planes[stack_index]
-        shape = file_stacks.shape_of(stack_index.position)
+        shape = (len(z), *file_stacks.shape_of(stack_index.position)[1:])
         volume = new_volume(shape, file_stacks.dtype, file_stacks.path)
-        order = self._found.structure.byte_order
-        for z, index in enumerate(planes[: shape[0]].tolist()):
-            try:
-                volume[z] = read_plane(
-                    self._stream, self._found.pages[index], order, file_stacks.dtype
-                )
-            except DecodeError as error:
-                self._still_the_same()
-                raise damaged(
-                    file_stacks.path,
-                    f"plane {index + 1} (z {z}) of {stack_index.label} is damaged: {error}",
-                ) from error
+        for number, depth in enumerate(z):
+            volume[number] = self._plane(stack_index, depth, int(planes[depth]))
         self._still_the_same()
         require_finite(volume, stack_index, file_stacks.path)
         return volume
 
+    def _plane(self, stack_index: StackIndex, z: int, index: int) -> Volume:
+        """Return one plane (Y, X)."""
+        found, path = self._found, self._found.file_stacks.path
+        if index in found.damage:
+            raise found.damage[index]
+        if not 0 <= index < len(found.pages) or index in found.lacking:
+            self._still_the_same()
+            raise StackIncompleteError(
+                f"plane {z} of {stack_index.label} is not there", path, "record it again"
+            )
+        try:
+            return read_plane(
+                self._stream,
+                found.pages[index],
+                found.structure.byte_order,
+                found.file_stacks.dtype,
+            )
+        except DecodeError as error:
+            self._still_the_same()
+            raise damaged(
+                path, f"plane {index + 1} (z {z}) of {stack_index.label} is damaged: {error}"
+            ) from error
+
     def _still_the_same(self) -> None:
         """Raise ``StackChangedError`` if the file is another than when it was inspected."""
         file_stacks = self._found.file_stacks
-        require_unchanged(file_stacks, fingerprint_of(self._stream))
+        self._require(file_stacks, fingerprint_of(self._stream))
         try:
             now = file_stacks.path.stat()
         except (FileNotFoundError, NotADirectoryError):
             # Already read whole from the open file; that its name is gone changes no pixel.
             return
-        require_unchanged(file_stacks, Fingerprint.of(now))
+        self._require(file_stacks, Fingerprint.of(now))

@@ -112,7 +112,7 @@ class ResolutionUnit(IntEnum):
 
 SEPARATE_PLANES = 2
 """Of ``Tag.PLANAR``: every sample has strips of its own."""
-WHITE_IS_ZERO = 0
+WHITE_IS_ZERO, BLACK_IS_ZERO = 0, 1
 PALETTE = 3
 """Of ``Tag.PHOTOMETRIC``."""
 SUBFILE_TYPES = (Tag.SUBFILE_TYPE, Tag.OLD_SUBFILE_TYPE)

@@ -8,12 +8,19 @@ parts of the same image, beside it (``ome_set.py``).
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from live_restore.errors import StackChangedError, StackIncompleteError, StackRefusedError
+from live_restore.errors import (
+    StackChangedError,
+    StackError,
+    StackIncompleteError,
+    StackRefusedError,
+)
 from live_restore.files.raw_data import opened
 from live_restore.formats.file_format import Arriving, Complete, PartOf, StackReader
 from live_restore.formats.tiff.examine import (
@@ -23,9 +30,16 @@ from live_restore.formats.tiff.examine import (
     Taken,
     examine,
 )
+from live_restore.formats.tiff.growth import Looks
 from live_restore.formats.tiff.layout import UndeclaredAxis
 from live_restore.formats.tiff.ome_set import SUFFIXES, OmeSet, look
-from live_restore.formats.tiff.reader import TiffReader, fingerprint_of, require_unchanged
+from live_restore.formats.tiff.reader import (
+    TiffReader,
+    fingerprint_of,
+    require_grown,
+    require_unchanged,
+)
+from live_restore.formats.tiff.structure import Walker, go_on
 from live_restore.stack import FileStacks, Fingerprint
 
 
@@ -46,6 +60,7 @@ class TiffFormat:
         self, *, undeclared_axis: UndeclaredAxis = "auto", interleaved_channels: int = 1
     ) -> None:
         self.taken = Taken(undeclared_axis, interleaved_channels)
+        self._local = threading.local()
 
     def recognises(self, path: Path) -> bool:
         """Return whether the name ends as a TIFF's does."""
@@ -67,25 +82,53 @@ class TiffFormat:
         """
         try:
             with _fingerprinted(path) as (stream, fingerprint):
+                self._looks().forget(path)  # what is read next is walked to afresh, too
                 found = self._look(stream, fingerprint, path)
                 if isinstance(found, Arriving | PartOf):
                     return found
                 if isinstance(found, OmeSet):
-                    blank, tail = found.blank(), False
+                    evidence: Arriving | Complete = found.evidence()
                 else:
-                    blank, tail = found.zeros(stream)
+                    evidence = found.evidence(stream, bytearray())
                 if fingerprint_of(stream) != fingerprint:
                     return Arriving("the file is being written right now")
         except OwnOutputError:
             return None
-        declared = found.layout.declared_planes is not None
-        return Complete(found.file_stacks, declared, blank, tail)
+        return evidence
+
+    def inspect_growing(self, path: Path) -> Arriving | Complete | PartOf | None:
+        """Return what is there now, going on from this thread's last look; see the seam."""
+        try:
+            with _fingerprinted(path) as (stream, fingerprint):
+                found = self._look_on(stream, fingerprint, path)
+                if isinstance(found, Arriving | PartOf):
+                    return found
+                if isinstance(found, OmeSet):
+                    return found.evidence()
+                states = self._looks().last(path).states
+                return found.evidence(stream, states, everything=False)
+        except OwnOutputError:
+            return None
+        except StackError:
+            self._looks().forget(path)
+            raise
 
     def _look(
         self, stream: BinaryIO, fingerprint: Fingerprint, path: Path
     ) -> Examined | OmeSet | Arriving | PartOf:
         try:
-            return examine(stream, fingerprint, path, self.taken)
+            structure = go_on(Walker(stream, fingerprint.size, path))
+            return examine(structure, fingerprint, path, self.taken)
+        except SpreadError as spread:
+            return look(path, fingerprint, spread)
+
+    def _look_on(
+        self, stream: BinaryIO, fingerprint: Fingerprint, path: Path
+    ) -> Examined | OmeSet | Arriving | PartOf:
+        """Look as :meth:`_look` does, from where this thread's last look ended."""
+        last = self._looks().at(path, stream, os.fstat(stream.fileno()))
+        try:
+            return last.examined(stream, fingerprint, path, self.taken)
         except SpreadError as spread:
             return look(path, fingerprint, spread)
 
@@ -97,24 +140,79 @@ class TiffFormat:
         ------
         StackChangedError
             The file, or another one of its image, is no longer the one that was inspected.
+        StackIncompleteError
+            Planes of it are missing.
         StackBusyError
             It cannot be opened or read just now.
         """
+        with self._opened(file_stacks, growing=False) as (stream, found):
+            if isinstance(found, Arriving | PartOf) or (
+                isinstance(found, Examined) and found.missing
+            ):
+                reason = "a part of an image"
+                if not isinstance(found, PartOf):
+                    reason = found.reason if isinstance(found, Arriving) else found.missing
+                raise StackIncompleteError(reason, file_stacks.path, "wait for the rest of it")
+            if found.file_stacks.other_files != file_stacks.other_files:
+                raise StackChangedError(
+                    "another file of its image changed",
+                    file_stacks.path,
+                    "let all be written first",
+                )
+            yield found if isinstance(found, OmeSet) else TiffReader(stream, found)
+
+    @contextmanager
+    def open_growing(self, file_stacks: FileStacks) -> Iterator[TiffReader]:
+        """Open a file that may have grown since, or of which planes are missing; see the seam.
+
+        Raises
+        ------
+        StackChangedError
+            It is another one: shorter, or with other stacks.
+        StackBusyError
+            It cannot be opened or read just now.
+        """
+        with self._opened(file_stacks, growing=True) as (stream, found):
+            if not isinstance(found, Examined) or not _same_stacks(file_stacks, found.file_stacks):
+                raise StackChangedError(
+                    "holds other stacks than it did",
+                    file_stacks.path,
+                    "let it be written to its end first",
+                )
+            yield TiffReader(stream, found, growing=True)
+
+    @contextmanager
+    def _opened(
+        self, file_stacks: FileStacks, *, growing: bool
+    ) -> Iterator[tuple[BinaryIO, Examined | OmeSet | Arriving | PartOf]]:
         path = file_stacks.path
         try:
             with _fingerprinted(path) as (stream, fingerprint):
-                require_unchanged(file_stacks, fingerprint)
-                found = self._look(stream, fingerprint, path)
-                if isinstance(found, Arriving | PartOf):
-                    reason = found.reason if isinstance(found, Arriving) else "a part of an image"
-                    raise StackIncompleteError(reason, path, "wait for the rest of it")
-                if found.file_stacks.other_files != file_stacks.other_files:
-                    raise StackChangedError(
-                        "another file of its image changed", path, "let all be written first"
-                    )
-                yield found if isinstance(found, OmeSet) else TiffReader(stream, found)
+                (require_grown if growing else require_unchanged)(file_stacks, fingerprint)
+                if growing:
+                    yield stream, self._look_on(stream, fingerprint, path)
+                else:
+                    yield stream, self._look(stream, fingerprint, path)
         except OwnOutputError as error:
             raise StackRefusedError("a result of this program", path, "name raw files") from error
+
+    def _looks(self) -> Looks:
+        """Return this thread's memory: who finds and who reads never wait for each other."""
+        if not hasattr(self._local, "looks"):
+            self._local.looks = Looks()
+        looks: Looks = self._local.looks
+        return looks
+
+
+def _same_stacks(before: FileStacks, now: FileStacks) -> bool:
+    """Return whether a file holds at least the stacks that it did, in the same form."""
+    return (
+        before.dtype == now.dtype
+        and before.positions <= now.positions
+        and all(before.shape_of(n) == now.shape_of(n) for n in range(before.positions))
+        and before.times <= now.times
+        and before.channels <= now.channels
+    )
 
 
 @contextmanager
