@@ -106,7 +106,9 @@ WRITERS = [ome_chain, imagej_chain, imagej_in_one_piece, memory_mapped]
 def watching(root: Path, journal_file: Path, **watch: float) -> Iterator[Journal]:
     """Watch a folder in a thread."""
     options = {"quiet_s": 0.5, "settle_s": 0.02, "stall_s": 1.5, "scan_interval_s": 0.1, **watch}
-    settings = load_settings(None, {"watch": options})
+    # Writers here never pause, and "auto" would let them finish first.
+    process = {"while_acquiring": "full"}
+    settings = load_settings(None, {"watch": options, "process": process})
     with Journal(journal_file, root, recipe=RECIPE) as journal:
         daemon = Daemon(root, settings, fake_shelf(lambda tile: tile), journal)
         thread = threading.Thread(target=daemon.run, name="daemon")
