@@ -4,9 +4,10 @@
     python benchmarks/trust.py defects
 
 ``gain``: the gain over raw of simulated stacks of seeds and structure counts that no training drew,
-and of real stacks (``--clean``), taken as truth and photographed by the camera model; with the
-camera as it is, and as settings that are wrong. A line per stack. ``defects``: which hot pixels and
-cosmic rays are found, by their height, and what is taken for one in stacks that have none.
+of kinds that none drew (``--judges``), and of real stacks (``--clean``), taken as truth and
+photographed by the camera model; with the camera as it is, and as settings that are wrong. A line
+per stack. ``defects``: which hot pixels and cosmic rays are found, by their height, and what is
+taken for one in stacks that have none.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import judges
 import numpy as np
 import tifffile
 from live_restore_export.simulator.simulate import (
@@ -60,7 +62,13 @@ def gain(options: argparse.Namespace) -> None:
     scenes = [
         (f"simulated {n}", simulate_scene(UNSEEN, FIRST_SEED + n).signal)
         for n in range(options.scenes)
-    ] + [(f"real {path.stem}", clean_signal(path)) for path in options.clean]
+    ]
+    scenes += [
+        (f"judge {kind} {n}", judges.signal(kind, n))
+        for kind in judges.KINDS
+        for n in range(options.judges)
+    ]
+    scenes += [(f"real {path.stem}", clean_signal(path)) for path in options.clean]
     for name, signal in scenes:
         for peak_e in options.peak:
             expected = expected_electrons(signal, peak_e, BACKGROUND_FRACTION)
@@ -114,6 +122,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=("gain", "defects"))
     parser.add_argument("--scenes", type=int, default=3, help="simulated scenes (default 3)")
+    parser.add_argument("--judges", type=int, default=0, help="judge stacks of each kind")
     parser.add_argument("--peak", type=float, action="append", help="photo-electrons at the peak")
     parser.add_argument("--clean", type=Path, action="append", default=[], help="real stack")
     parser.add_argument("--model", default="fast", help="bundled name or ONNX file")
