@@ -63,7 +63,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.micromanager:
         return _run_micromanager(arguments)
-    settings = load_settings_of(arguments, watch={"settle_s": _SETTLE_S})
+    # Nothing is to be slowed here: the microscope is simulated, and stacks are to come back live.
+    settings = load_settings_of(
+        arguments, watch={"settle_s": _SETTLE_S}, process={"while_acquiring": "full"}
+    )
     folder = fresh_folder(arguments.out.resolve())
     settings = settings.model_copy(
         update={"journal": settings.journal.model_copy(update={"folder": folder / "journal"})}

@@ -48,8 +48,11 @@ def pace_of(times: Iterable[tuple[float, float | None, float | None]]) -> Pace:
     >>> steady = [(10.0 * n, 10.0 * n + 4, 3.0) for n in range(8)]
     >>> pace_of(steady).words
     'keeps up'
-    >>> pace_of([(10.0 * n, 13.0 * n + 4, 3.0 + 3 * n) for n in range(8)]).words
+    >>> late = [(10.0 * n, 13.0 * n + 4, 3.0 + 3 * n) for n in range(8)]
+    >>> pace_of([*late, (80.0, None, None)]).words
     'falls behind by 3.0 s per stack'
+    >>> pace_of(late).words
+    'fell behind by 3.0 s per stack, and has caught up'
     >>> pace_of(steady[:2]).words
     ''
     """
@@ -67,6 +70,9 @@ def pace_of(times: Iterable[tuple[float, float | None, float | None]]) -> Pace:
     growth = _slope([delay for _, delay in done])
     if growth <= max(_BEARABLE_S, _BEARABLE_SHARE * (arrival or 0.0)):
         return Pace(arrival, restored, 0.0, "keeps up")
+    if all(finished is not None for _, finished, _ in rows):
+        words = f"fell behind by {growth:.1f} s per stack, and has caught up"
+        return Pace(arrival, restored, 0.0, words)
     return Pace(arrival, restored, growth, f"falls behind by {growth:.1f} s per stack")
 
 

@@ -49,7 +49,7 @@ def test_a_night_that_bleaches_and_falls_behind_is_told_so() -> None:
     assert report.delay is not None
     assert report.delay.words == "rises"
     assert report.longest_delay == (42.0, shown[-1].entry.finished_at)
-    assert report.pace.words == "falls behind by 1.0 s per stack"
+    assert report.pace.words == "fell behind by 1.0 s per stack, and has caught up"
     assert (report.first_at, report.last_at) == (1e9, 1e9 + 390 + 42)
     assert "killed" in report.last_run.how_it_ended(watched=False)
 
