@@ -92,6 +92,11 @@ function draw(frame, plot, onPick) {
   const [x0, x1] = extent(points.map((point) => point[0]));
   let [y0, y1] = extent(points.map((point) => point[1]));
   if (plot.title !== "Mean brightness") y0 = Math.min(0, y0);
+  else if (y1 - y0 < 0.1 * Math.abs(y1)) {
+    // Bleaching is percents: a difference of a thousandth must not look like one.
+    const middle = (y0 + y1) / 2;
+    [y0, y1] = [middle - 0.05 * Math.abs(y1), middle + 0.05 * Math.abs(y1)];
+  }
   if (y1 - y0 < 1e-9) y1 = y0 + (Math.abs(y0) || 1) * 0.1;
   const pad = (y1 - y0) * 0.08;
   y1 += pad;
@@ -104,7 +109,7 @@ function draw(frame, plot, onPick) {
     svg.append(makeSvg("text", { x: LEFT - 5, y: y(value) + 3.5, "text-anchor": "end" }, number(value, 4)));
   }
   const long = x1 - x0 > 72000;
-  const shortClock = (at) => clock(at, long).slice(0, -3);
+  const shortClock = (at) => (x1 - x0 < 600 ? clock(at, long) : clock(at, long).slice(0, -3));
   svg.append(makeSvg("text", { x: LEFT, y: HEIGHT - 1 }, shortClock(x0)));
   svg.append(makeSvg("text", { x: width, y: HEIGHT - 1, "text-anchor": "end" }, shortClock(x1)));
   plot.lines.forEach((line) => {
