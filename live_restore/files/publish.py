@@ -45,13 +45,14 @@ def publishing(
     *,
     aside: Path | None = None,
     free: bool = False,
+    beside: bool = False,
 ) -> Iterator[Path]:
     """Give a temporary path to write to; when the block ends well, it becomes ``final``.
 
     Parameters
     ----------
     final
-        The name to publish under; its folder is created.
+        The name to publish under; its folder is created, but for ``beside``.
     check
         Reads the temporary file back, after it is safely on disk; raises ``OutputError`` if it is
         not what was meant.
@@ -59,6 +60,9 @@ def publishing(
         Folder on the same disk for the temporary file, if not that of ``final``.
     free
         The name was free when it was chosen: what has got it since is somebody else's, and stays.
+    beside
+        It belongs to a file that is in that folder: without the folder that one is gone, too, as a
+        share goes away, and where it was nothing may be made.
 
     Raises
     ------
@@ -68,7 +72,8 @@ def publishing(
     temporary = temporary_for(final, aside)
     try:
         with disk_errors(final):
-            make_folder(final.parent)
+            if not beside:
+                make_folder(final.parent)
             yield temporary
             disk.current.sync(temporary)
             if check is not None:
@@ -113,12 +118,15 @@ def publish_folder(temporary: Path, final: Path) -> None:
     disk.current.sync_folder(final.parent)
 
 
-def publish_text(final: Path, text: str, *, free: bool = False) -> None:
-    """Publish a small text file (UTF-8) atomically; ``free`` is that of :func:`publishing`.
+def publish_text(final: Path, text: str, *, free: bool = False, beside: bool = False) -> None:
+    """Publish a small text file (UTF-8) atomically; options are those of :func:`publishing`.
 
     What no UTF-8 can say (undecodable bytes of a file name) is written as JSON escapes it.
     """
-    with publishing(final, free=free) as temporary, disk.current.open(temporary, "wb") as file:
+    with (
+        publishing(final, free=free, beside=beside) as temporary,
+        disk.current.open(temporary, "wb") as file,
+    ):
         file.write(text.encode("utf-8", errors="backslashreplace"))
 
 

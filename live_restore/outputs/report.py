@@ -187,7 +187,9 @@ class Report:
             The disk refused.
         """
         delay_s = max(0.0, time.time() - self.request.file_stacks.fingerprint.mtime_ns / 1e9)
-        publish_text(result_path.report, self.to_json(**seconds, delay=delay_s), free=not replaces)
+        text = self.to_json(**seconds, delay=delay_s)
+        beside = result_path.report.parent == result_path.image.parent
+        publish_text(result_path.report, text, free=not replaces, beside=beside)
         return Published(
             image=result_path.image,
             report=result_path.report,

@@ -257,3 +257,13 @@ def test_on_windows_a_viewer_is_waited_for(final: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(disk, "_WINDOWS", True)
     disk.current.replace(temporary, final)
     assert final.read_bytes() == b"new"
+
+
+def test_what_belongs_beside_a_file_makes_no_folder_where_a_share_was(tmp_path: Path) -> None:
+    gone = tmp_path / "share" / "restored" / "a.json"
+    with pytest.raises(OutputError):
+        publish_text(gone, "{}", beside=True)
+    assert list(tmp_path.iterdir()) == []
+    publish_text(gone, "{}")
+    publish_text(gone, "[]", beside=True)
+    assert gone.read_text() == "[]"
