@@ -54,6 +54,10 @@ class PlaneLedger:
         extent.most = max(extent.most, size)
         self._ledger.add(stack_index, z, blank=blank)
 
+    def refuse(self, stack_index: StackIndex, z: int) -> None:
+        """Record that two acquisitions claim a plane: which is meant, nobody can say."""
+        self._ledger.refuse(stack_index, z)
+
     @property
     def pause_s(self) -> float:
         """The longest pause (s) between the planes of a stack, by the dates of their files."""
@@ -69,6 +73,12 @@ class PlaneLedger:
         return found
 
     def _judged(self, index: StackIndex, evidence: StackEvidence, over: bool) -> StackEvidence:
+        if evidence.stage is Stage.REFUSED:
+            return replace(
+                evidence,
+                reason="two acquisitions have files of these numbers; "
+                "put the files of each into a folder of its own",
+            )
         extent = self._extents[index.channel]
         whole = bool(evidence.present) and not evidence.blank
         depth = evidence.present[-1] - evidence.present[0] + 1 if whole else 0

@@ -70,6 +70,7 @@ class PlaneFilesFollower:
         self._plane_name = plane_name
         self._done: dict[tuple[str, ...], bool] = {}
         self._files: dict[StackIndex, dict[int, Path]] = {}
+        self._doubles: dict[StackIndex, list[int]] = {}
         self._runs: Counter[str] = Counter()
         self._position_names: dict[int, str] = {}
         self._ledger = PlaneLedger()
@@ -217,6 +218,7 @@ class PlaneFilesFollower:
                 raise _UnusableError("is left out: its size or type is not that of the others")
             other = self._files.get(index, {}).get(z)
             if other is not None:
+                self._doubled(index, z)
                 raise _UnusableError(f"is left out: {other.name} is the same plane by its name")
             try:
                 blank = is_blank_plane(stream, page, structure.byte_order, grey.dtype)
@@ -228,6 +230,13 @@ class PlaneFilesFollower:
         self._name_position(named)
         self._ledger.add(index, z, written_ns, blank=blank)
         return True
+
+    def _doubled(self, index: StackIndex, z: int) -> None:
+        """Record a plane that two files claim: one is a copy, more are another acquisition."""
+        self._doubles.setdefault(index, []).append(z)
+        if len(self._doubles[index]) > 1:
+            for each in self._doubles[index]:
+                self._ledger.refuse(index, each)
 
     # Describing -----------------------------------------------------------------------------------
 

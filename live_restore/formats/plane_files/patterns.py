@@ -33,7 +33,8 @@ _POSITION_DIGITS = 6
 class PlaneName(NamedTuple):
     """What the name of a file says: which plane of which stack of which run it holds.
 
-    ``position_name`` is a label, empty where the position only has its number.
+    ``z`` is as numbered, from 0 or from 1: only its order counts. ``position_name`` is a label,
+    empty where the position only has its number.
     """
 
     run: str
@@ -100,7 +101,7 @@ def metaxpress(parts: Sequence[str]) -> PlaneName | None:
     Examples
     --------
     >>> metaxpress(["TimePoint_2", "ZStep_3", "plate_B03_s2_w1.TIF"])
-    PlaneName(run='plate', stack_index=StackIndex(position=50001, time=1, channel=0), z=2, \
+    PlaneName(run='plate', stack_index=StackIndex(position=50001, time=1, channel=0), z=3, \
 position_name='B03 s2')
     >>> metaxpress(["ZStep_1", "plate_B03_s2_w1_thumb.TIF"]) is None
     True
@@ -119,7 +120,7 @@ position_name='B03 s2')
         return None
     label = " ".join(part for part in (well, match["site"] and f"s{int(match['site'])}") if part)
     index = StackIndex(position, _from_one(time[1] if time else None), _from_one(match["w"]))
-    return PlaneName(match["run"], index, _from_one(step[1]), label)
+    return PlaneName(match["run"], index, int(step[1]), label)
 
 
 def yokogawa(parts: Sequence[str]) -> PlaneName | None:
@@ -128,7 +129,7 @@ def yokogawa(parts: Sequence[str]) -> PlaneName | None:
     Examples
     --------
     >>> yokogawa(["plate_B03_T0001F002L01A01Z05C02.tif"])
-    PlaneName(run='plate', stack_index=StackIndex(position=50001, time=0, channel=1), z=4, \
+    PlaneName(run='plate', stack_index=StackIndex(position=50001, time=0, channel=1), z=5, \
 position_name='B03 F002')
     """
     match = _YOKOGAWA.fullmatch(parts[0]) if len(parts) == 1 else None
@@ -140,7 +141,7 @@ position_name='B03 F002')
     channel += 100 * (_from_one(match["action"]) + 10 * _from_one(match["line"]))
     index = StackIndex(position, _from_one(match["t"]), channel)
     label = f"{match['well']} F{match['field']}"
-    return PlaneName(match["run"], index, _from_one(match["z"]), label)
+    return PlaneName(match["run"], index, int(match["z"]), label)
 
 
 def bruker(parts: Sequence[str]) -> PlaneName | None:
@@ -149,14 +150,14 @@ def bruker(parts: Sequence[str]) -> PlaneName | None:
     Examples
     --------
     >>> bruker(["cell-001_Cycle00002_Ch1_000005.ome.tif"])
-    PlaneName(run='cell-001', stack_index=StackIndex(position=0, time=1, channel=0), z=4, \
+    PlaneName(run='cell-001', stack_index=StackIndex(position=0, time=1, channel=0), z=5, \
 position_name='')
     """
     match = _BRUKER.fullmatch(parts[0]) if len(parts) == 1 else None
     if match is None:
         return None
     index = StackIndex(0, _from_one(match["t"]), _from_one(match["c"]))
-    return PlaneName(match["run"], index, _from_one(match["z"]))
+    return PlaneName(match["run"], index, int(match["z"]))
 
 
 def numbered(parts: Sequence[str]) -> PlaneName | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from live_restore.errors import LiveRestoreError
 from live_restore.files.raw_data import names_in, opened
 from live_restore.formats.plane_files.follower import PlaneFilesFollower
+from live_restore.formats.plane_files.header import is_part_of_a_set
 from live_restore.formats.plane_files.patterns import (
     LONGEST_NAME,
     NAMINGS,
@@ -101,7 +102,7 @@ class PlaneFilesFormat:
         for name, found in planes:
             z, other = first.setdefault((found.run, found.stack_index), (found.z, name))
             if z != found.z:
-                return _is_one_plane(folder / other) and _is_one_plane(folder / name)
+                return all(_is_one_plane(folder / each, names) for each in (other, name))
         return False
 
     def _holds_steps(self, folder: Path, names: Collection[str]) -> bool:
@@ -112,7 +113,9 @@ class PlaneFilesFormat:
         return any("ZStep_1" in names_in(folder / n)[1] for n in islice(times, _FOLDERS_ASKED))
 
 
-def _is_one_plane(path: Path) -> bool:
+def _is_one_plane(path: Path, names: Collection[str]) -> bool:
+    """Return whether a file is one plane, and no part of an image that its OME-XML tells of."""
     with opened(path) as (stream, size):
         structure = walk(stream, size, path)
-        return not structure.missing and len(structure.series_pages) == 1
+    whole = not structure.missing and len(structure.series_pages) == 1
+    return whole and not is_part_of_a_set(structure.descriptions, path.name, names)

@@ -1,0 +1,107 @@
+"""Folders of one TIFF per plane: what their names and headers say, and what they cannot say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+
+from live_restore.formats.acquisition_format import AcquisitionState, Stage
+from live_restore.formats.plane_files.plane_format import PlaneFilesFormat
+from live_restore.formats.table import acquisition_format_for, make_acquisition_formats
+from live_restore.stack import StackIndex
+from tests.support.plane_files import write_plane
+
+SIDE = 8
+
+
+def plane(z: int) -> np.ndarray:
+    return np.full((SIDE, SIDE), z + 1, np.uint16)
+
+
+def over(folder: Path) -> AcquisitionState:
+    return PlaneFilesFormat().follow(folder).poll(over=True)
+
+
+def format_of(folder: Path) -> str:
+    found = acquisition_format_for(folder, make_acquisition_formats())
+    return found.name if found else ""
+
+
+def spread_xml(order: list[str]) -> str:
+    """Return OME-XML of one stack over files, z by z."""
+    blocks = "".join(
+        f'<TiffData FirstZ="{z}" FirstC="0" FirstT="0" IFD="0" PlaneCount="1">'
+        f'<UUID FileName="{name}">urn:uuid:{z}</UUID></TiffData>'
+        for z, name in enumerate(order)
+    )
+    return (
+        '<OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"><Image ID="Image:0">'
+        f'<Pixels ID="Pixels:0" DimensionOrder="XYZCT" Type="uint16" SizeX="{SIDE}" SizeY="{SIDE}" '
+        f'SizeZ="{len(order)}" SizeC="1" SizeT="1"><Channel ID="Channel:0:0" SamplesPerPixel="1"/>'
+        f"{blocks}</Pixels></Image></OME>"
+    )
+
+
+def write_described(path: Path, z: int, description: str) -> None:
+    tifffile.imwrite(
+        path, plane(z), photometric="minisblack", metadata=None, description=description
+    )
+
+
+def test_where_ome_xml_says_which_plane_is_which_names_do_not(tmp_path: Path) -> None:
+    names = [f"a_z{z}.ome.tif" for z in range(4)]
+    for z, name in enumerate(names):
+        write_described(tmp_path / name, z, spread_xml(names[::-1]))
+    assert format_of(tmp_path) == "", "an image over several OME-TIFFs"
+
+
+def test_a_companion_file_says_which_plane_is_which(tmp_path: Path) -> None:
+    xml = '<OME><BinaryOnly MetadataFile="a.companion.ome" UUID="urn:uuid:1"/></OME>'
+    for z in range(4):
+        write_described(tmp_path / f"a_z{z}.ome.tif", z, xml)
+    assert format_of(tmp_path) == ""
+
+
+def test_ome_xml_that_only_names_its_own_file_leaves_the_planes_to_their_names(
+    tmp_path: Path,
+) -> None:
+    for z in range(4):
+        name = f"a_z{z}.ome.tif"
+        write_described(tmp_path / name, z, spread_xml([name if z else "before renaming.ome.tif"]))
+    assert format_of(tmp_path) == "plane-files"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("a1_z{}.tif", "a01_z{}.tif"),
+        ("a1_z{}.tif", "a_p1_z{}.tif"),
+        ("x_Cycle00001_Ch0_00000{}.ome.tif", "x_Cycle00001_Ch1_00000{}.ome.tif"),
+    ],
+)
+def test_two_acquisitions_of_the_same_numbers_are_refused(
+    tmp_path: Path, one: str, other: str
+) -> None:
+    for z in range(4):
+        write_plane(tmp_path / one.format(z), plane(z))
+        write_plane(tmp_path / other.format(z), plane(z + 10))
+    (evidence,) = over(tmp_path).stacks.values()
+    assert evidence.stage is Stage.REFUSED
+    assert "two acquisitions have files of these numbers; put" in evidence.reason
+
+
+@pytest.mark.parametrize(
+    "name", ["x_Cycle00001_Ch1_00000{}.ome.tif", "p_A01_T0001F001L01A01Z0{}C01.tif"]
+)
+@pytest.mark.parametrize("first", [0, 1])
+def test_planes_are_numbered_from_0_or_from_1(tmp_path: Path, name: str, first: int) -> None:
+    for z in range(4):
+        write_plane(tmp_path / name.format(first + z), plane(z))
+    follower = PlaneFilesFormat().follow(tmp_path)
+    state = follower.poll(over=True)
+    assert state.stacks[StackIndex()].complete
+    assert state.problems == ()
+    assert follower.read(StackIndex())[:, 0, 0].tolist() == [1, 2, 3, 4]
