@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from live_restore.errors import StackRefusedError
 from live_restore.formats.acquisition_format import AcquisitionState, Stage
 from live_restore.formats.plane_files.plane_format import PlaneFilesFormat
 from live_restore.formats.table import acquisition_format_for, make_acquisition_formats
@@ -105,3 +106,70 @@ def test_planes_are_numbered_from_0_or_from_1(tmp_path: Path, name: str, first: 
     assert state.stacks[StackIndex()].complete
     assert state.problems == ()
     assert follower.read(StackIndex())[:, 0, 0].tolist() == [1, 2, 3, 4]
+
+
+GREEN = np.stack([np.zeros(256), np.arange(256) * 257, np.zeros(256)]).astype(np.uint16)
+
+
+def test_grey_values_with_a_colour_table_are_restored(tmp_path: Path) -> None:
+    for z in range(4):
+        grey = plane(z).astype(np.uint8)
+        tifffile.imwrite(
+            tmp_path / f"a_z{z}.tif", grey, photometric="palette", colormap=GREEN, metadata=None
+        )
+    follower = PlaneFilesFormat().follow(tmp_path)
+    assert follower.poll(over=True).stacks[StackIndex()].complete
+    assert follower.read(StackIndex())[:, 0, 0].tolist() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("image", "why"),
+    [
+        (np.ones((8, 8)), "a_z0.tif: has float64 pixels"),
+        (np.ones((8, 8, 3), np.uint8), "in colour"),
+    ],
+)
+def test_planes_that_cannot_be_restored_are_a_stack_that_is_refused(
+    tmp_path: Path, image: np.ndarray, why: str
+) -> None:
+    for z in range(5):
+        tifffile.imwrite(tmp_path / f"a_z{z}.tif", image)
+    (evidence,) = over(tmp_path).stacks.values()
+    assert evidence.stage is Stage.REFUSED
+    assert why in evidence.reason
+
+
+@pytest.mark.parametrize("kept", [0, 300])
+@pytest.mark.parametrize("damaged", [1, 3])
+def test_a_plane_that_is_damaged_is_named_and_its_stack_is_not_whole(
+    tmp_path: Path, kept: int, damaged: int
+) -> None:
+    for z in range(4):
+        write_plane(tmp_path / f"a_z{z}.tif", plane(z))
+    path = tmp_path / f"a_z{damaged}.tif"
+    path.write_bytes(path.read_bytes()[:kept])
+    follower = PlaneFilesFormat().follow(tmp_path)
+    (evidence,) = follower.poll(over=True).stacks.values()
+    assert evidence.partial
+    assert f"a_z{damaged}.tif is damaged or was not written to its end" in evidence.reason
+    write_plane(path, plane(damaged))
+    assert follower.poll(over=True).stacks[StackIndex()].complete
+
+
+def test_planes_that_are_no_numbers_are_named_as_such(tmp_path: Path) -> None:
+    for z in range(3):
+        image = np.full((SIDE, SIDE), z + 1, np.float32)
+        image[z, 0] = np.nan if z == 1 else 5
+        write_plane(tmp_path / f"a_z{z}.tif", image)
+    follower = PlaneFilesFormat().follow(tmp_path)
+    follower.poll(over=True)
+    with pytest.raises(StackRefusedError, match="NaN or infinite values in 1 voxels"):
+        follower.read(StackIndex())
+
+
+def test_what_lies_beside_the_planes_is_told_as_in_every_acquisition(tmp_path: Path) -> None:
+    for z in range(4):
+        write_plane(tmp_path / f"a_z{z}.tif", plane(z))
+    write_plane(tmp_path / "MAX_a.tif", plane(3))
+    state = over(tmp_path)
+    assert (state.foreign, state.problems) == (("MAX_a.tif",), ())
