@@ -12,7 +12,7 @@ from live_restore.errors import StackRefusedError
 from live_restore.formats.acquisition_format import AcquisitionState, Stage
 from live_restore.formats.plane_files.plane_format import PlaneFilesFormat
 from live_restore.formats.table import acquisition_format_for, make_acquisition_formats
-from live_restore.stack import StackIndex
+from live_restore.stack import StackIndex, VoxelSize
 from tests.support.plane_files import write_plane
 
 SIDE = 8
@@ -173,3 +173,34 @@ def test_what_lies_beside_the_planes_is_told_as_in_every_acquisition(tmp_path: P
     write_plane(tmp_path / "MAX_a.tif", plane(3))
     state = over(tmp_path)
     assert (state.foreign, state.problems) == (("MAX_a.tif",), ())
+
+
+def test_voxel_sizes_are_those_of_imagej(tmp_path: Path) -> None:
+    for z in range(3):
+        tifffile.imwrite(
+            tmp_path / f"E_z{z:02}.tif",
+            plane(z),
+            imagej=True,
+            resolution=(10, 10),
+            metadata={"unit": "um", "spacing": 0.3},
+        )
+    assert over(tmp_path).info.voxel == VoxelSize(0.3, 0.1, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "voxel"),
+    [
+        (
+            'PhysicalSizeX="0.1" PhysicalSizeY="200" PhysicalSizeYUnit="nm"',
+            VoxelSize(None, 0.2, 0.1),
+        ),
+        ('PhysicalSizeX="0.1" PhysicalSizeY="0.1" PhysicalSizeZ="0.4"', VoxelSize(0.4, 0.1, 0.1)),
+        ("<", VoxelSize()),
+    ],
+)
+def test_voxel_sizes_are_those_of_ome_xml(tmp_path: Path, sizes: str, voxel: VoxelSize) -> None:
+    for z in range(3):
+        name = f"E_Series001_z{z:02}_ch00.ome.tif"
+        xml = spread_xml([name]).replace("<Pixels ", f"<Pixels {sizes} ")
+        write_described(tmp_path / name, z, xml)
+    assert over(tmp_path).info.voxel == voxel

@@ -21,10 +21,10 @@ from live_restore.formats.acquisition_format import (
 )
 from live_restore.formats.own_files import ForeignFiles
 from live_restore.formats.plane_files.completeness import PlaneLedger
+from live_restore.formats.plane_files.header import voxel_of_plane
 from live_restore.formats.plane_files.patterns import PlaneName
 from live_restore.formats.planes import Problems, require_pixels, require_whole
 from live_restore.formats.tiff.blank import is_blank_plane
-from live_restore.formats.tiff.calibration import voxel_size
 from live_restore.formats.tiff.decode import COMPRESSIONS, DecodeError, dtype_name, read_plane
 from live_restore.formats.tiff.page import Page, Structure
 from live_restore.formats.tiff.palette import is_of_greys
@@ -242,7 +242,7 @@ class PlaneFilesFollower:
             except DecodeError as error:
                 raise _DamagedError(f"is damaged ({error})") from error
         if self._grey is None:
-            self._describe(structure, grey)
+            self._describe(structure, grey, path)
         self._files.setdefault(index, {})[z] = path
         self._name_position(named)
         self._ledger.add(index, z, written_ns, blank=blank)
@@ -257,9 +257,9 @@ class PlaneFilesFollower:
 
     # Describing -----------------------------------------------------------------------------------
 
-    def _describe(self, structure: Structure, grey: _Grey) -> None:
+    def _describe(self, structure: Structure, grey: _Grey, path: Path) -> None:
         self._grey = grey
-        voxel = voxel_size(structure.resolution, structure.resolution_unit)
+        voxel = voxel_of_plane(structure, path)
         self._info = replace(self._info, dtype=grey.dtype, shape_yx=grey.shape_yx, voxel=voxel)
 
     def _name_position(self, named: PlaneName) -> None:

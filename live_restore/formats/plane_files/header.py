@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from xml.sax.saxutils import unescape
 
-from live_restore.formats.tiff.ome_xml import is_ome
+from live_restore.errors import StackUnreadableError
+from live_restore.formats.tiff.calibration import voxel_size
+from live_restore.formats.tiff.layout import Found, fields_of
+from live_restore.formats.tiff.ome_metadata import voxel_of
+from live_restore.formats.tiff.ome_xml import is_ome, parse
+from live_restore.formats.tiff.page import Structure
+from live_restore.stack import VoxelSize
 
 _NAMES_A_FILE = re.compile(r"""\s(FileName|MetadataFile)\s*=\s*(?:"([^"]*)"|'([^']*)')""")
 
@@ -42,3 +49,29 @@ def is_part_of_a_set(descriptions: Sequence[str], own: str, names: Collection[st
             if match[1] == "MetadataFile" or (name != own and name in names):
                 return True
     return False
+
+
+def voxel_of_plane(structure: Structure, path: Path) -> VoxelSize:
+    """Return the pixel size (and the z step, where it is given) that the header of a plane tells.
+
+    By OME-XML, ImageJ's fields and TIFF's resolution. XML that is damaged tells nothing: which
+    plane it is, the name says.
+
+    Parameters
+    ----------
+    structure
+        Of the file.
+    path
+        Its name, for messages.
+    """
+    text = next(iter(structure.descriptions), "")
+    fields = fields_of(text) if text.startswith("ImageJ=") else {}
+    voxel = voxel_size(structure.resolution, structure.resolution_unit, fields)
+    if is_ome(text):
+        try:
+            images = parse(Found(path, 1, 0, 0), text).described
+        except StackUnreadableError:
+            return voxel
+        if images:
+            voxel, _, _ = voxel_of(images[0], voxel)
+    return voxel
