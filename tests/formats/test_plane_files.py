@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -204,3 +205,15 @@ def test_voxel_sizes_are_those_of_ome_xml(tmp_path: Path, sizes: str, voxel: Vox
         xml = spread_xml([name]).replace("<Pixels ", f"<Pixels {sizes} ")
         write_described(tmp_path / name, z, xml)
     assert over(tmp_path).info.voxel == voxel
+
+
+def test_separate_images_whose_metadata_are_gone_are_grouped_by_their_names(tmp_path: Path) -> None:
+    for z in range(4):
+        name = f"img_channel001_position000_time000000002_z{z:03}.tif"
+        write_plane(tmp_path / name, plane(z))
+    assert format_of(tmp_path) == "", "they may be copied still, the metadata last"
+    os.utime(tmp_path, (1_700_000_000, 1_700_000_000))
+    assert format_of(tmp_path) == "plane-files"
+    assert over(tmp_path).stacks[StackIndex(0, 2, 1)].complete
+    (tmp_path / "metadata.txt").write_text("{}")
+    assert not PlaneFilesFormat().goes_on(tmp_path, {each.name for each in tmp_path.iterdir()})

@@ -9,6 +9,7 @@ leave quiet as the only evidence.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Collection
 from itertools import islice
 from pathlib import Path
@@ -33,7 +34,11 @@ _FOLDERS_ASKED = 4
 _NAMES_ASKED = 2000
 """TIFFs of one folder: 10 to 20 ms where all look like planes."""
 _MICRO_MANAGER = "img_channel"
-"""Its separate images belong to a run that ``metadata.txt`` tells, once that is there."""
+"""Its separate images belong to a run that ``metadata.txt`` tells, where that is there."""
+_METADATA = "metadata.txt"
+_METADATA_FOLLOWS_S = 2.0
+"""Micro-Manager writes it first; a copy of a folder may bring it last, but then files keep coming.
+Less than what a file has to be unchanged (3 s), after which each plane would be refused alone."""
 _MAY_BE_A_PLANE = re.compile(r"[zZ]_?\d|_\d{6}(\.ome)?\.tif")
 """Every naming that is known has one of these: most names are decided without trying them all."""
 
@@ -61,7 +66,7 @@ class PlaneFilesFormat:
         By their names; then the beginning of one file is read, as files of whole stacks are named
         by numbers, too.
         """
-        if "metadata.txt" in names:  # Micro-Manager's, or one position of it
+        if _METADATA in names:  # Micro-Manager's, or one position of it
             return False
         try:
             return self._holds_planes(folder, names) or self._holds_steps(folder, names)
@@ -70,6 +75,8 @@ class PlaneFilesFormat:
 
     def goes_on(self, folder: Path, names: Collection[str]) -> bool:
         """Return whether any plane is in it: that much else lies there by now changes nothing."""
+        if _METADATA in names and any(name.startswith(_MICRO_MANAGER) for name in names):
+            return False  # which came after the planes, and says more than their names
         return any(self.plane_name((name,)) for name in names) or self.recognises(folder, names)
 
     def follow(self, folder: Path) -> PlaneFilesFollower:
@@ -81,7 +88,7 @@ class PlaneFilesFormat:
         name = parts[-1]
         if (
             len(name) > LONGEST_NAME
-            or name.startswith((".", _MICRO_MANAGER))
+            or name.startswith(".")
             or not name.lower().endswith(TIFF_ENDINGS)
             or not (self._any_name or len(parts) > 1 or _MAY_BE_A_PLANE.search(name))
         ):
@@ -102,6 +109,8 @@ class PlaneFilesFormat:
         for name, found in planes:
             z, other = first.setdefault((found.run, found.stack_index), (found.z, name))
             if z != found.z:
+                if name.startswith(_MICRO_MANAGER) and _has_just_grown(folder):
+                    return False
                 return all(_is_one_plane(folder / each, names) for each in (other, name))
         return False
 
@@ -111,6 +120,10 @@ class PlaneFilesFormat:
             return True
         times = sorted(name for name in names if name.lower().startswith("timepoint_"))
         return any("ZStep_1" in names_in(folder / n)[1] for n in islice(times, _FOLDERS_ASKED))
+
+
+def _has_just_grown(folder: Path) -> bool:
+    return time.time() - folder.stat().st_mtime < _METADATA_FOLLOWS_S
 
 
 def _is_one_plane(path: Path, names: Collection[str]) -> bool:
