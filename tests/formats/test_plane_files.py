@@ -217,3 +217,12 @@ def test_separate_images_whose_metadata_are_gone_are_grouped_by_their_names(tmp_
     assert over(tmp_path).stacks[StackIndex(0, 2, 1)].complete
     (tmp_path / "metadata.txt").write_text("{}")
     assert not PlaneFilesFormat().goes_on(tmp_path, {each.name for each in tmp_path.iterdir()})
+
+
+def test_names_of_wavelengths_are_part_of_no_number_and_of_no_run(tmp_path: Path) -> None:
+    for wavelength in ("w1DAPI", "w2488", "w3", "w12TIRF 561"):
+        for z in range(1, 4):
+            write_plane(tmp_path / f"exp_{wavelength}_s1_t1_z{z}.tif", plane(z))
+    stacks = over(tmp_path).stacks
+    assert sorted(stacks) == [StackIndex(1, 1, channel) for channel in (1, 2, 3, 12)]
+    assert all(each.complete for each in stacks.values())

@@ -7,6 +7,7 @@ whoever looks, and whenever.
 MetaXpress         ``TimePoint_1/ZStep_2/plate_B03_s1_w2.TIF``           position: well and site
 Yokogawa CV        ``plate_B03_T0001F001L01A01Z01C01.tif``               position: well and field
 Bruker             ``run-001_Cycle00001_Ch2_000001.ome.tif``             time: the cycle
+MetaMorph          ``run_w2488_s1_t1_z1.tif``                            channel: w2
 LAS X, many more   ``run_Series003_t00_z00_ch00.tif``, ``a_z0_c1.tif``   in any order
 =================  ====================================================  =========================
 """
@@ -62,6 +63,13 @@ _BRUKER = re.compile(
     r"(?:\.ome)?\.tiff?",
     re.ASCII,
 )
+
+_METAMORPH = re.compile(
+    r"(?P<run>.+?)_w(?P<w>[1-9]|[1-9]\d(?=\D))(?:[3-9]\d\d(?=\D)|[^\W\d_])[^_]*?"
+    r"(?P<tokens>(?:_[stz]\d{1,9}){1,3})\.tiff?",
+    re.IGNORECASE | re.ASCII,
+)
+"""A wavelength has a number and a name, which is letters or begins with nm: 300 to 999."""
 
 _NUMBERED = re.compile(
     r"(?P<run>.*?)(?P<tokens>(?:[_ -](?:zstep|z|time|t|channel|ch|c|w|position|pos|series|s|p)"
@@ -160,6 +168,22 @@ position_name='')
     return PlaneName(match["run"], index, int(match["z"]))
 
 
+def metamorph(parts: Sequence[str]) -> PlaneName | None:
+    """Return what a file of MetaMorph is whose wavelength has a name behind its number.
+
+    Examples
+    --------
+    >>> metamorph(["exp_w2488_s1_t1_z3.tif"])
+    PlaneName(run='exp', stack_index=StackIndex(position=1, time=1, channel=2), z=3, \
+position_name='')
+    >>> metamorph(["exp_w1Conf 488_z3.tif"]).stack_index.channel, metamorph(["exp_w24_z3.tif"])
+    (1, None)
+    """
+    match = _METAMORPH.fullmatch(parts[0]) if len(parts) == 1 else None
+    found = _numbers(match["tokens"]) if match else None
+    return _plane(match["run"], {**found, "c": int(match["w"])}) if match and found else None
+
+
 def numbered(parts: Sequence[str]) -> PlaneName | None:
     """Return what a file is whose name ends in letters with numbers, among them z; as numbered.
 
@@ -177,13 +201,8 @@ position_name='')
     True
     """
     match = _NUMBERED.fullmatch(parts[0]) if len(parts) == 1 else None
-    if match is None:
-        return None
-    found: dict[str, int] = {}
-    for letters, digits in _TOKEN.findall(match["tokens"]):
-        if found.setdefault(_MEANS[letters.lower()], int(digits)) != int(digits):
-            return None  # two numbers for the same
-    return _plane(match["run"], found)
+    found = _numbers(match["tokens"]) if match else None
+    return _plane(match["run"], found) if match and found else None
 
 
 def of_pattern(pattern: str) -> Callable[[Sequence[str]], PlaneName | None]:
@@ -218,6 +237,7 @@ NAMINGS: Mapping[str, Callable[[Sequence[str]], PlaneName | None]] = {
     "MetaXpress": metaxpress,
     "Yokogawa": yokogawa,
     "Bruker": bruker,
+    "MetaMorph": metamorph,
     "numbered names": numbered,
 }
 """By the program; each takes the parts of a path within the run's folder. The first that knows a
@@ -227,6 +247,15 @@ name has it."""
 def _field(well: str, field: str | None) -> int | None:
     number = well_number(well)
     return None if number is None else number * MOST_FIELDS + _from_one(field)
+
+
+def _numbers(tokens: str) -> dict[str, int] | None:
+    """Return what letters with numbers say, ``None`` where two numbers stand for the same."""
+    found: dict[str, int] = {}
+    for letters, digits in _TOKEN.findall(tokens):
+        if found.setdefault(_MEANS[letters.lower()], int(digits)) != int(digits):
+            return None
+    return found
 
 
 def _plane(run: str, found: Mapping[str, int]) -> PlaneName | None:
