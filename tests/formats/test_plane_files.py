@@ -15,6 +15,7 @@ from live_restore.formats.plane_files.plane_format import PlaneFilesFormat
 from live_restore.formats.table import acquisition_format_for, make_acquisition_formats
 from live_restore.stack import StackIndex, VoxelSize
 from tests.support.plane_files import write_plane
+from tests.support.watched import stack
 
 SIDE = 8
 
@@ -226,3 +227,14 @@ def test_names_of_wavelengths_are_part_of_no_number_and_of_no_run(tmp_path: Path
     stacks = over(tmp_path).stacks
     assert sorted(stacks) == [StackIndex(1, 1, channel) for channel in (1, 2, 3, 12)]
     assert all(each.complete for each in stacks.values())
+
+
+def test_stacks_that_are_fewer_than_the_planes_beside_them_are_passed_by(tmp_path: Path) -> None:
+    for z in range(4):
+        write_plane(tmp_path / f"E_t0_z{z}.tif", plane(z))
+    for number in range(2):
+        stack(tmp_path / f"stack {number}.tif")
+    assert format_of(tmp_path) == "plane-files"
+    state = over(tmp_path)
+    assert state.stacks[StackIndex()].complete
+    assert state.foreign == ("stack 0.tif", "stack 1.tif")

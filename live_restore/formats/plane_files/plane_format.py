@@ -27,7 +27,7 @@ from live_restore.formats.plane_files.patterns import (
 )
 from live_restore.formats.tiff.structure import walk
 
-_FOREIGN_SHARE = 0.25
+_FOREIGN_SHARE = 0.5
 """Of the TIFFs in a folder of planes: what people save beside a run. With more, it is a folder of
 files like any other, and its stacks must not be lost."""
 _FOLDERS_ASKED = 4
