@@ -219,6 +219,14 @@ def test_colour_sizes_and_doubles_among_planes_cost_only_themselves(scene: Scene
     assert len(scene.warnings) == 4
 
 
+def test_a_folder_of_planes_none_of_which_can_be_used_is_refused(scene: Scene) -> None:
+    for z in range(3):
+        write_plane(scene.root / "run" / f"cell_z{z}.tif", np.ones((12, 16)))
+    scene.settle()
+    assert scene.states() == {"run/p000_t0000_c00": State.REFUSED}
+    assert "float64" in scene.entry("run/p000_t0000_c00").reason
+
+
 # Nothing is silent ----------------------------------------------------------------------------
 
 
