@@ -215,9 +215,7 @@ class WatchedAcquisition:
 
     def _take_in(self, state: AcquisitionState, now_ns: int) -> bool:
         """Take in the stacks that are new or have grown; return whether there are any."""
-        plane_bytes = state.info.plane_bytes
-        if plane_bytes is None:
-            return False
+        plane_bytes = state.info.plane_bytes or 0  # none of its planes can be used, so far
         rows = {} if self._before is None else self._before.rows
         moved = False
         for index, evidence in state.stacks.items():

@@ -160,7 +160,7 @@ def test_one_file_of_another_run_is_what_somebody_saved_beside_it(scene: Scene) 
     write_run(folder)
     state = follower.poll(over=True)
     assert set(state.stacks) == set(plane_files.truth())
-    assert state.problems == ("MAX_cell_z0.tif is no plane of it, and such files are passed by",)
+    assert state.foreign == ("MAX_cell_z0.tif",)
 
 
 def test_what_a_person_saved_beside_the_planes_is_named_once(scene: Scene) -> None:
@@ -170,7 +170,8 @@ def test_what_a_person_saved_beside_the_planes_is_named_once(scene: Scene) -> No
     scene.settle()
     assert len(scene.states()) == 4
     assert [line for line in scene.warnings if "MAX_run.tif" in line] == [
-        "run: MAX_run.tif is no plane of it, and such files are passed by"
+        "run: MAX_run.tif is not part of this acquisition and is passed by; "
+        "move it out to have it restored"
     ]
 
 
@@ -208,12 +209,22 @@ def test_colour_sizes_and_doubles_among_planes_cost_only_themselves(scene: Scene
     write_plane(folder / generic(0, 2, 0, 1), np.ones((12, 16, 3), np.uint8))
     (folder / generic(0, 2, 0, 2)).write_bytes(b"no TIFF at all")
     scene.settle()
-    assert set(scene.states().values()) == {State.WAITING}
-    assert len(scene.states()) == 4
+    states = scene.states()
+    assert states.pop("run/p000_t0002_c00") is State.REFUSED
+    assert set(states.values()) == {State.WAITING}
+    assert len(states) == 4
     said = "\n".join(scene.warnings)
     assert "its size or type is not that of the others" in said
     assert "is the same plane by its name" in said
     assert len(scene.warnings) == 4
+
+
+def test_a_folder_of_planes_none_of_which_can_be_used_is_refused(scene: Scene) -> None:
+    for z in range(3):
+        write_plane(scene.root / "run" / f"cell_z{z}.tif", np.ones((12, 16)))
+    scene.settle()
+    assert scene.states() == {"run/p000_t0000_c00": State.REFUSED}
+    assert "float64" in scene.entry("run/p000_t0000_c00").reason
 
 
 # Nothing is silent ----------------------------------------------------------------------------

@@ -16,10 +16,13 @@ def single_planes(folder: Path, pattern: str | None) -> str:
     if pattern is not None:
         return (
             f"single planes in {where}, whose names neither files.plane_pattern nor any naming "
-            "that is known groups into stacks; mend the pattern, or acquire z-stacks"
+            "that is known groups into stacks, or that lie among more images of other kinds; "
+            "mend the pattern, put the planes into a folder of their own, or acquire z-stacks"
         )
     return (
-        f"single planes in {where}, whose names no naming that is known groups into stacks; if "
-        "they are planes of stacks, say in files.plane_pattern which number is z "
-        r"(such as '(?P<run>.+)-(?P<z>\d+)\.tif'), else acquire z-stacks"
+        f"single planes in {where}, whose names no naming that is known groups into stacks, or "
+        "that lie among more images of other kinds; if they are planes of stacks, say in "
+        "files.plane_pattern which number is z "
+        r"(such as '(?P<run>.+)-(?P<z>\d+)\.tif') and put them into a folder of their own, "
+        "else acquire z-stacks"
     )

@@ -19,13 +19,16 @@ from live_restore.formats.acquisition_format import (
     AcquisitionPlan,
     AcquisitionState,
 )
+from live_restore.formats.own_files import ForeignFiles
 from live_restore.formats.plane_files.completeness import PlaneLedger
-from live_restore.formats.plane_files.patterns import TIFF_ENDINGS, PlaneName
+from live_restore.formats.plane_files.header import voxel_of_plane
+from live_restore.formats.plane_files.patterns import PlaneName
 from live_restore.formats.planes import Problems, require_pixels, require_whole
 from live_restore.formats.tiff.blank import is_blank_plane
-from live_restore.formats.tiff.calibration import voxel_size
 from live_restore.formats.tiff.decode import COMPRESSIONS, DecodeError, dtype_name, read_plane
 from live_restore.formats.tiff.page import Page, Structure
+from live_restore.formats.tiff.palette import is_of_greys
+from live_restore.formats.tiff.reader import require_finite
 from live_restore.formats.tiff.structure import walk
 from live_restore.formats.tiff.tags import PALETTE
 from live_restore.stack import DTYPES, StackIndex, Volume
@@ -37,6 +40,14 @@ _RUNS_NAMED = 3
 
 class _UnusableError(Exception):
     """The file is there and of no use; the message says why."""
+
+
+class _DamagedError(_UnusableError):
+    """It would have been of use."""
+
+
+class _BesideError(_UnusableError):
+    """It is no plane of a stack, whatever its name says."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,7 @@ class PlaneFilesFollower:
         self._plane_name = plane_name
         self._done: dict[tuple[str, ...], bool] = {}
         self._files: dict[StackIndex, dict[int, Path]] = {}
+        self._doubles: dict[StackIndex, list[int]] = {}
         self._runs: Counter[str] = Counter()
         self._position_names: dict[int, str] = {}
         self._ledger = PlaneLedger()
@@ -77,7 +89,7 @@ class PlaneFilesFollower:
         self._grey: _Grey | None = None
         self._info = AcquisitionInfo(folder.name, format_name)
         self._state: AcquisitionState | None = None
-        self._foreign = ""
+        self._foreign = ForeignFiles(folder)
 
     def poll(self, *, over: bool = False, plan: AcquisitionPlan | None = None) -> AcquisitionState:
         """Return what is there now; a script's ``plan`` says nothing about other programs' files.
@@ -117,6 +129,7 @@ class PlaneFilesFollower:
             "files of one plane each have no end marker",
             self._problems.lines,
             self._ledger.pause_s,
+            self._foreign.names,
         )
         return self._state
 
@@ -130,7 +143,7 @@ class PlaneFilesFollower:
         for number, z in enumerate(indices):
             path = self._files[stack_index][z]
             with _one_plane(path) as (stream, structure, page):
-                if _grey_of(page) != self._grey:
+                if _grey_of(structure, page) != self._grey:
                     raise StackChangedError("is another image by now", path, "look at the folder")
                 try:
                     volume[number] = read_plane(
@@ -141,6 +154,7 @@ class PlaneFilesFollower:
                         f"is damaged ({error})", path, "copy or export it again"
                     ) from error
         require_pixels(stack_index, volume, self._folder)
+        require_finite(volume, stack_index, self._folder)
         return volume
 
     # Finding --------------------------------------------------------------------------------------
@@ -184,10 +198,8 @@ class PlaneFilesFollower:
     def _pass_by(self, parts: tuple[str, ...]) -> None:
         name = parts[-1].lower()
         self._done[parts] = True
-        if name.endswith(TIFF_ENDINGS) and name[0] != "." and "_thumb" not in name:
-            if not self._foreign:
-                self._foreign = parts[-1]
-            self._problems.add(f"{self._foreign} is no plane of it, and such files are passed by")
+        if name[0] != "." and "_thumb" not in name:
+            self._foreign.look(["/".join(parts)])
 
     def _take_file(self, parts: tuple[str, ...], named: PlaneName, written_ns: int) -> None:
         try:
@@ -195,7 +207,11 @@ class PlaneFilesFollower:
         except (StackChangedError, StackBusyError):
             return  # gone since the folder was listed, or locked for a moment
         except (StackUnreadableError, _UnusableError) as error:
-            self._problems.add(f"{'/'.join(parts)}: {getattr(error, 'what', error)}")
+            what = f"{'/'.join(parts)}: {getattr(error, 'what', error)}"
+            self._problems.add(what)
+            if not isinstance(error, _BesideError):
+                damaged = isinstance(error, StackUnreadableError | _DamagedError)
+                self._ledger.fault(named.stack_index, named.z, what, damaged=damaged)
             taken = True
         self._done[parts] = taken
 
@@ -206,34 +222,44 @@ class PlaneFilesFollower:
             index.position - MAX_POSITION, index.time - MAX_TIME, index.channel - MAX_CHANNEL
         )
         if highest > 0 or z > MAX_Z:
-            raise _UnusableError("is left out: no acquisition has so many")
+            raise _BesideError("is left out: no acquisition has so many")
         with opened(path) as (stream, size):
             structure = walk(stream, size, path)
             if structure.missing:
+                what = f"{path.name} is damaged or was not written to its end ({structure.missing})"
+                self._ledger.fault(index, z, what, damaged=True)
                 return False
             page = _only_page(structure)
-            grey = _grey_of(page)
+            grey = _grey_of(structure, page)
             if self._grey not in (None, grey):
                 raise _UnusableError("is left out: its size or type is not that of the others")
             other = self._files.get(index, {}).get(z)
             if other is not None:
-                raise _UnusableError(f"is left out: {other.name} is the same plane by its name")
+                self._doubled(index, z)
+                raise _BesideError(f"is left out: {other.name} is the same plane by its name")
             try:
                 blank = is_blank_plane(stream, page, structure.byte_order, grey.dtype)
             except DecodeError as error:
-                raise _UnusableError(f"is damaged ({error})") from error
+                raise _DamagedError(f"is damaged ({error})") from error
         if self._grey is None:
-            self._describe(structure, grey)
+            self._describe(structure, grey, path)
         self._files.setdefault(index, {})[z] = path
         self._name_position(named)
         self._ledger.add(index, z, written_ns, blank=blank)
         return True
 
+    def _doubled(self, index: StackIndex, z: int) -> None:
+        """Record a plane that two files claim: one is a copy, more are another acquisition."""
+        self._doubles.setdefault(index, []).append(z)
+        if len(self._doubles[index]) > 1:
+            for each in self._doubles[index]:
+                self._ledger.refuse(index, each)
+
     # Describing -----------------------------------------------------------------------------------
 
-    def _describe(self, structure: Structure, grey: _Grey) -> None:
+    def _describe(self, structure: Structure, grey: _Grey, path: Path) -> None:
         self._grey = grey
-        voxel = voxel_size(structure.resolution, structure.resolution_unit)
+        voxel = voxel_of_plane(structure, path)
         self._info = replace(self._info, dtype=grey.dtype, shape_yx=grey.shape_yx, voxel=voxel)
 
     def _name_position(self, named: PlaneName) -> None:
@@ -255,9 +281,10 @@ def _only_page(structure: Structure) -> Page:
     return pages[0]
 
 
-def _grey_of(page: Page) -> _Grey:
+def _grey_of(structure: Structure, page: Page) -> _Grey:
     kind = dtype_name(page)
-    if page.samples != 1 or page.photometric == PALETTE:
+    palette = page.photometric == PALETTE and not is_of_greys(structure.colour_table)
+    if page.samples != 1 or palette:
         raise _UnusableError("is in colour (RGB or palette); save the camera's grey values")
     if kind not in DTYPES:
         raise _UnusableError(f"has {kind} pixels; only {', '.join(DTYPES)} are restored")
@@ -274,7 +301,7 @@ def _one_plane(path: Path) -> Iterator[tuple[BinaryIO, Structure, Page]]:
         if structure.missing or len(structure.series_pages) != 1:
             raise StackChangedError("is another file by now", path, "look at the folder")
         try:
-            _grey_of(structure.series_pages[0])
+            _grey_of(structure, structure.series_pages[0])
         except _UnusableError as error:
             raise StackChangedError("is another image by now", path) from error
         yield stream, structure, structure.series_pages[0]

@@ -7,6 +7,7 @@ whoever looks, and whenever.
 MetaXpress         ``TimePoint_1/ZStep_2/plate_B03_s1_w2.TIF``           position: well and site
 Yokogawa CV        ``plate_B03_T0001F001L01A01Z01C01.tif``               position: well and field
 Bruker             ``run-001_Cycle00001_Ch2_000001.ome.tif``             time: the cycle
+MetaMorph          ``run_w2488_s1_t1_z1.tif``                            channel: w2
 LAS X, many more   ``run_Series003_t00_z00_ch00.tif``, ``a_z0_c1.tif``   in any order
 =================  ====================================================  =========================
 """
@@ -33,7 +34,8 @@ _POSITION_DIGITS = 6
 class PlaneName(NamedTuple):
     """What the name of a file says: which plane of which stack of which run it holds.
 
-    ``position_name`` is a label, empty where the position only has its number.
+    ``z`` is as numbered, from 0 or from 1: only its order counts. ``position_name`` is a label,
+    empty where the position only has its number.
     """
 
     run: str
@@ -61,6 +63,13 @@ _BRUKER = re.compile(
     r"(?:\.ome)?\.tiff?",
     re.ASCII,
 )
+
+_METAMORPH = re.compile(
+    r"(?P<run>.+?)_w(?P<w>[1-9]|[1-9]\d(?=\D))(?:[3-9]\d\d(?=\D)|[^\W\d_])[^_]*?"
+    r"(?P<tokens>(?:_[stz]\d{1,9}){1,3})\.tiff?",
+    re.IGNORECASE | re.ASCII,
+)
+"""A wavelength has a number and a name, which is letters or begins with nm: 300 to 999."""
 
 _NUMBERED = re.compile(
     r"(?P<run>.*?)(?P<tokens>(?:[_ -](?:zstep|z|time|t|channel|ch|c|w|position|pos|series|s|p)"
@@ -100,7 +109,7 @@ def metaxpress(parts: Sequence[str]) -> PlaneName | None:
     Examples
     --------
     >>> metaxpress(["TimePoint_2", "ZStep_3", "plate_B03_s2_w1.TIF"])
-    PlaneName(run='plate', stack_index=StackIndex(position=50001, time=1, channel=0), z=2, \
+    PlaneName(run='plate', stack_index=StackIndex(position=50001, time=1, channel=0), z=3, \
 position_name='B03 s2')
     >>> metaxpress(["ZStep_1", "plate_B03_s2_w1_thumb.TIF"]) is None
     True
@@ -119,7 +128,7 @@ position_name='B03 s2')
         return None
     label = " ".join(part for part in (well, match["site"] and f"s{int(match['site'])}") if part)
     index = StackIndex(position, _from_one(time[1] if time else None), _from_one(match["w"]))
-    return PlaneName(match["run"], index, _from_one(step[1]), label)
+    return PlaneName(match["run"], index, int(step[1]), label)
 
 
 def yokogawa(parts: Sequence[str]) -> PlaneName | None:
@@ -128,7 +137,7 @@ def yokogawa(parts: Sequence[str]) -> PlaneName | None:
     Examples
     --------
     >>> yokogawa(["plate_B03_T0001F002L01A01Z05C02.tif"])
-    PlaneName(run='plate', stack_index=StackIndex(position=50001, time=0, channel=1), z=4, \
+    PlaneName(run='plate', stack_index=StackIndex(position=50001, time=0, channel=1), z=5, \
 position_name='B03 F002')
     """
     match = _YOKOGAWA.fullmatch(parts[0]) if len(parts) == 1 else None
@@ -140,7 +149,7 @@ position_name='B03 F002')
     channel += 100 * (_from_one(match["action"]) + 10 * _from_one(match["line"]))
     index = StackIndex(position, _from_one(match["t"]), channel)
     label = f"{match['well']} F{match['field']}"
-    return PlaneName(match["run"], index, _from_one(match["z"]), label)
+    return PlaneName(match["run"], index, int(match["z"]), label)
 
 
 def bruker(parts: Sequence[str]) -> PlaneName | None:
@@ -149,14 +158,30 @@ def bruker(parts: Sequence[str]) -> PlaneName | None:
     Examples
     --------
     >>> bruker(["cell-001_Cycle00002_Ch1_000005.ome.tif"])
-    PlaneName(run='cell-001', stack_index=StackIndex(position=0, time=1, channel=0), z=4, \
+    PlaneName(run='cell-001', stack_index=StackIndex(position=0, time=1, channel=0), z=5, \
 position_name='')
     """
     match = _BRUKER.fullmatch(parts[0]) if len(parts) == 1 else None
     if match is None:
         return None
     index = StackIndex(0, _from_one(match["t"]), _from_one(match["c"]))
-    return PlaneName(match["run"], index, _from_one(match["z"]))
+    return PlaneName(match["run"], index, int(match["z"]))
+
+
+def metamorph(parts: Sequence[str]) -> PlaneName | None:
+    """Return what a file of MetaMorph is whose wavelength has a name behind its number.
+
+    Examples
+    --------
+    >>> metamorph(["exp_w2488_s1_t1_z3.tif"])
+    PlaneName(run='exp', stack_index=StackIndex(position=1, time=1, channel=2), z=3, \
+position_name='')
+    >>> metamorph(["exp_w1Conf 488_z3.tif"]).stack_index.channel, metamorph(["exp_w24_z3.tif"])
+    (1, None)
+    """
+    match = _METAMORPH.fullmatch(parts[0]) if len(parts) == 1 else None
+    found = _numbers(match["tokens"]) if match else None
+    return _plane(match["run"], {**found, "c": int(match["w"])}) if match and found else None
 
 
 def numbered(parts: Sequence[str]) -> PlaneName | None:
@@ -176,13 +201,8 @@ position_name='')
     True
     """
     match = _NUMBERED.fullmatch(parts[0]) if len(parts) == 1 else None
-    if match is None:
-        return None
-    found: dict[str, int] = {}
-    for letters, digits in _TOKEN.findall(match["tokens"]):
-        if found.setdefault(_MEANS[letters.lower()], int(digits)) != int(digits):
-            return None  # two numbers for the same
-    return _plane(match["run"], found)
+    found = _numbers(match["tokens"]) if match else None
+    return _plane(match["run"], found) if match and found else None
 
 
 def of_pattern(pattern: str) -> Callable[[Sequence[str]], PlaneName | None]:
@@ -217,6 +237,7 @@ NAMINGS: Mapping[str, Callable[[Sequence[str]], PlaneName | None]] = {
     "MetaXpress": metaxpress,
     "Yokogawa": yokogawa,
     "Bruker": bruker,
+    "MetaMorph": metamorph,
     "numbered names": numbered,
 }
 """By the program; each takes the parts of a path within the run's folder. The first that knows a
@@ -226,6 +247,15 @@ name has it."""
 def _field(well: str, field: str | None) -> int | None:
     number = well_number(well)
     return None if number is None else number * MOST_FIELDS + _from_one(field)
+
+
+def _numbers(tokens: str) -> dict[str, int] | None:
+    """Return what letters with numbers say, ``None`` where two numbers stand for the same."""
+    found: dict[str, int] = {}
+    for letters, digits in _TOKEN.findall(tokens):
+        if found.setdefault(_MEANS[letters.lower()], int(digits)) != int(digits):
+            return None
+    return found
 
 
 def _plane(run: str, found: Mapping[str, int]) -> PlaneName | None:

@@ -9,6 +9,7 @@ leave quiet as the only evidence.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Collection
 from itertools import islice
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 from live_restore.errors import LiveRestoreError
 from live_restore.files.raw_data import names_in, opened
 from live_restore.formats.plane_files.follower import PlaneFilesFollower
+from live_restore.formats.plane_files.header import is_part_of_a_set
 from live_restore.formats.plane_files.patterns import (
     LONGEST_NAME,
     NAMINGS,
@@ -25,14 +27,18 @@ from live_restore.formats.plane_files.patterns import (
 )
 from live_restore.formats.tiff.structure import walk
 
-_FOREIGN_SHARE = 0.25
+_FOREIGN_SHARE = 0.5
 """Of the TIFFs in a folder of planes: what people save beside a run. With more, it is a folder of
 files like any other, and its stacks must not be lost."""
 _FOLDERS_ASKED = 4
 _NAMES_ASKED = 2000
 """TIFFs of one folder: 10 to 20 ms where all look like planes."""
 _MICRO_MANAGER = "img_channel"
-"""Its separate images belong to a run that ``metadata.txt`` tells, once that is there."""
+"""Its separate images belong to a run that ``metadata.txt`` tells, where that is there."""
+_METADATA = "metadata.txt"
+_METADATA_FOLLOWS_S = 2.0
+"""Micro-Manager writes it first; a copy of a folder may bring it last, but then files keep coming.
+Less than what a file has to be unchanged (3 s), after which each plane would be refused alone."""
 _MAY_BE_A_PLANE = re.compile(r"[zZ]_?\d|_\d{6}(\.ome)?\.tif")
 """Every naming that is known has one of these: most names are decided without trying them all."""
 
@@ -60,7 +66,7 @@ class PlaneFilesFormat:
         By their names; then the beginning of one file is read, as files of whole stacks are named
         by numbers, too.
         """
-        if "metadata.txt" in names:  # Micro-Manager's, or one position of it
+        if _METADATA in names:  # Micro-Manager's, or one position of it
             return False
         try:
             return self._holds_planes(folder, names) or self._holds_steps(folder, names)
@@ -69,6 +75,8 @@ class PlaneFilesFormat:
 
     def goes_on(self, folder: Path, names: Collection[str]) -> bool:
         """Return whether any plane is in it: that much else lies there by now changes nothing."""
+        if _METADATA in names and any(name.startswith(_MICRO_MANAGER) for name in names):
+            return False  # which came after the planes, and says more than their names
         return any(self.plane_name((name,)) for name in names) or self.recognises(folder, names)
 
     def follow(self, folder: Path) -> PlaneFilesFollower:
@@ -80,7 +88,7 @@ class PlaneFilesFormat:
         name = parts[-1]
         if (
             len(name) > LONGEST_NAME
-            or name.startswith((".", _MICRO_MANAGER))
+            or name.startswith(".")
             or not name.lower().endswith(TIFF_ENDINGS)
             or not (self._any_name or len(parts) > 1 or _MAY_BE_A_PLANE.search(name))
         ):
@@ -101,7 +109,9 @@ class PlaneFilesFormat:
         for name, found in planes:
             z, other = first.setdefault((found.run, found.stack_index), (found.z, name))
             if z != found.z:
-                return _is_one_plane(folder / other) and _is_one_plane(folder / name)
+                if name.startswith(_MICRO_MANAGER) and _has_just_grown(folder):
+                    return False
+                return all(_is_one_plane(folder / each, names) for each in (other, name))
         return False
 
     def _holds_steps(self, folder: Path, names: Collection[str]) -> bool:
@@ -112,7 +122,13 @@ class PlaneFilesFormat:
         return any("ZStep_1" in names_in(folder / n)[1] for n in islice(times, _FOLDERS_ASKED))
 
 
-def _is_one_plane(path: Path) -> bool:
+def _has_just_grown(folder: Path) -> bool:
+    return time.time() - folder.stat().st_mtime < _METADATA_FOLLOWS_S
+
+
+def _is_one_plane(path: Path, names: Collection[str]) -> bool:
+    """Return whether a file is one plane, and no part of an image that its OME-XML tells of."""
     with opened(path) as (stream, size):
         structure = walk(stream, size, path)
-        return not structure.missing and len(structure.series_pages) == 1
+    whole = not structure.missing and len(structure.series_pages) == 1
+    return whole and not is_part_of_a_set(structure.descriptions, path.name, names)

@@ -224,7 +224,8 @@ def plain(found: Found) -> Layout:
     return replace(undeclared(found, found.planes), voxel=found.voxel())
 
 
-def _fields(text: str) -> dict[str, str]:
+def fields_of(text: str) -> dict[str, str]:
+    """Return ImageJ's ``key=value`` lines."""
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
@@ -245,7 +246,7 @@ def declares_axes(text: str) -> bool:
     >>> declares_axes("ImageJ=1.54f\\nslices=8"), declares_axes("ImageJ=1.54f\\nimages=8")
     (True, False)
     """
-    fields = _fields(text)
+    fields = fields_of(text)
     return any(fields.get(name, "1").strip() != "1" for name in ("channels", "slices", "frames"))
 
 
@@ -264,7 +265,7 @@ def imagej(found: Found, text: str) -> Layout:
     StackUnreadableError
         The description contradicts itself.
     """
-    fields = _fields(text)
+    fields = fields_of(text)
     counts = _counts(found, fields)
     images = counts.pop("I")
     product = math.prod(counts.values())
