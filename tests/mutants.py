@@ -642,6 +642,14 @@ MUTANTS = (
         ("tests/formats/test_ndtiff.py",),
     ),
     Mutant(
+        2,
+        "nothing-usable",
+        "an acquisition of which nothing, or not all, can be read is never done with in silence",
+        "self._unusable.undecided = not state.stacks or bool(state.unusable)",
+        "self._unusable.undecided = False",
+        ("tests/sources/test_damaged_acquisitions.py",),
+    ),
+    Mutant(
         7,
         "own-failure",
         "an error that nobody expected is that stack's alone",

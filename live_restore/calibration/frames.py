@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -125,7 +126,9 @@ def _opened(path: Path) -> Iterator[tuple[Any, NDArray[np.intp], str]]:
         raise StackBusyError(
             f"cannot be read ({error.strerror})", path, "check the disk"
         ) from error
-    except (ValueError, TypeError, LookupError, RuntimeError, ArithmeticError) as error:
+    except (
+        ValueError, TypeError, LookupError, RuntimeError, ArithmeticError, struct.error
+    ) as error:  # fmt: skip
         # What tifffile and its decoders raise for damaged files.
         raise StackUnreadableError(
             f"is not a TIFF file that can be read: {error}", path, "record it again"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,10 @@ def add(commands: Commands) -> None:
         "--dark", type=file, metavar="FILE", help="some 50 frames without light, same settings"
     )
     parser.add_argument(
-        "--offset", type=float, metavar="ADU", help="grey value of darkness, where it is known"
+        "--offset",
+        type=_grey_value,
+        metavar="ADU",
+        help="grey value of darkness, where it is known",
     )
     parser.add_argument("--channel", type=_number, help="of files that hold several, from 0")
     parser.add_argument(
@@ -190,6 +194,16 @@ def _as_json(
     elif dark is not None:
         numbers = {"offset_adu": asdict(dark.offset_adu), "noise_adu": asdict(dark.noise_adu)}
     return {**numbers, "bad_pixels": None if bad is None else int(bad.sum())}
+
+
+def _grey_value(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError("must be a number")
+    return value
 
 
 def _number(text: str) -> int:

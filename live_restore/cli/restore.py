@@ -103,7 +103,7 @@ def _report(arguments: argparse.Namespace) -> dict[str, Any]:
         It is none, does not hold its settings, or other settings are given as well.
     """
     from live_restore.files.values import NotJsonError
-    from live_restore.outputs.report_file import read_report
+    from live_restore.outputs.report_file import REPORT_FORMAT, read_report
 
     path: Path = arguments.like
     if arguments.config is not None or arguments.model is not None:
@@ -114,6 +114,18 @@ def _report(arguments: argparse.Namespace) -> dict[str, Any]:
         raise UsageError(
             f"is no report that can be read ({error})", path, "name a report"
         ) from None
+    if report.get("format") != REPORT_FORMAT:
+        raise UsageError(
+            f'is no report of this version of live-restore ("format" is not "{REPORT_FORMAT}")',
+            path,
+            "use the version that wrote it, or --config",
+        )
+    models = report.get("models")
+    listed = list(models.values()) if isinstance(models, dict) else []
+    if not listed or not all(
+        isinstance(each, dict) and isinstance(each.get("sha256"), str) for each in listed
+    ):
+        raise UsageError("does not say which models were used", path, "name a whole report")
     settings = report.get("settings")
     if not isinstance(settings, dict) or not isinstance(settings.get("output", {}), dict):
         raise UsageError(
@@ -126,12 +138,7 @@ def _require_same(
     like: dict[str, Any], model_set: ModelSet, settings: Settings, path: Path
 ) -> None:
     """Raise ``UsageError`` where results would be others than those of a report."""
-    models = like.get("models")
-    wanted = (
-        {each.get("sha256") for each in models.values() if isinstance(each, dict)}
-        if isinstance(models, dict)
-        else set()
-    )
+    wanted = {each["sha256"] for each in like["models"].values()}
     if not wanted <= {model.digest for model in model_set.models}:
         raise UsageError(
             "was made with another version of its model", path,

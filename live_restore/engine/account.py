@@ -23,7 +23,8 @@ _MOST_ENTRIES = 20_000
 # What a display shows is gathered no more often, and takes no more than a hundredth of a core.
 _GATHERED_S = 2.0
 _REST = 100
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+# But kinds of voxels, and the value of all voxels, are what a person has to know.
+_NUMBER = re.compile(r"(?<!int)(?<!float)(?<!every voxel is )(?<![\d.])\d+(?:\.\d+)?")
 _ORDER = (
     State.FAILED, State.REFUSED, State.INCOMPLETE, State.ARRIVING, State.RUNNING, State.WAITING
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from live_restore.engine.stack_job import StackJob
@@ -46,9 +46,14 @@ class FinishedAcquisition:
         self._following = Following(folder, chosen)
         self._state = self._following.poll(over=True)
         if not self._state.stacks:
-            problem = "; ".join(self._state.problems) or "holds no planes"
+            problem = "; ".join(self._state.all_that_is_wrong()) or "holds no planes"
             raise StackUnreadableError(problem, folder, "check the acquisition")
         self._written_ns = max(times_written_ns(folder), default=0)
+
+    @property
+    def unusable(self) -> Mapping[str, str]:
+        """Parts of it that could hold stacks and cannot be read, and why."""
+        return self._state.unusable
 
     def stacks(self) -> list[StackIndex]:
         """Return the stacks that have begun, position slowest, then time, then channel."""

@@ -108,6 +108,8 @@ class OneShot:
             yield error
             return
         yield from self._restore_stacks(path, file_stacks, file_stacks.stacks(), output)
+        for name, reason in file_stacks.unusable.items():
+            yield StackUnreadableError(reason, path / name, "check the acquisition")
 
     def restore_stacks(self, path: Path, indices: Iterable[StackIndex]) -> Iterator[Attempt]:
         """Restore some stacks of the acquisition folder at ``path`` (absolute).

@@ -215,6 +215,10 @@ class AcquisitionState:
         says that a stack is whole, it has to be longer.
     foreign
         Names of files and folders in its folder that may hold images and are not its own.
+    unusable
+        Files and folders in it that could hold stacks and cannot be read as they are, by name, and
+        why. One that is being written may be among them for a while: it is lost only once the
+        acquisition is over.
     """
 
     info: AcquisitionInfo
@@ -224,6 +228,12 @@ class AcquisitionState:
     problems: tuple[str, ...] = ()
     pause_s: float = 0.0
     foreign: tuple[str, ...] = ()
+    unusable: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def all_that_is_wrong(self) -> tuple[str, ...]:
+        """Return the problems and what is unusable, a line each."""
+        lost = (f"{name}: {reason}" for name, reason in self.unusable.items())
+        return tuple(dict.fromkeys((*self.problems, *lost)))
 
 
 class Follower(Protocol):

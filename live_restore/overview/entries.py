@@ -23,7 +23,8 @@ from live_restore.stack import StackIndex, StackKey
 _MAX_STACKS = 20_000
 """Stacks of one file that are listed."""
 _MAX_EDGE = 2**20
-_NUMBER = re.compile(r"\d[\d.e+-]*")
+# But kinds of voxels, and the value of all voxels, are what a person has to know.
+_NUMBER = re.compile(r"(?<!int)(?<!float)(?<!every voxel is )(?<![\d.])\d[\d.e+-]*")
 _SHARE = re.compile(r"^\d+ of \d+ stacks: ")
 
 
@@ -159,6 +160,8 @@ def reason_kind(reason: str) -> str:
     --------
     >>> reason_kind("3 of 8 stacks: signal-to-noise 2.1 is below 4")
     'signal-to-noise # is below #'
+    >>> reason_kind("int32 voxels in 5 planes")
+    'int32 voxels in # planes'
     """
     return _NUMBER.sub("#", _SHARE.sub("", reason))
 

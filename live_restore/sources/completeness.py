@@ -20,6 +20,7 @@ from live_restore.stack import StackIndex
 
 # The network needs neighbours along z.
 FEWEST_PLANES = 2
+_AGAIN = "copy or record it again"
 # A writer that paused 3 s between planes may well pause 5 s, hardly 9 s.
 _GAPS_OF_QUIET = 3.0
 
@@ -123,11 +124,18 @@ def decide_file(
         return Decision(Readiness.READY, reason, len(settled.ready))
     if quiet_s >= watch.stall_s or (given_up and passed):
         quiet = f"unchanged for {needed_s if passed else watch.stall_s:g} s"
-        return Decision(Readiness.INCOMPLETE, f"{reason}; {quiet}, not restored")
+        return Decision(Readiness.INCOMPLETE, _given_up(reason, quiet))
     so_far = judge_stacks(evidence, files, finished=False)
     if so_far.ready and (growing or quiet_s >= needed_s):
         return Decision(Readiness.SOME, GROWING, len(so_far.ready))
     return Decision(Readiness.LOOK_LATER, reason)
+
+
+def _given_up(reason: str, quiet: str) -> str:
+    """Return why a file is given up; what to do about it comes last, as everywhere."""
+    what, _, remedy = reason.rpartition("; ")
+    what, remedy = (what, remedy) if what else (remedy, _AGAIN)
+    return f"{what}; {quiet}, not restored; {remedy}"
 
 
 def _holds_data(evidence: Complete, files: FilesSettings) -> bool:
@@ -277,7 +285,7 @@ def decide_stack(
     reason = f"{evidence.reason or 'planes are missing'}; the run is over"
     if partial == "restore" and can_be_restored(evidence):
         return State.WAITING, f"partial: {reason}"
-    return State.INCOMPLETE, f"{reason}, not restored"
+    return State.INCOMPLETE, f"{reason}, not restored; {_AGAIN}"
 
 
 def can_be_restored(evidence: StackEvidence) -> bool:

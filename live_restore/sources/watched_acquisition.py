@@ -28,6 +28,7 @@ from live_restore.sources.completeness import SINGLE_PLANE, decide_stack
 from live_restore.sources.pending import Finding, PendingFindings
 from live_restore.sources.run_clock import RunClock
 from live_restore.sources.source import Callbacks
+from live_restore.sources.unusable import Unusable
 from live_restore.stack import Fingerprint, StackIndex, StackKey, checksum_of
 
 log = structlog.get_logger()
@@ -36,7 +37,6 @@ log = structlog.get_logger()
 _FILES_DATED = 10_000
 # Names of what is passed by that are shown.
 _NAMED = 5
-_NO_FINGERPRINT = Fingerprint(0, 0)
 
 _SETTLED = frozenset((State.WAITING, State.RUNNING, State.DONE, State.FAILED, State.REFUSED))
 
@@ -104,7 +104,7 @@ class WatchedAcquisition:
         self.clock = RunClock(found_at, settings.watch)
         self._before: _Before | None = None
         self._stacks: dict[StackIndex, _Known] = {}
-        self._trouble = ""
+        self._unusable = Unusable(source, pending, callbacks)
         self._problems: set[str] = set()
         self._recorded: tuple[str, str] | None = None
 
@@ -118,9 +118,9 @@ class WatchedAcquisition:
 
         None of an acquisition that keeps growing, or that cannot be used.
         """
-        if self.clock.over or self._trouble or self.clock.keeps_growing:
+        if self.clock.over or self._unusable.altogether or self.clock.keeps_growing:
             return 0
-        if self._before is None:
+        if self._unusable.undecided:
             return 1
         return sum(known.state is State.ARRIVING for known in self._stacks.values())
 
@@ -134,24 +134,13 @@ class WatchedAcquisition:
         """Report that it is not there any more; what is done stays done."""
         for index, known in self._stacks.items():
             self._pending.add(self._key(index), Finding(known.fingerprint, None))
-        self._end_trouble()
+        self._unusable.accept()
         log.info("acquisition left", folder=str(self.folder))
 
     def trouble(self, now: float, state: State, reason: str) -> None:
         """Report that it cannot be used (REFUSED), or not just now (ARRIVING)."""
         self.clock.next_look = now + self._settings.watch.scan_interval_s
-        if self._trouble != reason:
-            self._trouble = reason
-            self._pending.add(StackKey(self._source), Finding(_NO_FINGERPRINT, state, reason))
-            # Counts as failed until it can be read after all: --once must not call it good.
-            bad = state if state is State.REFUSED else State.FAILED
-            self._callbacks.on_bad(StackKey(self._source), bad)
-            log.warning("acquisition", stack_key=str(self._source), reason=reason)
-
-    def _end_trouble(self) -> None:
-        if self._trouble:
-            self._trouble = ""
-            self._pending.add(StackKey(self._source), Finding(_NO_FINGERPRINT, None))
+        self._unusable.refuse(state, reason)
 
     def look(self, now: float, *, hurry: bool) -> None:
         """Look once and record what is new.
@@ -280,11 +269,14 @@ class WatchedAcquisition:
                 self._problems.add(problem)
                 self._callbacks.warn(f"{self.folder.name}: {problem}")
                 log.warning("damaged part", folder=str(self._source), reason=problem)
+        # Nothing, or less than there is to be: only once the run is over does it stay so.
+        self._unusable.undecided = not state.stacks or bool(state.unusable)
         if self.clock.over and not state.stacks:
-            reason = "; ".join(state.problems) or "holds no planes"
+            reason = "; ".join(state.all_that_is_wrong()) or "holds no planes"
             self.trouble(now, State.REFUSED, f"{reason}; check the acquisition")
         else:
-            self._end_trouble()
+            self._unusable.accept()
+        self._unusable.refuse_parts(state.unusable if self.clock.over and state.stacks else {})
 
     def _record_itself(self, state: AcquisitionState) -> None:
         """Record that it is an acquisition, once it holds planes, and what lies in it beside them.

@@ -180,6 +180,12 @@ def photon_transfer(
         raise StackRefusedError(
             "holds too few places to compare", None, "give larger frames, with less light"
         )
+    if not table[:, _FINE] @ table[:, _COUNT] > 0:
+        raise StackRefusedError(
+            "has no noise: its frames are constant, or saturated",
+            None,
+            "record it with the camera, with less light",
+        )
     ratio = float((table[:, _COARSE] @ table[:, _COUNT]) / (table[:, _FINE] @ table[:, _COUNT]))
     if not _WHITE[0] <= ratio <= _WHITE[1]:
         raise StackRefusedError(

@@ -102,6 +102,8 @@ def test_what_is_not_known_is_not_written(
         (["camera", "colour.tif"], 1, "grey"),
         (["camera", "one.tif", "--dark", "one.tif", "--offset", "3"], 2, "exclude"),
         (["camera", "--dark", "one.tif"], 1, "1 frame"),
+        (["camera", "--dark", "header.tif"], 1, "can be read"),
+        (["camera", "constant.tif", "--offset", "3"], 1, "has no noise"),
     ],
 )
 def test_errors_are_one_line(
@@ -115,8 +117,21 @@ def test_errors_are_one_line(
     monkeypatch.chdir(tmp_path)
     tifffile.imwrite("one.tif", np.full((32, 32), 100, np.uint16))
     tifffile.imwrite("colour.tif", np.zeros((4, 32, 32, 3), np.uint8), photometric="rgb")
+    tifffile.imwrite(
+        "constant.tif",
+        np.full((4, 256, 256), 100, np.uint16),
+        photometric="minisblack",
+    )
+    Path("header.tif").write_bytes(b"II*\0")
     Path("text.tif").write_text("no image")
     assert main(words) == code
     error = capsys.readouterr().err
     assert re.search(reason, error), error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("offset", ["nan", "inf", "dark"])
+def test_an_offset_is_a_number(offset: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["camera", "lit.tif", "--offset", offset])
+    assert "must be a number" in capsys.readouterr().err

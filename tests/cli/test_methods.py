@@ -66,6 +66,9 @@ def test_a_report_that_was_changed_is_not_followed(
         ({"settings": {"output": {"nothing": 1}}}, "not a setting"),
         ({"settings": 3}, "older version"),
         ({"models": {"fast": {"sha256": "0"}}}, "another version"),
+        ({"models": {}}, "which models"),
+        ({"models": {"fast": 3}}, "which models"),
+        ({"format": "live-restore-report/99"}, "no report of this version"),
     ):
         report.write_text(json.dumps({**original, **change}))
         assert main(words) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import struct
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from live_restore.errors import StackChangedError, StackIncompleteError, StackUn
 from live_restore.formats.micromanager.image_stack_file import MmStackFormat
 from live_restore.stack import StackIndex, VoxelSize
 from tests.support.mm_files import StackFile
+from tests.support.small_runs import stack_run
 
 
 def unpacked(shared_data: Path, folder: Path) -> Path:
@@ -237,3 +239,15 @@ def test_a_torn_summary_waits(run: Path) -> None:
     file.path.write_bytes(whole)
     assert follower.poll().stacks[KEY].complete
     assert json.loads(whole[40 : 40 + struct.unpack_from("<I", whole, 36)[0]])["Slices"] == 1
+
+
+def test_a_copy_of_a_file_beside_it_is_passed_by(tmp_path: Path) -> None:
+    run = tmp_path / "run_1"
+    run.mkdir()
+    stack_run(run)
+    original = run / "run_1_MMStack_Pos0.ome.tif"
+    shutil.copy(original, run / "run_1_MMStack_Pos0 - Copy.ome.tif")
+    state = MmStackFormat().follow(run).poll()
+    assert [evidence.complete for evidence in state.stacks.values()] == [True, True]
+    (told,) = state.problems
+    assert "a copy of" in told

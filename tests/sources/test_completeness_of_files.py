@@ -84,7 +84,7 @@ def test_reasons_say_what_and_what_to_do() -> None:
     assert reason.startswith("5 plane(s) hold nothing but zeros (plane 0, 2, 3, 4, ...)")
     assert 'set files.blank_planes = "restore" if they are real' in reason
     assert decide_file(ARRIVING, 600, WATCH, FILES).reason == (
-        "2 of 3 planes; unchanged for 600 s, not restored"
+        "2 of 3 planes; unchanged for 600 s, not restored; copy or record it again"
     )
 
 

@@ -70,6 +70,6 @@ def test_reasons_say_what_is_missing() -> None:
     _, incomplete = decide_stack(
         HALF, taken_as_over=True, final=True, calm=True, partial="incomplete"
     )
-    assert incomplete == "why; the run is over, not restored"
+    assert incomplete == "why; the run is over, not restored; copy or record it again"
     _, restored = decide_stack(HALF, taken_as_over=True, final=True, calm=True, partial="restore")
     assert restored == "partial: why; the run is over"

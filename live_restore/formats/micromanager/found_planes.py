@@ -96,6 +96,9 @@ class FoundPlanes:
         taken = self._taken.get(plane.path, 0) + plane.stored_bytes + beside
         if taken > os.fstat(stream.fileno()).st_size:
             raise OverlapError("its planes overlap")
+        known = self._planes.get(stack_index, {}).get(z)
+        # Before anything is taken down: a file that is locked just now is tried again.
+        copied = known is not None and known.path != plane.path and _is_copy(plane, stream, known)
         self._taken[plane.path] = taken
         if self._first is None:
             self._first = plane
@@ -111,7 +114,10 @@ class FoundPlanes:
             )
             return
         planes = self._planes.setdefault(stack_index, {})
-        if z in planes and (planes[z].path, planes[z].at) != (plane.path, plane.at):
+        if known is not None and copied:
+            self.problems.add(f"{plane.path.name}: a copy of {known.path.name}; it is passed by")
+            return
+        if known is not None and (known.path, known.at) != (plane.path, plane.at):
             self._ledger.refuse(stack_index, z)
             self.problems.add(
                 f"{plane.path.name}: two images were recorded at the same place "
@@ -194,6 +200,19 @@ class FoundPlanes:
                     number += 1
         require_pixels(stack_index, volume, self.folder)
         return volume
+
+
+def _is_copy(plane: Plane, stream: BinaryIO, known: Plane) -> bool:
+    """Return whether two planes hold the same pixels, as those of two cameras never do.
+
+    Zeros may be pixels that have not been written yet.
+    """
+    if (plane.stored_bytes, plane.order) != (known.stored_bytes, known.order):
+        return False
+    with opened(known.path) as (other, _):
+        pixels = read_at(other, known.at, known.stored_bytes)
+    same = pixels == read_at(stream, plane.at, plane.stored_bytes)
+    return same and not is_blank(stream, plane.at, plane.stored_bytes)
 
 
 def _size(path: Path) -> int:

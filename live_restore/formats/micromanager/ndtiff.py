@@ -52,6 +52,7 @@ from live_restore.formats.micromanager.plane import (
     read_metadata,
 )
 from live_restore.formats.own_files import ForeignFiles, grouped, is_image, own_group
+from live_restore.formats.planes import MAX_PROBLEMS
 from live_restore.formats.tiff.tags import ByteOrder, byte_order_of
 from live_restore.stack import StackIndex, Volume
 
@@ -70,6 +71,7 @@ class _File:
     begun: bool = False
     next_at: int = 0
     closed: bool = False
+    unplaced: bool = False
     known: set[int] = field(default_factory=set)
     end: int = 0
 
@@ -114,6 +116,7 @@ class NdTiffFollower:
         self._summary: Summary | None = None
         self._index_at = 0
         self._index_broken = False
+        self._indexed = False
         self._own: str | None = None
         self._foreign = ForeignFiles(folder)
 
@@ -122,7 +125,8 @@ class NdTiffFollower:
         folder, names = self._list()
         for name in names:
             self._files.setdefault(name, _File(folder / name))
-        if INDEX in names_in(folder)[0]:
+        self._indexed = INDEX in names_in(folder)[0]
+        if self._indexed:
             self._read_index(folder / INDEX)
         for name in names:
             file = self._files[name]
@@ -146,7 +150,20 @@ class NdTiffFollower:
             else "the last file still has reserved space"
         )
         state = self._found.state(plan or summary.plan, over, ended, why)
-        return replace(state, foreign=self._foreign.names)
+        return replace(state, foreign=self._foreign.names, unusable=self._unusable(names))
+
+    def _unusable(self, names: list[str]) -> dict[str, str]:
+        """Return what holds images that nothing places, and what is named and not there."""
+        if not names:
+            return {INDEX: "the TIFF files that belong to it are not there"}
+        if self._indexed and not self._index_broken:
+            return {}
+        state = "is damaged" if self._indexed else "is not there"
+        return {
+            name: f"holds images, and {INDEX}, which says where they belong, {state}"
+            for name in names[:MAX_PROBLEMS]
+            if self._files[name].unplaced
+        }
 
     def read(self, stack_index: StackIndex) -> Volume:
         """Return a stack, (Z, Y, X)."""
@@ -211,9 +228,13 @@ class NdTiffFollower:
         """Take entries; return how many bytes are done with."""
         used = last = 0
         by_file: dict[str, list[tuple[int, Entry]]] = {}
-        for start, entry, behind in parse_index(data):
-            by_file.setdefault(entry.file, []).append((start, entry))
-            last, used = start, behind
+        damage: UnusableError | None = None
+        try:
+            for start, entry, behind in parse_index(data):
+                by_file.setdefault(entry.file, []).append((start, entry))
+                last, used = start, behind
+        except UnusableError as error:
+            damage = error  # what stands before it is good
         for name, entries in by_file.items():
             file = self._files.get(name)
             if file is None:
@@ -237,6 +258,8 @@ class NdTiffFollower:
                             self._found.problems.add(f"{INDEX}: {error}")
             except (StackChangedError, StackBusyError):
                 return entries[0][0]
+        if damage is not None:
+            raise damage
         return used
 
     def _take_entry(self, file: _File, stream: BinaryIO, size: int, entry: Entry) -> bool:
@@ -315,7 +338,7 @@ class NdTiffFollower:
 
     def _next(self, file: _File, stream: BinaryIO, size: int) -> bool:
         """Follow the chain by one directory; return False where it ends for now."""
-        at = file.next_at
+        at, file.unplaced = file.next_at, False
         if at == 0:
             return False
         try:
@@ -325,6 +348,7 @@ class NdTiffFollower:
                 metadata = read_metadata(stream, where.metadata_at, where.metadata_bytes)
                 axes = metadata.get("Axes")
                 if not isinstance(axes, dict):
+                    file.unplaced = True
                     return False  # Micro-Manager's: the index will tell
                 order = file.order
                 plane = Plane(file.path, where.pixels_at, where.height, where.width, dtype, order)

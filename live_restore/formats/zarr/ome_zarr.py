@@ -8,21 +8,23 @@ only quiet can show it, and the evidence says so.
 from __future__ import annotations
 
 import math
-import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
-from live_restore.errors import StackBusyError, StackChangedError, StackUnreadableError
+from live_restore.errors import (
+    StackBusyError,
+    StackChangedError,
+    StackUnreadableError,
+    one_line,
+)
 from live_restore.files.raw_data import names_in, new_volume, opened, read_at
 from live_restore.files.values import (
     BEARABLE_BYTES,
-    NotJsonError,
     bearable_bytes,
-    json_object,
 )
 from live_restore.formats.acquisition_format import (
     AcquisitionInfo,
@@ -32,9 +34,17 @@ from live_restore.formats.acquisition_format import (
 )
 from live_restore.formats.own_files import ForeignFiles
 from live_restore.formats.plan import IntendedPlan, Ledger, SettingsPlan
-from live_restore.formats.planes import Problems, require_pixels, require_whole
-from live_restore.formats.zarr.arrays import Array, ZarrError, parse_v2, parse_v3
+from live_restore.formats.planes import MAX_PROBLEMS, Problems, require_pixels, require_whole
+from live_restore.formats.zarr.arrays import Array, ZarrError
 from live_restore.formats.zarr.chunks import flat_chunks, nested_chunks
+from live_restore.formats.zarr.groups import (
+    Stamp,
+    array_in,
+    attributes_of,
+    inside,
+    stamp_of,
+    why_unread,
+)
 from live_restore.formats.zarr.metadata import (
     Image,
     OmeZarrError,
@@ -45,13 +55,8 @@ from live_restore.formats.zarr.metadata import (
 )
 from live_restore.stack import StackIndex, Volume
 
-MAX_METADATA = 32 * 2**20
-"""Bytes of one group's metadata; pymmcore-plus adds about 150 bytes for each plane."""
 MAX_POSITIONS = 10_000
 """Images of one acquisition that are followed."""
-
-_Stamp = tuple[int, int, int]
-"""Size, inode (a file that was replaced has another) and mtime in ns of a metadata file."""
 
 
 class _Image:
@@ -59,7 +64,7 @@ class _Image:
 
     def __init__(self, folder: Path, position: int, name: str) -> None:
         self.folder, self.position, self.name = folder, position, name
-        self.stamps: tuple[_Stamp | None, ...] = ()
+        self.stamps: tuple[Stamp | None, ...] = ()
         self.image: Image | None = None
         self.array: Array | None = None
         self.array_folder = folder
@@ -97,23 +102,28 @@ class OmeZarrFollower:
         self._foreign = ForeignFiles(folder)
         self._images: dict[str, _Image] = {}
         self._evidence: dict[StackIndex, StackEvidence] = {}
-        self._unusable: set[str] = set()
+        self._unusable: dict[str, str] = {}
 
     def poll(self, *, over: bool = False, plan: AcquisitionPlan | None = None) -> AcquisitionState:
         """Return what is there now."""
+        unread: dict[str, str] = {}
         for position, path in enumerate(self._paths()[:MAX_POSITIONS]):
             if path in self._unusable:
                 continue
             try:
                 if path not in self._images:
-                    self._images[path] = _Image(_inside(self._folder, path), position, path)
-                self._look(self._images[path])
+                    self._images[path] = _Image(inside(self._folder, path), position, path)
+                image = self._images[path]
+                self._look(image)
+                if image.array is None:
+                    unread[path] = why_unread(image.folder, image.array_folder)
             except (StackChangedError, StackBusyError):
                 continue  # not made yet, gone, or locked for a moment
             except (OmeZarrError, ZarrError, StackUnreadableError) as error:
                 what = error.what if isinstance(error, StackUnreadableError) else error
                 self._problems.add(f"{path or self._folder.name}: {what}")
-                self._unusable.add(path)
+                # Of a path that may not be followed the line above is all that is told.
+                self._unusable[path] = one_line(what) if path in self._images else ""
                 self._images.pop(path, None)
         images = [image for image in self._images.values() if image.array is not None]
         ended, why = self._ended(images)
@@ -129,8 +139,14 @@ class OmeZarrFollower:
                 self._evidence[stack_index] = evidence
                 stacks[stack_index] = evidence
         self._foreign.look(names_in(self._folder)[0])
+        lost = {path: why for path, why in (self._unusable | unread).items() if path and why}
         state = AcquisitionState(self._info(images), MappingProxyType(stacks), ended, why)
-        return replace(state, problems=self._problems.lines, foreign=self._foreign.names)
+        return replace(
+            state,
+            problems=self._problems.lines,
+            foreign=self._foreign.names,
+            unusable=dict(islice(lost.items(), MAX_PROBLEMS)),
+        )
 
     def read(self, stack_index: StackIndex) -> Volume:
         """Return a stack, (Z, Y, X)."""
@@ -184,7 +200,7 @@ class OmeZarrFollower:
 
     def _paths(self) -> list[str]:
         """Return the images of the acquisition, relative to its folder; "" is the folder itself."""
-        attributes = _attributes(self._folder)
+        attributes = attributes_of(self._folder)
         if attributes is None:
             if not self._folder.is_dir():
                 raise StackChangedError("the folder vanished", self._folder, "put it back")
@@ -199,7 +215,7 @@ class OmeZarrFollower:
         if "bioformats2raw.layout" not in attributes:
             return []
         try:
-            inner = _attributes(_inside(self._folder, "OME")) or {}
+            inner = attributes_of(inside(self._folder, "OME")) or {}
         except OmeZarrError as error:
             raise StackUnreadableError(str(error), self._folder, "copy it again") from error
         listed = series(inner)
@@ -210,14 +226,14 @@ class OmeZarrFollower:
 
     def _look(self, image: _Image) -> None:
         """Read what changed in one image's metadata, and find its new chunks."""
-        stamps = (_stamp(image.folder), _stamp(image.array_folder))
+        stamps = (stamp_of(image.folder), stamp_of(image.array_folder))
         if image.array is None or stamps != image.stamps:
-            attributes = _attributes(image.folder)
+            attributes = attributes_of(image.folder)
             if attributes is None or "multiscales" not in attributes:
                 return
             image.image = parse_image(attributes)
-            image.array_folder = _inside(image.folder, image.image.path)
-            array = _array(image.array_folder)
+            image.array_folder = inside(image.folder, image.image.path)
+            array = array_in(image.array_folder)
             if array is None:
                 return
             image.image.check(array)
@@ -327,71 +343,3 @@ class OmeZarrFollower:
             if size > limit:
                 raise StackUnreadableError("larger than a chunk can be", path, "copy it again")
             return read_at(stream, 0, size)
-
-
-def _inside(folder: Path, path: str) -> Path:
-    """Return a path below ``folder``; what leads outside is refused.
-
-    Raises
-    ------
-    OmeZarrError
-        The metadata name a path that they must not.
-    """
-    try:
-        os.fsencode(path)
-    except UnicodeEncodeError as error:
-        raise OmeZarrError(f"names a path that cannot be: {path[:80]!r}") from error
-    parts = path.split("/") if path else []
-    if any(part in ("", ".", "..") or re.search(r"[\\:\0]", part) for part in parts):
-        raise OmeZarrError(f"names a path outside of the acquisition: {path[:80]!r}")
-    for part in parts:
-        folder = folder / part
-        try:
-            link = folder.is_symlink()
-        except OSError as error:
-            raise OmeZarrError(f"names a path that cannot be: {path[:80]!r}") from error
-        if link:
-            raise OmeZarrError(f"a link, which is not followed: {path[:80]!r}")
-    return folder
-
-
-def _load(path: Path) -> dict[str, Any] | None:
-    """Return a JSON file, ``None`` where it is not there or torn."""
-    try:
-        with opened(path) as (stream, size):
-            if size > MAX_METADATA:
-                raise StackUnreadableError(f"metadata of {size} bytes", path, "leave it out")
-            return json_object(read_at(stream, 0, size))
-    except (StackChangedError, NotJsonError):
-        return None
-
-
-def _attributes(folder: Path) -> Mapping[str, Any] | None:
-    """Return a group's OME attributes (0.5: ``ome`` in zarr.json; 0.4: ``.zattrs``)."""
-    group = _load(folder / "zarr.json")
-    if group is not None:
-        attributes = group.get("attributes")
-        if not isinstance(attributes, dict):
-            return {}
-        inner = attributes.get("ome")
-        return {**attributes, **inner} if isinstance(inner, dict) else attributes
-    return _load(folder / ".zattrs")
-
-
-def _array(folder: Path) -> Array | None:
-    raw = _load(folder / "zarr.json")
-    if raw is not None:
-        return parse_v3(raw) if raw.get("node_type") == "array" else None
-    raw = _load(folder / ".zarray")
-    return parse_v2(raw) if raw is not None else None
-
-
-def _stamp(folder: Path) -> _Stamp | None:
-    """Return a value that changes when a folder's metadata do."""
-    for name in ("zarr.json", ".zattrs"):
-        try:
-            status = os.stat(folder / name)  # noqa: PTH116 - one call, no Path.stat per part
-        except OSError:
-            continue
-        return status.st_size, status.st_ino, status.st_mtime_ns
-    return None
