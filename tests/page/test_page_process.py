@@ -231,8 +231,8 @@ def test_memory_stays_flat_over_two_thousand_stacks(recorded: Recorded, tmp_path
     shutil.copy(recorded.journal, many.journal)
     database = sqlite3.connect(many.journal)
     columns = (
-        "recipe, acquisition, position, time, channel, folder, state, reason, size, mtime_ns, attempts, "
-        "stacks, result, turn, seen_at, finished_at"
+        "recipe, acquisition, position, time, channel, folder, state, reason, size, mtime_ns, "
+        "attempts, stacks, result, turn, seen_at, finished_at"
     )
     row = database.execute(
         f"SELECT {columns} FROM entry WHERE acquisition = ?", (b"files/cell_t000.ome.tif",)
