@@ -61,6 +61,8 @@ class _Grey:
 class PlaneFilesFollower:
     """Follows one folder.
 
+    Large because one walk tells planes, names, runs, doubles and what is foreign, file by file.
+
     Parameters
     ----------
     folder
