@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from html import unescape
 from pathlib import Path
-from xml.sax.saxutils import unescape
 
 from live_restore.errors import StackUnreadableError
 from live_restore.formats.tiff.calibration import voxel_size
