@@ -45,7 +45,7 @@ def is_part_of_a_set(descriptions: Sequence[str], own: str, names: Collection[st
             continue
         # Found one by one: the XML of ten thousand planes need not be parsed at every scan.
         for match in _NAMES_A_FILE.finditer(text):
-            name = unescape(match[2] or match[3] or "", {"&quot;": '"', "&apos;": "'"})
+            name = unescape(match[2] or match[3] or "")
             if match[1] == "MetadataFile" or (name != own and name in names):
                 return True
     return False
