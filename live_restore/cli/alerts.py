@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from live_restore.cli.beside import variables_for
+from live_restore.cli.beside import let_go, variables_for
 from live_restore.cli.parsing import (
     Commands,
     add_command,
@@ -115,13 +115,7 @@ def alerts_beside(root: Path, settings: Settings, config: Path | None) -> Iterat
     try:
         yield
     finally:
-        assert child.stdin is not None
-        child.stdin.close()
-        try:
-            child.wait(_CLOSE_S)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+        let_go(child, _CLOSE_S)
 
 
 def _when_stdin_ends() -> threading.Event:

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from live_restore.cli.beside import variables_for
+from live_restore.cli.beside import let_go, variables_for
 from live_restore.cli.parsing import (
     Commands,
     add_command,
@@ -156,13 +156,7 @@ def page_beside(
     try:
         yield child
     finally:
-        assert child.stdin is not None
-        child.stdin.close()
-        try:
-            child.wait(_CLOSE_S)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+        let_go(child, _CLOSE_S)
 
 
 def _report(url: str, to_act: str) -> None:

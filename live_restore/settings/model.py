@@ -27,12 +27,14 @@ from live_restore.settings.devices import check_devices
 from live_restore.settings.old_keys import RenamedEnvironment, renamed
 from live_restore.settings.paths import absolute, check_template
 from live_restore.settings.plane_pattern import checked_plane_pattern
-from live_restore.settings.section import IN_DIGEST as _IN_DIGEST
-from live_restore.settings.section import IN_DIGEST_IF_SET as _IN_DIGEST_IF_SET
-from live_restore.settings.section import IN_RECIPE as _IN_RECIPE
-from live_restore.settings.section import NO_PIXELS as _NO_PIXELS
-from live_restore.settings.section import Positive as _Positive
-from live_restore.settings.section import Section as _Section
+from live_restore.settings.section import (
+    IN_DIGEST,
+    IN_DIGEST_IF_SET,
+    IN_RECIPE,
+    NO_PIXELS,
+    Positive,
+    Section,
+)
 from live_restore.stack import Units
 
 VARIABLE_PREFIX = "LIVE_RESTORE_"
@@ -44,118 +46,118 @@ def _as_text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-class WatchSettings(_Section):
+class WatchSettings(Section):
     """How arriving files are found and when they count as finished."""
 
-    recursive: bool = Field(True, description="look into sub-folders", json_schema_extra=_NO_PIXELS)
+    recursive: bool = Field(True, description="look into sub-folders", json_schema_extra=NO_PIXELS)
     use_events: bool = Field(
-        True, description="let the file system wake the scanner early", json_schema_extra=_NO_PIXELS
+        True, description="let the file system wake the scanner early", json_schema_extra=NO_PIXELS
     )
-    scan_interval_s: _Positive = Field(
-        2.0, description="time between full scans (s)", json_schema_extra=_NO_PIXELS
+    scan_interval_s: Positive = Field(
+        2.0, description="time between full scans (s)", json_schema_extra=NO_PIXELS
     )
-    settle_s: _Positive = Field(
+    settle_s: Positive = Field(
         0.25,
         description="a file must be unchanged this long before it is looked into (s)",
-        json_schema_extra=_NO_PIXELS,
+        json_schema_extra=NO_PIXELS,
     )
-    quiet_s: _Positive = Field(
+    quiet_s: Positive = Field(
         2.0,
         description="the same for a file that does not declare its number of planes (s)",
-        json_schema_extra=_NO_PIXELS,
+        json_schema_extra=NO_PIXELS,
     )
-    stall_s: _Positive = Field(
+    stall_s: Positive = Field(
         600.0,
         description="an unfinished file unchanged this long is shown as incomplete (s)",
-        json_schema_extra=_NO_PIXELS,
+        json_schema_extra=NO_PIXELS,
     )
     newest_first: bool = Field(
         False,
         description="restore what was complete last first, and the rest after it",
-        json_schema_extra=_NO_PIXELS,
+        json_schema_extra=NO_PIXELS,
     )
 
 
-class FilesSettings(_Section):
+class FilesSettings(Section):
     """How files are understood."""
 
     undeclared_axis: Literal["auto", "Z", "T"] = Field(
         "auto",
         description='what an axis without a name (I, Q) means; "auto": Z, unless the header gives '
         "a frame interval or a frame rate",
-        json_schema_extra=_IN_DIGEST,
+        json_schema_extra=IN_DIGEST,
     )
     interleaved_channels: Annotated[int, Field(ge=1, le=64)] = Field(
         1,
         description="channels that alternate, plane by plane, along an axis without a name",
-        json_schema_extra=_IN_DIGEST_IF_SET,
+        json_schema_extra=IN_DIGEST_IF_SET,
     )
     blank_planes: Literal["incomplete", "restore"] = Field(
         "incomplete",
         description="what to do with a stack in which whole planes are zero, others without zeros",
-        json_schema_extra=_NO_PIXELS,
+        json_schema_extra=NO_PIXELS,
     )
     partial_stacks: Literal["incomplete", "restore"] = Field(
         "incomplete",
         description="what to do with a stack in the middle of which its acquisition or file ended",
-        json_schema_extra=_NO_PIXELS,
+        json_schema_extra=NO_PIXELS,
     )
     plane_pattern: Annotated[str, AfterValidator(checked_plane_pattern)] | None = Field(
         None,
         description="names of files of one plane each: a regular expression with the groups z and, "
         "where there are such, t, c, p (numbers; p may be a well such as B03) and run; unset: only "
         "namings that are known",
-        json_schema_extra=_NO_PIXELS,
+        json_schema_extra=NO_PIXELS,
     )
 
 
-class InferenceSettings(_Section):
+class InferenceSettings(Section):
     """How a stack is restored."""
 
     device: Annotated[str, AfterValidator(check_devices)] = Field(
         "auto",
         description='"auto", "cpu", "openvino", "cuda", "cuda:1", "tensorrt" ...; several, as in '
         '"cuda:0, cuda:1", restore a stack each at the same time',
-        json_schema_extra=_NO_PIXELS,
+        json_schema_extra=NO_PIXELS,
     )
     precision: Literal["auto", "fp32"] = Field(
         "auto",
         description='"fp32": never less, also where the error is far below the noise',
-        json_schema_extra=_IN_DIGEST,
+        json_schema_extra=IN_DIGEST,
     )
     threads: Annotated[int, Field(ge=0, le=1024)] = Field(
-        0, description="CPU threads; 0: all cores", json_schema_extra=_NO_PIXELS
+        0, description="CPU threads; 0: all cores", json_schema_extra=NO_PIXELS
     )
-    gpu_memory_gb: _Positive | None = Field(
+    gpu_memory_gb: Positive | None = Field(
         None,
         description="GPU memory to use at most (GB); unset: what is free",
-        json_schema_extra=_NO_PIXELS,
+        json_schema_extra=NO_PIXELS,
     )
     tiling: Literal["auto", "reference"] = Field(
         "auto",
         description='"reference": tiles and blending as the published code has them, in float32',
-        json_schema_extra=_IN_DIGEST,
+        json_schema_extra=IN_DIGEST,
     )
-    max_tile_mvoxel: _Positive | None = Field(
+    max_tile_mvoxel: Positive | None = Field(
         None,
         description="largest tile given to the network at once (million voxels); unset: what the "
         "device has memory for",
-        json_schema_extra=_IN_DIGEST,
+        json_schema_extra=IN_DIGEST,
     )
     overlap_zyx: tuple[int, int, int] | None = Field(
         None,
         description="overlap of neighbouring tiles (voxels); unset: the model's card says",
-        json_schema_extra=_IN_DIGEST,
+        json_schema_extra=IN_DIGEST,
     )
     block_zyx: tuple[PositiveInt, PositiveInt, PositiveInt] | None = Field(
         None,
         description='tile of tiling = "reference" (voxels); unset: the shape trained on',
-        json_schema_extra=_IN_DIGEST,
+        json_schema_extra=IN_DIGEST,
     )
     percentiles: tuple[float, float] | None = Field(
         None,
         description="intensity scale (percent); unset: the model's card says",
-        json_schema_extra=_IN_DIGEST,
+        json_schema_extra=IN_DIGEST,
     )
 
     @property
@@ -179,35 +181,35 @@ class InferenceSettings(_Section):
         return self
 
 
-class OutputSettings(_Section):
+class OutputSettings(Section):
     """Where results go."""
 
     template: Annotated[str, AfterValidator(check_template)] = Field(
         "{folder}/restored/{name}.ome.tif",
         description="{folder}: of the raw file; {name}: its name without endings",
-        json_schema_extra=_NO_PIXELS,
+        json_schema_extra=NO_PIXELS,
     )
     acquisitions: Literal["ome-tiff", "ome-zarr"] = Field(
         "ome-tiff",
         description="of acquisition folders: a file per stack, or one growing image per position",
-        json_schema_extra=_NO_PIXELS,
+        json_schema_extra=NO_PIXELS,
     )
     min_free_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         2.0,
         description="watch begins nothing where less is free; goes on when there is room (GB)",
-        json_schema_extra=_NO_PIXELS,
+        json_schema_extra=NO_PIXELS,
     )
     units: Units = Field(
         "camera",
         description='grey values and type of the raw data; "camera-float": float32, not rounded; '
         '"network": float32 between the percentiles',
-        json_schema_extra=_IN_DIGEST,
+        json_schema_extra=IN_DIGEST,
     )
     defects: DefectVoxels = Field(
         "keep",
         description='hot and dead pixels and cosmic rays, in the result: "keep" what was recorded, '
         'or "mend" it from what is around; the network never sees them',
-        json_schema_extra=_IN_DIGEST_IF_SET,
+        json_schema_extra=IN_DIGEST_IF_SET,
     )
 
     @model_validator(mode="after")
@@ -219,77 +221,75 @@ class OutputSettings(_Section):
         return self
 
 
-class JournalSettings(_Section):
+class JournalSettings(Section):
     """The memory of what has been restored."""
 
     folder: Annotated[Path, AfterValidator(absolute)] | None = Field(
-        None, description="unset: the user's state folder", json_schema_extra=_NO_PIXELS
+        None, description="unset: the user's state folder", json_schema_extra=NO_PIXELS
     )
     max_attempts: PositiveInt = Field(
         3,
         description="a stack over which program or runtime failed this often is set aside",
-        json_schema_extra=_NO_PIXELS,
+        json_schema_extra=NO_PIXELS,
     )
-    retry_s: _Positive = Field(
+    retry_s: Positive = Field(
         5.0,
         description="first wait before trying again what the disk refused (s); then doubled",
-        json_schema_extra=_NO_PIXELS,
+        json_schema_extra=NO_PIXELS,
     )
-    lease_s: _Positive = Field(
+    lease_s: Positive = Field(
         30.0,
         description="a lease not renewed this long is reported as hung (s)",
-        json_schema_extra=_NO_PIXELS,
+        json_schema_extra=NO_PIXELS,
     )
 
 
-class ProcessSettings(_Section):
+class ProcessSettings(Section):
     """How much of the computer the program may take from others."""
 
     priority: Literal["normal", "below_normal"] = Field(
         "below_normal",
         description="the acquisition program goes first",
-        json_schema_extra=_NO_PIXELS,
+        json_schema_extra=NO_PIXELS,
     )
     while_acquiring: Literal["auto", "pause", "full"] = Field(
         "auto",
         description='while planes arrive, on a CPU: "auto": wait where restoring would slow the '
         'acquisition; "pause": wait for every plane; "full": go on',
-        json_schema_extra=_NO_PIXELS,
+        json_schema_extra=NO_PIXELS,
     )
     cores: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
         None,
         min_length=1,
         description="processor cores to use, from 0; unset: all",
-        json_schema_extra=_NO_PIXELS,
+        json_schema_extra=NO_PIXELS,
     )
 
 
-class LogSettings(_Section):
+class LogSettings(Section):
     """What is logged, and how."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", json_schema_extra=_NO_PIXELS
-    )
+    level: Literal["debug", "info", "warning", "error"] = Field("info", json_schema_extra=NO_PIXELS)
     format: Literal["plain", "json"] = Field(
-        "plain", description="lines on the terminal", json_schema_extra=_NO_PIXELS
+        "plain", description="lines on the terminal", json_schema_extra=NO_PIXELS
     )
 
 
-class ModelRule(_Section):
+class ModelRule(Section):
     """Which model restores which channels; the first rule that matches a channel decides."""
 
     channels: tuple[Annotated[str, BeforeValidator(_as_text)], ...] = Field(
         ("*",),
         description="channel names (wildcards allowed) or numbers from 0",
-        json_schema_extra=_IN_RECIPE,
+        json_schema_extra=IN_RECIPE,
     )
     model: str = Field(
         "fast",
         description="name of a bundled model, or path of an .onnx file or a zoo package",
-        json_schema_extra=_IN_RECIPE,
+        json_schema_extra=IN_RECIPE,
     )
     skip: bool = Field(
-        False, description="leave these channels as they are", json_schema_extra=_IN_RECIPE
+        False, description="leave these channels as they are", json_schema_extra=IN_RECIPE
     )
 
 
@@ -352,11 +352,11 @@ class Settings(BaseSettings):
         found: dict[str, Any] = {}
         for name in type(self).model_fields:
             section = getattr(self, name)
-            if isinstance(section, _Section):
+            if isinstance(section, Section):
                 keys = {
                     key
                     for key, field in type(section).model_fields.items()
-                    if field.json_schema_extra != _NO_PIXELS
+                    if field.json_schema_extra != NO_PIXELS
                 }
                 values = section.model_dump(mode="json", include=keys, exclude_none=True)
                 found |= {name: values} if values else {}
@@ -370,7 +370,7 @@ class Settings(BaseSettings):
         relevant: dict[str, Any] = {}
         for name, field in type(self).model_fields.items():
             section = getattr(self, name)
-            if not isinstance(section, _Section):
+            if not isinstance(section, Section):
                 continue  # no camera; and models, which are in the recipe
             values = section.pixel_values()
             # A section that may be absent counts only where it is given: without it, results stay
