@@ -8,6 +8,7 @@ addresses below ``/api/do/``, by POST, with the token, from no page but our own.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 import time
@@ -39,9 +40,13 @@ MAY_ACT = "live_restore.may_act"
 """In the scope of a request: whether it has shown the token."""
 _ACTS = "/api/do/"
 _MOST_BODY = 64 * 1024
-_REQUESTS_PER_S = 150.0
+_REQUESTS_PER_S = 60.0
 _BURST = 600.0
 """A page that plays asks 20 times a second, and for 200 thumbnails when it opens."""
+_PAUSE_S = 0.5
+_MOST_PAUSING = 16
+"""Who asks too often waits for the refusal, or asking and refusing would take a core; but waiting
+takes one of the connections that the server allows."""
 _ACTS_PER_S, _ACTS_BURST = 2.0, 20.0
 _MOST_CLIENTS = 1000
 _LONGEST_URL = 2000
@@ -94,6 +99,7 @@ class Guard:
         self._token = token
         self._rates = Rates()
         self._acts = Rates(_ACTS_PER_S, _ACTS_BURST)
+        self._pausing = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or let through."""
@@ -111,7 +117,17 @@ class Guard:
             await send(message)
 
         refusal = self._refusal(scope)
+        if refusal is not None and refusal.status_code == 429:
+            await self._pause()
         await (refusal or self._app)(scope, receive, send_guarded)
+
+    async def _pause(self) -> None:
+        if self._pausing < _MOST_PAUSING:
+            self._pausing += 1
+            try:
+                await asyncio.sleep(_PAUSE_S)
+            finally:
+                self._pausing -= 1
 
     def _refusal(self, scope: Scope) -> Response | None:
         headers = Headers(scope=scope)

@@ -88,6 +88,9 @@ class WatchedFiles:
     ----------
     hurry
         Nobody will look much longer: what a file lacks after ``watch.quiet_s``, it lacks.
+    looked_into_s
+        Processor time (s) that looking into files has taken, which has limits of its own: a file
+        at rest is looked into once, and one that grows rests after each look.
     """
 
     def __init__(
@@ -109,6 +112,7 @@ class WatchedFiles:
         self._is_part_of_acquisition = is_part_of_acquisition
         self._clock = clock
         self.hurry = False
+        self.looked_into_s = 0.0
         self._candidates: dict[StackKey, Candidate] = {}
         self._settled: dict[StackKey, Settled] = {}
         self._logged: set[tuple[Path, str]] = set()
@@ -192,12 +196,16 @@ class WatchedFiles:
             # One that is written all the time is never at rest, and its stacks do not wait for it.
             if quiet_s < self._settings.watch.settle_s and candidate.changes < GROWS:
                 return
+            into = Rest()
             candidate.evidence = self._look_into(key, candidate, quiet_s)
+            self.looked_into_s += into.worked_s()
         if candidate.evidence is not None:
             rest = Rest()
             self._decide(key, candidate, candidate.evidence, quiet_s)
             # Of thousands of stacks even that takes milliseconds.
             candidate.not_before = max(candidate.not_before, self._clock() + rest.needed_s())
+            if candidate.changes >= GROWS:
+                self.looked_into_s += rest.worked_s()
 
     def gone(self, path: Path, *, forget: bool = False) -> None:
         """A file is not there any more, or is part of an acquisition.

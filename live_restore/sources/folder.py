@@ -149,12 +149,13 @@ class FolderSource:
         """Look at what is undecided and due, as far as the budget goes."""
         if self._clock() < self._budget.next_look:
             return
-        worked = self._thread_clock()
+        worked, into = self._thread_clock(), self._files.looked_into_s
         for key in self._files.due():
             if self._callbacks.stopping():
                 break
             self._look(self._root / key.acquisition)
-        self._budget.looked(self._clock(), self._thread_clock() - worked)
+        into = self._files.looked_into_s - into
+        self._budget.looked(self._clock(), self._thread_clock() - worked - into)
 
     def _scan_or_glance(self) -> None:
         """Walk the whole tree where that is due; else look only where something seems new.

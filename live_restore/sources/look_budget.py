@@ -2,7 +2,8 @@
 
 A *scan* walks the whole tree, a *glance* lists the folders in which a name has changed, a *look*
 asks for single files that are undecided. Together they take 5 % of a core at most, however many
-files there are, and no more than that of the time of a slow disk.
+files there are, and no more than that of the time of a slow disk. What looking *into* files takes
+is not counted: each is looked into once when it is at rest, and seldom while it grows.
 """
 
 from __future__ import annotations

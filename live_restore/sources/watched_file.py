@@ -64,10 +64,13 @@ class Rest:
     def __init__(self) -> None:
         self._began, self._worked = time.perf_counter(), time.thread_time()
 
+    def worked_s(self) -> float:
+        """Return how much processor time (s) the look has taken."""
+        return time.thread_time() - self._worked
+
     def needed_s(self) -> float:
-        """Return it (s), now that the look has ended."""
-        worked_s = time.thread_time() - self._worked
-        return max(time.perf_counter() - self._began, _REST_PER_CPU_SECOND * worked_s)
+        """Return how long (s), now that the look has ended."""
+        return max(time.perf_counter() - self._began, _REST_PER_CPU_SECOND * self.worked_s())
 
 
 def next_look_at(candidate: Candidate, now: float, watch: WatchSettings) -> float:

@@ -14,7 +14,13 @@ import pytest
 from numpy.typing import NDArray
 
 from live_restore.errors import StackChangedError, StackError, StackRefusedError
-from live_restore.formats.file_format import Arriving, Complete, FileFormat, PartOf
+from live_restore.formats.file_format import (
+    Arriving,
+    Complete,
+    FileFormat,
+    GrowingFileFormat,
+    PartOf,
+)
 from live_restore.testing.bounds import bounded
 from live_restore.testing.compliance import (
     CUTS,
@@ -166,6 +172,25 @@ class FileFormatCompliance(Compliance):
         found = self._check(path, growing)
         assert isinstance(found, Complete)
         np.testing.assert_array_equal(self._look(path)[1], growing.truth)
+
+    def test_stacks_of_a_file_that_grows(self, tmp_path: Path, growing: FileSample) -> None:
+        """Which are called whole is read as it was written, and what was whole stays so."""
+        kind, path, before = self.make_format(), tmp_path / growing.name, 0
+        if not isinstance(kind, GrowingFileFormat):
+            pytest.skip(f"{kind.name} gives no stack before its file is whole")
+        assert growing.grow is not None
+        for _ in growing.grow(path):
+            found = None
+            with suppress(StackRefusedError):
+                found = kind.inspect_growing(path) if path.exists() else None
+            if not isinstance(found, Arriving | Complete) or found.stacks is None:
+                continue
+            whole = found.stacks.whole
+            assert len(whole) >= before, "a stack that was whole is no more"
+            before = len(whole)
+            with kind.open_growing(found.stacks.file_stacks) as reader:
+                for index in whole:
+                    np.testing.assert_array_equal(reader.read(index), growing.truth[tuple(index)])
 
     def test_damage_ends_in_our_errors(self, tmp_path: Path, sample: FileSample) -> None:
         path = tmp_path / sample.name

@@ -258,6 +258,46 @@ def test_the_last_plane_of_a_reserved_file_is_waited_for(tmp_path: Path) -> None
     assert found[-1] == (TIMES - 1, DEPTH - 1, TIMES)
 
 
+def with_thumbnails(path: Path) -> Iterator[Step]:
+    """Append a reduced copy behind the first plane of each time point, as some programs do."""
+    with tifffile.TiffWriter(path, bigtiff=False) as writer:
+        for n, plane in enumerate(movie().reshape(-1, HEIGHT, WIDTH)):
+            time_point, z = divmod(n, DEPTH)
+            options = {"photometric": "minisblack", "metadata": None, "contiguous": False}
+            text = OME_WITH_THUMBNAILS.encode() if n == 0 else None
+            writer.write(plane, description=text, **options)
+            if z == 0:
+                writer.write(plane[::4, ::4], subfiletype=1, **options)
+            writer._fh.flush()
+            yield time_point, z
+
+
+OME_WITH_THUMBNAILS = OME.replace(
+    f'<TiffData IFD="0" PlaneCount="{TIMES * DEPTH}"/>',
+    "".join(
+        f'<TiffData FirstZ="{n % DEPTH}" FirstT="{n // DEPTH}" PlaneCount="1" '
+        f'IFD="{n + n // DEPTH + (n % DEPTH > 0)}"/>'
+        for n in range(TIMES * DEPTH)
+    ),
+)
+"""Directories are counted with the reduced copies between them."""
+
+
+def test_reduced_copies_between_planes_that_are_to_come(tmp_path: Path) -> None:
+    path = tmp_path / "run.ome.tif"
+    for time_point, z in with_thumbnails(path):
+        evidence = TiffFormat().inspect(path)
+        assert evidence is not None
+        ready = judge_stacks(evidence, FilesSettings(), finished=False).ready
+        whole = time_point + (z == DEPTH - 1)
+        assert len(ready) == whole, (time_point, z)
+        if evidence.stacks is None:
+            continue
+        with TiffFormat().open_growing(evidence.stacks.file_stacks) as reader:
+            for index in ready:
+                assert np.array_equal(reader.read(index), movie()[index.time])
+
+
 def test_series_after_series_is_position_after_position(tmp_path: Path) -> None:
     """As scripts append with tifffile; nothing says how many there will be."""
     root = tmp_path / "watched"

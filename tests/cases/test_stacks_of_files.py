@@ -239,6 +239,34 @@ def test_one_bad_stack_costs_the_others_nothing(
     assert [line["time"] for line in report(path)["stacks"]] == [*range(13), *range(14, 20)]
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "uint32", "float32"])
+def test_what_is_left_out_of_every_camera_type(run: Run, dtype: str) -> None:
+    image = (movie(6) % 150 + 1.0 - (400 if dtype == "int16" else 0)).astype(dtype)
+    image[3, 1] = 0
+    path = run.write("run.ome.tif", image, metadata={"axes": "TZYX"}, ome=True)
+    assert run.once().failed == 0
+    found, axes = restored(path)
+    image[3] = 0
+    assert (axes, found.dtype) == ("TZYX", image.dtype)
+    np.testing.assert_allclose(found, image, rtol=1e-6 if dtype == "float32" else 0)
+    assert run.only(State.INCOMPLETE).keys() == {"run.ome.tif/p000_t0003_c00"}
+
+
+def test_what_is_left_out_of_positions_of_different_depth(run: Run) -> None:
+    path = run.root / "run.ome.tif"
+    images = [movie(1, seed, depth)[0] for seed, depth in enumerate((5, 7, 4))]
+    images[1][2] = 0
+    with tifffile.TiffWriter(path, ome=True) as writer:
+        for image in images:
+            writer.write(image, photometric="minisblack", metadata={"axes": "ZYX"})
+    run.once()
+    assert run.only(State.INCOMPLETE).keys() == {"run.ome.tif/p001_t0000_c00"}
+    with tifffile.TiffFile(result(path)) as tif:  # names the second one, without pixels
+        found = [series.asarray() for series in tif.series]
+    kept = images[::2]
+    assert all(np.array_equal(a, b) for a, b in zip(found, kept, strict=True))
+
+
 def test_a_stack_that_failed_is_tried_again_and_the_others_stay(run: Run) -> None:
     path = run.root / "run.ome.tif"
     with_a_nan(path)

@@ -26,6 +26,7 @@ from live_restore.testing.formats import (
 from tests.support import plane_files, vendor_files
 from tests.support.growing import (
     declared_at_the_end,
+    declared_at_the_start,
     grow_ndtiff,
     grow_python_ndtiff,
     grow_series,
@@ -45,7 +46,7 @@ class TestTiff(FileFormatCompliance):
         names = (
             "plain", "plain_tiles", "shaped_bigtiff_be", "shaped_series", "deflate_tiles",
             "lzw_strips", "zstd_be", "float_predictor_be", "imagej_zcyx", "imagej_one_ifd",
-            "ome_zyx", "ome_positions",
+            "imagej_tzcyx", "ome_zyx", "ome_positions",
         )  # fmt: skip
         return [_sample(BY_NAME[name]) for name in names]
 
@@ -56,7 +57,11 @@ def _sample(case: Case) -> FileSample:
         case.name + suffix,
         lambda path: case.write(path, case.image()),
         case.truth(),
-        {"plain": page_by_page, "ome_zyx": declared_at_the_end}.get(case.name),
+        {
+            "plain": page_by_page,
+            "ome_zyx": declared_at_the_end,
+            "imagej_tzcyx": declared_at_the_start,
+        }.get(case.name),
     )
 
 

@@ -831,6 +831,26 @@ def test_looking_at_what_is_undecided_has_a_budget(
     assert looks > 200
 
 
+def test_looking_into_many_files_does_not_keep_others_waiting(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finished night was copied here; what is recorded now is looked at all the same."""
+    monkeypatch.setattr(time, "thread_time", lambda: scene.worked)
+
+    def look(path: Path) -> None:
+        scene.worked += 0.5
+
+    scene.format = Looking(look)
+    scene.restart()
+    for number in range(4):
+        stack(scene.root / f"{number}.tif")
+    scene.settle()
+    stack(scene.root / "new.tif")
+    scene.poll(2.5)
+    scene.settle()
+    assert scene.states()["new.tif"] is W
+
+
 def test_an_interval_longer_than_set_is_reported_once(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:

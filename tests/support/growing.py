@@ -55,6 +55,23 @@ def declared_at_the_end(path: Path) -> Iterator[None]:
         yield
 
 
+def declared_at_the_start(path: Path) -> Iterator[None]:
+    """Append a page at a time; the first says how many there will be, as ImageJ's writers do."""
+    case = BY_NAME["imagej_tzcyx"]
+    planes = case.image().reshape(-1, *case.image().shape[-2:])
+    times, slices, channels = case.sizes
+    text = (
+        f"ImageJ=1.54f\nimages={len(planes)}\nchannels={channels}\nslices={slices}\n"
+        f"frames={times}\nhyperstack=true\n"
+    )
+    with tifffile.TiffWriter(path) as writer:
+        for number, plane in enumerate(planes):
+            writer.write(plane, photometric="minisblack", metadata=None, contiguous=False,
+                         description=None if number else text)  # fmt: skip
+            writer._fh.flush()
+            yield
+
+
 def grow_stack_file(folder: Path) -> Iterator[None]:
     file = StackFile(folder / "run_1_MMStack_Pos0.ome.tif", SLICES, SUMMARY)
     yield

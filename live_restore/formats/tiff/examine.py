@@ -26,6 +26,7 @@ from live_restore.formats.tiff.ome_layout import Chain, lay_out, select
 from live_restore.formats.tiff.ome_xml import Document, is_ome, is_whole, parse
 from live_restore.formats.tiff.page import MAX_FOLLOWING, FollowingPages, Page, Structure
 from live_restore.formats.tiff.planes import stacks_found
+from live_restore.formats.tiff.scanimage import first_frame_of, scanimage, settings_of
 from live_restore.formats.tiff.tags import Tag
 from live_restore.stack import FileStacks, Fingerprint
 
@@ -220,8 +221,9 @@ def examine(
 def _describes(structure: Structure) -> bool:
     """Return whether the description, which is there as a whole, may say what is to come."""
     texts = structure.descriptions
-    return all(texts) and any(
-        is_ome(text) or text.startswith("ImageJ=") or shape_of(text) for text in texts
+    return all(texts) and (
+        any(is_ome(text) or text.startswith("ImageJ=") or shape_of(text) for text in texts)
+        or bool(settings_of(structure.software, texts))
     )
 
 
@@ -266,7 +268,8 @@ def _lay_out(
             break
         try:
             found = _laid_out(structure, size, path, taken, checked, short.expected)
-            return *found, first if first.expected == short.expected else short
+            first.expected = short.expected  # what it says counts the planes alone
+            return *found, first
         except PlanesMissingError as error:
             short = error
     raise first
@@ -329,6 +332,8 @@ def _laid_out(
         layout = imagej(found, stored)
     elif shape:
         layout = shaped(found, shape, structure.later_descriptions)
+    elif settings := settings_of(structure.software, texts):
+        layout = scanimage(found, settings, first_frame_of(texts))
     else:
         _refuse_vendors(structure, path)
         layout = plain(found)

@@ -262,7 +262,7 @@ def _table(
     """
     total = math.prod(sizes)
     table = np.full(total, -1, np.int64)
-    named = 0
+    named = needed = 0
     for block in image.blocks or [Block({}, None, None)]:
         name = block.file or found.path.name
         chain = chains[name]
@@ -283,10 +283,13 @@ def _table(
         named += count
         if start + count > total or named > total:
             raise found.contradiction("an OME TiffData outside its image")
-        if at + count > len(chain.directories):
-            raise PlanesMissingError(found.planes, max(total, chain.first + at + count))
-        table[start : start + count] = np.arange(at, at + count) + chain.first
         following[name] = at + count
+        if at + count > len(chain.directories):
+            needed = max(needed, chain.first + at + count)
+        else:
+            table[start : start + count] = np.arange(at, at + count) + chain.first
+    if needed:
+        raise PlanesMissingError(found.planes, max(total, needed))
     present = int((table >= 0).sum())
     if present < total and not found.partial:
         raise PlanesMissingError(present, total)

@@ -37,6 +37,8 @@ from live_restore.formats.tiff.tags import (
     is_reduced,
 )
 
+MAX_SOFTWARE = 65_536
+"""Characters of the Software tag: ScanImage writes all its settings there, some 30,000."""
 MAX_SEGMENTS = 8_000_000
 """Strips and tiles in one file: 16 bytes each in memory, 16 GB of data at 2 kB a strip."""
 
@@ -203,7 +205,9 @@ class Walker(DirectoryReader):
             self.without_texts(missing, header),
             descriptions=tuple(texts),
             software=(
-                self.text(replace(software, count=min(software.count, 256))) if software else ""
+                self.text(replace(software, count=min(software.count, MAX_SOFTWARE)))
+                if software
+                else ""
             ),
             resolution=(along, across) if across and along else None,
             resolution_unit=self.number(tags, Tag.RESOLUTION_UNIT, ResolutionUnit.INCH),
