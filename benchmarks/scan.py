@@ -64,7 +64,7 @@ def share_of_a_core(place: Path, files: int) -> float:
         (root / f"{number}.tif").touch()
     with Journal(place / f"{files}.sqlite", root, recipe="one") as journal:
         watch = Watch(root, journal)
-        watch.look(15.0)  # each is looked into when it arrives, and when it has been quiet
+        watch.look(15.0 + files / 200)  # until each has been looked into, once
         before, began = time.thread_time(), time.perf_counter()
         watch.look(10.0)
         return (time.thread_time() - before) / (time.perf_counter() - began)

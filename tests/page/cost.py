@@ -1,13 +1,15 @@
 """What a page that plays costs the daemon: two daemons' rates, paired, on a quiet computer.
 
     python -m tests.page.cost [PAIRS]
+    python -m tests.page.cost [PAIRS] --elsewhere
     python -m tests.page.cost [PAIRS] --besieged
 
 A fresh ``watch --once`` restores the same stacks with the bundled network, without and with a page
 open in Chromium that plays a finished run of the same computer; in turn, so that whatever else the
 computer does falls on both. The browser's own cost is that of any video; it runs at the lowest
-priority here, as the page does. ``--besieged``: in place of the browser 20 pages that listen, one
-of them deaf, and one that asks without end, as other computers would.
+priority here, as the page does. ``--elsewhere``: in place of the browser, what a page on another
+computer that plays asks for, five times a second. ``--besieged``: 20 pages that listen, one of them
+deaf, and one that asks without end.
 """
 
 from __future__ import annotations
@@ -91,6 +93,21 @@ def playing(finished: Recorded) -> Iterator[None]:
         browser.close()
 
 
+_VIEWER = """
+import itertools, json, os, sys, time, urllib.request
+os.nice(19)
+url = sys.argv[1]
+def fetched(what):
+    return urllib.request.urlopen(url + what).read()
+entries = json.loads(fetched("api/entries"))["entries"]
+stacks = [each["report"]["stacks"][0]["id"] for each in entries if each["report"]]
+print("here", flush=True)
+for stack in itertools.cycle(stacks):
+    began = time.perf_counter()
+    for side in ("raw", "restored"):
+        fetched(f"api/stacks/{stack}/{side}/plane?index=8")
+    time.sleep(max(0.0, 0.2 - (time.perf_counter() - began)))
+"""
 _SIEGE = """
 import os, socket, sys, threading, urllib.error, urllib.request
 from urllib.parse import urlsplit
@@ -115,29 +132,31 @@ while True:
 
 
 @contextmanager
-def besieged(finished: Recorded) -> Iterator[None]:
-    """Let more people look than ever will, and one who means harm."""
+def visited(finished: Recorded, by: str) -> Iterator[None]:
+    """Let somebody look who draws nothing on this computer."""
     with (
         page_process(finished) as (server, url),
         subprocess.Popen(
-            [sys.executable, "-c", _SIEGE, url], stdout=subprocess.PIPE, text=True
-        ) as crowd,
+            [sys.executable, "-c", by, url], stdout=subprocess.PIPE, text=True
+        ) as visitor,
     ):
-        assert crowd.stdout is not None
-        assert crowd.stdout.readline() == "here\n"
+        assert visitor.stdout is not None
+        assert visitor.stdout.readline() == "here\n"
         with cost_of("the page's process", [psutil.Process(server.pid)]):
             yield
-        assert crowd.poll() is None, "nobody was there in the end"
-        crowd.kill()
+        assert visitor.poll() is None, "nobody was there in the end"
+        visitor.kill()
 
 
 def main() -> None:
     """Print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("pairs", type=int, nargs="?", default=7)
-    parser.add_argument("--besieged", action="store_true")
+    who = parser.add_mutually_exclusive_group()
+    who.add_argument("--elsewhere", dest="by", action="store_const", const=_VIEWER)
+    who.add_argument("--besieged", dest="by", action="store_const", const=_SIEGE)
     arguments = parser.parse_args()
-    pairs, company = arguments.pairs, besieged if arguments.besieged else playing
+    pairs, by = arguments.pairs, arguments.by
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         s_per_stack(folder / "first")  # warms every cache, and is what is played
@@ -145,7 +164,7 @@ def main() -> None:
         ratios = []
         for number in range(pairs):
             alone = s_per_stack(folder / f"alone-{number}")
-            with company(finished):
+            with visited(finished, by) if by else playing(finished):
                 beside = s_per_stack(folder / f"beside-{number}")
             ratios.append(beside / alone)
             print(f"a stack takes {alone:.3f} s, beside a page {beside:.3f} s", flush=True)
