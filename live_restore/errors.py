@@ -13,6 +13,7 @@
     │   ├── StackRefusedError        readable, but nothing to restore (2-D, constant, RGB ...)
     │   ├── StackUnreadableError     damaged, or not what its name says
     │   ├── StackChangedError        changed or vanished between being found and being read
+    │   │   └── StackRenamedError    has another name now, and is found under that
     │   ├── StackBusyError           cannot be opened just now: in use, no permission, share gone
     │   └── StackIncompleteError     planes are missing
     ├── InferenceError               the model failed on a stack
@@ -47,6 +48,7 @@ __all__ = [
     "StackError",
     "StackIncompleteError",
     "StackRefusedError",
+    "StackRenamedError",
     "StackUnreadableError",
     "TrainingError",
     "UnwritableError",
@@ -142,6 +144,10 @@ class StackUnreadableError(StackError):
 
 class StackChangedError(StackError):
     """The file changed or vanished between being found and being read."""
+
+
+class StackRenamedError(StackChangedError):
+    """The file or its acquisition has another name by now; it is found and restored under that."""
 
 
 class StackBusyError(StackError):

@@ -53,6 +53,7 @@ _DEFECTS = "tests/inference/test_defects.py"
 _PHOTON_TRANSFER = "tests/trust/test_photon_transfer.py"
 _GAIN = "tests/inference/test_gain_over_raw.py"
 _HOUSE = "tests/test_house.py"
+_FOLDERS = "tests/cases/test_acquisition_folders.py"
 _EVERY_PROGRAM = "tests/cases/test_every_program.py"
 _VENDOR = "tests/formats/test_vendor.py"
 
@@ -241,7 +242,7 @@ MUTANTS = (
         2,
         "folder-gone",
         "no result is written where the raw file's folder is gone",
-        "if self.identity is None or _identity(self.folder) != self.identity:",
+        "if self.identity is None or identity_of(self.folder) != self.identity:",
         "if self.identity is None:",
         (
             f"{_PIPELINE}::test_the_watched_folder_may_go",
@@ -386,8 +387,8 @@ MUTANTS = (
         5,
         "planes-present",
         "a TIFF is complete when its directories and their pixels are there",
-        "        if self.missing or self.damage:\n            return Arriving(",
-        "        if self.damage:\n            return Arriving(",
+        "        if self.missing or self.damage:\n            reason = ",
+        "        if self.damage:\n            reason = ",
         (f"{_TIFF}::test_a_cut_file_is_never_complete",),
     ),
     Mutant(
@@ -825,7 +826,7 @@ MUTANTS = (
         HOUSE,
         "silent-files",
         "what is not looked at is counted",
-        "self.passed_by.listed(folder, passed_by, links)",
+        "self.passed_by.listed(folder, passed_by, links, images=images)",
         "pass",
         (f"{_EVERY_PROGRAM}::test_files_that_nobody_reads_are_counted_by_kind_with_what_to_do",),
     ),
@@ -998,7 +999,7 @@ MUTANTS = (
         "names in OME-XML lead to no other folder",
         '        and not set(name) & set("/\\\\:")\n',
         "",
-        ("tests/formats/test_ome_set.py::test_names_that_lead_elsewhere_are_refused",),
+        ("tests/formats/test_ome_set.py::test_names_of_no_image_are_refused",),
     ),
     Mutant(
         5,
@@ -1122,5 +1123,61 @@ MUTANTS = (
         '_ENDED: "", _WHY: "", _PAUSED: "no"}',
         '_PAUSED: "no"}',
         ("tests/page/test_night.py",),
+    ),
+    Mutant(
+        3,
+        "renamed-in-hand",
+        "what is renamed while it is restored has one result, under its new name",
+        "if name is not None and not is_ignored(name) and is_raw_name(name):",
+        "if False:",
+        (f"{_FOLDERS}::test_a_file_renamed_while_it_is_restored",),
+    ),
+    Mutant(
+        3,
+        "renamed-away",
+        "what is renamed to a name that nobody finds has its result all the same",
+        "if name is not None and not is_ignored(name) and is_raw_name(name):",
+        "if name is not None:",
+        (f"{_FOLDERS}::test_a_file_renamed_to_a_name_that_nobody_finds_has_its_result",),
+    ),
+    Mutant(
+        HOUSE,
+        "renamed-counted-once",
+        "what was renamed together with its result is counted once",
+        "if each.is_gone_with_its_result(self._journal.root):",
+        "if False:",
+        (f"{_FOLDERS}::test_a_file_renamed_together_with_its_result_is_not_done_again",),
+    ),
+    Mutant(
+        HOUSE,
+        "copy-counted",
+        "a copy beside the first is counted for itself",
+        "return done and _is_gone(Path(self.result)) and _is_gone(root / self.key.acquisition)",
+        "return done",
+        (f"{_FOLDERS}::test_a_copy_beside_the_first_is_counted_for_itself",),
+    ),
+    Mutant(
+        3,
+        "renamed-in-part",
+        "a result that lacks stacks goes on after it was renamed with its file",
+        "if grew is not None and grown_stacks(grew) is not None:",
+        "if False:",
+        (f"{_FOLDERS}::test_a_file_renamed_with_a_result_that_lacks_stacks_is_not_done_again",),
+    ),
+    Mutant(
+        HOUSE,
+        "alerts-nobody",
+        "that nobody can be told is kept where people look",
+        'self._keep(receiver, f"nobody can be told: {error}")',
+        "pass",
+        ("tests/alerts/test_problem.py",),
+    ),
+    Mutant(
+        2,
+        "stacks-of-an-acquisition",
+        "stacks of an acquisition outlast a moment in which it cannot be read",
+        "    AND NOT EXISTS (SELECT 1 FROM acquisition AS a WHERE a.acquisition = :acquisition)\n",
+        "",
+        (f"{_JOURNAL}::test_what_is_recorded_of_a_whole_acquisition_costs_its_stacks_nothing",),
     ),
 )

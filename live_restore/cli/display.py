@@ -70,7 +70,7 @@ def render(
     ]
     warnings += [
         Text(f"· {one_line(line)}", style="dim", overflow="fold")
-        for line in status.account[:_REASONS]
+        for line in (*snapshot.notes, *status.account[:_REASONS])
     ]
     told = [Text(one_line(each), style="cyan", overflow="fold") for each in notices]
     title = Text(f"live-restore · {one_line(status.root)}")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import stat
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import structlog
@@ -42,17 +42,22 @@ log = structlog.get_logger()
 # Events come in bursts; one look answers a whole burst.
 _BURST_S = 0.02
 _LOOK_S = 0.5
+_MOST_OPEN = 20_000
+_ENDED = (State.FAILED, State.REFUSED)
 
 STOPPING = "stopping: the stack in hand is finished or given back; Ctrl-C again ends at once"
 
 
-def watched_folder(path: Path) -> Path:
-    """Return the absolute folder to watch; raises ``UsageError`` if it is none."""
+def watched_folder(path: Path, *, remedy: str = "create it first, or check the path") -> Path:
+    """Return the absolute folder to watch; raises ``UsageError`` if it is none.
+
+    ``remedy`` is what to do where it does not exist.
+    """
     try:
         is_folder = stat.S_ISDIR(path.stat().st_mode)
         resolved = path.resolve()
     except (FileNotFoundError, NotADirectoryError):
-        raise UsageError("does not exist", path, "create it first, or check the path") from None
+        raise UsageError("does not exist", path, remedy) from None
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UsageError(f"cannot be watched ({reason})", path, "check the path") from None
@@ -148,14 +153,24 @@ class Daemon:
         return self._board.account(self._source.passed_by, now=now)
 
     def summary(self) -> str:
-        """Return one line about a run that has ended: what it did, and what it left as it is."""
+        """Return one line about a run that has ended: what it did, and what it left as it is.
+
+        What failed and will be tried again (its disk was full, it was in use) waits, and is counted
+        there alone.
+        """
         done = self.progress.snapshot()
         status = self.status()
         counts = status.counts
+        waits: set[StackKey] = set()
+        with suppress(JournalError):
+            known = self._journal.not_done(_MOST_OPEN)
+            waits = {entry.key for entry in known if entry.state not in _ENDED}
+        ended = [state for key, state in self.progress.bad().items() if key not in waits]
         doubtful = f"; {status.doubtful} restored but doubtful" if status.doubtful else ""
         return (
-            f"{done.files_restored} restored, {done.files_failed} failed, "
-            f"{done.files_refused} refused in this run; {counts[State.INCOMPLETE]} incomplete, "
+            f"{done.files_restored} restored, {ended.count(State.FAILED)} failed, "
+            f"{ended.count(State.REFUSED)} refused in this run; "
+            f"{counts[State.INCOMPLETE]} incomplete, "
             f"{counts[State.ARRIVING]} still arriving, {counts[State.WAITING]} waiting{doubtful}"
         )
 

@@ -21,7 +21,7 @@ from live_restore.engine.backoff import Backoff
 from live_restore.engine.progress import Progress
 from live_restore.errors import DiskFullError, OutputError, UnwritableError
 from live_restore.files import disk
-from live_restore.files.publish import temporary_for
+from live_restore.files.publish import FILE_REMEDY, file_in_the_place_of, temporary_for
 
 _UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 # Of a folder that could not be looked at.
@@ -88,6 +88,7 @@ class DiskSpace:
         with self._lock:
             self._disks[folder] = device
         if folder not in self._written:
+            self._require_a_folder(folder)
             self._require_writable(folder, there)
         if free < self._min_bytes:
             error = DiskFullError(
@@ -105,6 +106,18 @@ class DiskSpace:
                 folder,
                 "free some space on that disk, or set output.min_free_gb",
             )
+
+    def _require_a_folder(self, folder: Path) -> None:
+        file = file_in_the_place_of(folder)
+        if file is None:
+            return
+        error = UnwritableError(
+            f"results cannot be written: {file} is a file, and no folder", file, FILE_REMEDY
+        )
+        with self._lock:
+            self._disks[folder] = file
+        self.refused(folder, error)
+        raise error
 
     def _require_writable(self, folder: Path, there: Path) -> None:
         """Make a file and remove it; what is told of rights is not always true on a share."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -100,17 +100,19 @@ class FileJob:
         files: FilesSettings,
         *,
         growing: bool = False,
+        root: Path | None = None,
     ) -> FileJob:
         """Inspect ``path`` and return the job; ``growing`` as above.
 
-        Of a part of an image, the job is that of the whole image.
+        Of a part of an image, the job is that of the whole image. ``root``: the watched folder, in
+        which the file would be found under another name.
 
         Raises
         ------
         StackError
             Not complete, nothing to restore, damaged, vanished, or one of our own results.
         """
-        raw_folder = RawFolder.of(path.parent)
+        raw_folder = RawFolder.of(path, root)
         chosen = format_for(path, formats)
         if chosen is None:
             raise StackRefusedError(
@@ -123,6 +125,7 @@ class FileJob:
         evidence = inspect(path)
         if isinstance(evidence, PartOf):
             path = evidence.path
+            raw_folder = RawFolder.of(path, root)
             evidence = inspect(path)
             if isinstance(evidence, PartOf):  # each calls the other the first
                 raise StackUnreadableError(
@@ -185,13 +188,20 @@ class FileJob:
                 request, lambda report: is_of_file(report, self.file_stacks)
             )
             if made is not None:
-                return planned(model_name, made, current=True)
+                return planned(model_name, made, current=True, renamed=True)
         result_path = output_of_files().choose(request)
+        grew = None
+        if not result_path.taken:
+            grew = output_of_files().earlier(
+                request, lambda report: self._is_of_this_file(earlier_report(report), renamed=True)
+            )
+            if grew is not None and grown_stacks(grew) is not None:
+                result_path = grew
         grown = grown_stacks(result_path) if result_path.taken else None
         if self._whole() and grown is None:
             current = is_current(result_path, self.file_stacks)
             return planned(model_name, result_path, current=current)
-        earlier = earlier_report(result_path)
+        earlier = earlier_report(result_path.report)
         if earlier is not None and grown is not None and self._is_of_this_file(earlier):
             self._earlier, self._done = earlier, grown & earlier.stacks.keys()
         elif self._whole():
@@ -202,7 +212,7 @@ class FileJob:
         if earlier is not None and not self._growing:
             same = earlier.source == self.file_stacks.fingerprint
             current = current and earlier.finished and same
-        return planned(model_name, result_path, current=current)
+        return planned(model_name, result_path, current=current, renamed=result_path is grew)
 
     def _keep_whole_groups(self) -> None:
         """Leave out stacks of which another channel, that is restored with them, is not whole.
@@ -229,11 +239,16 @@ class FileJob:
         if self._growing:  # they may come yet
             self._left.clear()
 
-    def _is_of_this_file(self, earlier: EarlierReport) -> bool:
+    def _is_of_this_file(self, earlier: EarlierReport | None, *, renamed: bool = False) -> bool:
         """Return whether a result was made of this file and not of an earlier one of its name.
 
         The pixels of its first stack tell. All others are compared once the file is finished.
+        ``renamed``: it was, under another name, which nothing has any more.
         """
+        if earlier is None:
+            return False
+        if renamed and (self.file_stacks.path.parent / earlier.source_name).exists():
+            return False
         for index in self._judged.ready:
             known = earlier.checksum(index)
             if known is not None:
@@ -286,11 +301,18 @@ class FileJob:
             reason = f"channel {index.channel}, with which it is restored, cannot be read"
             self._left.setdefault(index._replace(channel=channel), (State.FAILED, reason))
 
-    def _opened(self) -> AbstractContextManager[StackReader]:
+    @contextmanager
+    def _opened(self) -> Iterator[StackReader]:
         in_parts = not self._whole() or self._growth is not None
-        if in_parts and isinstance(self._format, GrowingFileFormat):
-            return self._format.open_growing(self.file_stacks)
-        return self._format.open(self.file_stacks)
+        growing = in_parts and isinstance(self._format, GrowingFileFormat)
+        chosen = cast("GrowingFileFormat", self._format)
+        open_ = chosen.open_growing if growing else chosen.open
+        try:
+            with open_(self.file_stacks) as reader:
+                yield reader
+        except StackChangedError:
+            self.check_unchanged()  # which knows whether it was renamed
+            raise
 
     def _read(self, reader: StackReader, index: StackIndex) -> Volume:
         z = self._judged.partial.get(index)
@@ -307,7 +329,7 @@ class FileJob:
         Raises
         ------
         StackChangedError
-            It has another size or time.
+            It has another size or time; ``StackRenamedError``: another name.
         StackBusyError
             It cannot be looked at just now, or its whole folder is gone.
         """
@@ -316,6 +338,9 @@ class FileJob:
             status = path.stat()
         except (FileNotFoundError, NotADirectoryError):
             self._raw_folder.require()
+            self._raw_folder.require_not_renamed(
+                path, lambda name: format_for(path.with_name(name), [self._format]) is not None
+            )
             return ("the raw file was moved or deleted after it had been read",)
         except OSError as error:
             raise StackBusyError(

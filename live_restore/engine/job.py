@@ -33,7 +33,8 @@ class ResultPlan:
     """Where a job's result goes, named after which model.
 
     ``current``: it is already there, and ``doubt`` is what its report says against it. ``note``:
-    what a person should know of all results of the acquisition.
+    what a person should know of all results of the acquisition. ``renamed``: it was made when the
+    raw data had another name.
     """
 
     model_name: str
@@ -41,6 +42,7 @@ class ResultPlan:
     current: bool
     doubt: str = ""
     note: str = ""
+    renamed: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,11 +108,16 @@ class Job(Protocol):
 
 
 def planned(
-    model_name: str, result_path: ResultPath, *, current: bool, note: str = ""
+    model_name: str,
+    result_path: ResultPath,
+    *,
+    current: bool,
+    note: str = "",
+    renamed: bool = False,
 ) -> ResultPlan:
     """Return the plan; where the result is there already, with what its report says against it."""
     doubt = published_doubt(result_path) if current else ""
-    return ResultPlan(model_name, result_path, current, doubt, note)
+    return ResultPlan(model_name, result_path, current, doubt, note, renamed)
 
 
 def require_a_model(file_stacks: FileStacks, model_set: ModelSet) -> str:

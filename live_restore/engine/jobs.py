@@ -7,16 +7,18 @@ from pathlib import Path
 
 from live_restore.engine.file_job import FileJob
 from live_restore.engine.job import Job, ResultPlan
+from live_restore.engine.raw_folder import name_of_file
 from live_restore.engine.stack_job import StackJobs
-from live_restore.errors import StackChangedError
+from live_restore.errors import StackChangedError, StackRenamedError
 from live_restore.files.naming import results_folder
 from live_restore.formats.acquisition_format import AcquisitionFormat
 from live_restore.formats.file_format import FileFormat
+from live_restore.formats.table import format_for
 from live_restore.inference.model_set import ModelSet
 from live_restore.journal.entry import Entry
 from live_restore.outputs.output import Publication
 from live_restore.settings.model import Settings
-from live_restore.stack import StackKey
+from live_restore.stack import Fingerprint, StackKey
 
 
 class Jobs:
@@ -47,7 +49,7 @@ class Jobs:
         self._root = root
         self._formats = formats
         self._stack_jobs = StackJobs(
-            acquisition_formats, lambda folder: known_format(folder.relative_to(root))
+            acquisition_formats, lambda folder: known_format(folder.relative_to(root)), root
         )
         self._model_set = model_set
         self._settings = settings
@@ -63,11 +65,23 @@ class Jobs:
         path = self._root / entry.key.acquisition
         if entry.key.index is not None:
             return self._stack_jobs.open(path, entry.key.index, entry.fingerprint)
-        job = FileJob.open(path, self._formats, self._settings.files, growing=entry.growing)
+        try:
+            job = FileJob.open(
+                path, self._formats, self._settings.files, growing=entry.growing, root=self._root
+            )
+        except StackChangedError:
+            self._require_not_renamed(path, entry.fingerprint)
+            raise
         now, found = job.file_stacks.fingerprint, entry.fingerprint
         if now != found and not (entry.growing and now.size >= found.size):
             raise StackChangedError("changed after it was found complete", path)
         return job
+
+    def _require_not_renamed(self, path: Path, fingerprint: Fingerprint) -> None:
+        """Look for a vanished file under another name; raises ``StackRenamedError``."""
+        name = None if path.exists() else name_of_file(path.parent, fingerprint)
+        if name is not None and format_for(path.with_name(name), self._formats) is not None:
+            raise StackRenamedError(f"was renamed to {name}; it is restored under that name", path)
 
     def plan(self, job: Job) -> ResultPlan:
         """Choose where the result of a job goes; see :meth:`Job.plan`."""

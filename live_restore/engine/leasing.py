@@ -67,11 +67,13 @@ class Leasing:
         """
         alone = self._in_hand.begin()
         entry = None
+        # Who tries each only once does not wait for a disk to recover.
+        rests = self._deferrals.retry and self._disk_space.any_rests()
         try:
             entry = self._journal.lease(
                 self._lease_s,
                 self._deferrals.not_yet() | self._in_hand.keys(),
-                resting=self._disk_is_resting if self._disk_space.any_rests() else None,
+                resting=self._disk_is_resting if rests else None,
                 alone=alone,
                 newest_first=self._orders.newest_first,
             )

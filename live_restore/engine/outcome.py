@@ -23,6 +23,7 @@ from live_restore.errors import (
     StackChangedError,
     StackIncompleteError,
     StackRefusedError,
+    StackRenamedError,
     UnwritableError,
 )
 from live_restore.inference.restorer import CancelledError
@@ -30,6 +31,7 @@ from live_restore.journal.entry import GROWING, Entry
 from live_restore.journal.journal import Journal
 from live_restore.journal.states import State
 from live_restore.outputs.output import Published
+from live_restore.outputs.provenance import made_of
 from live_restore.stack import StackKey
 
 log = structlog.get_logger()
@@ -91,9 +93,27 @@ class OutcomeRecorder:
         """The result was there before; nothing had to be done."""
         image = plan.result_path.image
         self._finish(entry, image, plan.doubt, remainder)
+        if plan.renamed or entry.key.index is not None:
+            self._recognise(entry, plan)
         self._deferrals.remove(entry.key)
         self._progress.already_restored(entry.key)
         log.info("already restored", stack_key=str(entry.key), result=str(image))
+
+    def _recognise(self, entry: Entry, plan: ResultPlan) -> None:
+        """Record what a result was made of, and count once what was renamed together with it."""
+        known = made_of(plan.result_path.report)
+        if known is None:
+            return
+
+        def write() -> None:
+            former = None
+            if plan.renamed:
+                for each in self._journal.done_under_other_names(entry.key, known):
+                    if each.is_gone_with_its_result(self._journal.root):
+                        former = each.key
+            self._journal.recognise(entry.key, known, former)
+
+        self._record(write)
 
     def good(
         self,
@@ -116,9 +136,11 @@ class OutcomeRecorder:
         )
         for warning in published.warnings:
             self._progress.warn(f"{entry.key}: {warning}")
-        for each in (note, *published.device_warnings, *published.notes):
+        for each in (note, *published.device_warnings):
             if each:
-                self._report_once(each)
+                self._report_once(each, self._progress.warn)
+        for each in published.notes:
+            self._report_once(each, self._progress.note)
         if published.doubt:
             log.warning("doubtful", stack_key=str(entry.key), reason=published.doubt)
         log.info(
@@ -136,6 +158,9 @@ class OutcomeRecorder:
         if isinstance(error, CancelledError):
             self._give_back(entry, "given back when the program stopped")
             log.info("given back", stack_key=str(entry.key))
+            return
+        if isinstance(error, StackRenamedError):
+            self._leave(entry, error)
             return
         reason = (
             error.reason
@@ -162,6 +187,20 @@ class OutcomeRecorder:
         trace = None if isinstance(error, LiveRestoreError) else error
         log.error("not restored", stack_key=str(entry.key), reason=reason, exc_info=trace)
 
+    def _leave(self, entry: Entry, error: StackRenamedError) -> None:
+        """Forget what has another name by now, under which it is found and counted."""
+
+        def write() -> None:
+            with self._journal.batch():
+                self._journal.give_back(entry)
+                self._journal.forget(entry.key)
+
+        self._record(write)
+        self._deferrals.remove(entry.key)
+        self._progress.already_restored(entry.key)
+        self._reconsider(entry.key)
+        log.info("renamed", stack_key=str(entry.key), reason=error.reason)
+
     def _finish(self, entry: Entry, image: Path, doubt: str, remainder: Remainder) -> None:
         state, reason = State.DONE, doubt
         if remainder.growing:
@@ -180,11 +219,11 @@ class OutcomeRecorder:
                 self._progress.failed(key)
             log.warning(left.value, stack_key=str(key), reason=why)
 
-    def _report_once(self, note: str) -> None:
+    def _report_once(self, note: str, show: Callable[[str], None]) -> None:
         """Report what most likely holds for all results, and must not drown what does not."""
         if note not in self._reported:
             self._reported.add(note)
-            self._progress.warn(note)
+            show(note)
             log.info(note)
 
     def _arrived_now(self, entry: Entry) -> bool:

@@ -9,6 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from live_restore.engine.waits import Waits
+from live_restore.journal.states import State
 from live_restore.stack import StackKey
 
 WAITING = "waiting for the microscope"
@@ -37,6 +38,7 @@ class Snapshot:
     delay_s: float | None = None
     mvoxel_per_s: float | None = None
     warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     running_s: float = 0.0
     stopping: bool = False
 
@@ -51,12 +53,12 @@ class Progress(Waits):
         self.started_at = time.time()
         self._stopping = False
         self._files = self._stacks = 0
-        self._failed: set[StackKey] = set()
-        self._refused: set[StackKey] = set()
+        self._bad: dict[StackKey, State] = {}
         self._current = ""
         self._delays: deque[float] = deque(maxlen=_RECENT)
         self._rates: deque[tuple[int, float]] = deque(maxlen=_RECENT)
         self._warnings: deque[str] = deque(maxlen=_WARNINGS_KEPT)
+        self._notes: deque[str] = deque(maxlen=_WARNINGS_KEPT)
 
     def working_on(self, source: str) -> None:
         """Say which file is being restored ("": none)."""
@@ -81,24 +83,34 @@ class Progress(Waits):
     def already_restored(self, key: StackKey) -> None:
         """Forget earlier failures of a file whose result is there."""
         with self._lock:
-            self._failed.discard(key)
-            self._refused.discard(key)
+            self._bad.pop(key, None)
 
     def failed(self, key: StackKey) -> None:
         """Count a file that could not be restored, once."""
         with self._lock:
-            self._failed.add(key)
+            self._bad[key] = State.FAILED
+
+    def bad(self) -> dict[StackKey, State]:
+        """Return what failed, and what was refused, in this run."""
+        with self._lock:
+            return dict(self._bad)
 
     def refused(self, key: StackKey) -> None:
         """Count a file with nothing to restore, once."""
         with self._lock:
-            self._refused.add(key)
+            self._bad[key] = State.REFUSED
 
     def warn(self, message: str) -> None:
         """Remember a warning for the display; the same one is not repeated."""
         with self._lock:
             if message not in self._warnings:
                 self._warnings.append(message)
+
+    def note(self, message: str) -> None:
+        """Remember what a person should know, and need do nothing about."""
+        with self._lock:
+            if message not in self._notes:
+                self._notes.append(message)
 
     def stopping(self) -> None:
         """Say that the run is coming to its end."""
@@ -114,12 +126,13 @@ class Progress(Waits):
             return Snapshot(
                 files_restored=self._files,
                 stacks_restored=self._stacks,
-                files_failed=len(self._failed),
-                files_refused=len(self._refused),
+                files_failed=sum(state is State.FAILED for state in self._bad.values()),
+                files_refused=sum(state is State.REFUSED for state in self._bad.values()),
                 current=self._current,
                 delay_s=statistics.median(self._delays) if self._delays else None,
                 mvoxel_per_s=voxels / seconds / 1e6 if seconds else None,
                 warnings=(*hanging, *self._warnings),
+                notes=tuple(self._notes),
                 running_s=time.monotonic() - self._started,
                 stopping=self._stopping,
             )

@@ -58,6 +58,8 @@ class StackJob:
         Its planes' bytes, and when it was written.
     results
         The folder for the results of its acquisition.
+    root
+        The watched folder, in which the acquisition would be found under another name.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class StackJob:
         stack_index: StackIndex,
         fingerprint: Fingerprint,
         results: Path,
+        root: Path | None = None,
     ) -> None:
         self._following = following
         self._stack_index = stack_index
@@ -84,7 +87,7 @@ class StackJob:
         if len(recorded) == present:
             metadata = ImageMetadata(planes={StackIndex(): recorded})
             self._file_stacks = replace(self._file_stacks, metadata=metadata)
-        self._raw_folder = RawFolder.of(following.folder.parent)
+        self._raw_folder = RawFolder.of(following.folder, root)
         self._begun_with = ""
         self._volume: Volume | None = None
         self._checksum = 0
@@ -112,7 +115,7 @@ class StackJob:
         output = output_of_acquisitions(settings.output)
         earlier = output.earlier(request, self._is_of_its_pixels)
         if earlier is not None:
-            return planned(model_name, earlier, current=True)
+            return planned(model_name, earlier, current=True, renamed=True)
         result_path = output.choose(request)
         current = is_current(result_path, self._file_stacks) or (
             # Without its journal a stack has no time stamp; its pixels are proof.
@@ -149,17 +152,25 @@ class StackJob:
                 raise StackUnreadableError(
                     error.what, self._file_stacks.path, error.remedy
                 ) from error
+            except StackError:
+                if not self._following.folder.is_dir():
+                    self._require_its_place()
+                raise
             self._volume = np.ascontiguousarray(volume)
         return self._volume
 
     def begin(self, plan: ResultPlan, model_set: ModelSet, settings: Settings) -> Publication:
         """Begin to publish the result; see ``Job``."""
         if not self._following.folder.is_dir():
-            self._raw_folder.require()  # else its folder would be made anew
+            self._require_its_place()  # else its folder would be made anew
         request = self._request(plan.model_name, model_set, settings)
         return output_of_acquisitions(settings.output).begin(
             request, plan.result_path, self._check_unchanged
         )
+
+    def _require_its_place(self) -> None:
+        self._raw_folder.require()
+        self._raw_folder.require_not_renamed(self._following.folder, lambda _: True)
 
     def _request(self, model_name: str, model_set: ModelSet, settings: Settings) -> ResultRequest:
         return ResultRequest(
@@ -180,6 +191,9 @@ class StackJob:
         Planes are written once, and a stack that gained one is found anew by whoever follows the
         acquisition. Only a chunk of several planes can change unseen: it is read again.
         """
+        there = self._following.folder.is_dir()
+        if not there:
+            self._require_its_place()
         try:
             if (
                 self._evidence.may_change
@@ -194,8 +208,7 @@ class StackJob:
             raise
         except StackError as error:
             raise StackChangedError(error.what, self._file_stacks.path, error.remedy) from error
-        if not self._following.folder.is_dir():
-            self._raw_folder.require()
+        if not there:
             return (*self._warnings, "the acquisition was moved or deleted after it had been read")
         return self._warnings
 
@@ -250,11 +263,17 @@ class StackJobs:
         Formats of acquisitions.
     known
         Returns the name of the format that a folder was found to have before, "" for none.
+    root
+        The watched folder, ``None`` where none is.
     """
 
     def __init__(
-        self, formats: Sequence[AcquisitionFormat], known: Callable[[Path], str] = lambda _: ""
+        self,
+        formats: Sequence[AcquisitionFormat],
+        known: Callable[[Path], str] = lambda _: "",
+        root: Path | None = None,
     ) -> None:
+        self._root = root
         self._followings = Followings(formats, _FOLLOWED_AT_ONCE, known)
 
     def open(self, folder: Path, stack_index: StackIndex, fingerprint: Fingerprint) -> StackJob:
@@ -287,7 +306,9 @@ class StackJobs:
             )
         if size > fingerprint.size:
             raise StackChangedError("has got further planes", folder / stack_index.label)
-        return StackJob(following, state, stack_index, fingerprint, results_of_acquisition(folder))
+        return StackJob(
+            following, state, stack_index, fingerprint, results_of_acquisition(folder), self._root
+        )
 
     def _following(self, folder: Path) -> Following:
         following = self._followings.of(folder)

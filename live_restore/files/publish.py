@@ -18,6 +18,7 @@ import re
 import secrets
 import shutil
 import socket
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ _OWNER = re.compile(
 _FOREIGN_LEFTOVER_S = 24 * 3600.0
 # No space, or no more of one's quota.
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+FILE_REMEDY = "move or rename that file, or set output.template to another folder"
 
 
 @contextmanager
@@ -101,6 +103,12 @@ def disk_errors(final: Path) -> Iterator[None]:
         # What is written first has a longer name than the result.
         if isinstance(error, FileNotFoundError) and (length := too_long(temporary_for(final))):
             raise kind(f"cannot be written: {length}", final, LONG_PATHS_REMEDY) from error
+        if (file := file_in_the_place_of(final.parent)) is not None:
+            raise kind(
+                "is a file, and no folder that results could be written to",
+                file,
+                FILE_REMEDY,
+            ) from error
         raise kind(_what(error), final, _remedy(error)) from error
 
 
@@ -152,6 +160,18 @@ def make_folder(folder: Path) -> None:
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
     for made in reversed(missing):
         disk.current.sync_folder(made.parent)
+
+
+def file_in_the_place_of(folder: Path) -> Path | None:
+    """Return the file that keeps ``folder`` from being made, ``None`` where there is none."""
+    for path in (folder, *folder.parents):
+        try:
+            return None if stat.S_ISDIR(path.stat().st_mode) else path
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            return None
+    return None
 
 
 def remove_for_good(path: Path) -> None:

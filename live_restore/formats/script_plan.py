@@ -179,6 +179,8 @@ def remove_plan(acquisition: Path) -> None:
     """
     try:
         plan_path(acquisition).unlink(missing_ok=True)
+    except NotADirectoryError:
+        return  # somebody's file has the name of the results' folder
     except OSError as error:
         raise OutputError(
             f"cannot be removed ({error.strerror})", plan_path(acquisition), "remove it by hand"
@@ -212,7 +214,7 @@ class PlanReader:
             if fingerprint != self._fingerprint:
                 self._plan = _parse(self._path)
                 self._fingerprint = fingerprint
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             self._fingerprint = self._plan = None
         except OSError as error:
             raise StackUnreadableError(

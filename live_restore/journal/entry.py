@@ -85,21 +85,29 @@ class Entry:
 
     def lost_its_result(self, root: Path) -> bool:
         """Return whether it is done, its raw file is there, and its result certainly is not."""
-        if self.state is not State.DONE or not self.result:
-            return False
-        try:
-            Path(self.result).lstat()
-        except (FileNotFoundError, NotADirectoryError):
-            pass
-        except (OSError, ValueError):  # a share that does not answer, or no name: nothing is known
-            return False
-        else:
+        if self.state is not State.DONE or not self.result or not _is_gone(Path(self.result)):
             return False
         try:
             (root / self.key.acquisition).lstat()
         except (OSError, ValueError):
             return False
         return True
+
+    def is_gone_with_its_result(self, root: Path) -> bool:
+        """Return whether it is done, and certainly neither raw data nor result are there."""
+        done = self.state is State.DONE and bool(self.result)
+        return done and _is_gone(Path(self.result)) and _is_gone(root / self.key.acquisition)
+
+
+def _is_gone(path: Path) -> bool:
+    """Return whether there is certainly nothing at ``path``."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):  # a share that does not answer, or no name: nothing is known
+        return False
+    return False
 
 
 def acquisition_bytes(acquisition: Path) -> bytes:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from live_restore.errors import FolderBusyError, StackUnreadableError, one_line
-from live_restore.journal import queue
+from live_restore.journal import queue, renames
 from live_restore.journal.database import Database
 from live_restore.journal.entry import (
     GROWING,
@@ -193,6 +193,16 @@ class Journal(JournalView):
                 self.record(
                     StackKey(entry.key.acquisition, index), entry.fingerprint, state, reason, 1
                 )
+
+    def recognise(self, key: StackKey, made_of: Fingerprint, former: StackKey | None) -> None:
+        """Record what the result of something that is done was made of, by its report.
+
+        ``former``: under which name it was done before it was renamed; that is forgotten.
+        """
+        with self._file.transaction() as db:
+            renames.date(db, self.recipe, key, made_of)
+            if former is not None:
+                renames.take_over(db, self.recipe, key, former)
 
     # What the worker says ---------------------------------------------------------------------
 

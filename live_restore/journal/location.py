@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+from itertools import islice
 from pathlib import Path
 
-from live_restore.errors import UsageError, one_line
+from live_restore.errors import LiveRestoreError, UsageError, one_line
 from live_restore.files.user_folders import state_folder
 from live_restore.files.windows import is_network_drive
 from live_restore.journal.database import lock_is_held, root_of
+
+_MOST_JOURNALS = 500
 
 
 def journal_path(root: Path, folder: Path | None = None) -> Path:
@@ -29,6 +32,38 @@ def journal_path(root: Path, folder: Path | None = None) -> Path:
     resolved = os.path.normcase(root.resolve())
     digest = hashlib.sha256(os.fsencode(resolved)).hexdigest()[:16]
     return (folder or state_folder()) / f"{digest}.sqlite"
+
+
+def forget_journal(path: Path) -> None:
+    """Remove the journal of a folder that has just been made: it tells of another one.
+
+    Raises
+    ------
+    LiveRestoreError
+        It cannot be removed.
+    """
+    try:
+        for name in (f"{path}-wal", f"{path}-shm", path):
+            Path(name).unlink(missing_ok=True)
+    except OSError as error:
+        raise LiveRestoreError(
+            f"the journal cannot be removed ({error.strerror or error})", path,
+            "see what has it open, or name another folder",
+        ) from error  # fmt: skip
+
+
+def watched_near(root: Path, folder: Path | None) -> Path | None:
+    """Return a folder inside ``root`` or above it that was watched last, ``None`` where none was.
+
+    People ask for the folder beside the one that they let be watched.
+    """
+    found: list[tuple[float, Path]] = []
+    for path in islice((folder or state_folder()).glob("*.sqlite"), _MOST_JOURNALS):
+        name = root_of(path)[0]
+        watched = Path(name)
+        if name and watched.is_dir() and (root in watched.parents or watched in root.parents):
+            found.append((path.stat().st_mtime, watched))
+    return max(found)[1] if found else None
 
 
 def other_watcher(root: Path, folder: Path | None, *, recursive: bool) -> Path | str | None:

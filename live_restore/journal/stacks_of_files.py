@@ -10,8 +10,10 @@ import sqlite3
 from live_restore.journal.entry import key_columns
 from live_restore.stack import StackKey
 
+# Those of an acquisition folder are work of their own, whatever is recorded of all of it.
 _FORGET = """
 DELETE FROM entry WHERE recipe = :recipe AND acquisition = :acquisition AND position != -1
+    AND NOT EXISTS (SELECT 1 FROM acquisition AS a WHERE a.acquisition = :acquisition)
 """
 _FAILED = """
 SELECT stack.id AS id, file.id AS file_id FROM entry AS stack JOIN entry AS file

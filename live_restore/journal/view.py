@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from live_restore.journal import schema
+from live_restore.journal import renames, schema
 from live_restore.journal.database import Database
 from live_restore.journal.entry import (
     WHOLE,
@@ -21,7 +21,7 @@ from live_restore.journal.entry import (
 )
 from live_restore.journal.facts import Facts
 from live_restore.journal.states import State
-from live_restore.stack import StackIndex, StackKey
+from live_restore.stack import Fingerprint, StackIndex, StackKey
 
 WHOSE = (
     "recipe = :recipe AND acquisition = :acquisition AND position = :position "
@@ -51,6 +51,8 @@ class JournalView:
     ----------
     facts
         What it says about itself.
+    path, root, recipe
+        As above.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class JournalView:
         self._file = database or Database(path, root, recipe=recipe, read_only=True)
         self.facts = Facts(self._file)
         self.path = path
+        self.root = root
         self.recipe = self._file.recipe
 
     def __enter__(self) -> Self:
@@ -102,6 +105,11 @@ class JournalView:
                 {"recipe": self.recipe, **key_columns(key)},
             ).fetchone()
             return None if row is None else entry_of(row)
+
+    def done_under_other_names(self, key: StackKey, fingerprint: Fingerprint) -> list[Entry]:
+        """Return what is done of raw data like these: the same stack of another acquisition."""
+        with self._file.reading() as db:
+            return [entry_of(row) for row in renames.former(db, self.recipe, key, fingerprint)]
 
     def stacks_in(self, acquisition: Path) -> dict[StackIndex, Entry]:
         """Return what is known about the stacks of an acquisition folder."""

@@ -52,7 +52,7 @@ class GrowingPublication(Publication):
         self._writing_s = 0.0
         raw = request.file_stacks
         written = replace(raw, dtype=result_dtype(raw.dtype, request.units))
-        earlier = earlier_report(result_path) if growth.goes_on else None
+        earlier = earlier_report(result_path.report) if growth.goes_on else None
         contents = contents_of(result_path.image) if growth.goes_on else None
         self._added_to = earlier is not None and contents is not None
         image = result_path.image

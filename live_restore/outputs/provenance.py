@@ -35,7 +35,7 @@ class EarlierReport:
 
     Parameters
     ----------
-    source
+    source_name, source
         The raw file as it was.
     finished
         Whether nothing more was to come.
@@ -45,6 +45,7 @@ class EarlierReport:
         As the report has them.
     """
 
+    source_name: str
     source: Fingerprint
     finished: bool
     stacks: dict[StackIndex, dict[str, Any]]
@@ -59,16 +60,17 @@ class EarlierReport:
         return found if isinstance(found, int) else None
 
 
-def earlier_report(result_path: ResultPath) -> EarlierReport | None:
+def earlier_report(path: Path) -> EarlierReport | None:
     """Return what the report of a growing result says, ``None`` where there is none of use."""
     try:
-        report = read_report(result_path.report)
+        report = read_report(path)
         source, lines = report["source"], {}
         for line in report["stacks"]:
             index = StackIndex(line["position"], line["time"], line["channel"])
             if all(type(number) is int and 0 <= number < 2**31 for number in index):
                 lines[index] = dict(line)
         return EarlierReport(
+            Path(source["name"]).name,
             Fingerprint(int(source["size"]), int(source["mtime_ns"])),
             report["finished"] is True,
             lines,
@@ -106,6 +108,15 @@ def restored_pixels(report: Path) -> int | None:
     except (OSError, NotJsonError, LookupError, TypeError):
         return None
     return checksum if isinstance(checksum, int) else None
+
+
+def made_of(report: Path) -> Fingerprint | None:
+    """Return what the raw data of a result were like, ``None`` where its report does not tell."""
+    try:
+        source = read_report(report)["source"]
+        return Fingerprint.in_range(int(source["size"]), int(source["mtime_ns"]))
+    except (OSError, NotJsonError, LookupError, TypeError, ValueError, OverflowError):
+        return None
 
 
 def begun_by_another(results: Path, recipe: str) -> str:

@@ -81,6 +81,7 @@ class Acquisitions:
         self._refused: set[Path] = set()
         # What the journal knew of a folder when this program first came upon it.
         self._known: dict[Path, str] = {}
+        self._vanished: set[Path] = set()
 
     # Finding ----------------------------------------------------------------------------------
 
@@ -120,6 +121,7 @@ class Acquisitions:
             self._callbacks,
             self._clock(),
         )
+        self._vanished.discard(folder)
         log.info("acquisition found", folder=str(folder), format=found.name)
         return True
 
@@ -166,6 +168,22 @@ class Acquisitions:
     def ask_again(self) -> None:
         """Forget which folders were asked: the whole tree has been walked."""
         self._ask_again_at.clear()
+
+    def forget_vanished(self) -> None:
+        """Forget what waits of acquisitions that nobody follows, because their folders are gone.
+
+        What was decided stays so. One that comes back is found anew.
+        """
+        for known in self._journal.acquisitions():
+            folder = self._root / known.acquisition
+            if folder in self._followed or folder in self._vanished or folder.exists():
+                continue
+            rows = self._journal.stacks_in(known.acquisition)
+            for row in rows.values():
+                if row.state in (State.WAITING, State.ARRIVING):
+                    self._pending.add(row.key, Finding(row.fingerprint, None))
+            if not any(row.state is State.RUNNING for row in rows.values()):
+                self._vanished.add(folder)  # else what is in hand may be given back yet
 
     def _is_acquisition(self, folder: Path) -> bool:
         return folder in self._followed or (

@@ -196,6 +196,7 @@ class FolderSource:
             return
         self._files.keep_only({seen.path for seen in found}, self._acquisitions.wake_if_inside)
         self._acquisitions.ask_again()
+        self._acquisitions.forget_vanished()
         self._tree.forget_vanished()
 
     def _look(self, path: Path, *, anew: bool = False) -> None:

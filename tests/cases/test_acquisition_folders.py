@@ -10,6 +10,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from live_restore.sources.run_clock import END_HELD_S
 from live_restore.stack import StackIndex
 from tests.support.fakes import fake_shelf, halve
 from tests.support.mm_files import NdTiff, StackFile
+from tests.support.processes import PATIENCE_S, wait_for
 from tests.support.traces import Recording, recording
 from tests.support.watched import Scene, stack
 
@@ -195,17 +197,39 @@ class Runs:
 
     def __init__(self, root: Path, state: Path) -> None:
         self.root, self.state = root, state
-        self.network = 0
+        self.network = self.restored = 0
         self.warnings: tuple[str, ...] = ()
+        self.at_call: dict[int, Callable[[], Any]] = {}
 
     def model_set(self) -> ModelSet:
         def counted(tile: Any) -> Any:
             self.network += 1
+            self.at_call.pop(self.network, lambda: None)()
             return halve(tile)
 
         model_set = fake_shelf(counted)
         self.network = 0  # a check of the device runs it, too
         return model_set
+
+    def live(self, until: Callable[[], bool]) -> None:
+        """Watch until something holds of the counts."""
+        settings = load_settings(
+            None, {"watch": {"quiet_s": 0.3, "settle_s": 0.05, "scan_interval_s": 0.3}}
+        )
+        model_set = self.model_set()
+        with Journal(self.state / "j.sqlite", self.root, recipe=model_set.recipe) as journal:
+            daemon = Daemon(self.root, settings, model_set, journal)
+
+            def look() -> None:
+                self.counts = Counter(entry.state.value for entry in journal.entries())
+                if until() or monotonic() > give_up:
+                    daemon.stop()
+
+            give_up = monotonic() + PATIENCE_S / 4
+            daemon.run(tick=look)
+            done = daemon.progress.snapshot()
+            self.restored, self.warnings = done.files_restored, done.warnings
+        assert until(), self.counts
 
     def once(self, **output: Any) -> int:
         """Restore all that there is; return how often the network ran."""
@@ -271,6 +295,12 @@ def rename_a_run(runs: Runs, shared_data: Path, acquisitions: str, *, lost: bool
     before = contents(runs.root)
     assert runs.once(acquisitions=acquisitions) == 0
     assert contents(runs.root) == before
+    assert runs.counts == {"done": 12}
+    again = renamed.rename(renamed.with_name("cellB"))  # of which no report tells
+    results_of_acquisition(renamed).rename(results_of_acquisition(again))
+    assert runs.once(acquisitions=acquisitions) == 0
+    assert runs.counts == {"done": 12}
+    renamed = again
     # The pixels are the proof: other pixels under those names get results of their own.
     kept = results_of_acquisition(renamed).rename(runs.root / "other_restored")
     renamed.rename(runs.root / "first")
@@ -302,9 +332,88 @@ def test_a_file_renamed_together_with_its_result_is_not_done_again(runs: Runs) -
     before = contents(runs.root)
     assert runs.once() == 0
     assert contents(runs.root) == before
+    assert runs.counts == {"done": 1}
     stack(runs.root / "b.tif", planes=4)  # another stack under the name
     assert runs.once() == 1
     assert (runs.root / "restored" / "b.ome.tif").stat().st_size == before["restored/b.ome.tif"][0]
+
+
+def test_a_copy_beside_the_first_is_counted_for_itself(runs: Runs) -> None:
+    raw = stack(runs.root / "a.tif")
+    assert runs.once() == 1
+    for path, copy in ((raw, "b.tif"), (runs.root / "restored/a.ome.tif", "restored/b.ome.tif"),
+                       (runs.root / "restored/a.json", "restored/b.json")):  # fmt: skip
+        shutil.copy2(path, runs.root / copy)
+    assert runs.once() == 0
+    assert runs.counts == {"done": 2}
+
+
+def test_a_file_renamed_with_a_result_that_lacks_stacks_is_not_done_again(
+    runs: Runs, shared_data: Path
+) -> None:
+    shutil.copyfile(shared_data / "cases" / "stopped_6_of_10.ome.tif", runs.root / "a.ome.tif")
+    assert runs.once() == 6
+    counts = runs.counts
+    (runs.root / "a.ome.tif").rename(runs.root / "b.ome.tif")
+    for ending in (".ome.tif", ".json"):
+        (runs.root / "restored" / f"a{ending}").rename(runs.root / "restored" / f"b{ending}")
+    before = contents(runs.root)
+    assert runs.once() == 0
+    assert contents(runs.root) == before
+    assert runs.counts == counts
+
+
+@pytest.mark.parametrize("call", [1, 7, 12])
+def test_a_run_renamed_with_its_results_while_it_is_restored(
+    runs: Runs, shared_data: Path, call: int
+) -> None:
+    """What is in hand then has no result under the name of before, and one under the new."""
+    folder = finished(runs, recording(shared_data, "multipage_full"))
+    renamed = folder.with_name("cellA")
+
+    def rename() -> None:
+        # Nothing is just getting its name: a result whose report is to come is nobody's.
+        before = results_of_acquisition(folder)
+        wait_for(lambda: len(list(before.glob("*.json"))) == call - 1, "what was begun before")
+        folder.rename(renamed)
+        if call > 1:
+            results_of_acquisition(folder).rename(results_of_acquisition(renamed))
+
+    runs.at_call[call] = rename
+    runs.live(lambda: runs.counts == {"done": 12})
+    assert not results_of_acquisition(folder).exists()
+    reports = sorted(results_of_acquisition(renamed).glob("*.json"))
+    assert len(reports) == len(list(results_of_acquisition(renamed).iterdir())) / 2 == 12
+    assert runs.restored == 12
+    assert not [warning for warning in runs.warnings if "renamed" in warning or "gone" in warning]
+
+
+def test_a_file_renamed_while_it_is_restored(runs: Runs) -> None:
+    raw = stack(runs.root / "a.tif")
+    runs.at_call[1] = lambda: raw.rename(runs.root / "b.tif")
+    runs.live(lambda: runs.counts == {"done": 1})
+    assert {path.name for path in (runs.root / "restored").iterdir()} == {"b.ome.tif", "b.json"}
+    assert (runs.restored, runs.network) == (1, 2)
+
+
+def test_a_file_renamed_to_a_name_that_nobody_finds_has_its_result(runs: Runs) -> None:
+    raw = stack(runs.root / "a.tif")
+    runs.at_call[1] = lambda: raw.rename(runs.root / "a.tif.bak")
+    runs.live(lambda: runs.counts == {"done": 1})
+    assert {path.name for path in (runs.root / "restored").iterdir()} == {"a.ome.tif", "a.json"}
+
+
+def test_what_waited_when_a_run_was_renamed_waits_no_more(scene: Scene, shared_data: Path) -> None:
+    truth = recording(shared_data, "multipage_full")
+    list(truth.replay(scene.root, []))
+    scene.poll(0.3, times=3)
+    whole = truth.complete_at(len(truth))
+    assert waiting(scene, truth.folder_name) == whole
+    (scene.root / truth.folder_name).rename(scene.root / "cellA")
+    scene.restart()  # nobody has seen it go
+    scene.poll(2.5, times=3)
+    assert waiting(scene, "cellA") == whole
+    assert scene.journal.stacks_in(Path(truth.folder_name)) == {}
 
 
 def test_positions_of_different_depth_are_each_restored(runs: Runs) -> None:

@@ -52,6 +52,12 @@ def test_doubtful_results_are_counted_beside_the_restored() -> None:
     assert "7 (2 doubtful)" in shown(replace(a_status(done=7), doubtful=2), Snapshot())
 
 
+def test_a_note_is_no_warning() -> None:
+    text = shown(a_status(), Snapshot(warnings=("on the CPU",), notes=("taken as z",)))
+    assert "! on the CPU" in text
+    assert "· taken as z" in text
+
+
 def test_it_says_that_the_acquisition_goes_first() -> None:
     snapshot = Snapshot(current="run/a.tif")
     assert "waiting for the microscope" in shown(replace(a_status(), waiting=True), snapshot)

@@ -43,6 +43,16 @@ def test_what_is_set_aside_counts_as_failed_in_this_run(daemon: Daemon) -> None:
     assert "1 failed" in daemon.summary()
 
 
+def test_what_waits_for_a_full_disk_is_counted_once(tmp_path: Path) -> None:
+    root = stack(tmp_path / "watched" / "a.tif").parent
+    settings = load_settings(None, {"output": {"min_free_gb": 1e6}, "watch": {"quiet_s": 0.3}})
+    with Journal(tmp_path / "j.sqlite", root, recipe="one") as journal:
+        daemon = Daemon(root, settings, fake_shelf(), journal)
+        assert daemon.run(once=True) == 1  # a script has to know
+        assert daemon.summary().startswith("0 restored, 0 failed, 0 refused in this run; ")
+        assert "1 waiting" in daemon.summary()
+
+
 @pytest.mark.parametrize("mode", ["auto", "full"])
 def test_restoring_waits_while_stacks_arrive_and_works_them_off_afterwards(
     tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch

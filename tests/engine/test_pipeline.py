@@ -359,6 +359,17 @@ def test_a_file_that_is_moved_away_while_it_is_restored(bench: Bench) -> None:
     assert any("moved or deleted" in w for w in bench.progress.snapshot().warnings)
 
 
+def test_what_is_assumed_is_a_note_and_no_warning(bench: Bench) -> None:
+    path = bench.root / "a.tif"
+    tifffile.imwrite(path, np.arange(240, dtype=np.uint16).reshape(3, 8, 10), metadata=None,
+                     photometric="minisblack")  # fmt: skip
+    bench.wait_in_journal(path)
+    bench.run()
+    told = bench.progress.snapshot()
+    assert told.warnings == ()
+    assert any("nothing declares what planes are" in note for note in told.notes)
+
+
 @pytest.mark.parametrize("replaced", [True, False])
 def test_a_file_that_went_before_it_was_read(bench: Bench, replaced: bool) -> None:
     path = bench.stack("a.tif")

@@ -25,6 +25,7 @@ from live_restore.errors import (
     StackChangedError,
     StackIncompleteError,
     StackRefusedError,
+    StackRenamedError,
     StackUnreadableError,
 )
 from live_restore.formats.following import Following
@@ -302,6 +303,29 @@ def publish(
             for stack in groups.feed(raw):
                 publication.take(stack)
         publication.close()
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_a_run_renamed_while_its_result_is_written_has_none_if_it_is_found_again(
+    run: tuple[Path, Recording], watched: bool
+) -> None:
+    """A folder that is watched itself is not found under another name."""
+    folder, _ = run
+    root = folder.parent if watched else folder
+    model_set, settings = fake_shelf(), load_settings()
+    jobs = StackJobs(make_acquisition_formats(), root=root)
+    job = jobs.open(folder, FIRST, Fingerprint(STACK_BYTES, 17))
+    plan = job.plan(model_set, settings)
+
+    def rename() -> None:
+        folder.rename(folder.with_name("cellA"))
+
+    if watched:
+        with pytest.raises(StackRenamedError, match="was renamed to cellA"):
+            publish(job, plan, model_set, settings, rename)
+    else:
+        publish(job, plan, model_set, settings, rename)
+    assert plan.result_path.image.exists() is not watched
 
 
 @pytest.mark.parametrize("change", [True, False], ids=["changed", "as it was"])

@@ -286,6 +286,18 @@ def test_a_lost_file_is_new_when_it_comes_back(journal: Journal) -> None:
     assert only(journal).fingerprint not in (OLD, NEW)
 
 
+def test_what_is_recorded_of_a_whole_acquisition_costs_its_stacks_nothing(journal: Journal) -> None:
+    """It could not be read for a moment, and can again; of a file, its stacks go with it."""
+    run = key_at("run_1")
+    journal.record_acquisition(run.acquisition, "ndtiff")
+    for acquisition in (run.acquisition, A.acquisition):
+        journal.record(StackKey(acquisition, StackIndex(0, 0, 0)), OLD, State.WAITING, stacks=1)
+    for key in (run, A):
+        journal.record(key, Fingerprint(0, 0), State.REFUSED, "cannot be read just now")
+        journal.forget(key)
+    assert only(journal).key == StackKey(run.acquisition, StackIndex(0, 0, 0))
+
+
 def test_forget_drops_only_what_was_not_worked_on(journal: Journal) -> None:
     journal.finish(claimed(journal, A), State.DONE)
     journal.record(B, OLD, State.ARRIVING)
