@@ -99,11 +99,13 @@ class Arriving:
 
     ``waits_for_others``: that is in other files, so that this one need not change to be complete.
     ``stacks``: what is there already, where the file says what belongs to which stack.
+    ``detail``: the same for those who know the format, for the log.
     """
 
     reason: str
     waits_for_others: bool = field(default=False, repr=False)
     stacks: StacksFound | None = field(default=None, compare=False, repr=False)
+    detail: str = field(default="", compare=False, repr=False)
 
 
 @dataclass(frozen=True)

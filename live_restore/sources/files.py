@@ -325,8 +325,15 @@ class WatchedFiles:
             self._close(key, candidate)
             finding = Finding(candidate.fingerprint, State.INCOMPLETE, decision.reason)
             self._pending.add(key, finding)
-            log.warning("incomplete", stack_key=str(key), reason=decision.reason)
+            detail = {"detail": evidence.detail} if isinstance(evidence, Arriving) else {}
+            log.warning("incomplete", stack_key=str(key), reason=decision.reason, **detail)
         else:
+            if (
+                self.hurry
+                and isinstance(evidence, Arriving)
+                and candidate.reported != decision.reason
+            ):
+                log.info("arriving", stack_key=str(key), detail=evidence.detail)
             self._report_arriving(key, candidate, decision.reason)
 
     def _hand_over(self, key: StackKey, candidate: Candidate, decision: Decision) -> None:

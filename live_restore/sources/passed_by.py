@@ -31,6 +31,8 @@ _WALK_S = 2.0
 _WALK_ENTRIES = 200_000
 _ENDINGS_NAMED = 4
 _OTHERS = "other files"
+_COMPANION = ".companion.ome"
+"""Metadata of a set of OME-TIFFs, and read with those."""
 _LINKS = "symbolic links"
 _UNREADABLE = "folders that cannot be looked into"
 
@@ -98,7 +100,14 @@ class PassedBy:
         """The whole tree is walked from now on."""
         self._met = set()
 
-    def listed(self, folder: Path, names: Collection[str], links: Collection[str] = ()) -> None:
+    def listed(
+        self,
+        folder: Path,
+        names: Collection[str],
+        links: Collection[str] = (),
+        *,
+        images: bool = False,
+    ) -> None:
         """Take what is passed by in a folder, in the place of what was before.
 
         Parameters
@@ -107,8 +116,11 @@ class PassedBy:
             Absolute.
         names, links
             Of its files that nobody looks at, and of its symbolic links.
+        images
+            Whether there are files beside them that are looked at, with what describes those.
         """
         found: dict[str, tuple[int, str]] = {}
+        names = [name for name in names if not (images and name.lower().endswith(_COMPANION))]
         for name, kind in [*((n, _kind(n)) for n in names), *((n, _LINKS) for n in links)]:
             count, example = found.get(kind, (0, name))
             found[kind] = (count + 1, min(example, name))
@@ -212,16 +224,19 @@ def survey(
         raw = acquisition_of_results(folder)
         if folder != root and raw and acquisition_format_for(raw, acquisition_formats):
             continue
-        files, links = [], []
+        files, links, images = [], [], False
         for entry in entries:
             if entry.is_symlink():
                 links.append(entry.name)
             elif entry.is_dir(follow_symlinks=False):
                 if settings.watch.recursive and is_input_folder(entry.name, results):
                     folders.append(folder / entry.name)
-            elif not is_ignored(entry.name) and format_for(folder / entry.name, formats) is None:
-                files.append(entry.name)
-        passed_by.listed(folder, files, links)
+            elif not is_ignored(entry.name):
+                if format_for(folder / entry.name, formats) is None:
+                    files.append(entry.name)
+                else:
+                    images = True
+        passed_by.listed(folder, files, links, images=images)
     return passed_by.summary(), True
 
 

@@ -166,6 +166,7 @@ class Tree:
             folder, passed, known = folders.pop(), known, frozenset()
             passed_by: list[str] = []
             links: list[str] = []
+            images = False
             try:
                 entries = self._list(folder)
             except OSError as error:
@@ -191,6 +192,7 @@ class Tree:
                         if entry.is_symlink():
                             links.append(entry.name)
                     elif self.is_input_name(path):
+                        images = True
                         if is_new:
                             # Not as listed: of a file that is being written, NTFS lists the size
                             # that it had when it was opened.
@@ -203,7 +205,7 @@ class Tree:
                     continue  # vanished since the folder was listed: not there any more
                 except OSError as error:  # a folder that may be listed but not entered
                     self._report_unreadable(path, error)
-            self.passed_by.listed(folder, passed_by, links)
+            self.passed_by.listed(folder, passed_by, links, images=images)
 
     def _check_results(self, folder: Path) -> None:
         """Warn once if raw files lie where only results are expected."""

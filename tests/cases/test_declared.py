@@ -220,6 +220,8 @@ MOVIES = [
     IMAGEJ + "finterval=0.1\n",
     IMAGEJ + "fps=10.0\n",
     '{"shape": [8, 20, 24], "finterval": 0.1, "fps": 10}',
+    IMAGEJ + "slices=8\nfps=10.0\n",
+    IMAGEJ + "slices=8\nfinterval=0.1\nloop=false\n",
 ]
 
 
@@ -235,9 +237,10 @@ def test_a_movie_without_z_is_not_restored_as_z(tmp_path: Path, description: str
     np.testing.assert_array_equal(result.images[0], image)
 
 
-def test_the_distance_of_planes_outweighs_a_frame_rate(tmp_path: Path) -> None:
+@pytest.mark.parametrize("slices", ["", "slices=8\n"])
+def test_the_distance_of_planes_outweighs_a_frame_rate(tmp_path: Path, slices: str) -> None:
     path = tmp_path / "stack.tif"
-    text = IMAGEJ + "finterval=0.1\nspacing=0.3\nunit=um\n"
+    text = f"{IMAGEJ}{slices}finterval=0.1\nspacing=0.3\nunit=um\n"
     tifffile.imwrite(path, pixels("Z", (8,)), photometric="minisblack", metadata=None,
                      description=text)  # fmt: skip
     assert restore(path).report["source"]["voxel_um"]["z"] == 0.3

@@ -25,6 +25,7 @@ from live_restore.formats.table import (
     make_formats,
 )
 from live_restore.formats.vendor import table
+from live_restore.installation import install_with
 from live_restore.journal.journal import Journal
 from live_restore.journal.states import State
 from live_restore.settings.load import load_settings
@@ -141,15 +142,29 @@ def test_numbers_at_the_end_of_run_names_are_positions(scene: Scene) -> None:
     assert set(scene.states()) == {"day/p001_t0000_c00", "day/p002_t0000_c00"}
 
 
-def test_a_folder_of_several_runs_is_refused_with_what_to_do(scene: Scene) -> None:
-    write_run(scene.root / "day", generic)
+@pytest.mark.parametrize("moved", ["both", "one"])
+def test_a_folder_of_several_runs_is_refused_with_what_to_do_and_doing_it_helps(
+    scene: Scene, moved: str
+) -> None:
+    day = write_run(scene.root / "day", generic)
     volume = plane_files.truth()[StackIndex(0, 0, 0)]
     for z in range(3):
-        write_plane(scene.root / "day" / f"other_z{z}.tif", volume[z])
-    with pytest.raises(StackUnreadableError, match=r"2 runs \(cell, other\).*folder of its own"):
-        PlaneFilesFormat().follow(scene.root / "day").poll()
+        write_plane(day / f"other_z{z}.tif", volume[z])
+    told = r"2 runs \(cell_t000_c0_z000.tif \.\.\., other_z0.tif \.\.\.\).*make 2 folders in it"
+    with pytest.raises(StackUnreadableError, match=told):
+        PlaneFilesFormat().follow(day).poll()
     scene.settle()
     assert scene.states() == {"day": State.REFUSED}
+    for name in ("other", "cell") if moved == "both" else ("other",):
+        (day / name).mkdir()
+        for path in day.glob(f"{name}_*.tif"):
+            path.rename(day / name / path.name)
+    scene.poll(2.5, times=4)
+    of_cell = "day/cell" if moved == "both" else "day"
+    expected = {f"{of_cell}/{index.label}" for index in plane_files.truth()}
+    if moved == "both":
+        expected.add(f"day/other/{StackIndex().label}")
+    assert scene.states() == dict.fromkeys(expected, State.WAITING)
 
 
 def test_one_file_of_another_run_is_what_somebody_saved_beside_it(scene: Scene) -> None:
@@ -259,7 +274,7 @@ def test_files_that_nobody_reads_are_counted_by_kind_with_what_to_do(
     (root / "day" / "link").symlink_to(root)
     daemon = watch_once(tmp_path, root, **quick)
     said = "\n".join(daemon.account(now=True))
-    install = "pip install live-restore[vendor]"
+    install = install_with("vendor")
     assert f"2 Nikon ND2 files were not looked at (day/cell 0.nd2 ...): {install}" in said
     assert f"2 BigDataViewer files were not looked at (day/cell 0.h5 ...): {install}" in said
     assert "2 DeltaVision files were not looked at (day/cell 0.dv ...): export them as" in said

@@ -21,7 +21,10 @@ from live_restore.errors import (
     StackUnreadableError,
 )
 from live_restore.formats.file_format import Arriving, Complete, PartOf
+from live_restore.formats.table import make_acquisition_formats
 from live_restore.journal.states import State
+from live_restore.settings.load import load_settings
+from live_restore.sources.passed_by import survey
 from tests.support.identity import restore
 from tests.support.tiffs import TIFF, complete, pixels, read_all
 from tests.support.watched import Scene
@@ -142,27 +145,55 @@ def test_a_companion_file_describes_all(tmp_path: Path, end: str) -> None:
     assert result.report["source"]["other_files"] == ["a.companion.ome", *NAMES[1:]]
 
 
+NO_IMAGE = [
+    "/etc/passwd", "CON:.tif", "C:a_1.ome.tif", ".hidden.tif", "..", "a_1.txt", "sub/",
+    "x" * 300 + ".tif", "file:///etc/passwd", "C:\\data\\",
+]  # fmt: skip
 ELSEWHERE = [
-    "../a_1.ome.tif", "/etc/passwd", "/etc/passwd.tif", "C:\\data\\a_1.ome.tif", "..\\a_1.ome.tif",
-    "sub/a_1.ome.tif", "\\\\server\\share\\a.tif", "CON:.tif", ".hidden.tif", "..", "a_1.txt",
-    "x" * 300 + ".tif", "file:///etc/passwd",
+    "../a_1.ome.tif", "/data/a_1.ome.tif", "C:\\data\\a_1.ome.tif", "..\\a_1.ome.tif",
+    "sub/a_1.ome.tif", "\\\\server\\share\\a_1.ome.tif", "sub\\../a_1.ome.tif",
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ELSEWHERE)
-def test_names_that_lead_elsewhere_are_refused(tmp_path: Path, name: str) -> None:
-    folder = tmp_path / "in"
-    folder.mkdir()
-    (folder / "sub").mkdir()
-    for at in (tmp_path / "a_1.ome.tif", folder / "sub" / "a_1.ome.tif"):
-        put(at, pixels("Z", (1,)), xml_of())
-    put(folder / NAMES[0], pixels("Z", (1,)), xml_of((NAMES[0], name)))
+@pytest.mark.parametrize("name", NO_IMAGE)
+def test_names_of_no_image_are_refused(tmp_path: Path, name: str) -> None:
+    put(tmp_path / NAMES[0], pixels("Z", (1,)), xml_of((NAMES[0], name)))
     with pytest.raises(StackRefusedError, match=r"no image beside it|describes other files"):
-        TIFF.inspect(folder / NAMES[0])
+        TIFF.inspect(tmp_path / NAMES[0])
     only = f'{HEAD}<BinaryOnly MetadataFile="{name}"/></OME>'
-    put(folder / NAMES[0], pixels("Z", (1,)), only)
+    put(tmp_path / NAMES[0], pixels("Z", (1,)), only)
     with pytest.raises(StackRefusedError, match="no image beside it"):
-        TIFF.inspect(folder / NAMES[0])
+        TIFF.inspect(tmp_path / NAMES[0])
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_of_paths_only_the_name_counts_and_only_beside_the_file(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "in"
+    (folder / "sub").mkdir(parents=True)
+    image = pixels("Z", (2,))
+    names = (f"C:\\data\\{NAMES[0]}", name)
+    for at in (tmp_path / "a_1.ome.tif", folder / "sub" / "a_1.ome.tif"):
+        put(at, image[:1], xml_of(names))
+    put(folder / NAMES[0], image[:1], xml_of(names))
+    found = TIFF.inspect(folder / NAMES[0])
+    assert isinstance(found, Arriving)
+    assert "(not a_1.ome.tif)" in found.reason
+    only = f'{HEAD}<BinaryOnly MetadataFile="{name}"/></OME>'
+    put(folder / NAMES[0], image[:1], only)
+    found = TIFF.inspect(folder / NAMES[0])
+    assert isinstance(found, Arriving)
+    assert "a_1.ome.tif, which describes it, is not there yet" in found.reason
+    for number in range(2):
+        put(folder / NAMES[number], image[number : number + 1], xml_of(names))
+    np.testing.assert_array_equal(read_all(folder / NAMES[0])[0, 0, 0], image)
+    assert TIFF.inspect(folder / NAMES[1]) == PartOf(folder / NAMES[0])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such names")
+def test_a_name_with_a_backslash_in_it_is_a_name(tmp_path: Path) -> None:
+    names = ("a\\0.ome.tif",)
+    path = put(tmp_path / names[0], pixels("Z", (3,)), xml_of(names, planes=3))
+    assert not complete(path).file_stacks.notes
 
 
 @pytest.mark.skipif(os.name != "posix", reason="makes links and pipes")
@@ -256,3 +287,18 @@ def test_a_set_that_goes_on_after_it_was_given_up(scene: Scene) -> None:
     scene.settle()
     scene.settle()
     assert scene.states() == {NAMES[0]: State.WAITING}
+
+
+def test_the_companion_of_a_set_is_no_file_that_was_not_looked_at(scene: Scene) -> None:
+    only = HEAD + '<BinaryOnly MetadataFile="a.companion.ome" UUID="urn:uuid:9"/></OME>'
+    for number, name in enumerate(NAMES):
+        put(scene.root / name, pixels("Z", (3,))[number : number + 1], only)
+    (scene.root / "a.companion.ome").write_text(xml_of())
+    (scene.root / "alone").mkdir()
+    (scene.root / "alone" / "b.companion.ome").write_text(xml_of())
+    scene.settle()
+    assert scene.states() == {NAMES[0]: State.WAITING}
+    surveyed, all_of_it = survey(scene.root, [TIFF], make_acquisition_formats(), load_settings())
+    assert all_of_it
+    for found in (scene.source.passed_by(), surveyed):
+        assert [(each.count, each.example.name) for each in found] == [(1, "b.companion.ome")]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -84,7 +84,8 @@ class PlaneFilesFollower:
         self._done: dict[tuple[str, ...], bool] = {}
         self._files: dict[StackIndex, dict[int, Path]] = {}
         self._doubles: dict[StackIndex, list[int]] = {}
-        self._runs: Counter[str] = Counter()
+        self._run_of: dict[tuple[str, ...], str] = {}
+        self._several = False
         self._position_names: dict[int, str] = {}
         self._ledger = PlaneLedger()
         self._problems = Problems()
@@ -100,10 +101,14 @@ class PlaneFilesFollower:
         ------
         StackUnreadableError
             Planes of several runs lie in it.
+        StackChangedError
+            They did, and all have been moved away.
         """
         del plan
+        there: set[tuple[str, ...]] = set()
         dated: list[tuple[int, tuple[str, ...], PlaneName]] = []
         for parts in self._paths():
+            there.add(parts)
             if self._done.get(parts):
                 continue
             named = self._plane_name(parts)
@@ -111,12 +116,12 @@ class PlaneFilesFollower:
                 self._pass_by(parts)
                 continue
             if parts not in self._done:
-                self._runs[named.run] += 1
+                self._run_of[parts] = named.run
                 self._done[parts] = False
             with suppress(OSError):  # gone since the folder was listed
                 status = self._folder.joinpath(*parts).lstat()
                 dated.append((status.st_mtime_ns, parts, named))
-        run = self._only_run()
+        run = self._only_run(there)
         # As they were written: a follower that starts anew comes to the same.
         for written_ns, parts, named in sorted(dated):
             if named.run == run:
@@ -177,8 +182,8 @@ class PlaneFilesFollower:
                 inner = [name for name in folders if name.lower().startswith(_STEPS)]
                 pending += [(*parts, name) for name in inner]
 
-    def _only_run(self) -> str | None:
-        """Return the name of the run, ``None`` before its second file.
+    def _only_run(self, there: Set[tuple[str, ...]]) -> str | None:
+        """Return the name of the run whose planes are there, ``None`` before its second file.
 
         One file of another is what people save beside it.
 
@@ -186,14 +191,26 @@ class PlaneFilesFollower:
         ------
         StackUnreadableError
             There are several.
+        StackChangedError
+            There were, and nothing of them is left.
         """
-        several = [run for run, files in self._runs.items() if files > 1]
-        if len(several) > 1:
-            shown = ", ".join(several[:_RUNS_NAMED]) + (", ..." if several[_RUNS_NAMED:] else "")
+        if self._several:  # a person may have moved files away since
+            self._run_of = {parts: run for parts, run in self._run_of.items() if parts in there}
+            if not self._run_of:
+                raise StackChangedError("holds no planes any more", self._folder)
+        runs = Counter(self._run_of.values())
+        several = [run for run, files in runs.items() if files > 1]
+        self._several = len(several) > 1
+        if self._several:
+            first = {run: parts[-1] for parts, run in reversed(self._run_of.items())}
+            shown = ", ".join(f"{first[run]} ..." for run in several[:_RUNS_NAMED])
+            more = len(several) - _RUNS_NAMED
             raise StackUnreadableError(
-                f"holds planes of {len(several)} runs ({shown})",
+                f"holds planes of {len(several)} runs ({shown}"
+                f"{f' and {more} more' if more > 0 else ''})",
                 self._folder,
-                "put the files of each into a folder of its own",
+                f"make {len(several)} folders in it and move the files of each run into one: "
+                "each is then restored as an acquisition of its own",
             )
         return several[0] if several else None
 
@@ -228,7 +245,7 @@ class PlaneFilesFollower:
         with opened(path) as (stream, size):
             structure = walk(stream, size, path)
             if structure.missing:
-                what = f"{path.name} is damaged or was not written to its end ({structure.missing})"
+                what = f"{path.name} is damaged or was not written to its end"
                 self._ledger.fault(index, z, what, damaged=True)
                 return False
             page = _only_page(structure)

@@ -11,7 +11,7 @@ from live_restore.errors import StackUnreadableError
 from live_restore.formats.tiff.calibration import voxel_size
 from live_restore.formats.tiff.layout import Found, fields_of
 from live_restore.formats.tiff.ome_metadata import voxel_of
-from live_restore.formats.tiff.ome_xml import is_ome, parse
+from live_restore.formats.tiff.ome_xml import is_ome, name_beside, parse
 from live_restore.formats.tiff.page import Structure
 from live_restore.stack import VoxelSize
 
@@ -45,7 +45,7 @@ def is_part_of_a_set(descriptions: Sequence[str], own: str, names: Collection[st
             continue
         # Found one by one: the XML of ten thousand planes need not be parsed at every scan.
         for match in _NAMES_A_FILE.finditer(text):
-            name = unescape(match[2] or match[3] or "")
+            name = name_beside(unescape(match[2] or match[3] or ""), own)
             if match[1] == "MetadataFile" or (name != own and name in names):
                 return True
     return False

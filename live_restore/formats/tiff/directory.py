@@ -35,6 +35,9 @@ class Entry:
     at: int
 
 
+EMPTY = "the file is empty"
+
+
 class MissingError(Exception):
     """Something is not there that more bytes could bring."""
 
@@ -86,7 +89,7 @@ class DirectoryReader:
     def first_directory(self, head: bytes) -> int:
         """Set byte order and flavour from the header; return the first directory's offset."""
         if not head:
-            raise MissingError("the file is empty")
+            raise MissingError(EMPTY)
         if not any(head):
             # Copies onto network shares reserve the whole file first and fill it later.
             raise MissingError("the header has not been written yet")

@@ -11,6 +11,7 @@ from live_restore.errors import StackRefusedError, StackUnreadableError
 from live_restore.formats.file_format import Arriving, Complete
 from live_restore.formats.tiff.blank import BLANK, look_for_data, zero_tail, zeros_are_data
 from live_restore.formats.tiff.described import described, refuse_colour
+from live_restore.formats.tiff.directory import EMPTY
 from live_restore.formats.tiff.layout import (
     Found,
     Layout,
@@ -107,7 +108,8 @@ class Examined:
             zeros_are_data=zeros,
         )
         if self.missing or self.damage:
-            return Arriving(self.missing or str(self.damage[min(self.damage)].what), stacks=found)
+            reason = self.missing or str(self.damage[min(self.damage)].what)
+            return Arriving(reason, stacks=found, detail=self.structure.missing)
         return Complete(self.file_stacks, self.declared, blank, tail, found)
 
     @property
@@ -116,8 +118,19 @@ class Examined:
         return self.layout.declared_planes is not None
 
 
+CUT_OFF = (
+    "the file ends before its last plane, as one that is still being written or was cut off when "
+    "it was copied"
+)
+
+
 class OwnOutputError(Exception):
     """The file was written by this program."""
+
+
+def cut_off(missing: str) -> Arriving:
+    """Return in plain words what a file is that lacks bytes; ``missing`` says which."""
+    return Arriving(missing if missing == EMPTY else CUT_OFF, detail=missing)
 
 
 def damaged(path: Path, what: str) -> StackUnreadableError:
@@ -180,24 +193,25 @@ def examine(
         raise OwnOutputError
     pages: Sequence[Page] = structure.series_pages
     if structure.missing and not (pages and _describes(structure)):
-        return Arriving(structure.missing)
+        return cut_off(structure.missing)
     if not pages:
         raise StackRefusedError("only thumbnails, no image", path, "export the file again")
     if any(is_ome(text) and not is_whole(text) for text in structure.descriptions):
         return Arriving("the OME-XML has not been written whole yet")
     wrong = min(structure.damage, default=None)
-    missing = structure.missing or ("" if wrong is None else structure.damage[wrong].what)
+    missing = structure.missing and cut_off(structure.missing).reason
+    missing = missing or ("" if wrong is None else structure.damage[wrong].what)
     try:
         layout, pages, short = _lay_out(structure, fingerprint.size, path, taken, checked, known)
         file_stacks = described(path, fingerprint, layout, pages, structure, checked)
     except PlanesMissingError as error:
-        return Arriving(missing or str(error))
+        return Arriving(missing or str(error), detail=structure.missing)
     except (StackRefusedError, StackUnreadableError, SpreadError):
         # What half a file says of itself proves nothing.
         if wrong is not None:
             raise structure.damage[wrong] from None
         if structure.missing:
-            return Arriving(structure.missing)
+            return cut_off(structure.missing)
         raise
     missing = missing or ("" if short is None else str(short))
     if wrong is not None and file_stacks.stack_count == 1:

@@ -28,7 +28,6 @@ from live_restore.formats.tiff.tags import ResolutionUnit
 from live_restore.recording import ImageMetadata
 from live_restore.stack import VoxelSize
 
-_STILL_DEPTH = "the header knows of time, and calls the planes slices all the same: taken as z"
 SINGLE_PLANE = "a single 2-D plane"
 """How the reason begins why a file of one image is refused."""
 
@@ -198,12 +197,16 @@ def _undeclared(axis: str) -> str:
     return f"nothing declares what planes are: taken as {axis.lower()} (files.undeclared_axis)"
 
 
-def refuse_movie(found: Found, planes: int, of_time: str) -> None:
-    """Raise ``StackRefusedError`` for planes that may well be times, unless the settings say no."""
+def refuse_movie(found: Found, planes: int, of_time: str, declared: str = "") -> None:
+    """Raise ``StackRefusedError`` for planes that may well be times, unless the settings say no.
+
+    ``declared``: what ImageJ's description does with them.
+    """
     if of_time and found.undeclared_axis == "auto" and planes > 1:
+        known = f"ImageJ {declared}" if declared else "nothing declares as z"
         raise found.refused(
-            f"{planes} planes that nothing declares as z, and a header that knows of time "
-            f"({of_time}): a movie without depth",
+            f"{planes} planes that {known}, and a header that knows of time "
+            f"({of_time}) and of no distance in z: a movie without depth",
             'set files.undeclared_axis = "Z" if they are z-stacks all the same',
         )
 
@@ -286,8 +289,8 @@ def imagej(found: Found, text: str) -> Layout:
         sizes = tuple(counts[axis] for axis in slowest_first)
         axes, planes = arrange(found, slowest_first, sizes)
         layout = Layout(planes, axes)
-        if counts["Z"] == product and times_known(fields):
-            layout = replace(layout, assumptions=(f"{times_known(fields)}: {_STILL_DEPTH}",))
+        if counts["Z"] == product:  # so ImageJ calls the planes of every stack that it opens
+            refuse_movie(found, product, times_known(fields), "calls slices")
     layout = replace(with_calibration(layout, calibration), declared_planes=expected)
     return replace(layout, notes=layout.notes + surplus(found, expected))
 

@@ -23,7 +23,7 @@ from live_restore.formats.tiff.blank import BLANK, look_for_data
 from live_restore.formats.tiff.decode import DecodeError, read_plane
 from live_restore.formats.tiff.described import described
 from live_restore.formats.tiff.directory import MAX_TEXT_BYTES
-from live_restore.formats.tiff.examine import SpreadError, chain_of, damaged
+from live_restore.formats.tiff.examine import SpreadError, chain_of, cut_off, damaged
 from live_restore.formats.tiff.layout import Found, Layout, PlanesMissingError
 from live_restore.formats.tiff.ome_layout import Chain, Selected, lay_out, select
 from live_restore.formats.tiff.ome_xml import Document, is_ome, is_whole, parse
@@ -215,7 +215,8 @@ def _member(path: Path) -> _Member | Arriving:
     except StackChangedError:
         return Arriving(f"{path.name}, a part of its image, vanished", waits_for_others=True)
     if structure.missing:
-        return Arriving(f"{path.name}: {structure.missing}", waits_for_others=True)
+        short = cut_off(structure.missing)
+        return replace(short, reason=f"{path.name}: {short.reason}", waits_for_others=True)
     return _Member(path, fingerprint, structure)
 
 

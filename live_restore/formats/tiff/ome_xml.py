@@ -128,10 +128,21 @@ def parse(found: Found, text: str) -> Document:
                 _start(found, document, name, element)
             else:
                 depth -= 1
-                _end(document, name, element)
+                _end(found, document, name, element)
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise found.contradiction(f"its OME-XML cannot be read ({error})") from error
     return document
+
+
+def name_beside(name: str, own: str) -> str:
+    """Return what a file that OME-XML names is called beside the file ``own`` that says so.
+
+    Some programs give the whole path that it was saved under.
+
+    >>> name_beside("C:\\\\data\\\\set_1.ome.tif", "set_0.ome.tif")
+    'set_1.ome.tif'
+    """
+    return name if name == own else re.split(r"[/\\]", name)[-1] or name
 
 
 def _start(found: Found, document: Document, name: str, element: Element) -> None:
@@ -140,7 +151,7 @@ def _start(found: Found, document: Document, name: str, element: Element) -> Non
     if name == "OME":
         document.uuid = get.get("UUID", "")
     elif name == "BinaryOnly":
-        document.metadata_file = get.get("MetadataFile", "")
+        document.metadata_file = name_beside(get.get("MetadataFile", ""), found.path.name)
     elif name == "Image":
         document.images.append(Image(get.get("Name", "")[:MAX_NAME]))
     elif not document.images:
@@ -160,11 +171,12 @@ def _start(found: Found, document: Document, name: str, element: Element) -> Non
         image.blocks.append(Block(first, ifd, count))
 
 
-def _end(document: Document, name: str, element: Element) -> None:
+def _end(found: Found, document: Document, name: str, element: Element) -> None:
     """Read one closing element, whose text is there now; then let go of it."""
     image = document.images[-1] if document.images else None
     if name == "UUID" and image is not None and image.blocks:
-        image.blocks[-1].file = element.get("FileName")
+        file = element.get("FileName")
+        image.blocks[-1].file = file and name_beside(file, found.path.name)
         image.blocks[-1].uuid = (element.text or "").strip()
     elif name in ("AcquisitionDate", "AcquiredDate") and image is not None:
         image.acquired = (element.text or "").strip()

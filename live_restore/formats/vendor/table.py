@@ -10,6 +10,8 @@ import importlib.util
 import sys
 from dataclasses import dataclass
 
+from live_restore.installation import install_with
+
 EXTRA = "vendor"
 """The extra that installs all readers."""
 
@@ -42,8 +44,8 @@ class VendorKind:
         """Return what to do before it can be read, "" if nothing is."""
         if sys.version_info < self.python:
             needed = ".".join(map(str, self.python))
-            return f"use Python {needed} or newer, and pip install live-restore[{EXTRA}] there"
-        return "" if _installed(self.package) else f"pip install live-restore[{EXTRA}]"
+            return f"use Python {needed} or newer, and install live-restore[{EXTRA}] there"
+        return "" if _installed(self.package) else install_with(EXTRA)
 
 
 KINDS: tuple[VendorKind, ...] = (
