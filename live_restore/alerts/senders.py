@@ -73,8 +73,10 @@ class CommandSender:
                 timeout=_COMMAND_S,
                 check=False,
             )
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise self._failed(one_line(error)) from error
+        except subprocess.TimeoutExpired as error:
+            raise self._failed(f"it did not end within {_COMMAND_S:g} s") from error
+        except OSError as error:
+            raise self._failed(one_line(error.strerror or error)) from error
         if done.returncode:
             said = one_line(done.stderr.decode("utf-8", "replace").strip()[-200:])
             raise self._failed(f"exit code {done.returncode}: {said}")

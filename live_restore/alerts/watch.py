@@ -17,9 +17,10 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from live_restore.alerts.problem import AlertProblem
 from live_restore.alerts.rules import Cause, HoldOff, Situation, causes_in
 from live_restore.alerts.senders import Sender, send_to
-from live_restore.errors import LiveRestoreError
+from live_restore.errors import LiveRestoreError, one_line
 from live_restore.overview.run import Run
 from live_restore.settings.alerts import AlertSettings
 
@@ -39,6 +40,7 @@ class _Receiver:
     sender: Sender
     hold_off: HoldOff
     again_at: float = field(default=-1.0)
+    problem: str = ""
 
 
 class AlertWatch:
@@ -52,10 +54,19 @@ class AlertWatch:
         What they are told of.
     senders
         Who is told; one that fails keeps no other from it.
+    problem
+        Where it is kept that somebody cannot be told.
     """
 
-    def __init__(self, run: Run, rules: AlertSettings, senders: Sequence[Sender]) -> None:
+    def __init__(
+        self,
+        run: Run,
+        rules: AlertSettings,
+        senders: Sequence[Sender],
+        problem: AlertProblem | None = None,
+    ) -> None:
         self._run = run
+        self._problem = problem
         self._rules = rules
         self._receivers = [
             _Receiver(sender, HoldOff(60 * rules.hold_off_min)) for sender in senders
@@ -116,7 +127,19 @@ class AlertWatch:
                 send_to(receiver.sender, f"{self._run.root.name}: {cause.title}", cause.text)
             except LiveRestoreError as error:
                 log.error("nobody was told", cause=cause.title, reason=error.reason)
+                self._keep(receiver, f"nobody can be told: {error}")
                 receiver.again_at = time.monotonic() + _AGAIN_S
                 return
             receiver.hold_off.told(cause, now)
             log.info("told", cause=cause.title)
+            self._keep(receiver, "")
+
+    def _keep(self, receiver: _Receiver, problem: str) -> None:
+        """Keep why somebody cannot be told, where people look who were not."""
+        receiver.problem = problem
+        if self._problem is None:
+            return
+        try:
+            self._problem.write(next((r.problem for r in self._receivers if r.problem), ""))
+        except (OSError, LiveRestoreError) as error:
+            log.error("not shown", reason=one_line(error))

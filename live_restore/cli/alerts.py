@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,7 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run ``live-restore alerts``."""
+    from live_restore.alerts.problem import AlertProblem
     from live_restore.alerts.senders import send_to, senders_of
     from live_restore.alerts.watch import AlertWatch
     from live_restore.cli.logs import configure_logging
@@ -70,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     journal = journal_path(root, folder) if beside else watched_journal(root, settings)
     give_way(settings.process)
     configure_logging(settings.log, journal.with_suffix(".alerts.log"), terminal=not beside)
-    watch = AlertWatch(Run(root, journal), settings.alerts, senders)
+    watch = AlertWatch(Run(root, journal), settings.alerts, senders, AlertProblem(journal))
     if beside:
         watch.run_beside(_when_stdin_ends(), arguments.beside)
     else:
@@ -92,9 +93,13 @@ def alerts_beside(root: Path, settings: Settings, config: Path | None) -> Iterat
     if not settings.alerts.wanted:
         yield
         return
+    from live_restore.alerts.problem import AlertProblem
     from live_restore.alerts.senders import senders_of
+    from live_restore.journal.location import journal_path
 
     senders_of(settings.alerts)
+    with suppress(OSError):  # of an earlier run
+        AlertProblem(journal_path(root, settings.journal.folder)).write("")
     command = [sys.executable, "-P", "-m", "live_restore", "alerts", str(root)]
     command += ["--beside", repr(time.time())]
     if config is not None:

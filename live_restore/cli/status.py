@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,43 +57,49 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run ``live-restore status``."""
+    from live_restore.alerts.problem import AlertProblem
     from live_restore.engine.daemon import watched_folder
     from live_restore.journal.view import JournalView
     from live_restore.overview.results import night_of
     from live_restore.overview.run import Run
 
-    root = watched_folder(arguments.folder)
+    root = watched_folder(arguments.folder, remedy="check the path")
     settings = load_settings_of(arguments)
     path = watched_journal(root, settings)
     overview = Run.read(root, path)
     report = night_of(overview, plane_pattern=settings.files.plane_pattern)
     log = path.with_suffix(".log")
-    if arguments.html is not None:
-        _write_html(arguments.html, overview, report, settings.files)
     reasons = _reasons(overview, report)
     passed_by, all_looked_through = _passed_by(root, settings)
     with JournalView(path, root) as journal:
         notes = {a.acquisition.as_posix(): a.note for a in journal.acquisitions() if a.note}
         hanging = journal.hanging() if report.watched else ""
+    problem = AlertProblem(path).read()
+    lines = [
+        *filter(None, (one_line(hanging), problem)),
+        *summary_lines(report),
+        *(one_line(f"{acquisition}: {note}") for acquisition, note in notes.items()),
+        *map(str, passed_by),
+    ]
+    if not all_looked_through:
+        lines.append(
+            "there may be more files that are not looked at: only a part was looked through"
+        )
+    rows = _rows(overview, report, reasons, everything=arguments.all)
+    if arguments.html is not None:
+        _write_html(arguments.html, overview, lines, rows, settings.files)
     if arguments.json:
         everything = _everything(overview, report, path, log, reasons)
         everything["not_looked_at"] = [each.to_json() for each in passed_by]
         everything["all_looked_through"] = all_looked_through
         everything["passed_by"] = notes
         everything["hanging"] = hanging
+        everything["alerts"] = problem
         print(json.dumps(everything, indent=1))
         return 0
-    if hanging:
-        print(one_line(hanging))
-    for line in summary_lines(report):
+    for line in lines:
         print(line)
-    for acquisition, note in notes.items():
-        print(one_line(f"{acquisition}: {note}"))
-    for each in passed_by:
-        print(each)
-    if not all_looked_through:
-        print("there may be more files that are not looked at: only a part was looked through")
-    _print_table(overview, report, reasons, everything=arguments.all)
+    _print_table(rows)
     print(f"log: {log}")
     return 0
 
@@ -213,21 +220,23 @@ def _as_json(entry: Entry, reason: str) -> dict[str, Any]:
     }
 
 
-def _write_html(file: Path, overview: Run, report: NightReport, files: FilesSettings) -> None:
-    from live_restore.files.publish import publish_text
-    from live_restore.page.night_html import night_html
-    from live_restore.page.pixels import Pixels
+@dataclass(frozen=True)
+class _Rows:
+    """The table: state, file or stack, and why; ``of`` how many, where some are not in it."""
 
-    if file.is_dir():
-        raise UsageError("is a folder", file, "name a file such as night.html")
-    lines = list(summary_lines(report))
-    pixels = Pixels(overview.root, files)
-    publish_text(file, night_html(overview.root.name, lines, overview.shown(), pixels))
+    shown: list[tuple[str, str, str]]
+    of: int
+
+    @property
+    def note(self) -> str:
+        """Say that some are left out, "" where none is."""
+        shown = len(self.shown)
+        return f"the first {shown} of {self.of}; --all lists them all" if shown < self.of else ""
 
 
-def _print_table(
+def _rows(
     overview: Run, report: NightReport, reasons: Mapping[StackKey, str], *, everything: bool
-) -> None:
+) -> _Rows:
     from live_restore.journal.states import State
 
     odd = {*report.missing, *report.changed}
@@ -239,28 +248,48 @@ def _print_table(
                                              or each.entry.doubtful))
     ]  # fmt: skip
     rank = {State.FAILED: 0, State.DONE: 1, State.INCOMPLETE: 2, State.REFUSED: 3}
+    most = len(shown)
     if not everything and len(shown) > _ROWS:
         shown.sort(key=lambda entry: rank.get(entry.state, 4))
-        print(f"the first {_ROWS} of {len(shown)}; --all lists them all")
-        shown = shown[:_ROWS]
-    if shown:
-        _print_rows(shown, reasons)
+        most = _ROWS
+    return _Rows([_row(entry, reasons[entry.key]) for entry in shown[:most]], len(shown))
 
 
-def _print_rows(entries: Iterable[Entry], reasons: Mapping[StackKey, str]) -> None:
+def _row(entry: Entry, reason: str) -> tuple[str, str, str]:
+    state = "done, doubtful" if entry.doubtful else entry.state.value
+    return state, one_line(entry.key), one_line(reason)
+
+
+def _write_html(
+    file: Path, overview: Run, lines: Sequence[str], rows: _Rows, files: FilesSettings
+) -> None:
+    from live_restore.files.publish import publish_text
+    from live_restore.page.night_html import night_html
+    from live_restore.page.pixels import Pixels
+
+    if file.is_dir():
+        raise UsageError("is a folder", file, "name a file such as night.html")
+    told = [*lines, rows.note] if rows.note else lines
+    pixels = Pixels(overview.root, files)
+    publish_text(file, night_html(overview.root.name, told, rows.shown, overview.shown(), pixels))
+
+
+def _print_table(rows: _Rows) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    if rows.note:
+        print(rows.note)
+    if not rows.shown:
+        return
     table = Table()
     table.add_column("state")
     table.add_column("file or stack", overflow="fold")
     table.add_column("why", overflow="fold")
-    for entry in entries:
+    for state, which, why in rows.shown:
         # As Text: square brackets in a file name are no markup.
-        why = Text(one_line(reasons[entry.key]))
-        state = "done, doubtful" if entry.doubtful else entry.state.value
-        table.add_row(state, Text(one_line(entry.key)), why)
+        table.add_row(state, Text(which), Text(why))
     Console().print(table)
 
 

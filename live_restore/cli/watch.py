@@ -82,6 +82,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Run ``live-restore watch``."""
     if arguments.micromanager is not None:
         return _run_micromanager(arguments)
+    import structlog
+
+    from live_restore.alerts.problem import AlertProblem
     from live_restore.cli.alerts import alerts_beside
     from live_restore.cli.display import live_display, wants_display
     from live_restore.cli.logs import configure_logging
@@ -121,9 +124,17 @@ def run(arguments: argparse.Namespace) -> int:
             report = notices.append if display else None
             config = ("--config", str(arguments.config.absolute())) if arguments.config else ()
             stack.enter_context(page_beside(root, arguments.page, settings, *config, report=report))
-            tick: Callable[[], None] = lambda: None  # noqa: E731
+            show: Callable[[], None] = lambda: None  # noqa: E731
             if display:
-                tick = stack.enter_context(live_display(daemon, notices))
+                show = stack.enter_context(live_display(daemon, notices))
+            problem = AlertProblem(journal_file)
+
+            def tick() -> None:
+                if new := problem.new():
+                    daemon.progress.warn(new)
+                    structlog.get_logger().warning("alerts", reason=new)
+                show()
+
             failed = daemon.run(once=arguments.once, tick=tick)
         with suppress(OSError):  # its terminal may be what was closed
             _print_summary(daemon)

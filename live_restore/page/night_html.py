@@ -25,6 +25,9 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem
   color: #1c2024; background: #fff; }
 h1 { font-size: 1.4rem; margin-bottom: .3rem } h2 { font-size: 1.05rem; margin: 1.6rem 0 .5rem }
 pre { white-space: pre-wrap; font: inherit; margin: 0 }
+table { border-collapse: collapse; margin-top: .8rem; overflow-wrap: anywhere }
+th, td { text-align: left; vertical-align: top; padding: .15rem .8rem .15rem 0;
+  border-bottom: 1px solid #ddd }
 .tiles { display: flex; flex-wrap: wrap; gap: .7rem }
 figure { margin: 0; width: 112px; font-size: .75rem; overflow-wrap: anywhere }
 img { width: 112px; display: block; background: #000; border-radius: 3px }
@@ -34,7 +37,13 @@ polyline { fill: none; stroke: #0f62ac; stroke-width: 1.5 }
 """
 
 
-def night_html(name: str, lines: Sequence[str], shown: Sequence[ShownEntry], pixels: Pixels) -> str:
+def night_html(
+    name: str,
+    lines: Sequence[str],
+    rows: Sequence[tuple[str, str, str]],
+    shown: Sequence[ShownEntry],
+    pixels: Pixels,
+) -> str:
     """Return the page.
 
     Parameters
@@ -43,6 +52,8 @@ def night_html(name: str, lines: Sequence[str], shown: Sequence[ShownEntry], pix
         Of the run.
     lines
         The report in words.
+    rows
+        State, file or stack, and why, of those that a person should look at.
     shown
         Every entry; those that are doubtful come first among the pictures.
     pixels
@@ -54,10 +65,19 @@ def night_html(name: str, lines: Sequence[str], shown: Sequence[ShownEntry], pix
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
         f"<title>{escape(one_line(name))} – live-restore</title><style>{_STYLE}</style>"
-        f"<h1>{escape(one_line(name))}</h1><pre>{words}</pre>"
+        f"<h1>{escape(one_line(name))}</h1><pre>{words}</pre>{_table(rows)}"
         f"<h2>Over the run</h2>{charts or '<p>too few stacks</p>'}"
         f'<h2>Restored stacks</h2><div class="tiles">{tiles}</div></html>\n'
     )
+
+
+def _table(rows: Sequence[tuple[str, str, str]]) -> str:
+    if not rows:
+        return ""
+    cells = "".join(
+        f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in rows
+    )
+    return f"<table><tr><th>state<th>file or stack<th>why</tr>{cells}</table>"
 
 
 def _series(shown: Sequence[ShownEntry]) -> Iterator[tuple[str, list[tuple[float, float]]]]:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import time
+from html import escape
 from pathlib import Path
 
 from live_restore.journal.entry import Entry
@@ -116,6 +117,13 @@ def test_the_page_for_the_lab_book_needs_nothing_else(recorded: Recorded, tmp_pa
     assert HOSTILE not in page
     assert "&lt;b&gt;bold&lt;/b&gt;" in page
     assert "<svg" in page
+    # It names all that the terminal does.
+    told = run_command(recorded.state, "status", recorded.root).stdout.splitlines()
+    lines = [line for line in told if line[0] not in "┏┃┡│├└" and not line.startswith("log:")]
+    assert [line for line in lines if escape(line, quote=True) not in page] == []
+    for entry in json.loads(done.stdout)["files"]:
+        if entry["state"] not in ("done", "waiting"):
+            assert escape(entry["reason"], quote=True) in page
     refused = run_command(recorded.state, "status", recorded.root, "--html", tmp_path)
     assert refused.returncode == 2
     assert "is a folder" in refused.stderr
