@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -43,6 +44,8 @@ class Task:
         "waiting", "running", "done" or "failed".
     done, failed
         Names of results, and what could not be restored.
+    began, ended
+        When work on it did (monotonic s).
     """
 
     number: int
@@ -53,6 +56,15 @@ class Task:
     state: str = "waiting"
     done: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
+    began: float | None = None
+    ended: float | None = None
+
+    @property
+    def took_s(self) -> float | None:
+        """How long it has been worked on (s), ``None`` while it waits."""
+        if self.began is None:
+            return None
+        return (time.monotonic() if self.ended is None else self.ended) - self.began
 
     def to_json(self) -> dict[str, Any]:
         """Return it for the API; no path is in it but names of results."""
@@ -66,6 +78,7 @@ class Task:
             "done": len(self.done),
             "results": self.done[-5:],
             "failed": self.failed[-5:],
+            "seconds": None if self.took_s is None else round(self.took_s, 1),
         }
 
 
@@ -170,7 +183,7 @@ class Tasks:
                 self._forget_old_previews()
 
     def _do(self, number: int, request: dict[str, Any]) -> None:
-        self._change(number, state="running")
+        self._change(number, state="running", began=time.monotonic())
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             child = subprocess.Popen(
@@ -183,7 +196,7 @@ class Tasks:
                 errors="replace",
             )
         except OSError as error:
-            self._change(number, state="failed", failed=(one_line(error),))
+            self._end(number, [one_line(error)], well=False)
             return
         self._child = child
         assert child.stdin is not None
@@ -205,7 +218,11 @@ class Tasks:
         if child.returncode and not failed:
             failed.append("its process died; nothing else is affected")
         well = not failed and child.returncode == 0
-        self._change(number, state="done" if well else "failed", failed=tuple(failed))
+        self._end(number, failed, well=well)
+
+    def _end(self, number: int, failed: Sequence[str], *, well: bool) -> None:
+        state = "done" if well else "failed"
+        self._change(number, state=state, failed=tuple(failed), ended=time.monotonic())
 
     def _change(self, number: int, **changes: Any) -> None:
         with self._lock:

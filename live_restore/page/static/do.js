@@ -1,6 +1,6 @@
 // What may be asked for beside looking; hidden from whoever came without the token.
 
-import { $, make } from "./elements.js";
+import { $, make, seconds } from "./elements.js";
 
 const SOON_MS = 700;
 
@@ -54,13 +54,15 @@ export class Doing extends EventTarget {
 
   #show() {
     $("tasks").replaceChildren(...this.tasks.slice(-6).reverse().map((task) => make("li", { "data-state": task.state },
-      make("strong", {}, `${task.what} with ${task.model}: ${words(task)}`),
+      make("strong", {}, told(task)),
       ...(task.results.length && !task.stack ? [make("span", {}, task.results.join(", "))] : []),
       ...task.failed.slice(-1).map((why) => make("span", { class: "remedy" }, why)))));
   }
 }
 
-function words(task) {
-  if (task.stack || task.of === 1) return task.state;
-  return `${task.done} of ${task.of}, ${task.state}`;
+function told(task) {
+  const count = task.stack || task.of === 1 ? "" : `${task.done} of ${task.of}, `;
+  const what = task.state === "running" ? task.what.replace(/^preview/, "restoring preview") : task.what;
+  const took = task.seconds === null ? "" : task.state === "running" ? ` … ${Math.floor(task.seconds)} s` : ` in ${seconds(task.seconds)}`;
+  return `${what} with ${task.model}: ${count}${task.state}${took}`;
 }

@@ -169,7 +169,9 @@ run.addEventListener("summary", () => {
   $("pace").textContent = told.watched ? told.pace.words : "";
   $("pace").classList.toggle("behind", (told.pace.behind_s ?? 0) > 0);
   $("do-pause").setAttribute("aria-pressed", String(told.paused));
-  $("do-pause").disabled = $("do-newest").disabled = !told.watched;
+  const nobody = told.watched ? "" : "Nobody watches this folder now: live-restore watch does";
+  enable("do-pause", nobody);
+  enable("do-newest", nobody);
   $("do-newest").setAttribute("aria-pressed", String(told.newest_first));
   if (told.paused) pill.textContent = "paused";
   $("watched").title = told.ended;
@@ -429,9 +431,19 @@ function showPreview() {
 
 function previewControls() {
   const there = picture.stacks().some(({ stack }) => picture.previews.has(stack.id));
-  $("show-preview").disabled = !there;
+  enable("show-preview", there ? "" : "No preview of this stack has been made");
   $("show-preview").setAttribute("aria-pressed", String(there && picture.previewed));
-  $("do-preview").disabled = $("do-again").disabled = !picture.stacks().length;
+  enable("do-preview", picture.stacks().length ? "" : "Choose a stack that has been read");
+  // A process of this page does it, whether or not the folder is watched.
+  enable("do-again", entriesOf([cellNow()]).length ? "" : "Choose a stack that is finished");
+}
+
+/** Offers a button, or says as its title why not. */
+function enable(id, obstacle) {
+  const button = $(id);
+  button.dataset.title ??= button.title;
+  button.title = obstacle || button.dataset.title;
+  button.disabled = Boolean(obstacle);
 }
 
 doing.addEventListener("previews", () => {
