@@ -47,7 +47,7 @@ def add(commands: Commands) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--micromanager", action="store_true",
-        help="record with Micro-Manager's demo camera (pip install 'live-restore[micromanager]')",
+        help="record with Micro-Manager's demo camera (needs the extra micromanager)",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
     add_page_flag(parser)
@@ -60,6 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     from live_restore.cli.page import page_beside
     from live_restore.demo.run import fresh_folder, run_demo
     from live_restore.inference.model_set import ModelSet
+    from live_restore.journal.location import forget_journal, journal_path
 
     if arguments.micromanager:
         return _run_micromanager(arguments)
@@ -68,11 +69,10 @@ def run(arguments: argparse.Namespace) -> int:
         arguments, watch={"settle_s": _SETTLE_S}, process={"while_acquiring": "full"}
     )
     folder = fresh_folder(arguments.out.resolve())
-    settings = settings.model_copy(
-        update={"journal": settings.journal.model_copy(update={"folder": folder / "journal"})}
-    )
+    journal = journal_path(folder / "acquisition", settings.journal.folder)
+    forget_journal(journal)  # of an earlier demo in a folder of this name, which is gone
     display = wants_display()
-    configure_logging(settings.log, folder / "live-restore.log", terminal=not display)
+    configure_logging(settings.log, journal.with_suffix(".log"), terminal=not display)
     with ExitStack() as stack:
         page: list[subprocess.Popen[bytes] | None] = []
 
@@ -138,4 +138,6 @@ def _print_result(result: DemoResult) -> None:
     print(f"on {result.device} with model {result.model}")
     print(f"picture: {result.picture}")
     print(f"numbers: {result.numbers}")
-    print(f"stacks:  {result.folder / 'acquisition'} (results in restored/)")
+    stacks = result.folder / "acquisition"
+    print(f"stacks:  {stacks} (results in restored/)")
+    print(f'look at it again with: live-restore status "{stacks}"')

@@ -13,6 +13,7 @@ from live_restore.cli.parsing import (
     watched_journal,
 )
 from live_restore.errors import UsageError
+from live_restore.installation import pip_install
 
 
 def add(commands: Commands) -> None:
@@ -42,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
     if importlib.util.find_spec("napari") is None:
         raise UsageError(
             "napari is not installed", None,
-            'pip install "napari[all]"; in Fiji: File > Import > Bio-Formats on the results',
+            f'{pip_install("napari[all]")}; in Fiji: File > Import > Bio-Formats on the results',
         )  # fmt: skip
     from live_restore.page.napari_view import show
 

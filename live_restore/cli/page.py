@@ -22,6 +22,7 @@ from live_restore.cli.parsing import (
     watched_journal,
 )
 from live_restore.errors import LiveRestoreError, UsageError
+from live_restore.installation import install_with
 
 if TYPE_CHECKING:
     from live_restore.settings.model import Settings
@@ -87,9 +88,7 @@ def require_extra() -> None:
     """Raise ``UsageError`` where the packages of the page are not installed."""
     lacking = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if lacking:
-        raise UsageError(
-            f"the page needs {', '.join(lacking)}", None, 'pip install "live-restore[page]"'
-        )
+        raise UsageError(f"the page needs {', '.join(lacking)}", None, install_with("page"))
 
 
 def host_and_port(text: str) -> tuple[str, int]:

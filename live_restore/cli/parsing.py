@@ -106,15 +106,17 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def watched_journal(root: Path, settings: Settings) -> Path:
     """Return the journal's file of a folder; raises ``UsageError`` if it was never watched."""
-    from live_restore.journal.location import journal_path
+    from live_restore.journal.location import journal_path, watched_near
 
     path = journal_path(root, settings.journal.folder)
     if not path.exists():
-        raise UsageError(
-            "has never been watched on this computer",
-            root,
-            f'start with: live-restore watch "{root}"',
-        )
+        if not root.is_dir():
+            raise UsageError("does not exist", root, "check the path")
+        near = watched_near(root, settings.journal.folder)
+        remedy = f'start with: live-restore watch "{root}"'
+        if near is not None:
+            remedy = f'"{near}" has: name that folder'
+        raise UsageError("has never been watched on this computer", root, remedy)
     return path
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from live_restore.errors import LiveRestoreError
 from live_restore.files.naming import results_of_acquisition
 from live_restore.hooks.session import LiveRestore
+from live_restore.installation import install_with
 
 POSITIONS, TIMES, CHANNELS, SLICES = 2, 3, ("DAPI", "FITC"), 9
 _SIDE_PIXELS = 256
@@ -34,7 +35,7 @@ def run_micromanager_demo(folder: Path, times: int = TIMES) -> Path:
         from pycromanager import Acquisition, multi_d_acquisition_events, start_headless
     except ImportError as error:
         raise LiveRestoreError(
-            f"{error.name} is not installed", None, "pip install 'live-restore[micromanager]'"
+            f"{error.name} is not installed", None, install_with("micromanager")
         ) from None
     adapters = device_adapter_path()
     start_headless(adapters, f"{adapters}/MMConfig_demo.cfg", python_backend=True)

@@ -22,6 +22,7 @@ from live_restore.inference.device.cache import DeviceCache
 from live_restore.inference.device.hardware import available_cores, available_memory_bytes, cpu_name
 from live_restore.inference.model_set import ModelSet
 from live_restore.inference.restorer import Restorer
+from live_restore.installation import install_with
 from live_restore.journal.journal import Journal
 from live_restore.journal.location import journal_path
 from live_restore.service.installed import all_installed
@@ -74,7 +75,7 @@ def _packages() -> Iterator[Finding]:
         remedy = f"pip uninstall {' '.join(both)}, then install one of them"
         yield Finding("packages", "bad", versions, remedy)
     elif missing or not both:
-        yield Finding("packages", "bad", versions, "pip install live-restore")
+        yield Finding("packages", "bad", versions, install_with())
     else:
         yield Finding("packages", "good", versions)
 

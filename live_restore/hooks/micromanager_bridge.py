@@ -45,6 +45,7 @@ from live_restore.hooks.micromanager_runs import (
     started_at,
     tell,
 )
+from live_restore.installation import install_with
 
 _POLL_S = 0.1
 # What an engine does not tell is found in the windows that show it.
@@ -204,7 +205,7 @@ def main(port: int, folder: Path, since: float, unsaved_since: float) -> None:
             looking.look()
             time.sleep(_POLL_S)
     except ImportError as error:
-        tell("lost", why=f"{one_line(error)}; pip install 'live-restore[micromanager]'")
+        tell("lost", why=f"{one_line(error)}; {install_with('micromanager')}")
     except LiveRestoreError as error:
         tell("lost", why=str(error))
     except Exception as error:  # noqa: BLE001 - the client raises bare exceptions for everything

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from live_restore.errors import LiveRestoreError, StackUnreadableError
 from live_restore.files.raw_data import read_at
 from live_restore.files.reading import open_regular
+from live_restore.installation import install_with
 from live_restore.outputs.growing_tiff import HeldStack, contents_of
 from live_restore.stack import StackIndex, plane_number
 
@@ -106,7 +107,7 @@ class ResultPlanes:
         except ImportError as error:
             raise StackUnreadableError(
                 "results in OME-Zarr need the package zarr", self._path.name,
-                "pip install 'live-restore[zarr]'",
+                install_with("zarr"),
             ) from error  # fmt: skip
         array: Any = zarr.open_array(str(self._path / "0"), mode="r")
         self._plane = lambda z: np.asarray(array[self._in_run.time, self._in_run.channel, z])

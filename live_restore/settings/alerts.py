@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, SecretStr, model_validator
 
+from live_restore.installation import install_with
 from live_restore.settings.section import NO_PIXELS, Positive, Section
 
 
@@ -63,5 +64,5 @@ class AlertSettings(Section):
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> AlertSettings:
         if self.to and importlib.util.find_spec("apprise") is None:
-            raise ValueError('to needs the package apprise: pip install "live-restore[alerts]"')
+            raise ValueError(f"to needs the package apprise: {install_with('alerts')}")
         return self

@@ -21,6 +21,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from live_restore.installation import install_with
 from live_restore.settings.alerts import AlertSettings
 from live_restore.settings.camera import CameraSettings, DefectVoxels, TrustSettings
 from live_restore.settings.devices import check_devices
@@ -216,7 +217,7 @@ class OutputSettings(Section):
     def _has_what_it_needs(self) -> OutputSettings:
         if self.acquisitions == "ome-zarr" and importlib.util.find_spec("zarr") is None:
             raise ValueError(
-                'acquisitions = "ome-zarr" needs the package zarr: pip install "live-restore[zarr]"'
+                f'acquisitions = "ome-zarr" needs the package zarr: {install_with("zarr")}'
             )
         return self
 

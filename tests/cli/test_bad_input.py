@@ -50,7 +50,7 @@ def write_huge_claim(path: Path) -> None:
 
 
 BAD = {
-    "truncated.tif": (write_truncated, "arriving", "beyond the end"),
+    "truncated.tif": (write_truncated, "arriving", "ends before its last plane"),
     "empty.tif": (lambda p: p.write_bytes(b""), "arriving", ""),
     "corrupt.tif": (write_corrupt, "failed", "plane"),
     "text.tif": (lambda p: p.write_text("not a TIFF at all " * 100), "failed", "TIFF"),

@@ -145,6 +145,7 @@ def test_a_folder_that_cannot_be_one_is_said_in_one_line(
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
+    assert ("create it" in done.stderr) == (folder == "absent" and command == "watch")
 
 
 def test_errors_say_what_which_file_and_what_to_do() -> None:

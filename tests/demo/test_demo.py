@@ -10,12 +10,18 @@ import pytest
 import tifffile
 from PIL import Image
 
+from live_restore.journal.journal import Journal
+from live_restore.journal.location import forget_journal, journal_path
+from live_restore.journal.states import State
 from live_restore.simulation.scene import LivingCell
+from live_restore.stack import Fingerprint
+from tests.support.keys import key_at
 from tests.support.processes import run_command, status
 
 
 def test_demo_restores_and_shows_it(tmp_path: Path) -> None:
-    done = run_command(tmp_path / "state", "demo", "--times", "2", "--out", tmp_path, "--json")
+    state = tmp_path / "state"
+    done = run_command(state, "demo", "--times", "2", "--out", tmp_path, "--json")
     assert done.returncode == 0, done.stderr
     numbers = json.loads(done.stdout)
     assert numbers["psnr_restored_db"] > numbers["psnr_best_gaussian_db"] + 1
@@ -23,6 +29,24 @@ def test_demo_restores_and_shows_it(tmp_path: Path) -> None:
     picture = np.asarray(Image.open(numbers["picture"]))
     assert picture.std() > 10
     assert len(list((Path(numbers["folder"]) / "acquisition" / "restored").glob("*.ome.tif"))) == 2
+    # Where a newcomer looks next: the folder of the stacks, and the one that the demo made.
+    stacks = Path(numbers["folder"]) / "acquisition"
+    found = status(state, stacks)
+    assert found["counts"]["done"] == 2
+    assert Path(found["log"]).exists()
+    beside = run_command(state, "status", numbers["folder"])
+    assert beside.returncode == 2
+    assert f'"{stacks}" has: name that folder' in beside.stderr
+
+
+def test_an_earlier_demo_in_a_folder_of_this_name_is_forgotten(tmp_path: Path) -> None:
+    root = tmp_path / "acquisition"
+    file = journal_path(root, tmp_path / "state")
+    with Journal(file, root) as journal:
+        journal.record(key_at("a.tif"), Fingerprint(1, 1), State.WAITING)
+    forget_journal(file)
+    with Journal(file, root) as journal:
+        assert journal.entries() == []
 
 
 @pytest.mark.slow

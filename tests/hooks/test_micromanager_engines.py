@@ -5,14 +5,34 @@ With the real client against the double of the server, which does as the real on
 
 from __future__ import annotations
 
+import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.hooks.test_micromanager_window import LONG_AGO, Window, window
+from tests.hooks.test_micromanager_window import LONG_AGO, Window
+from tests.hooks.test_micromanager_window import window as any_window
 from tests.support.micromanager import Microscope, Server, Store, serving
+
+QUICK = """
+import sys
+from pathlib import Path
+from live_restore.hooks import micromanager_bridge as bridge
+bridge._POLL_S, bridge._VIEWERS_S = 0.02, 0.1
+bridge.main(int(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4]))
+"""
+
+
+def quick_bridge(port: int, folder: Path, since: float, unsaved_since: float) -> list[str]:
+    """Return the command of a bridge that looks at engine and windows more often."""
+    arguments = map(str, (port, folder, since, unsaved_since))
+    return [sys.executable, "-P", "-c", QUICK, *arguments]
+
+
+window = partial(any_window, command=quick_bridge)
 
 both_engines = pytest.mark.parametrize("new_engine", [False, True], ids=["default", "AcqEngJ"])
 

@@ -25,6 +25,7 @@ from live_restore.inference.backends.onnx import (
 )
 from live_restore.inference.backends.session import Device, Floats, Shape5
 from live_restore.inference.device.hardware import nvidia_gpu
+from live_restore.installation import install_with
 
 _PROVIDER = "CUDAExecutionProvider"
 
@@ -104,7 +105,7 @@ class OnnxCuda:
             raise DeviceError(
                 "the CUDA libraries could not be loaded",
                 None,
-                "install them with: pip install 'live-restore[cuda]'",
+                f"install them with: {install_with('cuda')}",
             )
         hardware, free_bytes = nvidia_gpu(index)
         if limits.gpu_memory_gb is not None:

@@ -17,9 +17,9 @@ from live_restore.errors import ModelError
 from live_restore.inference.backends.backend import Limits, ModelSource, tile_failure
 from live_restore.inference.backends.session import Device, Floats, Shape5
 from live_restore.inference.device.hardware import available_cores, available_memory_bytes
+from live_restore.installation import install_with
 
 _HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
-_NOT_INSTALLED = "OpenVINO is not installed; pip install 'live-restore[openvino]'"
 
 
 class OpenVINO:
@@ -33,7 +33,7 @@ class OpenVINO:
     def obstacle(self) -> str:
         """Return why OpenVINO cannot be tried."""
         if importlib.util.find_spec("openvino") is None:
-            return _NOT_INSTALLED
+            return f"OpenVINO is not installed; {install_with('openvino')}"
         if self.on_cpu or any(d.startswith(self._unit) for d in _core().available_devices):
             return ""
         return "OpenVINO finds no Intel GPU"

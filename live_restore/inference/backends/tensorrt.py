@@ -15,6 +15,7 @@ from live_restore.inference.backends.onnx import CPU, create, runtime_version
 from live_restore.inference.backends.onnx_cuda import BoundSession, cuda_obstacle
 from live_restore.inference.backends.session import Device, Shape5
 from live_restore.inference.device.hardware import nvidia_gpu
+from live_restore.installation import pip_install
 
 _PROVIDER = "TensorrtExecutionProvider"
 _INPUT = "input"  # what live-restore-export calls it
@@ -43,10 +44,8 @@ class TensorRT:
         if why_not := cuda_obstacle():
             return why_not
         if importlib.util.find_spec("tensorrt") is None:
-            return (
-                "TensorRT 10, which this ONNX Runtime loads, is not installed; "
-                'pip install "tensorrt-cu13<11"'
-            )
+            remedy = pip_install("tensorrt-cu13<11")
+            return f"TensorRT 10, which this ONNX Runtime loads, is not installed; {remedy}"
         return ""
 
     def precisions(self) -> tuple[str, ...]:
