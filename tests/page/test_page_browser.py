@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -285,3 +286,26 @@ def test_a_preview_by_keyboard_stands_in_the_place_of_raw(
         assert np.array_equal(preview[:, middle + 2 :], raw[:, middle + 2 :])
         page.locator("#do-pause").wait_for()
         assert page.locator("#do-pause").is_disabled(), "nobody watches"
+
+
+PARTS = (".top", ".stage > .bar", ".canvas-frame", ".scrub", "#channels", ".strip-head", "#strip")
+
+
+@pytest.mark.parametrize("size", [(800, 600), (1000, 640), (1280, 800)], ids=str)
+def test_nothing_lies_over_anything(
+    chromium: Path, recorded: Recorded, size: tuple[int, int]
+) -> None:
+    viewport = {"width": size[0], "height": size[1]}
+    with (
+        page_process(recorded) as (process, _),
+        page_of(chromium, to_act(process), viewport=viewport) as page,
+    ):
+        page.locator("#do-preview:enabled").wait_for()
+        boxes = [page.locator(part).bounding_box() for part in (*PARTS, "aside")]
+        width, scrolled = page.evaluate("[document.documentElement.scrollWidth, scrollY]")
+    assert (width <= size[0], scrolled) == (True, 0)
+    for above, below in itertools.pairwise(boxes[:-1]):
+        assert above["y"] + above["height"] <= below["y"] + 1, (above, below)
+    stage, aside = boxes[-2], boxes[-1]
+    beside = aside["x"] >= stage["x"] + stage["width"] - 1
+    assert beside or aside["y"] >= stage["y"] + stage["height"] - 1

@@ -130,7 +130,7 @@ export class Strip {
     const found = cell && this.#tiles.get(`${cell.series.id}/${cell.key}`);
     if (!found) return;
     found.element.setAttribute("aria-current", "true");
-    if (scroll) found.element.scrollIntoView({ block: "nearest", inline: "nearest" });
+    if (scroll) reveal(found.element);
   }
 }
 
@@ -146,4 +146,12 @@ function sync(parent, nodes) {
     at.remove();
     at = next;
   }
+}
+
+/** Scrolls the strip until a tile of it can be seen; the window, which may scroll too, stays. */
+function reveal(tile) {
+  const strip = $("strip");
+  const [inner, outer] = [tile.getBoundingClientRect(), strip.getBoundingClientRect()];
+  strip.scrollTop += Math.max(0, inner.bottom - outer.bottom) + Math.min(0, inner.top - outer.top);
+  strip.scrollLeft += Math.max(0, inner.right - outer.right) + Math.min(0, inner.left - outer.left);
 }
