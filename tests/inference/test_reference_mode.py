@@ -31,7 +31,8 @@ def test_the_published_programs_numbers_are_reproduced(
     folder = shared_data / "keras_rcan" / name
     checkpoint = next(folder.glob("*.hdf5"))
     model = tmp_path / "model.onnx"
-    assert export(["onnx", str(checkpoint), "-o", str(model)]) == 0
+    # What torch makes of it is compared elsewhere; here with what was published.
+    assert export(["onnx", str(checkpoint), "-o", str(model), "--no-verify"]) == 0
     with np.load(folder / "io.npz") as record:
         raw, applied = record["raw"], record["applied"]
     tifffile.imwrite(tmp_path / "raw.tif", raw, photometric="minisblack")
