@@ -31,7 +31,7 @@ def config(tmp_path: Path) -> Path:
     """A model that costs nothing: what is tested is the way of the stacks."""
     write_model(tmp_path / "tiny.onnx")
     path = tmp_path / "config.toml"
-    path.write_text('[[models]]\nmodel = "tiny.onnx"\n')
+    path.write_text('[watch]\nquiet_s = 0.5\n[[models]]\nmodel = "tiny.onnx"\n')
     return path
 
 
