@@ -1170,7 +1170,7 @@ MUTANTS = (
         "that nobody can be told is kept where people look",
         'self._keep(receiver, f"nobody can be told: {error}")',
         "pass",
-        ("tests/alerts/test_problem.py",),
+        ("tests/alerts/test_problem.py::test_a_command_that_fails_is_kept_until_one_works",),
     ),
     Mutant(
         2,
