@@ -7,6 +7,7 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from live_restore.engine.control import Control, Orders
 from live_restore.engine.progress import Progress
 from live_restore.journal.journal import Journal
 from live_restore.journal.wishes import Wish, send_wish, take_wishes, wishes_folder
-from live_restore.page.tasks import Tasks, TooMuchError
+from live_restore.page.tasks import Task, Tasks, TooMuchError
 from live_restore.stack import StackIndex, StackKey
 from tests.page.runs import Recorded, client_of, entries, named, spots, write_file
 from tests.support.processes import digests, run_command, stop, wait_for, watching
@@ -67,6 +68,7 @@ def test_a_preview_is_what_that_model_makes_and_nothing_is_published(
     assert acting.post("/api/do/preview", json=asked, headers=BEARER).status_code == 202
     (task,) = tasks_done(acting)
     assert task["state"] == "done", task
+    assert 0 < task["seconds"] < 60
     restored = run_command(
         tmp_path, "restore", run.root / "files/cell_t001.ome.tif", "-o", tmp_path / "out",
         "--model", "fast", "--device", "cpu",
@@ -78,6 +80,14 @@ def test_a_preview_is_what_that_model_makes_and_nothing_is_published(
     highest = acting.get(url, params={"projection": "max", "axis": "y"})
     assert highest.content == truth.max(axis=1).tobytes()
     assert digests(run.root / "files" / "restored") == before
+
+
+def test_it_is_told_for_how_long_something_has_been_worked_on() -> None:
+    task = Task(1, "preview of a.tif", "fast", 1)
+    assert task.to_json()["seconds"] is None
+    running = replace(task, state="running", began=time.monotonic() - 12)
+    assert running.to_json()["seconds"] == pytest.approx(12, abs=1)
+    assert replace(running, ended=running.began + 3).to_json()["seconds"] == 3
 
 
 def test_previews_go_with_the_page(run: Recorded) -> None:
