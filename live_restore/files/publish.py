@@ -104,11 +104,8 @@ def disk_errors(final: Path) -> Iterator[None]:
         if isinstance(error, FileNotFoundError) and (length := too_long(temporary_for(final))):
             raise kind(f"cannot be written: {length}", final, LONG_PATHS_REMEDY) from error
         if (file := file_in_the_place_of(final.parent)) is not None:
-            raise kind(
-                "is a file, and no folder that results could be written to",
-                file,
-                FILE_REMEDY,
-            ) from error
+            what = f"cannot be written: {file} is a file, and no folder"
+            raise kind(what, final, FILE_REMEDY) from error
         raise kind(_what(error), final, _remedy(error)) from error
 
 

@@ -132,5 +132,5 @@ def test_a_file_in_the_place_of_a_results_folder_is_named_and_stops_no_others(
 
 def test_restoring_one_file_names_what_is_in_the_place_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "restored").touch()
-    with pytest.raises(OutputError, match=r"restored: is a file.*move or rename that file"):
+    with pytest.raises(OutputError, match=r"restored is a file.*move or rename that file"):
         publish_text(tmp_path / "restored" / "a.json", "{}")
