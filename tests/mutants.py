@@ -1202,7 +1202,7 @@ MUTANTS = (
         HOUSE,
         "bars-agree-with-the-error",
         "error bars do not contradict the error of the stack",
-        "bars *= np.float32(agreement(stated, gain))",
+        "bars *= np.float32(agreement(_mean_square(stated) / _mean_square(features.noise), gain))",
         "pass",
         (f"{_BARS}::test_bars_that_contradict_the_gain_are_scaled",),
     ),
