@@ -83,22 +83,25 @@ def test_which_is_which_is_part_of_the_recipe() -> None:
 
 
 def test_each_channel_is_restored_with_its_own_and_the_report_names_it(tmp_path: Path) -> None:
-    """The numbers of the one, taken for the other, would give raw voxels back."""
+    """The noise of each is that of its numbers; with those of the other, it would not be."""
     cameras = [Camera(**each) for each in (NUMBERS, OTHER)]
     image = np.stack(
-        [LivingCell(shape_zyx=(6, 48, 48), peak_e=30, camera=c).exposed(0) for c in cameras]
+        [LivingCell(shape_zyx=(12, 64, 64), peak_e=30, camera=c).exposed(0) for c in cameras]
     )
     tifffile.imwrite(
         tmp_path / "cell.ome.tif", image, photometric="minisblack", ome=True,
         metadata={"axes": "CZYX", "Channel": {"Name": ["GFP", "RFP"]}},
     )  # fmt: skip
     several = [{**NUMBERS, "channels": ["GFP"]}, {**OTHER, "channels": ["RFP"]}]
-    right = restored(tmp_path / "cell.ome.tif", tmp_path / "right", cameras=several)
+    every = {"trust": {"every": 1}}
+    right = restored(tmp_path / "cell.ome.tif", tmp_path / "right", cameras=several, **every)
     lines = report_of(right)["stacks"]
     assert [line["camera"]["used"] for line in lines] == [
         '[[cameras]] channels "GFP"', '[[cameras]] channels "RFP"',
     ]  # fmt: skip
     assert [line["camera"]["gain_adu_per_e"] for line in lines] == [2, 0.5]
+    as_set = [line["gain_over_raw"]["noise_as_set"] for line in lines]
+    assert as_set == pytest.approx([1, 1], abs=0.08)
     for number, numbers in enumerate((NUMBERS, OTHER)):
         alone = restored(tmp_path / "cell.ome.tif", tmp_path / str(number), camera=numbers)
         assert np.array_equal(tifffile.imread(alone)[number], tifffile.imread(right)[number])
