@@ -36,11 +36,15 @@ class PlaneMetadata(NamedTuple):
 
 @dataclass(frozen=True)
 class ChannelMetadata:
-    """How a channel is shown, and the light that it is of (nm); ``None``: unknown."""
+    """How a channel is shown, the light that it is of (nm), and what recorded it.
+
+    ``None``: unknown. ``camera_serial`` is the serial number of its camera, "" where unknown.
+    """
 
     rgba: tuple[int, int, int, int] | None = None
     emission_nm: float | None = None
     excitation_nm: float | None = None
+    camera_serial: str = ""
 
 
 @dataclass(frozen=True)

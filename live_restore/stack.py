@@ -276,3 +276,8 @@ class FileStacks:
     def channel_name(self, channel: int) -> str:
         """Return the channel's name, or its number as text where it has none."""
         return self.channel_names[channel] if channel < len(self.channel_names) else str(channel)
+
+    def camera_serial(self, channel: int) -> str:
+        """Return the serial number of the camera that recorded a channel, "" where unknown."""
+        channels = self.metadata.channels
+        return channels[channel].camera_serial if channel < len(channels) else ""

@@ -52,6 +52,9 @@ _DISK_FULL = "tests/faults/test_disk_full.py"
 _DEFECTS = "tests/inference/test_defects.py"
 _PHOTON_TRANSFER = "tests/trust/test_photon_transfer.py"
 _GAIN = "tests/inference/test_gain_over_raw.py"
+_CAMERAS = "tests/inference/test_cameras.py"
+_BARS = "tests/inference/test_error_bars.py"
+_ANNOTATIONS = "tests/outputs/test_annotations.py"
 _HOUSE = "tests/test_house.py"
 _FOLDERS = "tests/cases/test_acquisition_folders.py"
 _EVERY_PROGRAM = "tests/cases/test_every_program.py"
@@ -914,8 +917,8 @@ MUTANTS = (
         HOUSE,
         "gain-of-some-stacks",
         "the gain costs a share of the network's time only",
-        "% self._gain_every == 0:",
-        "% self._gain_every >= 0:",
+        "% self._gain_every == 0",
+        "% self._gain_every >= 0",
         (f"{_GAIN}::test_one_stack_in_so_many",),
     ),
     Mutant(
@@ -1179,5 +1182,109 @@ MUTANTS = (
         "    AND NOT EXISTS (SELECT 1 FROM acquisition AS a WHERE a.acquisition = :acquisition)\n",
         "",
         (f"{_JOURNAL}::test_what_is_recorded_of_a_whole_acquisition_costs_its_stacks_nothing",),
+    ),
+    Mutant(
+        HOUSE,
+        "camera-by-serial-number",
+        "a stack is not restored with the noise of another camera",
+        'right = not serial or camera.serial in ("", serial)',
+        "right = True",
+        (f"{_CAMERAS}::test_it_is_the_one_that_belongs_to_the_stack",),
+    ),
+    Mutant(
+        HOUSE,
+        "one-camera-is-meant",
+        "where two cameras could be meant, none is used",
+        "    if len(best) == 1:\n        return CameraChoice(best[0])",
+        "    if best:\n        return CameraChoice(best[0])",
+        (f"{_CAMERAS}::test_where_two_could_be_meant_none_is_used",),
+    ),
+    Mutant(
+        HOUSE,
+        "camera-of-the-channel",
+        "each channel is restored with the noise of its own camera",
+        "restorer = restorer.with_camera(camera.camera.settings, camera.camera.bad_pixels)",
+        "restorer = restorer.with_camera(model_set.cameras[0].settings)",
+        (f"{_CAMERAS}::test_each_channel_is_restored_with_its_own_and_the_report_names_it",),
+    ),
+    Mutant(
+        HOUSE,
+        "dark-shows-nothing",
+        "a stack that shows something is not taken for darkness",
+        "if high - low > _LEVEL * max(noise, _LEAST_NOISE_ADU):",
+        "if False:",
+        ("tests/cli/test_camera.py::test_a_dark_stack_with_light_is_refused",),
+    ),
+    Mutant(
+        HOUSE,
+        "dark-is-darker",
+        "what is brighter than the lit frames is not taken for darkness",
+        "if brightness <= dark.offset_adu.value:",
+        "if False:",
+        ("tests/cli/test_camera.py::test_a_dark_stack_with_light_is_refused",),
+    ),
+    Mutant(
+        HOUSE,
+        "map-of-bad-pixels-is-sane",
+        "an inverted map of bad pixels does not hide the stack from the network",
+        "if share > MOST_BAD:",
+        "if False:",
+        (f"{_DEFECTS}::test_a_map_that_marks_what_no_camera_has_is_refused",),
+    ),
+    Mutant(
+        HOUSE,
+        "annotations-are-text",
+        "text of others cannot forge the metadata of a result",
+        "return html.escape(xml_text(text[:_LONGEST]))",
+        "return text[:_LONGEST]",
+        (f"{_ANNOTATIONS}::test_hostile_text_stays_text",),
+    ),
+    Mutant(
+        HOUSE,
+        "annotations-are-the-report",
+        "the numbers in the image are those of its own stacks",
+        'lines[line["position"]].append(line)',
+        "lines[0].append(line)",
+        (f"{_ANNOTATIONS}::test_each_position_has_its_own",),
+    ),
+    Mutant(
+        HOUSE,
+        "unmeasured-models-are-told",
+        "a person knows that nobody has measured where the model helps",
+        'if self.envelope is not None:\n            return ""',
+        'if True:\n            return ""',
+        ("tests/engine/test_unmeasured_models.py",),
+    ),
+    Mutant(
+        HOUSE,
+        "bars-agree-with-the-error",
+        "error bars do not contradict the error of the stack",
+        "bars *= np.float32(agreement(_mean_square(stated) / _mean_square(features.noise), gain))",
+        "pass",
+        (f"{_BARS}::test_bars_that_contradict_the_gain_are_scaled",),
+    ),
+    Mutant(
+        HOUSE,
+        "bars-follow-the-light",
+        "error bars hold nine of ten errors, bright and dark",
+        "return np.asarray(self._fine.ravel()[where] * features.noise)",
+        "return np.asarray(np.full_like(features.noise, self._fine.mean()) * features.noise)",
+        (f"{_BARS}::test_bars_hold_nine_of_ten_errors",),
+    ),
+    Mutant(
+        HOUSE,
+        "bars-of-a-wrong-camera",
+        "without knowing the camera, nothing is said about errors",
+        "    if gain.unknown_because:\n        return ErrorBars(None, gain.unknown_because)",
+        "    if False:\n        return ErrorBars(None, gain.unknown_because)",
+        (f"{_BARS}::test_a_wrong_camera_has_none",),
+    ),
+    Mutant(
+        HOUSE,
+        "bars-of-defects",
+        "of voxels that no sample made, no error is stated",
+        "bars[found.indices(len(raw))] = np.nan",
+        "pass",
+        (f"{_BARS}::test_what_no_sample_made_has_none",),
     ),
 )

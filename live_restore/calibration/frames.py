@@ -5,14 +5,24 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from live_restore.errors import StackBusyError, StackRefusedError, StackUnreadableError, UsageError
+from live_restore.errors import (
+    StackBusyError,
+    StackError,
+    StackRefusedError,
+    StackUnreadableError,
+    UsageError,
+)
 from live_restore.files.reading import open_regular
+from live_restore.formats.micromanager.metadata import camera_serial
+from live_restore.formats.tiff.layout import Found
+from live_restore.formats.tiff.ome_xml import CAMERA_SERIAL, MAX_NAME, is_ome, parse
 
 if TYPE_CHECKING:
     from live_restore.trust.photon_transfer import Pair
@@ -59,6 +69,50 @@ def read_pairs(path: Path, channel: int | None = None) -> list[Pair]:
         chosen = pairs[np.unique(np.linspace(0, len(pairs) - 1, _MOST_PAIRS).astype(int))]
         _require_size(pages, chosen.size, path)
         return [(pages[one].asarray(), pages[other].asarray()) for one, other in chosen.tolist()]
+
+
+@dataclass(frozen=True)
+class RecordedBy:
+    """What a file says of the camera of one of its channels, "" where it does not.
+
+    ``channel`` is the channel's name, or its number as text; "" of a file that has one only.
+    """
+
+    serial: str = ""
+    channel: str = ""
+
+
+def recorded_by(path: Path, channel: int | None = None) -> RecordedBy:
+    """Return which camera recorded a channel of a file, as OME-XML or Micro-Manager say it.
+
+    Raises
+    ------
+    StackError
+        It cannot be read.
+    """
+    number = channel or 0
+    with _opened(path) as (pages, order, axes):
+        page = pages[0]
+        several = "C" in axes and order.shape[axes.index("C")] > 1
+        said = page.description if page.index == 0 else ""
+        tag = page.tags.get("MicroManagerMetadata")
+        if several:
+            first = int(order.take(number, axes.index("C")).ravel()[0])
+            tag = pages[first].aspage().tags.get("MicroManagerMetadata")
+    serial, names = "", []
+    if is_ome(said):
+        try:
+            images = parse(Found(path, 1, 0, 0), said).described
+        except StackError:
+            images = []  # what is odd in it says nothing about the camera
+        channels = images[0].channels if images else []
+        names = [each.get("Name", "")[:MAX_NAME] for each in channels]
+        if number < len(channels):
+            serial = channels[number].get(CAMERA_SERIAL, "")
+    if not serial and tag is not None and isinstance(tag.value, dict):
+        serial = camera_serial(tag.value)
+    name = names[number] if number < len(names) and names.count(names[number]) == 1 else ""
+    return RecordedBy(serial, (name or str(number)) if several else "")
 
 
 def read_dark(path: Path) -> list[Frame]:

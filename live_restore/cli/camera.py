@@ -6,6 +6,7 @@ import argparse
 import datetime
 import json
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,9 @@ from live_restore.errors import SettingsError, StackError, UsageError, one_line
 
 if TYPE_CHECKING:
     from live_restore.stack import Mask
-    from live_restore.trust.photon_transfer import CameraEstimate, Darkness, Measured
+    from live_restore.trust.bootstrap import Measured
+    from live_restore.trust.darkness import Darkness
+    from live_restore.trust.photon_transfer import CameraEstimate
 
 
 def add(commands: Commands) -> None:
@@ -41,8 +44,13 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--channel", type=_number, help="of files that hold several, from 0")
     parser.add_argument(
-        "--save", type=Path, metavar="FILE", help="write [camera] into this config.toml"
+        "--serial", help="the camera's serial number, where the files do not tell it"
     )
+    parser.add_argument(
+        "--save", type=Path, metavar="FILE",
+        help="write [camera] into this config.toml; [[cameras]] where a serial number is known, or "
+        "the files hold several channels",
+    )  # fmt: skip
     parser.add_argument(
         "--save-map", type=Path, metavar="FILE", help="write the bad pixels as a TIFF image"
     )
@@ -52,7 +60,7 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run ``live-restore camera``."""
     from live_restore.calibration.frames import read_dark
-    from live_restore.trust.photon_transfer import darkness
+    from live_restore.trust.darkness import darkness
 
     if not arguments.files and arguments.dark is None:
         raise UsageError("nothing to measure", None, "name frames, or a dark stack with --dark")
@@ -150,12 +158,45 @@ def _save(arguments: argparse.Namespace, estimate: CameraEstimate | None) -> Non
         # Of a file that is there, nothing may be lost that cannot be read.
         load_settings(path if path.exists() else None)
         text = path.read_text(encoding="utf-8") if path.exists() else ""
-        publish_text(path, with_camera(text, values, remarks))
+        belongs_to = _belongs_to(arguments)
+        publish_text(path, with_camera(text, values, remarks, belongs_to))
     except OSError as error:
         raise SettingsError(f"cannot be read ({error.strerror})", path, "check it") from error
     except SettingsError as error:
         raise SettingsError(error.what, path, error.remedy) from None
-    print(f"[camera] written to {one_line(path)}")
+    if not belongs_to:
+        print(f"[camera] written to {one_line(path)}")
+        return
+    which = ", ".join(f"{key} {json.dumps(value)}" for key, value in belongs_to.items())
+    print(f"[[cameras]] of {one_line(which)} written to {one_line(path)}")
+    if re.search(r"^\s*\[\s*camera\s*\]", text, re.MULTILINE):
+        print("[camera] is still in it, for all other stacks: remove it if it is this camera")
+
+
+def _belongs_to(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return which stacks the camera recorded, as the files tell; nothing where they do not.
+
+    Raises
+    ------
+    UsageError
+        The files are of several cameras.
+    """
+    from live_restore.calibration.frames import recorded_by
+
+    found = [recorded_by(path, arguments.channel) for path in arguments.files]
+    serials = dict.fromkeys(each.serial for each in found if each.serial)
+    if arguments.dark is not None:
+        serials |= dict.fromkeys(filter(None, [recorded_by(arguments.dark).serial]))
+    if len(serials) > 1:
+        raise UsageError(
+            f"these files are of several cameras ({', '.join(map(one_line, serials))})", None,
+            "measure each with files of its own",
+        )  # fmt: skip
+    serial = arguments.serial or next(iter(serials), "")
+    if serial:
+        return {"serial": serial}
+    channels = list(dict.fromkeys(each.channel for each in found if each.channel))
+    return {"channels": channels} if channels else {}
 
 
 def _print(estimate: CameraEstimate | None, dark: Darkness | None, bad: Mask | None) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from live_restore.errors import LiveRestoreError, one_line
-from live_restore.settings.model import LogSettings
+from live_restore.settings.process import LogSettings
 
 _FILE_BYTES = 5_000_000
 _FILES_KEPT = 3

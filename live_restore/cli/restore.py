@@ -63,6 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     for model in model_set.models:
         if model.session.device.warning:
             print(f"live-restore: {model.session.device.warning}", file=sys.stderr)
+    for note in model_set.unmeasured:
+        print(f"live-restore: {one_line(note)}", file=sys.stderr)
     said: dict[str, None] = {}
 
     def warn(problem: str) -> None:

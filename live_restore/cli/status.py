@@ -133,6 +133,8 @@ def summary_lines(report: NightReport) -> Iterator[str]:
             f"({duration(report.last_at - report.first_at)})"
         )
     yield _watching(report)
+    if report.last_run.unmeasured:
+        yield report.last_run.unmeasured
     for group in report.groups:
         names = ", ".join(one_line(key) for key in group.keys[:_NAMES])
         more = f" and {group.count - _NAMES} more" if group.count > _NAMES else ""
@@ -188,6 +190,7 @@ def _everything(
         "started_at": run.started_at,
         "ended_at": run.ended_at,
         "ended": run.how_it_ended(watched=report.watched),
+        "unmeasured": run.unmeasured,
         "counts": {state.value: n for state, n in report.counts.items()},
         "doubtful": report.doubtful,
         "first_at": report.first_at,

@@ -41,7 +41,7 @@ def examine(settings: Settings, folder: Path | None = None) -> Iterator[Finding]
     yield from _plug_ins()
     yield _processor()
     yield from _backends()
-    yield from _models(settings)
+    yield from examine_models(settings)
     yield _journal(settings)
     if folder is not None:
         disk = examine_disk("results beside", folder)
@@ -113,7 +113,8 @@ def _backends() -> Iterator[Finding]:
             yield Finding(what, "good", f"{backend.version()}, {', '.join(backend.precisions())}")
 
 
-def _models(settings: Settings) -> Iterator[Finding]:
+def examine_models(settings: Settings) -> Iterator[Finding]:
+    """Try every model on every device, and look whether it is known where it helps."""
     try:
         model_set = ModelSet.load(settings)
         for _, restorer in (rule for each in (model_set, *model_set.beside) for rule in each.rules):
@@ -134,7 +135,8 @@ def _model(restorer: Restorer) -> Finding:
         f"{card.name} {card.version} on {device.hardware}: {device.name} in {device.precision}, "
         f"because {device.reason}; restores a simulated stack"
     )
-    return Finding("model", "note" if device.warning else "good", found, device.warning)
+    remedy = device.warning or card.unmeasured_note()
+    return Finding("model", "note" if remedy else "good", found, remedy)
 
 
 def _journal(settings: Settings) -> Finding:

@@ -106,6 +106,9 @@ class ChannelGroup:
         if restorer is None:
             name = self.file_stacks.channel_name(channel)
             return self._left(f'no model for channel "{name}"')
+        camera = model_set.camera_of(self.file_stacks, [each.index.channel for each in stacks])
+        if camera is not None and camera.camera is not None:
+            restorer = restorer.with_camera(camera.camera.settings, camera.camera.bad_pixels)
         alone = len(stacks) == 1
         volume = stacks[0].volume if alone else np.stack([s.volume for s in stacks])
         try:
@@ -124,6 +127,7 @@ class ChannelGroup:
                 restorer.model,
                 assess(stack.volume, share, card, voxel, speaks_for_group=share is shares[0]),
                 read_s=stack.read_s,
+                camera=camera,
             )
             for stack, share in zip(stacks, shares, strict=True)
         ]

@@ -198,6 +198,9 @@ class Daemon:
             if device.warning:
                 self.progress.warn(device.warning)
                 log.warning(device.warning, device=device.hardware)
+        for note in self._model_set.unmeasured:
+            self.progress.warn(note)
+            log.warning(note)
         for entry in self._journal.recover(self._settings.journal.max_attempts):
             log.error("set aside", stack_key=str(entry.key), reason=entry.reason)
             if self._journal.entry(entry.key) == entry:  # not another recipe's
@@ -211,7 +214,10 @@ class Daemon:
     def _recorded(self) -> Iterator[None]:
         """Keep in the journal that it watches, and at the end why it does not any more."""
         with self._noted("the beginning of this run is not recorded"):
-            self._journal.facts.begin_run(newest_first=self._settings.watch.newest_first)
+            self._journal.facts.begin_run(
+                newest_first=self._settings.watch.newest_first,
+                unmeasured=" ".join(self._model_set.unmeasured),
+            )
         why = "stopped by an internal error"
         try:
             yield

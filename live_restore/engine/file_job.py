@@ -378,6 +378,7 @@ class FileJob:
             settings.pixel_digest(),
             settings.output.units,
             settings=settings.pixel_settings(),
+            error_bars=settings.output.error_bars,
             growth=self._growth,
             left=lambda: {index: reason for index, (_, reason) in self._left.items()},
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from live_restore.errors import SettingsError
-from live_restore.settings.model import ProcessSettings
+from live_restore.settings.process import ProcessSettings
 
 # Nice values go from 0 to 19; at 5 a process gets a third of what one at 0 gets of a busy core.
 _NICE = 5

@@ -35,7 +35,7 @@ from live_restore.outputs.output import (
 )
 from live_restore.outputs.provenance import begun_by_another, is_current, restored_pixels
 from live_restore.outputs.table import output_of_acquisitions
-from live_restore.recording import ImageMetadata, PlaneMetadata
+from live_restore.recording import ChannelMetadata, ImageMetadata, PlaneMetadata
 from live_restore.settings.model import Settings
 from live_restore.stack import FileStacks, Fingerprint, StackIndex, Volume, checksum_of
 
@@ -85,7 +85,7 @@ class StackJob:
         )
         recorded = following.recorded(stack_index)
         if len(recorded) == present:
-            metadata = ImageMetadata(planes={StackIndex(): recorded})
+            metadata = replace(self._file_stacks.metadata, planes={StackIndex(): recorded})
             self._file_stacks = replace(self._file_stacks, metadata=metadata)
         self._raw_folder = RawFolder.of(following.folder, root)
         self._begun_with = ""
@@ -183,6 +183,7 @@ class StackJob:
             AcquisitionStack(self._info, self._stack_index),
             apart=bool(self._begun_with),
             settings=settings.pixel_settings(),
+            error_bars=settings.output.error_bars,
         )
 
     def _check_unchanged(self) -> tuple[str, ...]:
@@ -230,6 +231,7 @@ def _described(
     channels = info.exposure_ms
     exposure_ms = channels[stack_index.channel] if stack_index.channel < len(channels) else None
     recorded = PlaneMetadata(exposure_s=exposure_ms and exposure_ms / 1000)
+    serials = info.camera_serials[stack_index.channel : stack_index.channel + 1]
     return FileStacks(
         path=folder / stack_index.label,
         fingerprint=fingerprint,
@@ -249,7 +251,8 @@ def _described(
         ),
         first_channel=stack_index.channel,
         metadata=ImageMetadata(
-            planes={StackIndex(): (recorded,) * planes} if recorded.known else {}
+            channels=tuple(ChannelMetadata(camera_serial=each) for each in serials if each),
+            planes={StackIndex(): (recorded,) * planes} if recorded.known else {},
         ),
     )
 

@@ -147,6 +147,18 @@ def report_path(result: Path) -> Path:
     return result.with_name(result.name.removesuffix(".ome.tif") + ".json")
 
 
+def error_bars_path(result: Path) -> Path:
+    """Return where the error bars of a result go, beside it.
+
+    Examples
+    --------
+    >>> error_bars_path(Path("a.ome.tif")).name, error_bars_path(Path("p000.ome.zarr")).name
+    ('a.standard-error.ome.tif', 'p000.standard-error.ome.zarr')
+    """
+    ending = ".ome.zarr" if result.name.endswith(".ome.zarr") else ".ome.tif"
+    return result.with_name(f"{result.name.removesuffix(ending)}.standard-error{ending}")
+
+
 def stack_report_path(result: Path, label: str) -> Path:
     """Return where the report of one stack of an acquisition goes.
 

@@ -159,6 +159,8 @@ class AcquisitionInfo:
         Seconds between time points as planned, ``None`` where they are irregular or unknown.
     exposure_ms
         By channel index, possibly empty.
+    camera_serials
+        Serial numbers of cameras by channel index, "" where unknown; possibly empty.
     stacks_planned
         How many stacks there were to be, ``None`` where that is unknown.
     """
@@ -172,6 +174,7 @@ class AcquisitionInfo:
     voxel: VoxelSize = field(default_factory=VoxelSize)
     time_increment_s: float | None = None
     exposure_ms: tuple[float | None, ...] = ()
+    camera_serials: tuple[str, ...] = ()
     stacks_planned: int | None = None
 
     @property

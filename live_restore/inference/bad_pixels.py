@@ -14,6 +14,8 @@ from live_restore.stack import Mask
 # No sensor of today has more; as uint16 it would be 128 MB.
 _MOST_PIXELS = 2**26
 _MOST_BYTES = 2**28
+MOST_BAD = 0.1
+"""Share of the pixels: data sheets allow a thousandth, and an inverted map marks nearly all."""
 
 
 def read_bad_pixels(path: Path) -> Mask:
@@ -33,7 +35,7 @@ def read_bad_pixels(path: Path) -> Mask:
             shape = page.shape
             if len(tif.pages) > 1 or len(shape) != 2 or shape[0] * shape[1] > _MOST_PIXELS:
                 raise SettingsError(f"is not one grey image, but {shape}", path, remedy)
-            return np.asarray(page.asarray() > 0)
+            bad = np.asarray(page.asarray() > 0)
     except OSError as error:
         raise SettingsError(f"cannot be read ({error.strerror})", path, remedy) from None
     except (ValueError, TypeError, LookupError, RuntimeError, ArithmeticError) as error:
@@ -41,3 +43,10 @@ def read_bad_pixels(path: Path) -> Mask:
         raise SettingsError(
             f"is not a TIFF image that can be read: {error}", path, remedy
         ) from None
+    share = float(bad.mean())
+    if share > MOST_BAD:
+        raise SettingsError(
+            f"marks {100 * share:.0f} % of the pixels as bad, which no camera has", path,
+            "mark the bad pixels only, above 0, or measure them with `live-restore camera --dark`",
+        )  # fmt: skip
+    return bad

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import fnmatch
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from live_restore.errors import SettingsError
 from live_restore.inference.backends.session import Device
 from live_restore.inference.bad_pixels import read_bad_pixels
+from live_restore.inference.cameras import CameraChoice, KnownCamera, choose_camera
+from live_restore.inference.channel_patterns import matches
+from live_restore.inference.error_bar_tables import table_for
 from live_restore.inference.load import find_model, load_model
 from live_restore.inference.model.model import Model
 from live_restore.inference.restorer import Restorer
 from live_restore.settings.model import ModelRule, Settings
-from live_restore.stack import FileStacks, Mask, checksum_of
+from live_restore.stack import FileStacks, checksum_of
 
 
 @dataclass(frozen=True)
@@ -29,11 +33,14 @@ class ModelSet:
         Digest (hex) of everything that can change a restored voxel: models, rules, settings.
     beside
         The same models, warm on further devices.
+    cameras
+        Those of the settings.
     """
 
     rules: tuple[tuple[ModelRule, Restorer | None], ...]
     recipe: str
     beside: tuple[ModelSet, ...] = ()
+    cameras: tuple[KnownCamera, ...] = ()
 
     @classmethod
     def load(cls, settings: Settings) -> ModelSet:
@@ -42,24 +49,23 @@ class ModelSet:
         Raises
         ------
         SettingsError
-            The camera's map of bad pixels cannot be read.
+            A camera's map of bad pixels cannot be read, or a model has no error bars.
         ModelError
             A model cannot be loaded.
         DeviceError
             A device cannot be used.
         """
-        camera = settings.camera
-        bad_pixels = (
-            None
-            if camera is None or camera.bad_pixels is None
-            else read_bad_pixels(camera.bad_pixels)
+        one = () if settings.camera is None else (settings.camera,)
+        cameras = tuple(
+            KnownCamera(each, None if each.bad_pixels is None else read_bad_pixels(each.bad_pixels))
+            for each in (*one, *settings.cameras)
         )
         devices = settings.inference.devices
-        first, *others = (cls._on(device, settings, bad_pixels) for device in devices)
+        first, *others = (cls._on(device, settings, cameras) for device in devices)
         return replace(first, beside=tuple(others))
 
     @classmethod
-    def _on(cls, device: str, settings: Settings, bad_pixels: Mask | None) -> ModelSet:
+    def _on(cls, device: str, settings: Settings, cameras: tuple[KnownCamera, ...]) -> ModelSet:
         loaded: dict[str, Restorer] = {}
         rules: list[tuple[ModelRule, Restorer | None]] = []
         for rule in settings.models:
@@ -75,14 +81,21 @@ class ModelSet:
                     reduced=inference.reduced,
                     gpu_memory_gb=inference.gpu_memory_gb,
                 )
+                table = table_for(model.card) if settings.output.error_bars else None
+                if settings.output.error_bars and table is None:
+                    raise SettingsError(
+                        f'the errors of the model "{model.card.name}" were never measured, so '
+                        "that it has no error bars",
+                        model.path,
+                        "leave out output.error_bars, or use a bundled model that has them (fast)",
+                    )
                 loaded[rule.model] = Restorer(
                     model,
                     inference,
                     settings.output.units,
-                    settings.camera,
-                    settings.output.defects,
-                    bad_pixels,
-                    settings.trust.every,
+                    defects=settings.output.defects,
+                    gain_every=settings.trust.every,
+                    error_bars=table,
                 )
             rules.append((rule, loaded[rule.model]))
         described = [
@@ -90,25 +103,59 @@ class ModelSet:
             for rule, restorer in rules
         ]
         described_all: list[object] = [described, settings.pixel_digest()]
-        if bad_pixels is not None:  # by what it holds, wherever it lies
-            described_all.append([bad_pixels.shape, checksum_of(bad_pixels)])
+        for camera in cameras:  # its map by what it holds, wherever it lies
+            if camera.bad_pixels is not None:
+                described_all.append([camera.bad_pixels.shape, checksum_of(camera.bad_pixels)])
+            elif settings.cameras:
+                described_all.append(None)
         text = json.dumps(described_all)
-        return cls(tuple(rules), hashlib.sha256(text.encode()).hexdigest())
+        recipe = hashlib.sha256(text.encode()).hexdigest()
+        return cls(tuple(rules), recipe, cameras=cameras)
 
     def restorer_for(self, file_stacks: FileStacks, channel: int) -> Restorer | None:
         """Return what restores a channel, or ``None`` when it stays as it is."""
         name = file_stacks.channel_name(channel)
         for rule, restorer in self.rules:
             number = file_stacks.first_channel + channel
-            if any(_matches(pattern, name, number) for pattern in rule.channels):
+            if any(matches(pattern, name, number) for pattern in rule.channels):
                 return restorer
         return None
+
+    def camera_of(self, file_stacks: FileStacks, channels: Sequence[int]) -> CameraChoice | None:
+        """Return which camera recorded channels that are restored together, ``None`` without any.
+
+        Where they are of several cameras, the noise of all of them together is not known.
+        """
+        if not self.cameras:
+            return None
+        chosen = [
+            choose_camera(
+                self.cameras,
+                file_stacks.channel_name(channel),
+                file_stacks.first_channel + channel,
+                file_stacks.camera_serial(channel),
+            )
+            for channel in channels
+        ]
+        first = chosen[0]
+        unknown = next((each for each in chosen if each.camera is None), None)
+        if unknown is not None:
+            return unknown
+        if any(each.camera is not first.camera for each in chosen):
+            return CameraChoice(None, "channels that are restored together have several cameras")
+        return first
 
     @property
     def models(self) -> tuple[Model, ...]:
         """The models on the first device, each once."""
         unique = {r.model.digest: r.model for _, r in self.rules if r is not None}
         return tuple(unique.values())
+
+    @property
+    def unmeasured(self) -> tuple[str, ...]:
+        """What to know of models without an envelope, a line each."""
+        notes = (model.card.unmeasured_note() for model in self.models)
+        return tuple(note for note in notes if note)
 
     @property
     def devices(self) -> tuple[Device, ...]:
@@ -129,10 +176,3 @@ class ModelSet:
             for model_set in (self, *self.beside)
             for _ in range(2 if any(m.session.device.on_gpu for m in model_set.models) else 1)
         )
-
-
-def _matches(pattern: str, name: str, channel: int) -> bool:
-    """Return whether a rule's pattern means a channel, by number, name or wildcards."""
-    wanted, name = pattern.casefold(), name.casefold()
-    # Names may hold what wildcards are made of: "GFP [488]".
-    return pattern == str(channel) or wanted == name or fnmatch.fnmatchcase(name, wanted)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 import time
@@ -15,10 +16,10 @@ from live_restore.errors import (
     DeviceMemoryError,
     InferenceError,
     SettingsError,
-    StackRefusedError,
 )
 from live_restore.inference.device.tile_size import TileLimit, largest_tile_voxels
-from live_restore.inference.image.defects import Defects, find_defects, without_defects
+from live_restore.inference.image.defects import Defects, defects_of, without_defects
+from live_restore.inference.image.error_bars import ErrorBars, ErrorBarTable, error_bars_of
 from live_restore.inference.image.finished import finished_volume
 from live_restore.inference.image.gain import (
     MOST_GIVEN_BACK,
@@ -28,14 +29,15 @@ from live_restore.inference.image.gain import (
     probe,
     variance_of,
 )
-from live_restore.inference.image.intensity import IntensityScale, scale_from_percentiles
+from live_restore.inference.image.intensity import IntensityScale
+from live_restore.inference.image.intensity_of_stack import scale_of
 from live_restore.inference.image.reference_tiling import blend_tiles
 from live_restore.inference.image.residual import GivenBack, give_back
 from live_restore.inference.image.tiling import plan_tiles, run_tiled
 from live_restore.inference.model.model import Model
 from live_restore.settings.camera import CameraSettings, DefectVoxels
 from live_restore.settings.model import InferenceSettings
-from live_restore.stack import MOST_ADU, Units, Volume, result_dtype
+from live_restore.stack import Units, Volume, result_dtype
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class Restored:
         Why the camera's map of bad pixels says nothing about this stack; empty when it does.
     gain
         How much nearer to the truth it is than the raw stack; ``None`` where that was not asked.
+    error_bars
+        How far its voxels may be from the truth; ``None`` where that was not asked.
     """
 
     volume: Volume
@@ -87,6 +91,7 @@ class Restored:
     defects: tuple[Defects, ...] = ()
     map_not_used: str = ""
     gain: Gain | None = None
+    error_bars: ErrorBars | None = None
 
     @property
     def tile_s(self) -> float:
@@ -128,6 +133,9 @@ class Restorer:
     gain_every
         Estimate the gain over raw of one stack in so many, the first among them; 0: of none. It
         takes a known camera, and a model of one channel.
+    error_bars
+        Of the model: state the standard error of every voxel; ``None``: do not. It takes the same,
+        and the gain of every stack.
 
     Raises
     ------
@@ -144,6 +152,7 @@ class Restorer:
         defects: DefectVoxels = "keep",
         bad_pixels: NDArray[np.bool_] | None = None,
         gain_every: int = 0,
+        error_bars: ErrorBarTable | None = None,
     ) -> None:
         self.model = model
         self._units = units
@@ -157,8 +166,9 @@ class Restorer:
         self._defects = defects
         self._bad_pixels = bad_pixels
         self._gain_every = gain_every if model.card.input_channels == 1 else 0
+        self._error_bars = error_bars
         self._numbers = itertools.count()
-        self._block = settings.block_zyx or model.card.trained_patch_zyx
+        self._settings = settings
         if settings.tiling == "reference" and self._block is None:
             raise SettingsError(
                 'tiling = "reference" needs a tile, and the model does not say what it was '
@@ -166,7 +176,6 @@ class Restorer:
                 model.path,
                 "set inference.block_zyx",
             )
-        self._settings = settings
         self._percentiles = settings.percentiles or model.card.percentiles
         self._overlap = settings.overlap_zyx or model.card.overlap_zyx
         asked = settings.max_tile_mvoxel
@@ -175,6 +184,19 @@ class Restorer:
             if asked is None
             else int(asked * 1e6)
         )
+
+    @property
+    def _block(self) -> tuple[int, int, int] | None:
+        return self._settings.block_zyx or self.model.card.trained_patch_zyx
+
+    def with_camera(
+        self, camera: CameraSettings | None, bad_pixels: NDArray[np.bool_] | None = None
+    ) -> Restorer:
+        """Return this restorer for the stacks of a camera; all else is shared with this one."""
+        other = copy.copy(self)
+        other._camera = camera if self.model.card.truth_psf_width == 1 else None
+        other._bad_pixels = bad_pixels
+        return other
 
     def restore(self, stack: Volume, cancelled: Callable[[], bool] = lambda: False) -> Restored:
         """Restore one stack, or the channels that the model takes together.
@@ -222,10 +244,16 @@ class Restorer:
         if self._camera is not None:
             scale.restore(network)
             to_camera = None
-            if self._gain_every and next(self._numbers) % self._gain_every == 0:
+            if self._wants_gain():
                 gain = self._gain(channels[0], network.reshape(channels.shape)[0], scale, cancelled)
             estimated = time.perf_counter()
             given_back = give_back(channels, network.reshape(channels.shape), self._camera)
+        error_bars = None
+        if self._error_bars is not None:
+            pair = channels[0], network.reshape(channels.shape)[0]
+            error_bars = error_bars_of(
+                *pair, defects, self._camera, self._error_bars, gain, given_back
+            )
         volume, clipped = finished_volume(
             network, to_camera, result_dtype(stack.dtype, self._units)
         )
@@ -261,7 +289,13 @@ class Restorer:
             defects=defects,
             map_not_used=map_not_used,
             gain=gain,
+            error_bars=error_bars,
         )
+
+    def _wants_gain(self) -> bool:
+        """Return whether the gain of the stack in hand is to be estimated."""
+        sampled = bool(self._gain_every) and next(self._numbers) % self._gain_every == 0
+        return sampled or (self._error_bars is not None and self.model.card.input_channels == 1)
 
     def _gain(
         self,
@@ -291,33 +325,13 @@ class Restorer:
         """Return the defects of each channel, and why the camera's map does not count."""
         if self._units == "network" or self._settings.tiling == "reference":
             return (), ""
-        known, map_not_used = self._bad_pixels, ""
-        if known is not None and known.shape != channels.shape[2:]:
-            map_not_used = (
-                f"camera.bad_pixels is a map of {known.shape} pixels, which does not fit this "
-                f"stack of {channels.shape[2:]}: bad pixels were looked for without it"
-            )
-            known = None
-        return tuple(find_defects(each, known) for each in channels), map_not_used
+        return defects_of(channels, self._bad_pixels)
 
     def _scale(self, stack: Volume) -> tuple[IntensityScale, float, bool]:
         """Return scale, brightest voxel in its units, and whether the stack's extremes are it."""
-        _require_range(stack)
-        scale = scale_from_percentiles(stack, *self._percentiles)
-        from_extremes = not scale.high_adu > scale.low_adu
-        highest = float(stack.max())
-        if from_extremes:
-            lowest = float(stack.min())
-            if highest == lowest:
-                raise StackRefusedError(
-                    f"is constant (every voxel is {lowest:g})", None, "there is nothing to restore"
-                )
-            scale = IntensityScale(lowest, highest)
-        brightest = (highest - scale.low_adu) / (scale.high_adu - scale.low_adu)
         # Counts are counts; and reference tiling is asked for to get the published numbers.
-        if stack.dtype.kind == "f" and self._settings.tiling != "reference":
-            scale = scale.of_any_unit()
-        return scale, brightest, from_extremes
+        any_unit = stack.dtype.kind == "f" and self._settings.tiling != "reference"
+        return scale_of(stack, self._percentiles, any_unit=any_unit)
 
     def _tiled(
         self, channels: Volume, scale: IntensityScale, cancelled: Callable[[], bool]
@@ -377,17 +391,6 @@ class Restorer:
                 "use a model whose output has the shape of its input",
             )
         return restored
-
-
-def _require_range(stack: Volume) -> None:
-    """Raise ``StackRefusedError`` for whole grey values that float32 would round."""
-    highest = int(stack.max()) if stack.dtype == np.uint32 else 0
-    if highest > MOST_ADU:
-        raise StackRefusedError(
-            f"holds grey values up to {highest}; more than {MOST_ADU} would be rounded",
-            None,
-            "take off the offset, or save as float32",
-        )
 
 
 def _channels(stack: Volume) -> Volume:

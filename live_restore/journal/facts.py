@@ -18,6 +18,7 @@ from live_restore.journal.database import Database
 
 _STARTED, _ENDED, _WHY = "run_started_at", "run_ended_at", "run_end"
 _PAUSED, _NEWEST_FIRST = "paused", "newest_first"
+_UNMEASURED = "unmeasured_models"
 _LONGEST = 700
 
 
@@ -33,6 +34,8 @@ class RunRecord:
         Why it ended, in words; "" where nobody recorded that.
     paused, newest_first
         What a person has asked of the process that watches now.
+    unmeasured
+        What to know of its models without an envelope; "" where all have one.
     """
 
     started_at: float | None = None
@@ -40,6 +43,7 @@ class RunRecord:
     end: str = ""
     paused: bool = False
     newest_first: bool = False
+    unmeasured: str = ""
 
     def how_it_ended(self, *, watched: bool) -> str:
         """Return why nobody watches any more; "" while somebody does, or where nothing is known.
@@ -75,7 +79,7 @@ class Facts:
         with self._file.reading() as db:
             found = {
                 name: schema.fact(db, name)[:_LONGEST]
-                for name in (_STARTED, _ENDED, _WHY, _PAUSED, _NEWEST_FIRST)
+                for name in (_STARTED, _ENDED, _WHY, _PAUSED, _NEWEST_FIRST, _UNMEASURED)
             }
         return RunRecord(
             number(found[_STARTED]),
@@ -83,11 +87,13 @@ class Facts:
             one_line(found[_WHY]),
             found[_PAUSED] == "yes",
             found[_NEWEST_FIRST] == "yes",
+            one_line(found[_UNMEASURED]),
         )
 
-    def begin_run(self, *, newest_first: bool) -> None:
-        """Keep that a process watches from now on."""
+    def begin_run(self, *, newest_first: bool, unmeasured: str = "") -> None:
+        """Keep that a process watches from now on, and what to know of its models."""
         began = {_STARTED: repr(time.time()), _ENDED: "", _WHY: "", _PAUSED: "no"}
+        began[_UNMEASURED] = unmeasured[:_LONGEST]
         self._remember(began)
         self.asked(paused=False, newest_first=newest_first)
 

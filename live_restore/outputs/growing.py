@@ -23,6 +23,11 @@ from live_restore.outputs.provenance import earlier_report
 from live_restore.outputs.report import Report
 from live_restore.stack import result_dtype
 
+_NO_BARS = (
+    "no error bars are written for a result that grows with its file, or lacks stacks: restore the "
+    "finished file with live-restore restore, into another folder"
+)
+
 
 class _AbandonedError(Exception):
     """Makes contexts clean up as after an error."""
@@ -95,6 +100,8 @@ class GrowingPublication(Publication):
             try:
                 self._report.warnings += self._verify()
                 self._report.leave_out(self._request.left())
+                if self._request.error_bars and _NO_BARS not in self._report.notes:
+                    self._report.notes.append(_NO_BARS)
                 began = time.perf_counter()
                 self._publish()
             except BaseException:
@@ -111,7 +118,7 @@ class GrowingPublication(Publication):
 
     def _publish(self) -> None:
         image = self._result_path.image
-        self._tiff.describe()
+        self._tiff.describe(self._report.annotations())
         if not self._added_to:
             self._file.close()
             return

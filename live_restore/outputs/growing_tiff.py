@@ -24,7 +24,7 @@ import math
 import re
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -34,6 +34,7 @@ import numpy as np
 from live_restore.errors import OutputError
 from live_restore.files.reading import open_regular
 from live_restore.formats.tiff.tags import BLACK_IS_ZERO, WHITE_IS_ZERO, SampleFormat, Tag
+from live_restore.outputs.annotations import Pairs, annotated
 from live_restore.outputs.ome_planes import dimension_order, naming_planes, tiff_data
 from live_restore.outputs.recorded import ome_metadata
 from live_restore.stack import FileStacks, StackIndex, Volume
@@ -182,8 +183,13 @@ class GrowingTiff:
         self._file.seek(at)
         self._file.write(block)
 
-    def describe(self) -> None:
+    def describe(self, annotations: Sequence[Pairs] = ()) -> None:
         """Write the OME-XML behind the end.
+
+        Parameters
+        ----------
+        annotations
+            What it is to tell about each position.
 
         Raises
         ------
@@ -191,7 +197,7 @@ class GrowingTiff:
             The disk refused.
         """
         contents = Contents(self._pages, self._next_at, self.stacks)
-        text = ome_xml(self._file_stacks, contents).encode()
+        text = ome_xml(self._file_stacks, contents, annotations).encode()
         # A power of two: most of the time where it lies is all that changes.
         room = max(4096, 1 << len(text).bit_length())
         end = b"</OME>"
@@ -270,7 +276,7 @@ class GrowingTiff:
         return struct.pack("<Q", len(entries)) + packed + bytes(8)
 
 
-def ome_xml(file_stacks: FileStacks, contents: Contents) -> str:
+def ome_xml(file_stacks: FileStacks, contents: Contents, annotations: Sequence[Pairs] = ()) -> str:
     """Return the OME-XML of a file that holds these stacks; its T ends with the last of them."""
     from tifffile import OmeXml
 
@@ -300,5 +306,5 @@ def ome_xml(file_stacks: FileStacks, contents: Contents) -> str:
             **{**of_image, "DimensionOrder": order},
         )
         images.append(tiff_data(order, sizes, named))
-    xml = naming_planes(written.tostring(declaration=True), images)
+    xml = annotated(naming_planes(written.tostring(declaration=True), images), annotations)
     return xml.replace("</OME>", f"<!--live-restore {contents.to_json()}--></OME>")

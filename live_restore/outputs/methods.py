@@ -10,6 +10,7 @@ from typing import Any
 
 from live_restore.trust.doubts import in_one_line
 
+_LONGEST_DOI = 200
 _PAPER = "Chen et al., Nature Methods 18, 678 (2021), doi:10.1038/s41592-021-01155-x"
 
 
@@ -33,6 +34,7 @@ def paragraph(reports: Sequence[dict[str, Any]]) -> str:
     ]
     if len(stacks) > len(done):
         parts.append(f"{_count(len(stacks) - len(done), 'stack')} left as recorded")
+    parts += _cameras(done, reports)
     settings = _settings(reports)
     if settings:
         parts.append(settings)
@@ -64,11 +66,16 @@ def paragraph(reports: Sequence[dict[str, Any]]) -> str:
 
 def _models(reports: Sequence[dict[str, Any]]) -> str:
     named = {
-        f"{name} {model.get('version')} (sha256 {str(model.get('sha256'))[:16]}...)"
+        f"{name} {model.get('version')} (sha256 {str(model.get('sha256'))[:16]}...{_doi(model)})"
         for report in reports
         for name, model in _items(report.get("models"))
     }
     return f"the model{'s' if len(named) > 1 else ''} {_listed(named)}"
+
+
+def _doi(model: dict[str, Any]) -> str:
+    doi = model.get("doi")
+    return f", doi:{doi[:_LONGEST_DOI]}" if isinstance(doi, str) and doi else ""
 
 
 def _settings(reports: Sequence[dict[str, Any]]) -> str:
@@ -77,14 +84,7 @@ def _settings(reports: Sequence[dict[str, Any]]) -> str:
     if len(different) != 1:
         return "Settings differed between stacks; each report holds its own" if different else ""
     (settings,) = different
-    camera = settings.get("camera")
     said = []
-    if isinstance(camera, dict):
-        said.append(
-            f"The camera was described by {camera.get('gain_adu_per_e')} ADU per photo-electron, "
-            f"an offset of {camera.get('offset_adu')} ADU and a read noise of "
-            f"{camera.get('read_noise_e')} e- (rms)"
-        )
     output = settings.get("output")
     units = output.get("units") if isinstance(output, dict) else None
     words = {
@@ -95,6 +95,30 @@ def _settings(reports: Sequence[dict[str, Any]]) -> str:
     if isinstance(units, str) and units in words:
         said.append(f"Results are in {words[units]}")
     return ". ".join(said)
+
+
+def _cameras(done: Sequence[dict[str, Any]], reports: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the cameras that the stacks name; of older reports, that of the settings."""
+    named = [camera for stack in done if isinstance(camera := stack.get("camera"), dict)]
+    if not named:
+        given = (r.get("settings") for r in reports)
+        named = [
+            camera
+            for each in given
+            if isinstance(each, dict) and isinstance(camera := each.get("camera"), dict)
+        ]
+    known = [each for each in named if "not_known_because" not in each]
+    found = dict.fromkeys(
+        f"{each.get('gain_adu_per_e')} ADU per photo-electron, an offset of "
+        f"{each.get('offset_adu')} ADU and a read noise of {each.get('read_noise_e')} e- (rms)"
+        for each in known
+    )
+    verb = "The camera was" if len(found) == 1 else "The cameras were"
+    said = [f"{verb} described by {'; by '.join(found)}"] if found else []
+    unknown = len(named) - len(known)
+    if unknown:
+        said.append(f"The camera of {_count(unknown, 'stack', verb=False)} was not known")
+    return said
 
 
 def _gain(done: Sequence[dict[str, Any]]) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import struct
 import time
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,14 +16,16 @@ from typing import BinaryIO
 import numpy as np
 
 from live_restore._version import __version__
-from live_restore.errors import OutputError, StackRefusedError
+from live_restore.errors import OutputError
 from live_restore.files import disk
-from live_restore.files.naming import candidates, report_path, variants
+from live_restore.files.naming import candidates, error_bars_path, report_path, variants
 from live_restore.files.publish import publishing, remove_for_good
 from live_restore.files.reading import open_regular
 from live_restore.formats.tiff.examine import OWN_SOFTWARE
 from live_restore.formats.tiff.tags import Tag
+from live_restore.outputs.annotations import Pairs, annotated
 from live_restore.outputs.growing import GrowingPublication
+from live_restore.outputs.names import is_there
 from live_restore.outputs.ome_planes import dimension_order, naming_planes, tiff_data
 from live_restore.outputs.output import (
     FinishedStack,
@@ -50,8 +51,6 @@ _TOKEN_BYTES = 128
 _CLASSIC_TIFF_BYTES = 2**32 - 2**25
 # A plane's directory, with room to spare.
 _DIRECTORY_BYTES = 512
-_LONGEST_NAME = 255
-"""Of NTFS, APFS (UTF-16 units), ext4 and XFS (bytes)."""
 
 
 class OmeTiffOutput:
@@ -62,10 +61,12 @@ class OmeTiffOutput:
         source, tried = request.file_stacks.path, []
         named = candidates(source, request.template, request.model_name, request.recipe)
         for number, (path, token) in enumerate(named):
-            there = path != source and _is_there(path, source)
+            there = path != source and is_there(path, source)
             if path != source and (there or number > 0 or not request.apart):
                 report = report_path(path)
-                if (not there or read_token(path) == token) and report_name_is_ours(report):
+                images = [path, *([error_bars_path(path)] if request.error_bars else [])]
+                ours = all(_free_or_ours(each, token, source) for each in images)
+                if ours and report_name_is_ours(report):
                     return ResultPath(path, report, token, there)
             tried.append(path)
         raise OutputError(
@@ -120,17 +121,24 @@ class _OmeTiffPublication(Publication):
         self._writing_s = 0.0
         raw = request.file_stacks
         written = replace(raw, dtype=result_dtype(raw.dtype, request.units))
+        image, token = result_path.image, result_path.token
+        self._bars: OmeTiffWriter | None = None
         with ExitStack() as publishing_, ExitStack() as writing:
-            temporary = publishing_.enter_context(
-                publishing(
-                    result_path.image,
-                    check=lambda path: self._writer.check(path),
-                    free=not result_path.taken,
+
+            def begin(path: Path, of: FileStacks, *, free: bool) -> OmeTiffWriter:
+                writers: list[OmeTiffWriter] = []
+                temporary = publishing_.enter_context(
+                    publishing(path, check=lambda at: writers[0].check(at), free=free)
                 )
-            )
-            self._writer = writing.enter_context(
-                writing_ome_tiff(temporary, written, result_path.token)
-            )
+                writers.append(writing.enter_context(writing_ome_tiff(temporary, of, token)))
+                return writers[0]
+
+            self._writer = begin(image, written, free=not result_path.taken)
+            if request.error_bars:  # begun last, and so published first
+                bars = error_bars_path(image)
+                self._report.bars_name = bars.name
+                of_bars = replace(raw, dtype=np.dtype(np.float32))
+                self._bars = begin(bars, of_bars, free=read_token(bars) != token)
             self._writing, self._publishing = writing.pop_all(), publishing_.pop_all()
 
     def take(self, stack: FinishedStack) -> None:
@@ -138,6 +146,8 @@ class _OmeTiffPublication(Publication):
         began = time.perf_counter()
         try:
             self._writer.write(stack.index, stack.volume)
+            if self._bars is not None:
+                self._bars.write(stack.index, stack.bars)
         except BaseException:
             with self._publishing, self._writing:  # they clean up, and say what the disk refused
                 raise
@@ -151,7 +161,9 @@ class _OmeTiffPublication(Publication):
                 self._report.warnings += self._verify()
                 left = self._left()
                 self._report.leave_out(left)
-                self._writer.leave_out(left)
+                self._writer.describe(left, self._report.annotations())
+                if self._bars is not None:
+                    self._bars.describe(left, self._report.annotations(of_bars=True))
             began = time.perf_counter()
             # The report of an earlier result must not stand beside a newer image, whatever happens
             # between.
@@ -188,8 +200,15 @@ class OmeTiffWriter:
             self._file.write(plane.data)
         self.checksums[stack_index] = zlib.crc32(volume.data)
 
-    def leave_out(self, left: Collection[StackIndex]) -> None:
-        """Let the OME-XML name the planes of those stacks only that were written.
+    def describe(self, left: Collection[StackIndex], annotations: Sequence[Pairs]) -> None:
+        """Let the OME-XML tell about its images, and name the planes of what was written only.
+
+        Parameters
+        ----------
+        left
+            Stacks that were not written.
+        annotations
+            One per position.
 
         Raises
         ------
@@ -197,8 +216,7 @@ class OmeTiffWriter:
             The disk refused.
         """
         self.left = frozenset(left)
-        if self.left:
-            _name_planes(self._file, self._file_stacks, self.left)
+        _describe(self._file, self._file_stacks, self.left, annotations)
 
     def check(self, path: Path) -> None:
         """Read every stack back from ``path`` and compare; raises ``OutputError``."""
@@ -263,38 +281,9 @@ def read_token(path: Path) -> str | None:
     return None
 
 
-def _is_there(path: Path, source: Path) -> bool:
-    """Return whether anything has that name, be it a link that leads nowhere."""
-    if _name_length(path) > _LONGEST_NAME:  # told before the work; the folder may not exist yet
-        raise _too_long(path, source)
-    try:
-        path.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        if error.errno == errno.ENAMETOOLONG:
-            raise _too_long(path, source) from error
-        raise OutputError(
-            f"cannot be looked for ({error.strerror or error})",
-            path,
-            "make its folder readable, or set output.template to another",
-        ) from error
-    return True
-
-
-def _name_length(path: Path) -> int:
-    """Return the length of a name as file systems count it."""
-    if os.name == "nt":
-        return len(path.name.encode("utf-16-le", "surrogatepass")) // 2
-    return len(os.fsencode(path.name))
-
-
-def _too_long(path: Path, source: Path) -> StackRefusedError:
-    return StackRefusedError(
-        f"its result would have too long a name ({len(path.name)} characters)",
-        source,
-        "shorten the name",
-    )
+def _free_or_ours(path: Path, token: str, source: Path) -> bool:
+    """Return whether a name can be had for the result of a token."""
+    return not is_there(path, source) or read_token(path) == token
 
 
 def _axis_sizes(file_stacks: FileStacks, position: int) -> dict[str, int]:
@@ -342,10 +331,31 @@ def _software(token: str) -> str:
     return f"{OWN_SOFTWARE} {__version__} (result {token})"
 
 
-def _name_planes(file: BinaryIO, file_stacks: FileStacks, left: Collection[StackIndex]) -> None:
-    """Write the OME-XML once more, behind the end, without the planes of some stacks."""
+def _describe(
+    file: BinaryIO,
+    file_stacks: FileStacks,
+    left: Collection[StackIndex],
+    annotations: Sequence[Pairs],
+) -> None:
+    """Write the OME-XML once more, behind the end: annotated, without the planes of some stacks."""
     import tifffile
 
+    file.flush()
+    file.seek(0)
+    with tifffile.TiffFile(file, _multifile=False) as tif:
+        tag, big = tif.pages.first.tags[int(Tag.DESCRIPTION)], tif.is_bigtiff
+        xml = tif.pages.first.description
+    if left:
+        xml = naming_planes(xml, _planes_without(file_stacks, left))
+    text = annotated(xml, annotations).encode() + b"\0"
+    at = file.seek(0, os.SEEK_END)
+    file.write(text)
+    file.seek(tag.offset + 4)
+    file.write(struct.pack("<QQ" if big else "<II", len(text), at))
+
+
+def _planes_without(file_stacks: FileStacks, left: Collection[StackIndex]) -> list[str]:
+    """Return the elements that name the planes of each image, but for those of some stacks."""
     axes = file_stacks.axes[:-2]
     order = dimension_order(file_stacks.axes)
     images, directory = [], 0
@@ -358,16 +368,7 @@ def _name_planes(file: BinaryIO, file_stacks: FileStacks, left: Collection[Stack
                 named.append((directory, place))
             directory += 1
         images.append(tiff_data(order, sizes, named))
-    file.flush()
-    file.seek(0)
-    with tifffile.TiffFile(file, _multifile=False) as tif:
-        tag, big = tif.pages.first.tags[int(Tag.DESCRIPTION)], tif.is_bigtiff
-        xml = tif.pages.first.description
-    text = naming_planes(xml, images).encode() + b"\0"
-    at = file.seek(0, os.SEEK_END)
-    file.write(text)
-    file.seek(tag.offset + 4)
-    file.write(struct.pack("<QQ" if big else "<II", len(text), at))
+    return images
 
 
 def _plane_offset(

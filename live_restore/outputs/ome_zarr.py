@@ -19,14 +19,16 @@ from __future__ import annotations
 
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
-from live_restore._version import __version__
 from live_restore.errors import OutputError, StackRefusedError
 from live_restore.files.naming import (
+    error_bars_path,
     folder_of_result,
     position_candidates,
     result_token,
@@ -43,6 +45,7 @@ from live_restore.files.publish import (
 from live_restore.files.reading import read_regular
 from live_restore.files.values import NotJsonError, json_object
 from live_restore.formats.acquisition_format import AcquisitionInfo
+from live_restore.outputs.annotations import Pairs, about_the_result
 from live_restore.outputs.output import (
     FinishedStack,
     Proof,
@@ -54,8 +57,8 @@ from live_restore.outputs.output import (
 )
 from live_restore.outputs.provenance import made_by, report_name_is_ours
 from live_restore.outputs.pyramid import levels_of, smaller
-from live_restore.outputs.report import Report
-from live_restore.stack import FileStacks, StackIndex, Units, Volume, result_dtype
+from live_restore.outputs.report import SOFTWARE, Report
+from live_restore.stack import FileStacks, StackIndex, Volume, result_dtype
 
 _ATTRIBUTE = "live-restore"
 _HEADER_BYTES = 16 * 2**20
@@ -84,7 +87,13 @@ class OmeZarrOutput:
             mark = _mark(image)
             ours = mark is not None and mark.get("result") == token
             report = stack_report_path(image, stack.label)
-            if (ours or not image.exists()) and report_name_is_ours(report):
+            free = ours or not image.exists()
+            if request.error_bars:
+                bars = error_bars_path(image)
+                of_bars = _mark(bars)
+                same = of_bars is not None and of_bars.get("result") == token
+                free = free and (same or not bars.exists())
+            if free and report_name_is_ours(report):
                 if mark is not None:
                     _require_shape(file_stacks, mark, image)
                 taken = mark is not None and _holds(mark, stack)
@@ -151,9 +160,16 @@ class _OmeZarrPublication(Publication):
         info, index = self._of.acquisition, self._of.index
         with disk_errors(path.image):
             remove_for_good(path.report)
-            if not path.image.exists():
-                _create(path, self._request.file_stacks, index, info, self._request.units)
-            _write(path, index, stack.volume, info)
+            about = about_the_result(
+                SOFTWARE, self._request.recipe, self._request.units, report.models
+            )
+            if self._request.error_bars:  # before the stack that they are of
+                bars = replace(path, image=error_bars_path(path.image))
+                report.bars_name = bars.image.name
+                what = ("what", f"standard error (ADU) of the voxels of {path.image.name}")
+                request = replace(self._request, units="camera-float")
+                _add(bars, request, index, info, [what, *about], stack.bars)
+            _add(path, self._request, index, info, about, stack.volume)
         return report.publish(path, publish=time.perf_counter() - began)
 
     def abandon(self) -> None:
@@ -195,12 +211,26 @@ def _require_shape(file_stacks: FileStacks, mark: dict[str, Any], image: Path) -
         )
 
 
-def _create(
+def _add(
     result_path: ResultPath,
-    file_stacks: FileStacks,
+    request: ResultRequest,
     stack: StackIndex,
     info: AcquisitionInfo,
-    units: Units,
+    about: Pairs,
+    volume: Volume,
+) -> None:
+    """Add a stack to an image, which is made where it is not there."""
+    if not result_path.image.exists():
+        _create(result_path, request, stack, info, about)
+    _write(result_path, stack, volume, info)
+
+
+def _create(
+    result_path: ResultPath,
+    request: ResultRequest,
+    stack: StackIndex,
+    info: AcquisitionInfo,
+    about: Pairs,
 ) -> None:
     """Make the image of a position; it appears with all its metadata."""
     import zarr
@@ -208,19 +238,21 @@ def _create(
 
     from live_restore.outputs.zarr_store import PublishingStore
 
-    results = result_path.image.parent
+    file_stacks, results = request.file_stacks, result_path.image.parent
     make_folder(results)
     z, y, x = file_stacks.shape_zyx
     channels = max(len(info.channel_names), stack.channel + 1)
     attributes = {
         "ome": _ome(file_stacks, stack, info),
         _ATTRIBUTE: {
-            "software": f"live-restore {__version__}",
+            "software": SOFTWARE,
             "result": result_path.token,
             "shape_zyx": [z, y, x],
             "restored": [],
             "pending": [],
             "note": _NOTE,
+            "about": dict(about),
+            "reports": result_path.report.parent.name,
         },
     }
     temporary = temporary_for(result_path.image)
@@ -235,7 +267,7 @@ def _create(
                 shape=(1, channels, z, rows, columns),
                 shards=(1, 1, z, rows, columns),
                 chunks=(1, 1, 1, rows, columns),
-                dtype=result_dtype(file_stacks.dtype, units),
+                dtype=result_dtype(file_stacks.dtype, request.units),
                 compressors=ZstdCodec(level=1),
                 fill_value=0,
                 dimension_names=("t", "c", "z", "y", "x"),
@@ -319,7 +351,9 @@ def _channels(
 ) -> list[dict[str, Any]]:
     """Return how viewers are to show the channels: by the grey values of their first stacks."""
     before = ome.get("omero", {}).get("channels", [])
-    low, high = float(volume.min()), float(volume.max())
+    # Error bars are not known everywhere.
+    known = volume[np.isfinite(volume)] if volume.dtype.kind == "f" else volume
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
     window = {"min": low, "max": high, "start": low, "end": high}
     shown = [
         before[c] if c < len(before) else {"color": "FFFFFF", "window": window}

@@ -9,7 +9,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+import numpy as np
+
 from live_restore.formats.acquisition_format import AcquisitionInfo
+from live_restore.inference.cameras import CameraChoice
 from live_restore.inference.model.model import Model
 from live_restore.inference.restorer import Restored
 from live_restore.stack import FileStacks, StackIndex, Units, Volume
@@ -40,6 +43,8 @@ class FinishedStack:
         Why it was left as it is.
     read_s
         How long reading took (s).
+    camera
+        Which of the settings recorded it; ``None`` where they have none.
     """
 
     index: StackIndex
@@ -49,11 +54,20 @@ class FinishedStack:
     trust: StackTrust
     reason: str = ""
     read_s: float = 0.0
+    camera: CameraChoice | None = None
 
     @property
     def volume(self) -> Volume:
         """The voxels to write, (Z, Y, X)."""
         return self.raw if self.restored is None else self.restored.volume
+
+    @property
+    def bars(self) -> Volume:
+        """The standard errors to write, (Z, Y, X) float32 (ADU); NaN where they are not known."""
+        found = None if self.restored is None else self.restored.error_bars
+        if found is None or found.standard_error is None:
+            return np.full(self.raw.shape, np.nan, np.float32)
+        return found.standard_error
 
 
 @dataclass(frozen=True)
@@ -111,6 +125,8 @@ class ResultRequest:
         How the result of a file grows; ``None``: it is written in one piece.
     left
         Asked once the last stack is there: what the result does not hold of the raw file, and why.
+    error_bars
+        Whether a second image holds the standard error of every voxel; see ``FinishedStack.bars``.
     """
 
     file_stacks: FileStacks
@@ -124,6 +140,7 @@ class ResultRequest:
     settings: Mapping[str, Any] = field(default_factory=dict)
     growth: Growth | None = None
     left: Callable[[], Mapping[StackIndex, str]] = dict
+    error_bars: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import astuple
 from typing import Any
 
 from live_restore.recording import ChannelMetadata, ImageMetadata, PlaneMetadata
@@ -24,13 +25,13 @@ def ome_metadata(file_stacks: FileStacks, position: int) -> dict[str, Any]:
         if size is not None:
             metadata[f"PhysicalSize{axis}"] = size
             metadata[f"PhysicalSize{axis}Unit"] = "µm"
-    if file_stacks.channel_names or file_stacks.metadata.channels:
+    if file_stacks.channel_names or _light(file_stacks.metadata):
         metadata["Channel"] = [_ome_channel(file_stacks, c) for c in range(file_stacks.channels)]
     if file_stacks.time_increment_s is not None:
         metadata["TimeIncrement"] = file_stacks.time_increment_s
         metadata["TimeIncrementUnit"] = "s"
     if position < len(file_stacks.position_names):
-        metadata["Name"] = _xml_text(file_stacks.position_names[position])
+        metadata["Name"] = xml_text(file_stacks.position_names[position])
     if date := _date(file_stacks.metadata, position):
         metadata["AcquisitionDate"] = date
     if planes := _ome_planes(file_stacks, position):
@@ -41,7 +42,7 @@ def ome_metadata(file_stacks: FileStacks, position: int) -> dict[str, Any]:
 def _ome_channel(file_stacks: FileStacks, channel: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if file_stacks.channel_names:
-        found["Name"] = _xml_text(file_stacks.channel_name(channel))
+        found["Name"] = xml_text(file_stacks.channel_name(channel))
     recorded = _channel(file_stacks.metadata, channel)
     if recorded.rgba is not None:
         found["Color"] = int.from_bytes(bytes(recorded.rgba), "big", signed=True)
@@ -90,7 +91,9 @@ def source_in_report(file_stacks: FileStacks) -> dict[str, Any]:
         found["shapes_zyx"] = [list(shape) for shape in file_stacks.shapes_zyx]
     if any(metadata.acquired):
         found["acquired"] = list(metadata.acquired)
-    if metadata.channels:
+    if any(each.camera_serial for each in metadata.channels):
+        found["camera_serials"] = [each.camera_serial for each in metadata.channels]
+    if _light(metadata):
         found["light"] = [
             {
                 "rgba": None if each.rgba is None else list(each.rgba),
@@ -127,10 +130,15 @@ def _channel(metadata: ImageMetadata, channel: int) -> ChannelMetadata:
     return metadata.channels[channel] if known else ChannelMetadata()
 
 
+def _light(metadata: ImageMetadata) -> bool:
+    """Return whether it is known how any channel is shown, or of what light it is."""
+    return any(each[:3] != (None,) * 3 for each in map(astuple, metadata.channels))
+
+
 def _date(metadata: ImageMetadata, position: int) -> str:
     return metadata.acquired[position] if position < len(metadata.acquired) else ""
 
 
-def _xml_text(text: str) -> str:
+def xml_text(text: str) -> str:
     """Drop what XML 1.0 cannot say; names come from files and are not to be trusted."""
     return "".join(c for c in text if c.isprintable())

@@ -12,8 +12,10 @@ from typing import Any
 from live_restore._version import __version__
 from live_restore.files.publish import publish_text
 from live_restore.inference.backends.session import Device
+from live_restore.inference.cameras import CameraChoice
 from live_restore.inference.model.model import Model
 from live_restore.inference.restorer import Restored
+from live_restore.outputs.annotations import Pairs, about_stacks, about_the_result
 from live_restore.outputs.output import FinishedStack, Published, ResultPath, ResultRequest
 from live_restore.outputs.provenance import EarlierReport
 from live_restore.outputs.recorded import planes_in_report, source_in_report
@@ -21,6 +23,7 @@ from live_restore.outputs.report_file import REPORT_FORMAT
 from live_restore.stack import StackIndex
 from live_restore.trust.doubts import in_one_line
 
+SOFTWARE = f"live-restore {__version__}"
 _LEFT_SHOWN = 8
 
 
@@ -34,6 +37,7 @@ class Report:
 
     request: ResultRequest
     result_name: str
+    bars_name: str = ""
     stacks: list[dict[str, Any]] = field(default_factory=list)
     models: dict[str, dict[str, Any]] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
@@ -99,6 +103,8 @@ class Report:
             self.warnings.append(f"{label}left as it is: {stack.reason}")
         else:
             self._add_restored(line, stack.restored, stack.model)
+            self._add_camera(line, stack.camera)
+            self._add_bars(line, stack.restored)
             line["after"] = trust.after
             line["doubts"] = list(trust.doubts)
         self.warnings += [f"{label}{each}" for each in (*trust.warnings, *trust.doubts)]
@@ -142,6 +148,7 @@ class Report:
             "version": model.card.version,
             "sha256": model.digest,
             "weights_sha256": model.card.weights_sha256,
+            **({"doi": model.card.doi} if model.card.doi else {}),
             "precision": model.card.precision,
             "percentiles": list(model.card.percentiles),
             "device": _described(model.session.device),
@@ -149,6 +156,54 @@ class Report:
         warning = model.session.device.warning
         if warning and warning not in self.device_warnings:
             self.device_warnings.append(warning)
+
+    def _add_bars(self, line: dict[str, Any], restored: Restored) -> None:
+        bars = restored.error_bars
+        if bars is None:
+            return
+        if bars.standard_error is None:
+            line["standard_error"] = {"not_known_because": bars.unknown_because}
+            note = f"error bars are not known: {bars.unknown_because}"
+            if note not in self.notes:
+                self.notes.append(note)
+            return
+        if bars.tested and bars.tested not in self.notes:
+            self.notes.append(bars.tested)
+        line["standard_error"] = {
+            "median_adu": round(bars.median_adu, 4),
+            "p99.9_adu": round(bars.most_adu, 4),
+            "in_words": f"{bars.median_adu:.3g} ADU (median; up to {bars.most_adu:.3g})",
+        }
+
+    def _add_camera(self, line: dict[str, Any], choice: CameraChoice | None) -> None:
+        if choice is None:
+            return
+        if choice.camera is None:
+            line["camera"] = {"not_known_because": choice.unknown_because}
+            note = f"its camera is not known: {choice.unknown_because}; name it in [[cameras]]"
+            if note not in self.notes:
+                self.notes.append(note)
+            return
+        numbers = choice.camera.settings
+        line["camera"] = {
+            "used": choice.camera.described,
+            "gain_adu_per_e": numbers.gain_adu_per_e,
+            "offset_adu": numbers.offset_adu,
+            "read_noise_e": numbers.read_noise_e,
+        }
+
+    def annotations(self, *, of_bars: bool = False) -> list[Pairs]:
+        """Return what the OME-XML of the image, or of its error bars, says about each position."""
+        file_stacks = self.request.file_stacks
+        of_all = about_the_result(SOFTWARE, self.request.recipe, self.request.units, self.models)
+        if of_bars:
+            of_all.insert(0, ("what", f"standard error (ADU) of the voxels of {self.result_name}"))
+        lines: list[list[dict[str, Any]]] = [[] for _ in range(file_stacks.positions)]
+        for line in self.stacks:
+            # Of a result that grows, an earlier report tells, which anybody may have changed.
+            if line["position"] < len(lines):
+                lines[line["position"]].append(line)
+        return [[*of_all, *about_stacks(each)] for each in lines]
 
     def doubt(self) -> str:
         """Return in one line why the result is doubtful, or "" where nothing is."""
@@ -210,7 +265,7 @@ class Report:
         return json.dumps(
             {
                 "format": REPORT_FORMAT,
-                "software": f"live-restore {__version__}",
+                "software": SOFTWARE,
                 "written": written,
                 "source": {
                     "name": file_stacks.path.name,
@@ -231,6 +286,7 @@ class Report:
                     **source_in_report(file_stacks),
                 },
                 "result": self.result_name,
+                **({"error_bars": self.bars_name} if self.bars_name else {}),
                 "units": self.request.units,
                 "recipe": self.request.recipe,
                 "settings_digest": self.request.settings_digest,

@@ -24,6 +24,7 @@ import psutil
 from live_restore.engine.one_shot import Attempt, OneShot
 from live_restore.engine.priority import give_way
 from live_restore.errors import DiskFullError, LiveRestoreError, StackRefusedError
+from live_restore.inference.cameras import choose_camera
 from live_restore.inference.model_set import ModelSet
 from live_restore.page.raw_volumes import RawVolumes
 from live_restore.settings.load import load_settings
@@ -69,11 +70,16 @@ def preview(request: dict[str, Any], settings: Settings) -> None:
     _require_free(target.parent, settings)
     key, at = _key(request["key"]), StackIndex(*request["at"])
     raw = RawVolumes(Path(request["root"]), settings.files).read(key, at)
-    _, restorer = ModelSet.load(settings).rules[0]
+    model_set = ModelSet.load(settings)
+    _, restorer = model_set.rules[0]
     if restorer is None or restorer.model.card.input_channels > 1:
         raise StackRefusedError(
             "a model of several channels has no preview", None, "restore it again instead"
         )
+    channel = (key.index or at).channel
+    chosen = choose_camera(model_set.cameras, str(channel), channel, "").camera
+    if chosen is not None:
+        restorer = restorer.with_camera(chosen.settings, chosen.bad_pixels)
     volume = restorer.restore(raw).volume
     temporary = target.with_suffix(".part")
     with temporary.open("wb") as file:

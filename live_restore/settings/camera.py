@@ -5,13 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from live_restore.settings.paths import absolute
 from live_restore.settings.section import IN_DIGEST, IN_RECIPE, NO_PIXELS, Section
 
 DefectVoxels = Literal["keep", "mend"]
 """What becomes of voxels that no sample made: hot and dead pixels, cosmic rays."""
+
+
+def as_text(value: object) -> object:
+    """Let the number of a channel be written as a number."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class CameraSettings(Section):
@@ -35,6 +40,22 @@ class CameraSettings(Section):
         description="a TIFF image of the camera's pixels, above 0 where one is bad; unset: only "
         "those are found that a stack shows",
         json_schema_extra=IN_RECIPE,
+    )
+
+
+class OneOfSeveralCameras(CameraSettings):
+    """A camera among several: which stacks it recorded."""
+
+    serial: Annotated[str, Field(max_length=200)] = Field(
+        "",
+        description="its serial number as the metadata of its stacks have it; unset: of any camera",
+        json_schema_extra=IN_DIGEST,
+    )
+    channels: tuple[Annotated[str, BeforeValidator(as_text)], ...] = Field(
+        ("*",),
+        min_length=1,
+        description="names of the channels that it records (wildcards allowed), or numbers from 0",
+        json_schema_extra=IN_DIGEST,
     )
 
 

@@ -1,6 +1,7 @@
 """The files that settings come from, the lowest first: the computer's, the user's, ``--config``.
 
-What a higher one gives hides what a lower one gives under the same name; ``models`` is one name.
+What a higher one gives hides what a lower one gives under the same name; ``models`` is one name,
+and ``cameras`` another.
 """
 
 from __future__ import annotations
@@ -142,8 +143,10 @@ def _from_file(path: Path, remedy: str) -> dict[str, Any]:
         model = rule.get("model") if isinstance(rule, dict) else None
         if isinstance(model, str) and _looks_like_path(model):
             rule["model"] = str(path.resolve().parent / model)
-    for section, key in (("journal", "folder"), ("camera", "bad_pixels")):
-        table = values.get(section)
+    tables = [(values.get("journal"), "folder"), (values.get("camera"), "bad_pixels")]
+    several = values.get("cameras")
+    tables += [(each, "bad_pixels") for each in (several if isinstance(several, list) else [])]
+    for table, key in tables:
         named = table.get(key) if isinstance(table, dict) else None
         # Not where the program happens to be started, or a folder would get two journals.
         if isinstance(table, dict) and isinstance(named, str) and not named.startswith("~"):

@@ -28,7 +28,7 @@ from live_restore.settings.layers import (
     giver,
     merged,
 )
-from live_restore.settings.model import VARIABLE_PREFIX, ModelRule, Settings
+from live_restore.settings.model import LISTS, VARIABLE_PREFIX, Settings
 from live_restore.settings.old_keys import (
     BOTH_GIVEN,
     OLD_KEYS,
@@ -206,8 +206,8 @@ def _valid_names(place: list[str]) -> list[str]:
     """Return the keys that are valid at ``place``."""
     model: type[BaseModel] = Settings
     for part in place:
-        if part == "models":
-            model = ModelRule
+        if part in LISTS:
+            model = LISTS[part]
         elif part in model.model_fields:
             annotation = model.model_fields[part].annotation
             for kind in (annotation, *get_args(annotation)):  # "CameraSettings | None", too

@@ -23,11 +23,18 @@ from pydantic_settings import (
 
 from live_restore.installation import install_with
 from live_restore.settings.alerts import AlertSettings
-from live_restore.settings.camera import CameraSettings, DefectVoxels, TrustSettings
+from live_restore.settings.camera import (
+    CameraSettings,
+    DefectVoxels,
+    OneOfSeveralCameras,
+    TrustSettings,
+    as_text,
+)
 from live_restore.settings.devices import check_devices
 from live_restore.settings.old_keys import RenamedEnvironment, renamed
 from live_restore.settings.paths import absolute, check_template
 from live_restore.settings.plane_pattern import checked_plane_pattern
+from live_restore.settings.process import LogSettings, ProcessSettings
 from live_restore.settings.section import (
     IN_DIGEST,
     IN_DIGEST_IF_SET,
@@ -40,11 +47,6 @@ from live_restore.stack import Units
 
 VARIABLE_PREFIX = "LIVE_RESTORE_"
 """An environment variable is named after its key, ``LIVE_RESTORE_<SECTION>__<KEY>``."""
-
-
-def _as_text(value: object) -> object:
-    """Let the number of a channel be written as a number."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 class WatchSettings(Section):
@@ -213,6 +215,13 @@ class OutputSettings(Section):
         json_schema_extra=IN_DIGEST_IF_SET,
     )
 
+    error_bars: bool = Field(
+        False,
+        description="write a second image beside each result: the standard error of every voxel; "
+        "it needs a camera, and a model whose errors were measured",
+        json_schema_extra=IN_DIGEST_IF_SET,
+    )
+
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> OutputSettings:
         if self.acquisitions == "ome-zarr" and importlib.util.find_spec("zarr") is None:
@@ -245,41 +254,10 @@ class JournalSettings(Section):
     )
 
 
-class ProcessSettings(Section):
-    """How much of the computer the program may take from others."""
-
-    priority: Literal["normal", "below_normal"] = Field(
-        "below_normal",
-        description="the acquisition program goes first",
-        json_schema_extra=NO_PIXELS,
-    )
-    while_acquiring: Literal["auto", "pause", "full"] = Field(
-        "auto",
-        description='while planes arrive, on a CPU: "auto": wait where restoring would slow the '
-        'acquisition; "pause": wait for every plane; "full": go on',
-        json_schema_extra=NO_PIXELS,
-    )
-    cores: tuple[Annotated[int, Field(ge=0)], ...] | None = Field(
-        None,
-        min_length=1,
-        description="processor cores to use, from 0; unset: all",
-        json_schema_extra=NO_PIXELS,
-    )
-
-
-class LogSettings(Section):
-    """What is logged, and how."""
-
-    level: Literal["debug", "info", "warning", "error"] = Field("info", json_schema_extra=NO_PIXELS)
-    format: Literal["plain", "json"] = Field(
-        "plain", description="lines on the terminal", json_schema_extra=NO_PIXELS
-    )
-
-
 class ModelRule(Section):
     """Which model restores which channels; the first rule that matches a channel decides."""
 
-    channels: tuple[Annotated[str, BeforeValidator(_as_text)], ...] = Field(
+    channels: tuple[Annotated[str, BeforeValidator(as_text)], ...] = Field(
         ("*",),
         description="channel names (wildcards allowed) or numbers from 0",
         json_schema_extra=IN_RECIPE,
@@ -294,6 +272,10 @@ class ModelRule(Section):
     )
 
 
+LISTS: dict[str, type[Section]] = {"cameras": OneOfSeveralCameras, "models": ModelRule}
+"""Sections of which there may be several."""
+
+
 class Settings(BaseSettings):
     """Everything that can be set; unknown keys are refused."""
 
@@ -305,6 +287,7 @@ class Settings(BaseSettings):
     files: FilesSettings = FilesSettings()
     inference: InferenceSettings = InferenceSettings()
     camera: CameraSettings | None = None
+    cameras: tuple[OneOfSeveralCameras, ...] = ()
     output: OutputSettings = OutputSettings()
     trust: TrustSettings = TrustSettings()
     journal: JournalSettings = JournalSettings()
@@ -334,12 +317,21 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _camera_has_its_units(self) -> Settings:
-        if self.camera is not None and (
+        if (self.camera is not None or self.cameras) and (
             self.output.units == "network" or self.inference.tiling == "reference"
         ):
             raise ValueError(
                 'output.units = "network" and inference.tiling = "reference" are for published '
                 "numbers, which [camera] would change: leave out the one or the other"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _bars_have_a_camera(self) -> Settings:
+        if self.output.error_bars and self.camera is None and not self.cameras:
+            raise ValueError(
+                "output.error_bars needs the noise of the camera: measure it with "
+                "`live-restore camera`, or leave error_bars out"
             )
         return self
 
@@ -361,6 +353,10 @@ class Settings(BaseSettings):
                 }
                 values = section.model_dump(mode="json", include=keys, exclude_none=True)
                 found |= {name: values} if values else {}
+        if self.cameras:
+            found["cameras"] = [
+                each.model_dump(mode="json", exclude_none=True) for each in self.cameras
+            ]
         return {**found, "models": [rule.model_dump(mode="json") for rule in self.models]}
 
     def pixel_digest(self) -> str:
@@ -372,11 +368,13 @@ class Settings(BaseSettings):
         for name, field in type(self).model_fields.items():
             section = getattr(self, name)
             if not isinstance(section, Section):
-                continue  # no camera; and models, which are in the recipe
+                continue  # no camera; several, see below; and models, which are in the recipe
             values = section.pixel_values()
             # A section that may be absent counts only where it is given: without it, results stay
             # those of the versions before it.
             relevant |= {name: values} if field.default is None else values
+        if self.cameras:
+            relevant["cameras"] = [each.pixel_values() for each in self.cameras]
         # "auto" refuses more than "Z", and restores the same voxels.
         if relevant["undeclared_axis"] == "auto":
             relevant["undeclared_axis"] = "Z"

@@ -10,7 +10,7 @@ what moved slowly or bleached in between is not in it. So any two frames of one 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from live_restore.errors import StackRefusedError
 from live_restore.inference.image.finest_detail import finest_detail
 from live_restore.stack import Mask
+from live_restore.trust.bootstrap import DRAWS, PARTS, Measured, interval
+from live_restore.trust.darkness import ROUNDING, Darkness
 
 _Floats = NDArray[np.float32]
 _Doubles = NDArray[np.float64]
@@ -29,11 +31,6 @@ Pair = tuple[NDArray[np.generic], NDArray[np.generic]]
 # Shares of the places below each class of brightness: few are bright in most samples.
 _CLASS_RANKS = (0.1, 0.3, 0.5, 0.7, 0.85, 0.95, 0.99)
 _CLASSES = len(_CLASS_RANKS) + 1
-# Parts of the frames that are drawn anew: noise, drift and structure differ from one to the next.
-# Eight along each axis.
-_PARTS = 8
-_DRAWS = 400
-_SURE_PERCENT = (2.5, 97.5)
 _FEWEST_PLACES = 200
 _FEWEST_PILED_UP = 20
 # White noise has the same variance at any scale. Where there is more in the next coarser detail,
@@ -45,48 +42,6 @@ _WHITE = (0.85, 1.25)
 _WORST_GAIN = 0.2
 # The slope by itself may differ by so much, and by its error, from that through the dark stack.
 _STRAIGHT = 0.1
-# Of the reading of a pixel: what a single frame shows.
-_BAD_OFFSET, _BAD_NOISE = 6.0, 5.0
-_ROUNDING = 1 / 12
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A number and the interval that holds it in 95 of 100 measurements (bootstrap percentiles).
-
-    Parameters
-    ----------
-    value, low, high
-        In the unit of what was measured.
-    """
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def error(self) -> float:
-        """Half of the interval over the value."""
-        return (self.high - self.low) / 2 / max(abs(self.value), 1e-12)
-
-
-@dataclass(frozen=True)
-class Darkness:
-    """What a camera records without light.
-
-    Parameters
-    ----------
-    offset_adu
-        Mean of all pixels.
-    noise_adu
-        Standard deviation over time, the rms of all pixels.
-    bad_pixels
-        (Y, X), those whose mean or noise is far from that of the others.
-    """
-
-    offset_adu: Measured
-    noise_adu: Measured
-    bad_pixels: Mask
 
 
 @dataclass(frozen=True)
@@ -108,47 +63,6 @@ class CameraEstimate:
     read_noise_e: Measured | None
     noise_ratio: float
     pairs: int
-
-
-def darkness(frames: Sequence[NDArray[np.generic]]) -> Darkness:
-    """Return offset and read noise (ADU) from frames without light.
-
-    Parameters
-    ----------
-    frames
-        At least 4 of (Y, X).
-
-    Raises
-    ------
-    StackRefusedError
-        Too few frames, nothing but one grey value, or values cut off at 0.
-    """
-    if len(frames) < 4:
-        raise StackRefusedError(
-            f"has {len(frames)} frame(s): the noise of a pixel takes 4 at least",
-            None,
-            "record some 50 dark frames",
-        )
-    volume = np.stack(frames).astype(np.float32)
-    if np.count_nonzero(volume == 0) > 0.01 * volume.size:
-        raise StackRefusedError(
-            "is cut off at 0: the lower half of its noise is not recorded",
-            None,
-            "raise the offset (black level) of the camera",
-        )
-    means = volume.mean(axis=0, dtype=np.float64)
-    variances = volume.var(axis=0, ddof=1, dtype=np.float64)
-    if not variances.any():
-        raise StackRefusedError(
-            "has no noise", None, "record it with the camera, not with a program"
-        )
-    typical = float(np.median(variances)) or float(variances.mean())
-    bad = np.abs(means - np.median(means)) > _BAD_OFFSET * math.sqrt(typical)
-    bad |= variances > _BAD_NOISE**2 * typical * (1 + 4 / math.sqrt(len(frames)))
-    if typical > 1:  # below one grey value, chance leaves some pixels without noise
-        bad |= variances == 0
-    noise = _of_parts(np.maximum(variances - _rounding(frames), 0), ~bad)
-    return Darkness(_interval(_of_parts(means, ~bad)), _interval(np.sqrt(noise)), bad)
 
 
 def photon_transfer(
@@ -197,7 +111,7 @@ def photon_transfer(
         )
     free = _lines(table, None)
     held = free if dark is None else _lines(table, dark)
-    gain = _interval(held[:, 0])
+    gain = interval(held[:, 0])
     if not (gain.low > 0 and gain.error < _WORST_GAIN):
         raise StackRefusedError(
             f"does not tell the gain ({gain.value:.3g}, 95 % between {gain.low:.3g} and "
@@ -206,7 +120,14 @@ def photon_transfer(
             "add a dark stack (--dark), or frames of other brightness",
         )
     if dark is not None:
-        slope = _interval(free[:, 0])
+        slope = interval(free[:, 0])
+        brightness = float(np.average(table[:, _MEAN], weights=table[:, _COUNT]))
+        if brightness <= dark.offset_adu.value:
+            raise StackRefusedError(
+                f"is darker ({brightness:.1f}) than the dark stack ({dark.offset_adu.value:.1f})",
+                None,
+                "record the dark stack with the shutter closed, or name the other one with --dark",
+            )
         apart = abs(slope.value - gain.value)
         if apart > max(slope.high - slope.low, _STRAIGHT * gain.value):
             raise StackRefusedError(
@@ -218,8 +139,8 @@ def photon_transfer(
         return CameraEstimate(gain, dark.offset_adu, _over(dark.noise_adu, gain), ratio, count)
     if offset_adu is None:
         return CameraEstimate(gain, None, None, ratio, count)
-    variances = free[:, 1] + free[:, 0] * offset_adu - _ROUNDING
-    noise = _interval(np.sqrt(np.maximum(variances, 0)) / free[:, 0])
+    variances = free[:, 1] + free[:, 0] * offset_adu - ROUNDING
+    noise = interval(np.sqrt(np.maximum(variances, 0)) / free[:, 0])
     exact = Measured(offset_adu, offset_adu, offset_adu)
     return CameraEstimate(gain, exact, noise, ratio, count)
 
@@ -249,11 +170,11 @@ def _points(pair: Pair, number: int, good: Mask | None) -> _Doubles:
     edges = np.quantile(ring[usable], _CLASS_RANKS) if usable.any() else np.zeros(_CLASSES - 1)
     brightness = np.searchsorted(edges, ring)
     rows, columns = fine.shape
-    part = (np.arange(rows) * _PARTS // rows)[:, np.newaxis] * _PARTS + (
-        np.arange(columns) * _PARTS // columns
+    part = (np.arange(rows) * PARTS // rows)[:, np.newaxis] * PARTS + (
+        np.arange(columns) * PARTS // columns
     )
     where = (part * _CLASSES + brightness)[usable]
-    size = _PARTS * _PARTS * _CLASSES
+    size = PARTS * PARTS * _CLASSES
     counts = np.bincount(where, minlength=size).astype(np.float64)
     table = np.stack(
         [
@@ -262,7 +183,7 @@ def _points(pair: Pair, number: int, good: Mask | None) -> _Doubles:
                 np.bincount(where, values[usable], size) / np.maximum(counts, 1)
                 for values in (inner, fine, coarse)
             ),
-            number * _PARTS * _PARTS + np.arange(size) // _CLASSES,
+            number * PARTS * PARTS + np.arange(size) // _CLASSES,
         ],
         axis=1,
     )
@@ -277,11 +198,11 @@ def _lines(table: _Doubles, dark: Darkness | None) -> _Doubles:
     """
     count, mean, variance = table[:, _COUNT], table[:, _MEAN], table[:, _FINE]
     zero = float(mean.min()) if dark is None else dark.offset_adu.value
-    floor = 0.0 if dark is None else dark.noise_adu.value**2 + _ROUNDING
+    floor = 0.0 if dark is None else dark.noise_adu.value**2 + ROUNDING
     x, y = mean - zero, variance - floor
     groups, group = np.unique(table[:, _GROUP], return_inverse=True)
     rng = np.random.default_rng(0)  # the same frames must give the same numbers
-    drawn = rng.multinomial(len(groups), np.full(len(groups), 1 / len(groups)), _DRAWS)
+    drawn = rng.multinomial(len(groups), np.full(len(groups), 1 / len(groups)), DRAWS)
     drawn = np.concatenate([np.ones((1, len(groups)), drawn.dtype), drawn])
     weights = count / max(float(np.average(variance, weights=count)), 1e-30) ** 2
     for _ in range(3):
@@ -299,32 +220,11 @@ def _lines(table: _Doubles, dark: Darkness | None) -> _Doubles:
     return np.stack([slope, level + floor - slope * zero], axis=1)
 
 
-def _interval(values: _Doubles) -> Measured:
-    """Return the first value, with the percentiles of the redrawn ones after it."""
-    low, high = np.percentile(values[1:], _SURE_PERCENT)
-    return Measured(float(values[0]), float(low), float(high))
-
-
 def _over(adu: Measured, gain: Measured) -> Measured:
     """Return a noise in electrons; both errors count."""
     value = adu.value / gain.value
     half = value * math.hypot(adu.error, gain.error)
     return Measured(value, max(value - half, 0.0), value + half)
-
-
-def _of_parts(values: _Doubles, good: Mask) -> _Doubles:
-    """Return the mean of the good pixels, and of redrawn parts of the image: (1 + N,)."""
-    rows, columns = values.shape
-    part = (np.arange(rows) * _PARTS // rows)[:, np.newaxis] * _PARTS + (
-        np.arange(columns) * _PARTS // columns
-    )
-    counts = np.bincount(part[good], minlength=_PARTS * _PARTS).astype(np.float64)
-    sums = np.bincount(part[good], values[good], _PARTS * _PARTS)
-    drawn = np.random.default_rng(0).multinomial(
-        len(sums), np.full(len(sums), 1 / len(sums)), _DRAWS
-    )
-    drawn = np.concatenate([np.ones((1, len(sums)), drawn.dtype), drawn])
-    return np.asarray((drawn @ sums) / np.maximum(drawn @ counts, 1))
 
 
 def _not_cut_off(one: _Floats, other: _Floats) -> Mask:
@@ -377,7 +277,3 @@ def _at_twice_the_step(image: _Floats) -> _Floats:
     """Return what :func:`finest_detail` does, of every second pixel: (Y - 4, X - 4)."""
     second = image[:-4] + image[4:] - 2 * image[2:-2]
     return np.asarray((second[:, :-4] + second[:, 4:] - 2 * second[:, 2:-2]) / 6)
-
-
-def _rounding(frames: Sequence[NDArray[np.generic]]) -> float:
-    return _ROUNDING if frames[0].dtype.kind in "iu" else 0.0

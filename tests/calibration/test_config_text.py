@@ -43,6 +43,25 @@ def test_a_new_file_and_one_without_a_camera() -> None:
     assert tomllib.loads(changed)["models"] == [{"model": "fast"}]
 
 
+def test_one_of_several_is_replaced_and_the_others_stay() -> None:
+    one = with_camera(TEXT, VALUES, ["measured"], {"serial": 'A "1"'})
+    both = with_camera(one, VALUES, [], {"channels": ["GFP"]})
+    assert tomllib.loads(both)["cameras"] == [
+        {"serial": 'A "1"', "gain_adu_per_e": 2.17, "offset_adu": 100.2},
+        {"channels": ["GFP"], "gain_adu_per_e": 2.17, "offset_adu": 100.2},
+    ]
+    assert tomllib.loads(both)["camera"] == tomllib.loads(TEXT)["camera"]
+    again = with_camera(both, {"gain_adu_per_e": "9"}, ["anew"], {"serial": 'A "1"'})
+    assert [each["gain_adu_per_e"] for each in tomllib.loads(again)["cameras"]] == [9, 2.17]
+    assert again.startswith(TEXT.rstrip())
+
+
+@pytest.mark.parametrize("text", ["cameras = [{serial = 'A'}]\n", "cameras = 3\n"])
+def test_several_in_another_form_are_refused(text: str) -> None:
+    with pytest.raises(SettingsError):
+        with_camera(text, VALUES, [], {"serial": "A"})
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -82,6 +82,78 @@ def test_a_run_of_two_channels_tells_the_gain_of_each(
         assert found["gain_adu_per_e"]["value"] == pytest.approx(camera.gain_adu_per_e, rel=0.1)
         assert found["bad_pixels"] == 1
 
+    config = tmp_path / "config.toml"
+    for channel in ("0", "1"):
+        words = ["camera", run, "--channel", channel, "--offset", "100", "--save", str(config)]
+        assert main(words) == 0
+    assert [each.channels for each in load_settings(config).cameras] == [("0",), ("1",)]
+    assert load_settings(config).camera is None
+
+
+def test_a_camera_is_written_by_its_serial_number(
+    tmp_path: Path, lit: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As OME-XML names it; of two cameras at once nothing is measured."""
+    for path in map(Path, lit):
+        xml = tifffile.tiffcomment(path).replace(
+            "<Image ", '<Instrument ID="Instrument:0"><Detector ID="Detector:0" '
+            'SerialNumber="VSC-01583"/></Instrument><Image ', 1
+        )  # fmt: skip
+        tifffile.tiffcomment(path, xml)
+    config = tmp_path / "config.toml"
+    config.write_text("[camera]\ngain_adu_per_e = 1\noffset_adu = 1\nread_noise_e = 1\n")
+    assert main(["camera", *lit, "--offset", "100", "--save", str(config)]) == 0
+    assert "[camera] is still in it" in capsys.readouterr().out
+    (camera,) = load_settings(config).cameras
+    assert (camera.serial, camera.channels) == ("VSC-01583", ("*",))
+    assert camera.gain_adu_per_e == pytest.approx(2, rel=0.05)
+    given = ["--serial", "other", "--offset", "100", "--save", str(config)]
+    assert main(["camera", *lit, *given]) == 0
+    assert [each.serial for each in load_settings(config).cameras] == ["VSC-01583", "other"]
+    second = Path(lit[1])
+    tifffile.tiffcomment(second, tifffile.tiffcomment(second).replace("VSC-01583", "VSC-2"))
+    assert main(["camera", *lit, "--offset", "100", "--save", str(config)]) == 2
+    assert "of several cameras (VSC-01583, VSC-2)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("light", "reason"),
+    [
+        (np.full(SIZE, 5000.0), "far above what an offset can be"),
+        (LivingCell(shape_zyx=(1, *SIZE), peak_e=60).expected_e(0)[0], "it shows something"),
+        (np.linspace(0, 40, SIZE[1])[np.newaxis].repeat(SIZE[0], 0), "it shows something"),
+        (np.full(SIZE, 900.0), "is darker"),
+    ],
+    ids=["bright", "a cell", "uneven", "brighter than the lit ones"],
+)
+def test_a_dark_stack_with_light_is_refused(
+    tmp_path: Path,
+    lit: list[str],
+    capsys: pytest.CaptureFixture[str],
+    light: np.ndarray,
+    reason: str,
+) -> None:
+    frames = CAMERA.expose(light[np.newaxis].repeat(20, 0), np.random.default_rng(3))
+    bright = save(tmp_path / "not dark.ome.tif", frames, "TYX")
+    assert main(["camera", *lit, "--dark", bright]) == 1
+    error = capsys.readouterr().err
+    assert reason in error
+    assert error.count("\n") == 1
+
+
+def test_a_dark_stack_of_a_patterned_sensor_is_dark(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Columns that differ by a grey value, glowing edges, a hot pixel."""
+    rng = np.random.default_rng(4)
+    frames = CAMERA.expose(np.zeros((20, *SIZE)), rng).astype(np.int64)
+    frames += rng.integers(-1, 2, SIZE[1])
+    frames[:, :4] += 3
+    frames[:, 10, 20] += 500
+    dark = save(tmp_path / "dark.ome.tif", frames.astype(np.uint16), "TYX")
+    assert main(["camera", "--dark", dark]) == 0
+    assert "offset_adu = 100" in capsys.readouterr().out
+
 
 def test_what_is_not_known_is_not_written(
     tmp_path: Path, lit: list[str], capsys: pytest.CaptureFixture[str]

@@ -13,7 +13,7 @@ import structlog
 
 from live_restore.cli.logs import configure_logging
 from live_restore.errors import LiveRestoreError
-from live_restore.settings.model import LogSettings
+from live_restore.settings.process import LogSettings
 
 ODD = "two\nlines \x1b[2J " + "\udcff"
 

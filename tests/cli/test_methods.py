@@ -92,6 +92,18 @@ def test_what_was_estimated_is_in_it() -> None:
         assert part in said, said
 
 
+def test_models_and_cameras_are_named_as_they_were_used() -> None:
+    doi = "10.5281/zenodo.1234"
+    model = {"mine": {"version": "1", "sha256": "ab" * 32, "doi": doi}}
+    numbers = {"gain_adu_per_e": 2.0, "offset_adu": 100.0, "read_noise_e": 1.6}
+    cameras = [numbers, {**numbers, "gain_adu_per_e": 0.5}, {"not_known_because": "two"}]
+    stacks = [{"restored": True, "model": "mine", "camera": each} for each in cameras]
+    said = paragraph([{"software": "live-restore 1", "models": model, "stacks": stacks}])
+    for part in (f"doi:{doi}", "2.0 ADU per photo-electron", "; by 0.5 ADU per photo-electron",
+                 "The camera of 1 stack was not known"):  # fmt: skip
+        assert part in said, said
+
+
 @pytest.mark.parametrize("odd", [{}, {"stacks": 3, "models": []}, {"stacks": [1, {"restored": 1}]}])
 def test_an_odd_report_tells_nothing(odd: dict[str, object]) -> None:
     assert paragraph([odd]).startswith("0 stacks were restored")

@@ -17,7 +17,7 @@ def after(**settings: Any) -> dict[str, Any]:
     """Return what a process is allowed after it has given way."""
     code = (
         "import json, psutil, sys; from live_restore.engine.priority import give_way; "
-        "from live_restore.settings.model import ProcessSettings; "
+        "from live_restore.settings.process import ProcessSettings; "
         "from live_restore.errors import SettingsError; "
         "from live_restore.inference.device.hardware import available_cores\n"
         "try: give_way(ProcessSettings(**json.loads(sys.argv[1])))\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import signal
@@ -43,7 +44,7 @@ def test_on_simulated_stacks(tmp_path: Path, command: Callable[..., Any]) -> Non
         training={"percentiles": [1.0, 99.5], "steps": 2, "checkpoint_every": 2},
         card={"licence": "CC-BY-4.0", "channel_meaning": ["actin"]},
     )
-    done = command("train", config, "-o", tmp_path / "quick run")
+    done = command("train", config, "-o", tmp_path / "quick run", "--no-limits")
     assert done.code == 0, done.err
     assert "step 2/2" in done.out
     assert "TOO LARGE" not in done.out
@@ -58,11 +59,28 @@ def test_on_simulated_stacks(tmp_path: Path, command: Callable[..., Any]) -> Non
     assert card.trained_voxel_um.keys() == {"z", "xy"}
     assert card.training["seed"] == 5
     assert card.training["steps_done"] == 2
-    refused = command("train", config, "-o", tmp_path / "quick run")
+    refused = command("train", config, "-o", tmp_path / "quick run", "--no-limits")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "--resume" in refused.err
-    again = command("train", config, "-o", tmp_path / "quick run", "--resume")
+    again = command("train", config, "-o", tmp_path / "quick run", "--resume", "--no-limits")
     assert again.code == 0, again.err
+
+
+def test_it_ends_with_a_card_that_says_where_the_model_helps(
+    tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole measurement in small; with --no-limits, everybody who uses the model is told."""
+    measure = importlib.import_module("live_restore_export.limits.measure")
+    monkeypatch.setattr(measure, "FULL", measure.Extent((8, 32, 32), 1, quick=True))
+    config = write_config(tmp_path, training={"steps": 2, "checkpoint_every": 2})
+    done = command("train", config, "-o", tmp_path / "run")
+    assert done.code == 0, done.err
+    card = onnx_export.read_card(onnx.load(tmp_path / "run" / "model.onnx"))
+    assert card.envelope is not None
+    assert card.envelope.limits.keys() >= {"photons", "blur"}
+    assert card.unmeasured_note() == ""
+    assert (tmp_path / "run" / "model_limits" / "limits.csv").exists()
+    assert card.envelope.in_words()[0] in done.out
 
 
 def test_on_measured_pairs_from_the_bundled_model(
@@ -72,7 +90,7 @@ def test_on_measured_pairs_from_the_bundled_model(
     config = write_config(tmp_path, data=PAIRS, training={"learning_rate": 1e-4})
     text = config.read_text().split("[network]")
     config.write_text(text[0] + text[1][text[1].index("[training]") :])
-    done = command("train", config, "-o", tmp_path / "run", "--init", "bundled")
+    done = command("train", config, "-o", tmp_path / "run", "--init", "bundled", "--no-limits")
     assert done.code == 0, done.err
     assert "cell_1.tif <-> cell_1_long.tif" in done.out
     assert re.search(r"starting from fast: PSNR \d+.\d\d -> \d+.\d\d dB", done.out)
@@ -90,7 +108,7 @@ def test_on_clean_stacks(tmp_path: Path, command: Callable[..., Any]) -> None:
     for index in range(3):
         write_stack(tmp_path / "clean" / f"{index}.tif", clean_stack(index))
     config = write_config(tmp_path, data={"source": "clean", "clean": "clean"})
-    done = command("train", config, "-o", tmp_path / "run")
+    done = command("train", config, "-o", tmp_path / "run", "--no-limits")
     assert done.code == 0, done.err
     card = onnx_export.read_card(onnx.load(tmp_path / "run" / "model.onnx"))
     assert card.description == "Trained on clean stacks (2) with simulated camera noise."
@@ -162,8 +180,8 @@ def test_killed_and_resumed_it_ends_with_the_weights_of_an_uninterrupted_run(
         },
     )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    train = [*CLI, "train", str(config), "-o"]
-    assert command("train", config, "-o", tmp_path / "whole").code == 0
+    train = [*CLI, "train", str(config), "--no-limits", "-o"]
+    assert command("train", config, "-o", tmp_path / "whole", "--no-limits").code == 0
     killed = subprocess.Popen([*train, str(tmp_path / "killed")], env=environment)
     try:
         deadline = time.monotonic() + 60

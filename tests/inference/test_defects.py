@@ -226,6 +226,19 @@ def test_the_map_is_an_image_beside_the_settings(tmp_path: Path) -> None:
     assert np.array_equal(read_bad_pixels(camera.bad_pixels), known > 0)
 
 
+@pytest.mark.parametrize("bad", [1.0, 0.12])
+def test_a_map_that_marks_what_no_camera_has_is_refused(tmp_path: Path, bad: float) -> None:
+    path = tmp_path / "bad.tif"
+    known = np.zeros((20, 50), np.uint8)
+    known.flat[: int(bad * known.size)] = 255
+    tifffile.imwrite(path, known, photometric="minisblack")
+    with pytest.raises(SettingsError, match=rf"marks {100 * bad:.0f} % of the pixels as bad"):
+        read_bad_pixels(path)
+    known.flat[99:] = 0
+    tifffile.imwrite(path, known, photometric="minisblack")
+    assert read_bad_pixels(path).sum() == 99
+
+
 @pytest.mark.parametrize("content", [b"", b"II*\0 and no more", b"text"])
 def test_what_is_no_map_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bad.tif"

@@ -10,7 +10,7 @@ from pydantic.fields import FieldInfo
 
 from live_restore.settings.camera import CameraSettings
 from live_restore.settings.load import load_settings
-from live_restore.settings.model import ModelRule, Settings
+from live_restore.settings.model import LISTS, Settings
 
 CAMERA = {"gain_adu_per_e": 2.17, "offset_adu": 100, "read_noise_e": 1.6}
 
@@ -96,6 +96,7 @@ OTHER: dict[str, Any] = {
     "output.min_free_gb": 3,
     "output.units": "camera-float",
     "output.defects": "mend",
+    "output.error_bars": True,
     "trust.every": 3,
     "journal.folder": "/somewhere",
     "journal.max_attempts": 5,
@@ -118,11 +119,21 @@ OTHER: dict[str, Any] = {
 }
 
 
+OTHER_OF_SEVERAL: dict[str, Any] = {
+    "cameras.gain_adu_per_e": 3,
+    "cameras.offset_adu": 3,
+    "cameras.read_noise_e": 3,
+    "cameras.bad_pixels": "/somewhere.tif",
+    "cameras.serial": "A1",
+    "cameras.channels": ["GFP"],
+}
+
+
 def fields() -> dict[str, FieldInfo]:
     """Return every key of the tree, "section.key"."""
     found: dict[str, FieldInfo] = {}
     for name, field in Settings.model_fields.items():
-        section: Any = {"camera": CameraSettings, "models": ModelRule}.get(name, field.annotation)
+        section: Any = {"camera": CameraSettings, **LISTS}.get(name, field.annotation)
         assert issubclass(section, BaseModel), name
         found |= {f"{name}.{key}": each for key, each in section.model_fields.items()}
     return found
@@ -142,22 +153,34 @@ def test_every_key_declares_whether_it_changes_pixels() -> None:
     for key in fields():
         assert declared(key) in ("digest", "recipe", "none"), key
         # These count where what the files hold is known: see tests of the model set.
-        of_a_file = key.startswith("models.") or key == "camera.bad_pixels"
+        of_a_file = key.startswith("models.") or key.endswith(".bad_pixels")
         assert (declared(key) == "recipe") is of_a_file, key
 
 
 def test_the_table_above_has_every_key() -> None:
-    assert set(OTHER) == {key for key in fields() if not key.startswith("models.")}
+    sections = {key for key in fields() if key.partition(".")[0] not in LISTS}
+    assert set(OTHER) == sections
+    assert set(OTHER_OF_SEVERAL) == {key for key in fields() if key.startswith("cameras.")}
 
 
 @pytest.mark.parametrize("key", OTHER)
 def test_the_digest_changes_with_what_changes_pixels_and_with_nothing_else(key: str) -> None:
     section, name = key.split(".")
-    base: dict[str, Any] = {"camera": CAMERA} if section == "camera" else {}
-    changed = {section: {**base.get(section, {}), name: OTHER[key]}}
+    needs_one = section == "camera" or key == "output.error_bars"
+    base: dict[str, Any] = {"camera": CAMERA} if needs_one else {}
+    changed = {**base, section: {**base.get(section, {}), name: OTHER[key]}}
     before, after = load_settings(None, base), load_settings(None, changed)
     assert getattr(getattr(before, section), name) != getattr(getattr(after, section), name)
     assert (after.pixel_digest() != before.pixel_digest()) is (declared(key) == "digest")
+
+
+@pytest.mark.parametrize("key", OTHER_OF_SEVERAL)
+def test_of_several_cameras_each_key_counts(key: str) -> None:
+    changed = {**CAMERA, key.partition(".")[2]: OTHER_OF_SEVERAL[key]}
+    before, after = (load_settings(None, {"cameras": [each]}) for each in (CAMERA, changed))
+    assert after.cameras != before.cameras
+    assert (after.pixel_digest() != before.pixel_digest()) is (declared(key) == "digest")
+    assert before.pixel_digest() not in {digest for _, digest in RECORDED}
 
 
 def test_no_two_keys_of_the_digest_have_one_name() -> None:
@@ -165,6 +188,6 @@ def test_no_two_keys_of_the_digest_have_one_name() -> None:
     names = [
         key.partition(".")[2]
         for key in fields()
-        if declared(key) == "digest" and not key.startswith("camera.")
+        if declared(key) == "digest" and not key.startswith(("camera.", "cameras."))
     ]
     assert len(names) == len(set(names))

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from live_restore.errors import SettingsError
-from live_restore.settings.camera import CameraSettings
+from live_restore.settings.camera import CameraSettings, OneOfSeveralCameras
 from live_restore.settings.load import load_settings
 from live_restore.settings.model import InferenceSettings, Settings
 
@@ -58,6 +58,8 @@ def test_the_example_names_every_key_and_no_other() -> None:
             expected[name] = {"channels", "model", "skip"}
         elif name == "camera":
             expected[name] = set(CameraSettings.model_fields)
+        elif name == "cameras":
+            expected[name] = set(OneOfSeveralCameras.model_fields) - {"channels"}
         else:
             assert isinstance(section, type)
             expected[name] = set(section.model_fields)  # type: ignore[attr-defined]
@@ -276,6 +278,19 @@ def test_a_camera_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_settings().camera == CameraSettings(**CAMERA)
 
 
+def test_several_cameras(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    table = "[[cameras]]\ngain_adu_per_e = 2\noffset_adu = 100\nread_noise_e = 1\n"
+    file.write_text(f'{table}serial = "A1"\nbad_pixels = "bad.tif"\n{table}channels = ["GFP", 1]\n')
+    one, other = load_settings(file).cameras
+    assert (one.serial, one.channels, one.bad_pixels) == ("A1", ("*",), tmp_path / "bad.tif")
+    assert (other.serial, other.channels) == ("", ("GFP", "1"))
+    file.write_text(f"{table}serials = 1\n")
+    assert "cameras.0.serials is not a setting; did you mean cameras.0.serial?" in refusal(file, {})
+    file.write_text(table)
+    assert 'output.units = "network"' in refusal(file, {"output": {"units": "network"}})
+
+
 def test_half_a_camera_from_the_environment_is_blamed_on_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -289,7 +304,7 @@ def test_half_a_camera_from_the_environment_is_blamed_on_it(
 
 def test_the_example_is_plain_toml() -> None:
     said = set(tomllib.loads(EXAMPLE.read_text(encoding="utf-8")))
-    assert said == set(Settings.model_fields) - {"camera"}, "no camera is everybody's"
+    assert said == set(Settings.model_fields) - {"camera", "cameras"}, "no camera is everybody's"
 
 
 def test_ome_zarr_without_zarr_is_said_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

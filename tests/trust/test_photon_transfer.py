@@ -11,7 +11,8 @@ from scipy import ndimage
 from live_restore.errors import StackRefusedError
 from live_restore.simulation.camera import Camera
 from live_restore.simulation.scene import LivingCell
-from live_restore.trust.photon_transfer import Darkness, Pair, darkness, photon_transfer
+from live_restore.trust.darkness import Darkness, darkness
+from live_restore.trust.photon_transfer import Pair, photon_transfer
 
 CAMERAS = [
     Camera(offset_adu=100, gain_adu_per_e=2.0, read_noise_e=1.6),

@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from live_restore.errors import UsageError, one_line
 from live_restore_export.cli.parsing import Commands, add_command, whole
+
+if TYPE_CHECKING:
+    from live_restore_export.limits.measure import Extent
 
 
 def add(commands: Commands) -> None:
@@ -36,15 +40,8 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure where a model stops helping."""
-    from rich.console import Console
-    from rich.progress import track
-
-    from live_restore_export.limits.figure import draw_limits
-    from live_restore_export.limits.measure import FULL, QUICK, measure_limits
-    from live_restore_export.limits.tables import as_csv, as_json
-    from live_restore_export.limits.verdict import envelope_of
-    from live_restore_export.onnx.export import load_model, read_card, write_atomically
-    from live_restore_export.quality.gain import TEST_CAMERA, TEST_SEEDS, record_in_card
+    from live_restore_export.limits.measure import FULL, QUICK
+    from live_restore_export.quality.gain import TEST_SEEDS
 
     if arguments.record and arguments.quick:
         raise UsageError("--record needs the whole measurement: leave out --quick")
@@ -53,8 +50,40 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.stacks > len(TEST_SEEDS):
             raise UsageError(f"--stacks can be {len(TEST_SEEDS)} at most: there are no more seeds")
         extent = replace(extent, stacks=arguments.stacks)
-    card = read_card(load_model(arguments.model))  # refuses what is none before the work
     folder = arguments.output or arguments.model.with_name(f"{arguments.model.stem}_limits")
+    return measure(arguments.model, extent, folder, record=arguments.record, json=arguments.json)
+
+
+def measure(model: Path, extent: Extent, folder: Path, *, record: bool, json: bool = False) -> int:
+    """Measure where a model stops helping, write that into a folder, and print it.
+
+    Parameters
+    ----------
+    model, extent
+        What is measured, and how much of it.
+    folder
+        For table, JSON and figure; created.
+    record
+        Whether the envelope goes into the model's card.
+    json
+        Whether it is printed as JSON.
+
+    Raises
+    ------
+    LiveRestoreError
+        The model cannot be measured, or the folder not be written to.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    from live_restore_export.limits.figure import draw_limits
+    from live_restore_export.limits.measure import measure_limits
+    from live_restore_export.limits.tables import as_csv, as_json
+    from live_restore_export.limits.verdict import envelope_of
+    from live_restore_export.onnx.export import load_model, read_card, write_atomically
+    from live_restore_export.quality.gain import TEST_CAMERA, TEST_SEEDS, record_in_card
+
+    card = read_card(load_model(model))  # refuses what is none before the work
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -63,7 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
         ) from error
     console = Console(stderr=True)
     measured = measure_limits(
-        arguments.model,
+        model,
         extent,
         progress=lambda steps, total: track(
             steps, "measuring", total, console=console, disable=not console.is_terminal
@@ -80,9 +109,9 @@ def run(arguments: argparse.Namespace) -> int:
     write_atomically(as_csv(measured).encode(), folder / "limits.csv")
     write_atomically(as_text.encode(), folder / "limits.json")
     write_atomically(draw_limits(measured, envelope, card.name), folder / "limits.png")
-    if arguments.record:
-        record_in_card(arguments.model, envelope=envelope)
-    if arguments.json:
+    if record:
+        record_in_card(model, envelope=envelope)
+    if json:
         print(as_text)
         return 0
     for line in envelope.in_words():

@@ -28,6 +28,11 @@ def add(commands: Commands) -> None:
         "  live-restore-export train actin.toml -o runs/actin --resume",
         run,
     )
+    parser.add_argument(
+        "--no-limits",
+        action="store_true",
+        help="do not measure at the end where the model helps: its card then has no envelope",
+    )
     parser.add_argument("config", type=Path, help="training configuration, TOML")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--resume", action="store_true", help="go on where a training was stopped")
@@ -69,7 +74,24 @@ def run(arguments: argparse.Namespace) -> int:
         )
     checkpoint = load_checkpoint(final)
     card = _card(checkpoint, config, data, folder)
-    return publish(checkpoint, card, folder / MODEL, verify_it=True)
+    code = publish(checkpoint, card, folder / MODEL, verify_it=True)
+    if code or arguments.no_limits:
+        return code
+    return _limits(folder / MODEL, card)
+
+
+def _limits(model: Path, card: ModelCard) -> int:
+    """Measure where a model helps, and record that in its card."""
+    from live_restore_export.cli.limits import measure
+    from live_restore_export.limits.measure import FULL
+
+    if card.input_channels > 1:
+        print(
+            f"note: {card.unmeasured_note()}; simulated stacks have one channel, this model takes "
+            f"{card.input_channels}, so that takes stacks of your own"
+        )
+        return 0
+    return measure(model, FULL, model.with_name(f"{model.stem}_limits"), record=True)
 
 
 def _card(

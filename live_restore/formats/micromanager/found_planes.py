@@ -139,6 +139,7 @@ class FoundPlanes:
         channel_names: tuple[str, ...] = (),
         position_names: tuple[str, ...] = (),
         exposure_ms: tuple[float | None, ...] = (),
+        camera_serials: tuple[str, ...] = (),
     ) -> None:
         """Record what is known about the acquisition; names given here win over the summary's."""
         first = self._first
@@ -151,6 +152,7 @@ class FoundPlanes:
             voxel=voxel,
             time_increment_s=summary.interval_s,
             exposure_ms=exposure_ms or summary.exposure_ms,
+            camera_serials=camera_serials,
             stacks_planned=summary.plan.stacks(),
         )
 

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from live_restore.files.values import text
-from live_restore.formats.micromanager.metadata import by_channel, exposure_ms, pixel_size_um, z_um
+from live_restore.formats.micromanager.metadata import (
+    by_channel,
+    camera_serial,
+    exposure_ms,
+    names_by_channel,
+    pixel_size_um,
+    z_um,
+)
 from live_restore.stack import StackIndex
 
 _NO_CHANNEL = "Default"
@@ -14,12 +21,13 @@ _NO_CHANNEL = "Default"
 
 
 class ImageFacts:
-    """Pixel size, z step, exposures, channel names."""
+    """Pixel size, z step, exposures, cameras, channel names."""
 
     def __init__(self) -> None:
         self.image: Mapping[str, Any] = {}
         self.z_step_um: float | None = None
         self._exposures: dict[int, float | None] = {}
+        self._cameras: dict[int, str] = {}
         self._channels: dict[int, str] = {}
         self._stack: StackIndex | None = None
         self._heights: dict[int, float] = {}
@@ -30,6 +38,11 @@ class ImageFacts:
         if not any(self._exposures.values()):
             return ()
         return by_channel(self._exposures)
+
+    @property
+    def camera_serials(self) -> tuple[str, ...]:
+        """Serial numbers by channel index, empty where no image has one."""
+        return names_by_channel(self._cameras)
 
     @property
     def channel_names(self) -> tuple[str, ...]:
@@ -52,6 +65,7 @@ class ImageFacts:
             return
         if stack_index.channel < 4096:
             self._exposures.setdefault(stack_index.channel, exposure_ms(metadata))
+            self._cameras.setdefault(stack_index.channel, camera_serial(metadata))
             name = text(metadata.get("Channel"))
             if name and name != _NO_CHANNEL:
                 self._channels.setdefault(stack_index.channel, name)

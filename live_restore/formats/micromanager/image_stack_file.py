@@ -29,7 +29,9 @@ from live_restore.formats.micromanager.found_planes import FoundPlanes
 from live_restore.formats.micromanager.metadata import (
     Summary,
     by_channel,
+    camera_serial,
     exposure_ms,
+    names_by_channel,
     parse_summary,
     plane_metadata,
     z_um,
@@ -143,6 +145,7 @@ class MmStackFollower:
         self._summary: Summary | None = None
         self._image: dict[str, Any] = {}
         self._exposures: dict[int, float | None] = {}
+        self._cameras: dict[int, str] = {}
         self._positions: dict[int, str] = {}
         self._heights: dict[StackIndex, dict[int, float]] = {}
         self._z_step: float | None = None
@@ -167,6 +170,7 @@ class MmStackFollower:
             summary.voxel(self._image, self._z_step),
             position_names=self._position_names(summary),
             exposure_ms=summary.exposure_ms or by_channel(self._exposures),
+            camera_serials=names_by_channel(self._cameras),
         )
         open_files = sum(not file.finished for file in self._files.values())
         ended = bool(self._files) and not open_files
@@ -329,6 +333,8 @@ class MmStackFollower:
         exposure = exposure_ms(metadata)
         if exposure is not None and stack_index.channel < 4096:
             self._exposures.setdefault(stack_index.channel, exposure)
+        if stack_index.channel < 4096 and stack_index.channel not in self._cameras:
+            self._cameras[stack_index.channel] = camera_serial(metadata)
         match = NAME.fullmatch(file.path.name)
         if match and match["rest"] and len(self._positions) < 100_000:
             self._positions.setdefault(stack_index.position, match["rest"])

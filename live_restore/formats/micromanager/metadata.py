@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,7 @@ from live_restore.stack import VoxelSize
 
 MAX_NAMES = 100_000
 """Positions or channels whose names are kept."""
+_NOT_LETTERS = re.compile(r"[^A-Za-z]")
 
 
 @dataclass(frozen=True)
@@ -72,9 +74,46 @@ def by_channel(values: Mapping[int, float | None]) -> tuple[float | None, ...]:
     return tuple(values.get(channel) for channel in range(max(values, default=-1) + 1))
 
 
+def names_by_channel(values: Mapping[int, str]) -> tuple[str, ...]:
+    """Return names in the order of their channels, "" for those that have none; none at all: ().
+
+    Examples
+    --------
+    >>> names_by_channel({2: "b", 0: "a"}), names_by_channel({0: ""})
+    (('a', '', 'b'), ())
+    """
+    if not any(values.values()):
+        return ()
+    return tuple(values.get(channel, "") for channel in range(max(values) + 1))
+
+
 def exposure_ms(metadata: Mapping[str, Any]) -> float | None:
     """Return an image's exposure (ms): Micro-Manager's key, or pycromanager's."""
     return positive(metadata.get("Exposure-ms")) or positive(metadata.get("Exposure"))
+
+
+_SERIALS = {"serialnumber", "cameraid", "cameraserialnumber", "serialno"}
+
+
+def camera_serial(metadata: Mapping[str, Any]) -> str:
+    """Return the serial number of the camera that took an image, "" where it is not said.
+
+    Adapters call the property by names of their own: Andor's and Hamamatsu's ``CameraID``, others
+    ``SerialNumber``.
+
+    Examples
+    --------
+    >>> camera_serial({"Camera": "Zyla", "Zyla-CameraID": "VSC-01583", "Stage-SerialNumber": "7"})
+    'VSC-01583'
+    >>> camera_serial({"Core-Camera": "Zyla"})
+    ''
+    """
+    label = text(metadata.get("Camera")) or text(metadata.get("Core-Camera"))
+    for key, value in metadata.items() if label else ():
+        name = key.removeprefix(f"{label}-")
+        if name != key and _NOT_LETTERS.sub("", name).lower() in _SERIALS:
+            return text(value).strip()
+    return ""
 
 
 def plane_metadata(metadata: Mapping[str, Any]) -> PlaneMetadata:

@@ -141,6 +141,7 @@ class NdTiffFollower:
             ),
             position_names=self._labels.position_names or summary.position_names,
             exposure_ms=summary.exposure_ms or self._facts.exposures,
+            camera_serials=self._facts.camera_serials,
         )
         ended = bool(names) and all(self._files[name].closed for name in names)
         ended = ended and self._found.any

@@ -30,7 +30,9 @@ from live_restore.formats.micromanager.found_planes import FoundPlanes
 from live_restore.formats.micromanager.metadata import (
     Summary,
     by_channel,
+    camera_serial,
     exposure_ms,
+    names_by_channel,
     parse_summary,
     pixel_size_um,
     z_um,
@@ -171,6 +173,7 @@ class MmSeriesFollower:
         self._summary: Summary | None = None
         self._image: dict[str, Any] = {}
         self._exposures: dict[int, float | None] = {}
+        self._cameras: dict[int, str] = {}
         self._channels: dict[str, int] = {}
         self._z_step: float | None = None
 
@@ -193,6 +196,7 @@ class MmSeriesFollower:
             position_names=summary.position_names or self._position_names(),
             channel_names=summary.channel_names or tuple(self._channels),
             exposure_ms=summary.exposure_ms or by_channel(self._exposures),
+            camera_serials=names_by_channel(self._cameras),
         )
         ended: bool | None = None
         why = f"there is no {METADATA}"
@@ -273,6 +277,8 @@ class MmSeriesFollower:
             exposure, height = exposure_ms(image), z_um(image)
             if isinstance(channel, int) and 0 <= channel < 4096 and exposure is not None:
                 self._exposures.setdefault(channel, exposure)
+            if isinstance(channel, int) and 0 <= channel < 4096 and channel not in self._cameras:
+                self._cameras[channel] = camera_serial(image)
             if channel == 0 and isinstance(z, int) and height is not None:
                 if heights.get(z - 1, height) != height and self._z_step is None:
                     self._z_step = abs(height - heights[z - 1])

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from live_restore.files.values import integer, positive
 from live_restore.formats.tiff.calibration import NEGATIVE_STEP
-from live_restore.formats.tiff.ome_xml import Attributes, Image
+from live_restore.formats.tiff.ome_xml import CAMERA_SERIAL, Attributes, Image
 from live_restore.formats.units import decimal, duration, length
 from live_restore.recording import ChannelMetadata, ImageMetadata, PlaneMetadata, StageUnit
 from live_restore.stack import VoxelSize
@@ -84,12 +84,15 @@ def _is_date(text: str) -> bool:
 
 
 def _channel(attributes: Attributes) -> ChannelMetadata:
+    emission_nm, excitation_nm = (
+        _nanometres(attributes.get(f"{kind}Wavelength"), attributes, f"{kind}WavelengthUnit")
+        for kind in ("Emission", "Excitation")
+    )
     return ChannelMetadata(
         _rgba(attributes.get("Color")),
-        *(
-            _nanometres(attributes.get(f"{kind}Wavelength"), attributes, f"{kind}WavelengthUnit")
-            for kind in ("Emission", "Excitation")
-        ),
+        emission_nm,
+        excitation_nm,
+        attributes.get(CAMERA_SERIAL, ""),
     )
 
 

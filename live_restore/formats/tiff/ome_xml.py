@@ -21,9 +21,14 @@ MAX_DEPTH = 64
 """Of elements within elements; the schema needs about ten."""
 MAX_NAME = 200
 """Characters of a name that are kept."""
+MAX_DETECTORS = 100
+CAMERA_SERIAL = "serial number of camera"
+"""Key under which a channel's attributes hold the serial number of its detector, where known."""
 _HEAD = 2**16
 """Characters in which the root element begins: a comment may stand before it."""
 _ROOT = re.compile(r"<(?:\w+:)?OME[\s>/]")
+
+_DETECTOR = "ID of detector"  # no attribute of XML can have such a name
 
 Attributes = dict[str, str]
 
@@ -54,9 +59,13 @@ class Image:
 
 @dataclass(slots=True)
 class Document:
-    """What one OME-XML says; ``metadata_file`` is where a BinaryOnly element finds the rest."""
+    """What one OME-XML says; ``metadata_file`` is where a BinaryOnly element finds the rest.
+
+    ``detectors`` are the serial numbers of cameras, by their IDs; "" where one has none.
+    """
 
     images: list[Image] = field(default_factory=list)
+    detectors: dict[str, str] = field(default_factory=dict)
     uuid: str = ""
     metadata_file: str = ""
 
@@ -131,6 +140,7 @@ def parse(found: Found, text: str) -> Document:
                 _end(found, document, name, element)
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise found.contradiction(f"its OME-XML cannot be read ({error})") from error
+    _name_cameras(document)
     return document
 
 
@@ -145,6 +155,17 @@ def name_beside(name: str, own: str) -> str:
     return name if name == own else re.split(r"[/\\]", name)[-1] or name
 
 
+def _name_cameras(document: Document) -> None:
+    """Give every channel the serial number of its detector; of several, it has to say which."""
+    serials = document.detectors
+    alone = next(iter(serials.values())) if len(serials) == 1 else ""
+    for image in document.images if serials else ():
+        for channel in image.channels:
+            serial = serials.get(channel[_DETECTOR], "") if _DETECTOR in channel else alone
+            if serial:
+                channel[CAMERA_SERIAL] = serial
+
+
 def _start(found: Found, document: Document, name: str, element: Element) -> None:
     """Read one opening element."""
     get = dict(element.attrib)
@@ -154,6 +175,9 @@ def _start(found: Found, document: Document, name: str, element: Element) -> Non
         document.metadata_file = name_beside(get.get("MetadataFile", ""), found.path.name)
     elif name == "Image":
         document.images.append(Image(get.get("Name", "")[:MAX_NAME]))
+    elif name == "Detector" and len(document.detectors) < MAX_DETECTORS:
+        serial = get.get("SerialNumber", "").strip()[:MAX_NAME]
+        document.detectors[get.get("ID", "")[:MAX_NAME]] = serial
     elif not document.images:
         return
     image = document.images[-1] if document.images else Image()
@@ -162,6 +186,8 @@ def _start(found: Found, document: Document, name: str, element: Element) -> Non
     elif name == "Channel" and image.pixels:
         image.channels.append(get)
         image.samples = max(1, integer_of(found, get, "SamplesPerPixel", 1))
+    elif name == "DetectorSettings" and image.channels:
+        image.channels[-1][_DETECTOR] = get.get("ID", "")[:MAX_NAME]
     elif name == "Plane" and image.pixels:
         image.planes.append(get)
     elif name == "TiffData":

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from live_restore.stack import Volume
+from live_restore.stack import Mask, Volume
 
 _Floats = NDArray[np.float32]
 _Doubles = NDArray[np.float64]
@@ -373,6 +373,18 @@ def _mean_of_good(
         total += np.where(good, stack[at], 0)
         count += good
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def defects_of(channels: Volume, known: Mask | None) -> tuple[tuple[Defects, ...], str]:
+    """Return the defects of each channel (C, Z, Y, X), and why the camera's map does not count."""
+    map_not_used = ""
+    if known is not None and known.shape != channels.shape[2:]:
+        map_not_used = (
+            f"camera.bad_pixels is a map of {known.shape} pixels, which does not fit this "
+            f"stack of {channels.shape[2:]}: bad pixels were looked for without it"
+        )
+        known = None
+    return tuple(find_defects(each, known) for each in channels), map_not_used
 
 
 def without_defects(channels: Volume, defects: tuple[Defects, ...]) -> Volume:

@@ -35,6 +35,8 @@ class ModelCard(BaseModel):
     version: str = Field("1", max_length=40)
     description: str = ""
     licence: str = ""
+    doi: str = Field("", max_length=200, pattern=r"^(10\.[0-9.]{4,20}/\S+)?$")
+    """Of what describes it: a paper, or its weights."""
     axes: Literal["NCZYX"] = "NCZYX"
     input_channels: int = Field(1, ge=1, le=_MAX_CHANNELS)
     output_channels: int = Field(1, ge=1, le=_MAX_CHANNELS)
@@ -67,6 +69,15 @@ class ModelCard(BaseModel):
         return (
             f"{self.name} sharpens, to a point spread function {self.truth_psf_width:g} times as "
             "wide: details finer than the optics transmit are its guess, not a measurement"
+        )
+
+    def unmeasured_note(self) -> str:
+        """Return what a person must know of a model without an envelope, or ""."""
+        if self.envelope is not None:
+            return ""
+        return (
+            f"nobody has measured where the model {self.name} helps, so that no stack is called "
+            "too dark for it: measure it with live-restore-export limits MODEL --record"
         )
 
     @model_validator(mode="after")

@@ -1,0 +1,54 @@
+"""The intensity scale of a stack that is going to be restored, or why it has none. Pure."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from live_restore.errors import StackRefusedError
+from live_restore.inference.image.intensity import IntensityScale, scale_from_percentiles
+from live_restore.stack import MOST_ADU, Volume
+
+
+def scale_of(
+    stack: Volume, percentiles: tuple[float, float], *, any_unit: bool
+) -> tuple[IntensityScale, float, bool]:
+    """Return scale, brightest voxel in its units, and whether the stack's extremes are it.
+
+    Parameters
+    ----------
+    stack
+        (C, Z, Y, X); one scale holds for all channels.
+    percentiles
+        That are to be 0 and 1.
+    any_unit
+        Whether its values may be of any size, as those of floating point are.
+
+    Raises
+    ------
+    StackRefusedError
+        Every voxel has the same value, or some are too large for float32.
+    """
+    _require_range(stack)
+    scale = scale_from_percentiles(stack, *percentiles)
+    from_extremes = not scale.high_adu > scale.low_adu
+    highest = float(stack.max())
+    if from_extremes:
+        lowest = float(stack.min())
+        if highest == lowest:
+            raise StackRefusedError(
+                f"is constant (every voxel is {lowest:g})", None, "there is nothing to restore"
+            )
+        scale = IntensityScale(lowest, highest)
+    brightest = (highest - scale.low_adu) / (scale.high_adu - scale.low_adu)
+    return scale.of_any_unit() if any_unit else scale, brightest, from_extremes
+
+
+def _require_range(stack: Volume) -> None:
+    """Raise ``StackRefusedError`` for whole grey values that float32 would round."""
+    highest = int(stack.max()) if stack.dtype == np.uint32 else 0
+    if highest > MOST_ADU:
+        raise StackRefusedError(
+            f"holds grey values up to {highest}; more than {MOST_ADU} would be rounded",
+            None,
+            "take off the offset, or save as float32",
+        )
