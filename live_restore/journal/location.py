@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
 from live_restore.errors import UsageError, one_line
 from live_restore.files.user_folders import state_folder
 from live_restore.files.windows import is_network_drive
 from live_restore.journal.database import lock_is_held, root_of
+
+_LONGEST_NAME = 40
 
 
 def journal_path(root: Path, folder: Path | None = None) -> Path:
@@ -29,6 +32,18 @@ def journal_path(root: Path, folder: Path | None = None) -> Path:
     resolved = os.path.normcase(root.resolve())
     digest = hashlib.sha256(os.fsencode(resolved)).hexdigest()[:16]
     return (folder or state_folder()) / f"{digest}.sqlite"
+
+
+def log_path(root: Path, journal: Path, ending: str = ".log") -> Path:
+    """Return the log of a watched folder: beside its journal, and called after the folder.
+
+    Examples
+    --------
+    >>> log_path(Path("/data/cells, day 2"), Path("/state/0a1b.sqlite")).as_posix()
+    '/state/cells-day-2-0a1b.log'
+    """
+    plain = re.sub(r"\W+", "-", root.name or root.drive).strip("-")[:_LONGEST_NAME]
+    return journal.with_name(f"{plain or 'root'}-{journal.stem}{ending}")
 
 
 def other_watcher(root: Path, folder: Path | None, *, recursive: bool) -> Path | str | None:
