@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
             absent = "" if path.exists() else " (not there)"
             print(f"# {name}: {path}{absent}")
     for each in folders:
-        absent = "" if each.folder.is_dir() else " (not there)"
+        absent = "" if each.is_there else " (not there)"
         own = f"; for it alone: {', '.join(each.own_keys)}" if each.own_keys else ""
         print(one_line(f"# [[watch]] {each.folder}{absent}{own}"))
     if arguments.action == "check":

@@ -75,7 +75,7 @@ def _state(each: WatchedFolder, arguments: argparse.Namespace) -> dict[str, Any]
     from live_restore.settings.load import load_settings
 
     state: dict[str, Any] = {
-        "folder": str(each.folder), "there": each.folder.is_dir(), "watched": False,
+        "folder": str(each.folder), "there": each.is_there, "watched": False,
         "counts": {}, "log": None, "problem": "",
     }  # fmt: skip
     try:

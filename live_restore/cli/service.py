@@ -56,7 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.folder is not None and str(arguments.folder).startswith("-"):
         raise UsageError(
             f"{arguments.folder} is no folder", None,
-            "name the folder before --; options of all folders belong into the settings",
+            "name the folder before --; options of all folders belong in the settings",
         )  # fmt: skip
     if action == "status":
         return _status(arguments.folder, as_json=arguments.json)

@@ -156,9 +156,11 @@ def all_installed() -> list[Installed]:
 
 def installed_for(folder: Path | None) -> Installed:
     """Return the service of a folder, or of all; raises ``UsageError`` where there is none."""
-    name = Service(folder).name
+    names = {Service(folder).name}
+    if folder is not None:  # installed under its real name, which of a mapped drive is the share's
+        names.add(Service(Path(os.path.realpath(folder))).name)
     for each in all_installed():
-        if each.service.name == name:
+        if each.service.name in names:
             return each
     if folder is None:
         raise UsageError(

@@ -59,6 +59,14 @@ class WatchedFolder:
         return recursive is not False and any(map(self.is_called, folder.parents))
 
     @property
+    def is_there(self) -> bool:
+        """Whether its disk is there just now; a share that is away raises all kinds of errors."""
+        try:
+            return self.folder.is_dir()
+        except OSError:
+            return False
+
+    @property
     def own_keys(self) -> list[str]:
         """What is set for this folder alone, as ``section.key``; of a list, the section."""
         return [

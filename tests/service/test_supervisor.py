@@ -137,6 +137,10 @@ def test_install_status_and_remove(
     assert f'to end it: live-restore service remove "{watched}"' in done.stdout
     (told,) = json.loads(run_command(tmp_path / "j", "service", "status", "--json").stdout)
     assert (told["name"], told["running"]) == (name, False)
+    link = tmp_path / "link"
+    link.symlink_to(watched)
+    stopped = run_command(tmp_path / "j", "service", "stop", link)
+    assert f"{watched}: not watched any more until" in stopped.stdout, stopped.stderr
     assert run_command(tmp_path / "j", "service", "remove", watched).returncode == 0
     assert not unit.exists()
     assert json.loads(run_command(tmp_path / "j", "service", "status", "--json").stdout) == []
@@ -280,7 +284,7 @@ def test_all_once_in_turn(tmp_path: Path, state_folder: Path) -> None:
         (["page", "--config", "two.toml"], "several folders are watched: "),
         (["status", "--config", "two.toml", "--html", "a.html"], "--html shows one folder"),
     ],
-    ids=" ".join,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_without_a_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
