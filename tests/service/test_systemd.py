@@ -59,9 +59,10 @@ class UserManager:
     def __init__(self, home: Path) -> None:
         runtime = "/run/user/0"
         self._variables = {
-            **os.environ, "HOME": str(home), "XDG_RUNTIME_DIR": runtime, "XDG_CONFIG_HOME": "",
+            **os.environ, "HOME": str(home), "XDG_RUNTIME_DIR": runtime,
             "DBUS_SESSION_BUS_ADDRESS": f"unix:path={runtime}/bus",
         }  # fmt: skip
+        self._variables.pop("XDG_CONFIG_HOME", None)
         home.mkdir()
         with (home / "session.log").open("wb") as log:
             self._session = subprocess.Popen(
