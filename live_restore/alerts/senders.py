@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 from live_restore.errors import LiveRestoreError, UsageError, one_line
@@ -96,7 +98,13 @@ def senders_of(settings: AlertSettings) -> list[Sender]:
     return senders
 
 
-def send_to(sender: Sender, title: str, text: str) -> None:
-    """Tell it as text of bounded length on lines of its own: names from files are in it."""
+def send_to(sender: Sender, root: Path, title: str, text: str) -> None:
+    """Tell somebody about the run in ``root``; raises ``LiveRestoreError``.
+
+    Of bounded length, and on lines of its own: names from files are in it. Whoever has ten of them
+    is told of which computer it is.
+    """
     lines = [one_line(line) for line in text.splitlines()]
-    sender.send(one_line(title)[:_LONGEST_TITLE], "\n".join(lines)[:_LONGEST_TEXT])
+    told = "\n".join(lines)[:_LONGEST_TEXT]
+    where = one_line(f"{root} on {platform.node()}")
+    sender.send(one_line(f"{root.name}: {title}")[:_LONGEST_TITLE], f"{told}\n\n{where}")

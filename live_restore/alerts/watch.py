@@ -124,7 +124,7 @@ class AlertWatch:
             return
         for cause in receiver.hold_off.due(causes, now):
             try:
-                send_to(receiver.sender, f"{self._run.root.name}: {cause.title}", cause.text)
+                send_to(receiver.sender, self._run.root, cause.title, cause.text)
             except LiveRestoreError as error:
                 log.error("nobody was told", cause=cause.title, reason=error.reason)
                 self._keep(receiver, f"nobody can be told: {error}")

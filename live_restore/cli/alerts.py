@@ -26,6 +26,7 @@ from live_restore.errors import LiveRestoreError, UsageError
 if TYPE_CHECKING:
     from live_restore.settings.model import Settings
 
+_TEST = "You asked live-restore whether its messages reach you. Nothing is wrong."
 _CLOSE_S = 20.0
 """For a last message through a slow mail server."""
 
@@ -39,7 +40,7 @@ def add(commands: Commands) -> None:
         engine=False,
     )  # fmt: skip
     parser.add_argument("folder", type=folder, metavar="DIR", help="the watched folder")
-    parser.add_argument("--test", action="store_true", help="send one message, and end")
+    parser.add_argument("--test", action="store_true", help="send one test message, and end")
     parser.add_argument("--beside", type=float, help=argparse.SUPPRESS)
 
 
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     from live_restore.alerts.watch import AlertWatch
     from live_restore.cli.logs import configure_logging
     from live_restore.engine.priority import give_way
-    from live_restore.journal.location import journal_path
+    from live_restore.journal.location import journal_path, log_path
     from live_restore.overview.run import Run
 
     settings = load_settings_of(arguments)
@@ -62,15 +63,17 @@ def run(arguments: argparse.Namespace) -> int:
     root = arguments.folder.resolve()
     if arguments.test:
         for sender in senders:
-            send_to(sender, f"{root.name}: a test", "live-restore can reach you.")
-        print("sent; see that it arrives")
+            send_to(sender, root, "test message", _TEST)
+        many = "1 test message" if len(senders) == 1 else f"{len(senders)} test messages"
+        print(f"{many} sent; look whether {'it has' if len(senders) == 1 else 'they have'} arrived")
         return 0
     # Beside a daemon that has only begun, there may be none yet.
     folder = settings.journal.folder
     beside = arguments.beside is not None
     journal = journal_path(root, folder) if beside else watched_journal(root, settings)
     give_way(settings.process)
-    configure_logging(settings.log, journal.with_suffix(".alerts.log"), terminal=not beside)
+    log = log_path(root, journal, ".alerts.log")
+    configure_logging(settings.log, log, terminal=not beside)
     watch = AlertWatch(Run(root, journal), settings.alerts, senders, AlertProblem(journal))
     if beside:
         watch.run_beside(_when_stdin_ends(), arguments.beside)

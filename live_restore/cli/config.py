@@ -7,7 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from live_restore.cli.parsing import Commands, add_command, overrides, report_notice
+from live_restore.cli.parsing import Commands, add_command, folder, overrides, report_notice
+from live_restore.errors import one_line
 
 if TYPE_CHECKING:
     from live_restore.settings.layers import Origins
@@ -19,11 +20,16 @@ def add(commands: Commands) -> None:
     parser = add_command(
         commands, "config", run,
         "show every setting and where it comes from, or check the settings",
-        "live-restore config show", "live-restore config check --config D:\\data\\config.toml",
+        "live-restore config show", "live-restore config show D:\\data",
+        "live-restore config check --config D:\\data\\config.toml",
     )  # fmt: skip
     parser.add_argument(
         "action", choices=("show", "check"),
         help="show: every setting, as TOML; check: exit with 2 where a file or a model is wrong",
+    )  # fmt: skip
+    parser.add_argument(
+        "folder", type=folder, nargs="?", metavar="DIR",
+        help="a watched folder: with what [[watch]] sets for it alone",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print it as JSON")
 
@@ -31,23 +37,31 @@ def add(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run ``live-restore config``."""
     from live_restore.settings.layers import computer_file, user_file
-    from live_restore.settings.load import load_with_origins
+    from live_restore.settings.load import load_with_origins, watched_folders
 
     settings, origins = load_with_origins(
-        arguments.config, overrides(arguments), notice=report_notice
+        arguments.config, overrides(arguments), notice=report_notice, folder=arguments.folder
     )
+    folders = watched_folders(arguments.config)
     files = {"computer": computer_file(), "user": user_file(), "--config": arguments.config}
     if arguments.action == "check":
         _check(settings)
+        for each in folders:
+            _check(_settings_for(each.folder, arguments))
     values = _values(settings, origins)
     if arguments.json:
         found = {name: _state(path) for name, path in files.items()}
-        print(json.dumps({"files": found, "settings": values}, indent=1))
+        watched = [{"folder": str(each.folder), "own": each.own_keys} for each in folders]
+        print(json.dumps({"files": found, "folders": watched, "settings": values}, indent=1))
         return 0
     for name, path in files.items():
         if path is not None:
             absent = "" if path.exists() else " (not there)"
             print(f"# {name}: {path}{absent}")
+    for each in folders:
+        absent = "" if each.is_there else " (not there)"
+        own = f"; for it alone: {', '.join(each.own_keys)}" if each.own_keys else ""
+        print(one_line(f"# [[watch]] {each.folder}{absent}{own}"))
     if arguments.action == "check":
         print("the settings are right")
         return 0
@@ -56,6 +70,12 @@ def run(arguments: argparse.Namespace) -> int:
     for line, origin in lines:
         print(f"{line:{width}s}  # {origin}")
     return 0
+
+
+def _settings_for(folder: Path, arguments: argparse.Namespace) -> Settings:
+    from live_restore.settings.load import load_settings
+
+    return load_settings(arguments.config, overrides(arguments), report_notice, folder=folder)
 
 
 def _check(settings: Settings) -> None:

@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
     from live_restore.cli.page import page_beside
     from live_restore.demo.run import fresh_folder, run_demo
     from live_restore.inference.model_set import ModelSet
-    from live_restore.journal.location import forget_journal, journal_path
+    from live_restore.journal.location import forget_journal, journal_path, log_path
 
     if arguments.micromanager:
         return _run_micromanager(arguments)
@@ -72,7 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
     journal = journal_path(folder / "acquisition", settings.journal.folder)
     forget_journal(journal)  # of an earlier demo in a folder of this name, which is gone
     display = wants_display()
-    configure_logging(settings.log, journal.with_suffix(".log"), terminal=not display)
+    log = log_path(folder / "acquisition", journal)
+    configure_logging(settings.log, log, terminal=not display)
     with ExitStack() as stack:
         page: list[subprocess.Popen[bytes] | None] = []
 

@@ -6,7 +6,15 @@ import argparse
 import json
 from dataclasses import asdict
 
-from live_restore.cli.parsing import Commands, add_command, folder, load_settings_of
+from live_restore.cli.folders import NAMED_BELOW
+from live_restore.cli.parsing import (
+    Commands,
+    add_command,
+    folder,
+    load_settings_of,
+    overrides,
+    report_notice,
+)
 from live_restore.errors import one_line
 
 
@@ -17,8 +25,9 @@ def add(commands: Commands) -> None:
         "live-restore doctor", "live-restore doctor D:\\data --json",
     )  # fmt: skip
     parser.add_argument(
-        "folder", type=folder, nargs="?", metavar="DIR", help="folder that is going to be watched"
-    )
+        "folder", type=folder, nargs="?", metavar="DIR",
+        help=f"folder that is going to be watched ({NAMED_BELOW})",
+    )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
 
@@ -29,12 +38,19 @@ def run(arguments: argparse.Namespace) -> int:
 
     from live_restore.doctor.checks import examine
     from live_restore.doctor.finding import Finding
+    from live_restore.settings.load import load_settings, watched_folders
 
     settings = load_settings_of(arguments)
+    folders = {arguments.folder: settings} if arguments.folder is not None else {
+        each.folder: load_settings(
+            arguments.config, overrides(arguments), report_notice, folder=each.folder
+        )
+        for each in watched_folders(arguments.config)
+    }  # fmt: skip
     console = Console()
     colours = {"good": "green", "note": "yellow", "bad": "red"}
     findings: list[Finding] = []
-    for finding in examine(settings, arguments.folder):
+    for finding in examine(settings, folders):
         findings.append(finding)
         if not arguments.json:
             line = Text(f"{finding.verdict:5s}", style=colours[finding.verdict])

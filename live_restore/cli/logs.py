@@ -68,7 +68,8 @@ def configure_logging(settings: LogSettings, file: Path | None, *, terminal: boo
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=False),
+        # As ISO 8601 has it, with the zone: a night in autumn has one hour twice.
+        structlog.processors.TimeStamper(fmt="%Y-%m-%dT%H:%M:%S.%f%z", utc=False),
     ]
     handlers: list[logging.Handler] = []
     if file is not None:

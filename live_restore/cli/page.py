@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from live_restore.cli.beside import let_go, variables_for
+from live_restore.cli.folders import the_folder
 from live_restore.cli.parsing import (
     Commands,
     add_command,
@@ -40,8 +41,10 @@ def add(commands: Commands) -> None:
         engine=False,
     )  # fmt: skip
     parser.add_argument(
-        "folder", type=folder, metavar="DIR", help="folder that is, or was, watched"
-    )
+        "folder", type=folder, metavar="DIR", nargs="?",
+        help="folder that is, or was, watched (unset: the only one that the settings name in "
+        "[[watch]])",
+    )  # fmt: skip
     parser.add_argument(
         "--host", default="127.0.0.1",
         help="address to serve at (127.0.0.1: this computer only; others need the token it prints)",
@@ -67,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     require_extra()
     from live_restore.page.server import Address, serve
 
+    arguments.folder = the_folder(arguments)
     root = arguments.folder.resolve()
     if not root.is_dir():
         raise UsageError("is no folder", arguments.folder, "name the folder that is watched")

@@ -72,7 +72,7 @@ def add_command(
 
 
 def load_settings_of(arguments: argparse.Namespace, **more: dict[str, Any]) -> Settings:
-    """Return the settings of ``--config``, overridden by flags and by ``more``.
+    """Return the settings of ``--config`` for the folder named, overridden by flags and ``more``.
 
     Names that have changed are reported on stderr.
 
@@ -83,8 +83,10 @@ def load_settings_of(arguments: argparse.Namespace, **more: dict[str, Any]) -> S
     """
     from live_restore.settings.load import load_settings
 
-    path = getattr(arguments, "config", None)
-    return load_settings(path, {**overrides(arguments), **more}, notice=report_notice)
+    return load_settings(
+        getattr(arguments, "config", None), {**overrides(arguments), **more}, report_notice,
+        folder=getattr(arguments, "folder", None),
+    )  # fmt: skip
 
 
 def report_notice(notice: str) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from live_restore.cli.folders import list_folders
 from live_restore.cli.parsing import (
     Commands,
     add_command,
@@ -46,7 +47,10 @@ def add(commands: Commands) -> None:
         "live-restore status D:\\data --json",
         engine=False,
     )  # fmt: skip
-    parser.add_argument("folder", type=folder, metavar="DIR", help="the watched folder")
+    parser.add_argument(
+        "folder", type=folder, metavar="DIR", nargs="?",
+        help="the watched folder (unset: a line for each that the settings name in [[watch]])",
+    )  # fmt: skip
     parser.add_argument("--all", action="store_true", help="list what is restored, too")
     parser.add_argument(
         "--html", type=Path, metavar="FILE",
@@ -59,16 +63,21 @@ def run(arguments: argparse.Namespace) -> int:
     """Run ``live-restore status``."""
     from live_restore.alerts.problem import AlertProblem
     from live_restore.engine.daemon import watched_folder
+    from live_restore.journal.location import log_path
     from live_restore.journal.view import JournalView
     from live_restore.overview.results import night_of
     from live_restore.overview.run import Run
 
+    if arguments.folder is None:
+        if arguments.html is not None:
+            raise UsageError("--html shows one folder", None, "name it")
+        return list_folders(arguments)
     root = watched_folder(arguments.folder, remedy="check the path")
     settings = load_settings_of(arguments)
     path = watched_journal(root, settings)
     overview = Run.read(root, path)
     report = night_of(overview, plane_pattern=settings.files.plane_pattern)
-    log = path.with_suffix(".log")
+    log = log_path(root, path)
     reasons = _reasons(overview, report)
     passed_by, all_looked_through = _passed_by(root, settings)
     with JournalView(path, root) as journal:

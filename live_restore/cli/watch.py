@@ -1,4 +1,4 @@
-"""``live-restore watch``: a folder, or Micro-Manager's window, until Ctrl-C.
+"""``live-restore watch``: a folder, all of them, or Micro-Manager's window, until Ctrl-C.
 
 What it wires together, of one folder::
 
@@ -9,7 +9,8 @@ What it wires together, of one folder::
                               FolderSource ──> Journal ──> Pipeline(reader, workers, writer)
 
 The last line is the daemon's own (``engine/daemon.py``). Of Micro-Manager's window:
-``hooks/micromanager_window.py`` watches, and a child per acquisition restores.
+``hooks/micromanager_window.py`` watches, and a child per acquisition restores. Of several folders,
+each has such a process of its own (``watch_all.py``).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
+from live_restore.cli.folders import NAMED_BELOW
 from live_restore.cli.page import add_page_flag
 from live_restore.cli.parsing import (
     Commands,
@@ -30,6 +32,7 @@ from live_restore.cli.parsing import (
     port,
     refuse_beside_micromanager,
 )
+from live_restore.cli.watch_all import watch_all
 from live_restore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,12 +47,13 @@ def add(commands: Commands) -> None:
         commands, "watch", run,
         "restore every stack that arrives in a folder, or in Micro-Manager",
         "live-restore watch D:\\data", "live-restore watch D:\\data --config config.toml",
-        "live-restore watch D:\\data\\run_1 --once", "live-restore watch --micromanager",
+        "live-restore watch", "live-restore watch D:\\data\\run_1 --once",
+        "live-restore watch --micromanager",
     )  # fmt: skip
-    watched = parser.add_mutually_exclusive_group(required=True)
+    watched = parser.add_mutually_exclusive_group()
     watched.add_argument(
         "folder", type=folder, metavar="DIR", nargs="?",
-        help="folder that stacks arrive in, at any depth",
+        help=f"folder that stacks arrive in, at any depth ({NAMED_BELOW})",
     )  # fmt: skip
     watched.add_argument(
         "--micromanager", type=port, metavar="PORT", nargs="?", const=_MICROMANAGER_PORT,
@@ -93,10 +97,12 @@ def run(arguments: argparse.Namespace) -> int:
     from live_restore.engine.priority import give_way
     from live_restore.engine.signals import stopping_on_signals
     from live_restore.inference.model_set import ModelSet
-    from live_restore.journal.location import journal_path
+    from live_restore.journal.location import journal_path, log_path
 
     if arguments.previous:
         raise UsageError("--previous is for --micromanager", None, "omit it: a folder is all there")
+    if arguments.folder is None:
+        return watch_all(arguments, _for_others(arguments))
     root = watched_folder(arguments.folder)
     settings = load_settings_of(arguments)
     give_way(settings.process)
@@ -112,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
         alerts_beside(root, settings, arguments.config),
         open_daemon_journal(root, settings, model_set.recipe) as journal,
     ):
-        configure_logging(settings.log, journal_file.with_suffix(".log"), terminal=not display)
+        configure_logging(settings.log, log_path(root, journal_file), terminal=not display)
         if arguments.retry_failed:
             journal.retry_failed()
         if arguments.redo_missing:
@@ -153,14 +159,18 @@ def _run_micromanager(arguments: argparse.Namespace) -> int:
         arguments, "once", "no_events", "retry_failed", "redo_missing", "page"
     )
     settings = load_settings_of(arguments)  # a mistake is known now, not when something has begun
-    config = arguments.config and arguments.config.absolute()
-    given = {"--config": config, "--device": arguments.device, "--model": arguments.model}
-    options = [str(part) for flag, value in given.items() if value for part in (flag, value)]
     watch_micromanager(
         arguments.micromanager,
-        options,
+        _for_others(arguments),
         settings,
         lambda what: print(f"live-restore: {what}", file=sys.stderr, flush=True),
         previous=arguments.previous,
     )
     return 0
+
+
+def _for_others(arguments: argparse.Namespace) -> list[str]:
+    """Return the options of processes that do the work of this one."""
+    config = arguments.config and arguments.config.absolute()
+    given = {"--config": config, "--device": arguments.device, "--model": arguments.model}
+    return [str(part) for flag, value in given.items() if value for part in (flag, value)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -24,34 +24,54 @@ from live_restore.inference.model_set import ModelSet
 from live_restore.inference.restorer import Restorer
 from live_restore.installation import install_with
 from live_restore.journal.journal import Journal
-from live_restore.journal.location import journal_path
+from live_restore.journal.location import journal_path, log_path
 from live_restore.service.installed import all_installed
-from live_restore.service.supervisor import log_path
+from live_restore.service.log import service_log
 from live_restore.settings.model import Settings
 from live_restore.simulation.scene import LivingCell
 
 _PACKAGES = ("numpy", "tifffile", "imagecodecs", "pydantic", "watchdog")
 _LITTLE_MEMORY_GB = 4
+# What decides which models run, and on what.
+_OF_MODELS = {"models", "inference", "camera"}
 
 
-def examine(settings: Settings, folder: Path | None = None) -> Iterator[Finding]:
-    """Check everything that a restoration needs; ``folder`` is one that is going to be watched."""
+def examine(
+    settings: Settings, folders: Mapping[Path, Settings] | None = None
+) -> Iterator[Finding]:
+    """Check everything that a restoration needs.
+
+    Parameters
+    ----------
+    settings
+        Those of no folder in particular.
+    folders
+        Are watched, or are going to be, and with which settings.
+    """
+    folders = folders or {}
     yield _python()
     yield from _packages()
     yield from _plug_ins()
     yield _processor()
     yield from _backends()
-    yield from examine_models(settings)
-    yield _journal(settings)
-    if folder is not None:
+    used = list(folders.values()) or [settings]
+    for each in {s.model_dump_json(include=_OF_MODELS): s for s in used}.values():
+        yield from examine_models(each)
+    journals = {s.journal.folder or state_folder(): s for s in used}
+    for each in journals.values():
+        yield _journal(each)
+    for folder in folders:
         disk = examine_disk("results beside", folder)
         yield disk
         if disk.verdict != "bad":
             yield from examine_folder(folder)
     yield examine_disk("temporary files", Path(tempfile.gettempdir()))
-    written = settings.journal.folder or state_folder()
-    yield from examine_computer([written, *([] if folder is None else [folder.absolute()])])
-    yield _log(settings, folder)
+    yield from examine_computer([*journals, *(folder.absolute() for folder in folders)])
+    if not folders:
+        where = (settings.journal.folder or state_folder()) / "*.log"
+        yield Finding("log", "good", f"{where}, one for each watched folder")
+    for folder, each in folders.items():
+        yield _log(each, folder)
     yield from _services()
 
 
@@ -156,13 +176,10 @@ def _journal(settings: Settings) -> Finding:
     return tried("journal", found, remedy, try_it)
 
 
-def _log(settings: Settings, folder: Path | None) -> Finding:
+def _log(settings: Settings, folder: Path) -> Finding:
     """Say where to look when something went wrong while nobody was there."""
-    if folder is None:
-        where = (settings.journal.folder or state_folder()) / "*.log"
-        return Finding("log", "good", f"{where}, one for each watched folder")
     try:
-        path = journal_path(folder, settings.journal.folder).with_suffix(".log")
+        path = log_path(folder.resolve(), journal_path(folder, settings.journal.folder))
         size = f"{path.stat().st_size / 1e6:.1f} MB" if path.exists() else "not begun"
     except (OSError, LiveRestoreError) as error:
         return Finding("log", "bad", str(error), "set journal.folder to a folder on a local disk")
@@ -171,11 +188,11 @@ def _log(settings: Settings, folder: Path | None) -> Finding:
 
 def _services() -> Iterator[Finding]:
     for each in all_installed():
-        what, folder = f"service {each.service.name}", str(each.service.folder)
+        service, what = each.service, f"service {each.service.name}"
         if each.running:
-            yield Finding(what, "good", f"watches {folder}")
+            yield Finding(what, "good", f"watches {service.what}")
         else:
-            remedy = (
-                f'look into {log_path(each.service)}, or: live-restore service start "{folder}"'
-            )
-            yield Finding(what, "note", f"does not watch {folder} just now", remedy)
+            named = "" if service.folder is None else f' "{service.folder}"'
+            logs = service_log(service) if named else service_log(service).with_name("*.log")
+            remedy = f"look into {logs}, or: live-restore service start{named}"
+            yield Finding(what, "note", f"does not watch {service.what} just now", remedy)

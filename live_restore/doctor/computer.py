@@ -17,6 +17,8 @@ from live_restore.files.windows import long_paths_enabled
 
 # NVIDIA's release notes of CUDA: the oldest driver that runs programs of each major version.
 _OLDEST_DRIVER = {12: {"linux": 525, "win32": 528}, 13: {"linux": 580, "win32": 580}}
+# Tiles shrink with the memory, and small ones cost time: half of it is left to the desktop.
+_FREE_SHARE = 0.5
 # FILE_ATTRIBUTE_NOT_CONTENT_INDEXED
 _NOT_INDEXED = 0x2000
 
@@ -37,10 +39,15 @@ def _driver() -> Iterator[Finding]:
     from onnxruntime.capi import build_and_package_info
 
     tool = shutil.which("nvidia-smi")
-    told = tool and answer(tool, "--query-gpu=driver_version", "--format=csv,noheader")
-    if told:
+    asked = "--query-gpu=driver_version,memory.free,memory.total"
+    told = tool and answer(tool, asked, "--format=csv,noheader,nounits")
+    gpus = [line.split(", ") for line in (told or "").splitlines() if line.strip()]
+    if gpus:
         cuda = str(getattr(build_and_package_info, "cuda_version", "") or "")
-        yield driver_finding(told.split()[0], cuda, sys.platform)
+        yield driver_finding(gpus[0][0], cuda, sys.platform)
+    for number, (_, *memory) in enumerate(gpus):
+        if len(memory) == 2 and all(map(str.isdecimal, memory)):
+            yield gpu_memory_finding(number, *(int(each) / 1024 for each in memory))
 
 
 def driver_finding(driver: str, cuda: str, platform: str) -> Finding:
@@ -55,6 +62,15 @@ def driver_finding(driver: str, cuda: str, platform: str) -> Finding:
         return Finding("GPU driver", "good", found)
     remedy = "install live-restore with its extra cuda to use the GPU"
     return Finding("GPU driver", "note", found, remedy)
+
+
+def gpu_memory_finding(number: int, free_gb: float, total_gb: float) -> Finding:
+    """Judge how much of a GPU's memory other programs have taken (GB)."""
+    found = f"cuda:{number}: {free_gb:.1f} of {total_gb:.1f} GB free"
+    if free_gb < _FREE_SHARE * total_gb:
+        remedy = "close the program that has the rest, or set inference.gpu_memory_gb to less"
+        return Finding("GPU memory", "note", found, remedy)
+    return Finding("GPU memory", "good", found)
 
 
 def sleep_finding(idle_s: int | None) -> Finding:

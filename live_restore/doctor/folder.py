@@ -7,8 +7,10 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+import psutil
 
 from live_restore.doctor.finding import Finding, Verdict, tried
 from live_restore.errors import LiveRestoreError
@@ -25,6 +27,10 @@ _EVENT_S = 2.0
 # Times of files on a share come from the other computer.
 _SKEW_S = 2.0
 _PREFIX = ".doctor-"
+# As /proc/mounts calls what other computers write to without an event here.
+_SHARES = (
+    "nfs", "cifs", "smb", "afs", "9p", "ceph", "lustre", "beegfs", "fuse.sshfs", "fuse.glusterfs",
+)  # fmt: skip
 
 
 def examine_disk(what: str, folder: Path) -> Finding:
@@ -55,7 +61,11 @@ def examine_folder(folder: Path) -> Iterator[Finding]:
             place = Path(name)
             yield speed_finding(_write_speed(place))
             yield skew_finding(_skew_s(place))
-            yield events_finding(_event_s(place), network=is_network_drive(folder))
+            mounts = [] if os.name == "nt" else [
+                (each.mountpoint, each.fstype) for each in psutil.disk_partitions(all=True)
+            ]  # fmt: skip
+            network = is_network_drive(folder) or is_on_share(folder.resolve(), mounts)
+            yield events_finding(_event_s(place), network=network)
     except OSError as error:
         yield Finding("results' disk", "bad", f"{folder}: {error}", "check that disk")
 
@@ -93,6 +103,20 @@ def _skew_s(place: Path) -> float:
     (place / "clock").write_bytes(b"x")
     dated = (place / "clock").stat().st_mtime
     return 0.0 if before - _SKEW_S <= dated <= time.time() + _SKEW_S else dated - before
+
+
+def is_on_share(folder: Path, mounts: Iterable[tuple[str, str]]) -> bool:
+    """Return whether a folder lies on another computer, by what is mounted where, and its kind.
+
+    Examples
+    --------
+    >>> mounts = [("/", "ext4"), ("/data", "nfs4"), ("/data/here", "xfs")]
+    >>> [is_on_share(Path(each), mounts) for each in ("/data/run", "/data/here/run", "/database")]
+    [True, False, False]
+    """
+    above = {str(folder), *map(str, folder.parents)}
+    kinds = {len(point): kind for point, kind in mounts if point in above}
+    return bool(kinds) and kinds[max(kinds)].startswith(_SHARES)
 
 
 def events_finding(after_s: float | None, *, network: bool) -> Finding:

@@ -25,6 +25,7 @@ from live_restore.engine.pipeline import Pipeline
 from live_restore.engine.progress import Progress
 from live_restore.engine.status import Status, StatusBoard
 from live_restore.errors import JournalError, LiveRestoreError, UsageError
+from live_restore.files.windows import LONG_PATHS_REMEDY, too_long
 from live_restore.formats.table import make_acquisition_formats, make_formats
 from live_restore.inference.model_set import ModelSet
 from live_restore.journal.journal import Journal
@@ -57,6 +58,8 @@ def watched_folder(path: Path, *, remedy: str = "create it first, or check the p
         is_folder = stat.S_ISDIR(path.stat().st_mode)
         resolved = path.resolve()
     except (FileNotFoundError, NotADirectoryError):
+        if length := too_long(path.absolute()):
+            raise UsageError(f"cannot be watched: {length}", path, LONG_PATHS_REMEDY) from None
         raise UsageError("does not exist", path, remedy) from None
     except (OSError, RuntimeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from itertools import islice
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from live_restore.files.windows import is_network_drive
 from live_restore.journal.database import lock_is_held, root_of
 
 _MOST_JOURNALS = 500
+_LONGEST_NAME = 40
 
 
 def journal_path(root: Path, folder: Path | None = None) -> Path:
@@ -64,6 +66,18 @@ def watched_near(root: Path, folder: Path | None) -> Path | None:
         if name and watched.is_dir() and (root in watched.parents or watched in root.parents):
             found.append((path.stat().st_mtime, watched))
     return max(found)[1] if found else None
+
+
+def log_path(root: Path, journal: Path, ending: str = ".log") -> Path:
+    """Return the log of a watched folder: beside its journal, and called after the folder.
+
+    Examples
+    --------
+    >>> log_path(Path("/data/cells, day 2"), Path("/state/0a1b.sqlite")).as_posix()
+    '/state/cells-day-2-0a1b.log'
+    """
+    plain = re.sub(r"\W+", "-", root.name or root.drive).strip("-")[:_LONGEST_NAME]
+    return journal.with_name(f"{plain or 'root'}-{journal.stem}{ending}")
 
 
 def other_watcher(root: Path, folder: Path | None, *, recursive: bool) -> Path | str | None:

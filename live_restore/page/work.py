@@ -43,6 +43,7 @@ def main() -> int:
         settings = load_settings(
             Path(config) if config else None,
             {"models": [{"channels": ["*"], "model": request["model"]}]},
+            folder=Path(request["root"]),
         )
         give_way(settings.process)
         _give_way_to_all()

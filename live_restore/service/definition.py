@@ -1,11 +1,12 @@
-"""A service: one watched folder, and what tells the operating system to start it (pure texts).
+"""A service: what is watched, and what tells the operating system to start it (pure texts).
 
 ::
 
-    Windows   a task of Task Scheduler: at log-on, and again every five minutes if it does not run
+    Windows   a task of Task Scheduler: at log-on of its user, or when the computer has started;
+              and again every five minutes if it does not run
     Linux     a unit of systemd, of the user or of the system
 
-Either starts ``live-restore service run DIR``, which starts ``watch`` and restarts it
+Either starts ``live-restore service run``, which starts ``watch`` and restarts it
 (``supervisor.py``).
 """
 
@@ -31,58 +32,79 @@ _STOP_S = 60
 
 @dataclass(frozen=True)
 class Service:
-    """One watched folder.
+    """One watched folder, or all that the settings name.
 
     Parameters
     ----------
     folder
-        Absolute.
+        Absolute; ``None``: all that the settings files name in ``[[watch]]``.
     options
         Of ``live-restore watch``, such as ``("--config", "/data/config.toml")``.
     """
 
-    folder: Path
+    folder: Path | None
     options: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         """What the operating system calls it: of the folder, and different for every folder."""
+        if self.folder is None:
+            return f"{_PREFIX}-all"
         plain = re.sub(r"[^A-Za-z0-9]+", "-", self.folder.name).strip("-")[:_LONGEST_NAME]
         digest = hashlib.sha256(os.fsencode(os.path.normcase(self.folder))).hexdigest()[:6]
         return "-".join(part for part in (_PREFIX, plain.lower(), digest) if part)
 
     def command(self, python: Path) -> list[str]:
         """Return what the operating system runs."""
-        run = ["-P", "-m", "live_restore", "service", "run", str(self.folder)]
+        run = [str(python), "-P", "-m", "live_restore", "service", "run"]
+        if self.folder is None:
+            return [*run, *self.options]
         # Behind the marker all belongs to watch, which may have options of the same names.
-        return [str(python), *run, *(["--", *self.options] if self.options else [])]
+        return [*run, str(self.folder), *(["--", *self.options] if self.options else [])]
+
+    @property
+    def what(self) -> str:
+        """What is watched, for people."""
+        return "the folders of [[watch]]" if self.folder is None else str(self.folder)
 
 
-def task_xml(service: Service, python: Path, user: str) -> str:
-    """Return a task of Task Scheduler (schema 1.3) for a user, who need not be administrator.
+def task_xml(service: Service, python: Path, user: str, *, system: bool = False) -> str:
+    """Return a task of Task Scheduler (schema 1.3, in section 2.5 of [MS-TSCH]).
 
-    It runs in the user's session: GPU and mapped drives are there, and only while the user is
-    logged on.
+    Parameters
+    ----------
+    service, python
+        What it starts.
+    user
+        Whose rights it has, who need not be administrator. It runs in the session of that user,
+        with mapped drives, and only while the user is logged on.
+    system
+        It runs from the start of the computer on, logged on or not, and without a password that
+        would be stored somewhere (S4U): with no access to other computers and no mapped drives.
+        Only an administrator may install it.
     """
     command, *arguments = service.command(python)
+    # Task Scheduler makes $ of $$, and looks for a parameter in $(...): [MS-TSCH], 2.5.9.1.
+    line = re.sub(r"\$(?=[$(])", "$$", subprocess.list2cmdline(arguments))
+    trigger = "BootTrigger" if system else "LogonTrigger"
+    who = "" if system else f"\n      <UserId>{escape(user)}</UserId>"
     return f"""<?xml version="1.0" encoding="UTF-16"?>
 <Task version="1.3" xmlns="http://schemas.microsoft.com/windows/2004/02/mit/task">
   <RegistrationInfo>
     <Description>{escape(_description(service))}</Description>
   </RegistrationInfo>
   <Triggers>
-    <LogonTrigger>
+    <{trigger}>
       <Enabled>true</Enabled>
       <Repetition>
         <Interval>PT{_AGAIN_MINUTES}M</Interval>
-      </Repetition>
-      <UserId>{escape(user)}</UserId>
-    </LogonTrigger>
+      </Repetition>{who}
+    </{trigger}>
   </Triggers>
   <Principals>
     <Principal id="Author">
       <UserId>{escape(user)}</UserId>
-      <LogonType>InteractiveToken</LogonType>
+      <LogonType>{"S4U" if system else "InteractiveToken"}</LogonType>
       <RunLevel>LeastPrivilege</RunLevel>
     </Principal>
   </Principals>
@@ -96,7 +118,7 @@ def task_xml(service: Service, python: Path, user: str) -> str:
   <Actions Context="Author">
     <Exec>
       <Command>{escape(command)}</Command>
-      <Arguments>{escape(subprocess.list2cmdline(arguments))}</Arguments>
+      <Arguments>{escape(line)}</Arguments>
     </Exec>
   </Actions>
 </Task>
@@ -115,6 +137,7 @@ StartLimitIntervalSec=0
 [Service]
 Type=exec
 {who}ExecStart={command}
+SyslogIdentifier={_PREFIX}
 Restart=on-failure
 RestartSec={_AGAIN_S}
 KillMode=mixed
@@ -126,8 +149,8 @@ WantedBy={target}
 
 
 def _description(service: Service) -> str:
-    folder = "".join(c if c.isprintable() else "?" for c in str(service.folder))
-    return f"live-restore: restores the stacks that arrive in {folder}"
+    what = "".join(c if c.isprintable() else "?" for c in service.what)
+    return f"live-restore: restores the stacks that arrive in {what}"
 
 
 def _quoted(argument: str) -> str:

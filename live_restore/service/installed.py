@@ -22,6 +22,7 @@ from live_restore.service.definition import (
     task_xml,
     without_control_characters,
 )
+from live_restore.service.supervisor import ask_to_end, is_supervised
 
 _ANSWER_S = 60.0
 _MOST_BYTES = 2**16
@@ -37,35 +38,35 @@ class Installed:
     service
         What is watched, and how.
     journal
-        The file of its journal, as its settings were then.
+        The file of its folder's journal, as its settings were then; ``None``: it has several.
     system
-        A unit of the system, not of the user.
+        It runs from the start of the computer on, not from the log-on of a user.
     """
 
     service: Service
-    journal: Path
+    journal: Path | None
     system: bool = False
 
     @property
     def running(self) -> bool:
-        """Whether a process watches its folder, whoever started that."""
+        """Whether a process watches its folder, whoever started that; or keeps all watched."""
+        if self.journal is None:
+            return is_supervised(self.service)
         return lock_is_held(self.journal)
 
 
-def install(service: Service, journal: Path, *, system: bool = False) -> Installed:
+def install(service: Service, journal: Path | None, *, system: bool = False) -> Installed:
     """Have the operating system start a service, now and whenever it begins.
 
     Raises
     ------
     UsageError
-        The folder's name cannot be given to it, or ``system`` is not for this system.
+        The folder's name cannot be given to it.
     LiveRestoreError
         It refused.
     """
-    if not without_control_characters([str(service.folder), *service.options]):
+    if not without_control_characters([service.what, *service.options]):
         raise UsageError("has a name that no service can have", service.folder, "rename it")
-    if system and sys.platform == "win32":
-        raise UsageError("--system is for Linux", None, "see Unattended in the page Install")
     installed = Installed(service, journal, system)
     if sys.platform == "win32":
         python = Path(sys.executable)
@@ -73,7 +74,7 @@ def install(service: Service, journal: Path, *, system: bool = False) -> Install
         definition = _folder() / f"{service.name}.xml"
         user = f"{os.environ.get('USERDOMAIN', '.')}\\{getpass.getuser()}"
         definition.parent.mkdir(parents=True, exist_ok=True)
-        text = task_xml(service, windowless if windowless.exists() else python, user)
+        text = task_xml(service, windowless if windowless.exists() else python, user, system=system)
         definition.write_text(text, encoding="utf-16")
         _run("schtasks", "/Create", "/F", "/TN", service.name, "/XML", str(definition))
     else:
@@ -91,16 +92,26 @@ def install(service: Service, journal: Path, *, system: bool = False) -> Install
 def start(installed: Installed) -> None:
     """Start a service now; raises ``LiveRestoreError``."""
     if sys.platform == "win32":
+        _run("schtasks", "/Change", "/TN", installed.service.name, "/ENABLE")
         _run("schtasks", "/Run", "/TN", installed.service.name)
     else:
         _systemctl(installed, "start", _unit_path(installed).name)
 
 
 def stop(installed: Installed) -> None:
-    """Stop a service until the operating system starts it next; raises ``LiveRestoreError``."""
+    """Stop a service: on Windows until it is started, elsewhere until the system starts it next.
+
+    Raises
+    ------
+    LiveRestoreError
+        The operating system refused.
+    """
     if sys.platform == "win32":
-        # It ends the supervisor at once, whose watch then finds its leash dropped, and stops.
-        _run("schtasks", "/End", "/TN", installed.service.name)
+        # Else the task would begin again within minutes.
+        _run("schtasks", "/Change", "/TN", installed.service.name, "/DISABLE")
+        ask_to_end(installed.service)
+        with suppress(LiveRestoreError):  # mostly it has ended; and its watch is on a leash
+            _run("schtasks", "/End", "/TN", installed.service.name)
     else:
         _systemctl(installed, "stop", _unit_path(installed).name)
 
@@ -135,17 +146,27 @@ def all_installed() -> list[Installed]:
     for path in sorted(_folder().glob("*.json")):
         with suppress(OSError, ValueError, KeyError, TypeError):
             record = json.loads(read_regular(path, _MOST_BYTES))
-            service = Service(Path(record["folder"]), tuple(map(str, record["options"])))
-            found.append(Installed(service, Path(record["journal"]), bool(record["system"])))
+            folder, journal = record["folder"], record["journal"]
+            options = tuple(map(str, record["options"]))
+            service = Service(None if folder is None else Path(folder), options)
+            at = None if journal is None else Path(journal)
+            found.append(Installed(service, at, bool(record["system"])))
     return found
 
 
-def installed_for(folder: Path) -> Installed:
-    """Return the service of a folder; raises ``UsageError`` where there is none."""
-    name = Service(folder).name
+def installed_for(folder: Path | None) -> Installed:
+    """Return the service of a folder, or of all; raises ``UsageError`` where there is none."""
+    names = {Service(folder).name}
+    if folder is not None:  # installed under its real name, which of a mapped drive is the share's
+        names.add(Service(Path(os.path.realpath(folder))).name)
     for each in all_installed():
-        if each.service.name == name:
+        if each.service.name in names:
             return each
+    if folder is None:
+        raise UsageError(
+            "there is no service of all folders", None,
+            "name the folder of one, or install it: live-restore service install",
+        )  # fmt: skip
     raise UsageError(
         "has no service", folder, f'install one: live-restore service install "{folder}"'
     )
@@ -157,12 +178,16 @@ def _folder() -> Path:
 
 def _remember(installed: Installed) -> None:
     record = {
-        "folder": str(installed.service.folder),
+        "folder": _text(installed.service.folder),
         "options": installed.service.options,
-        "journal": str(installed.journal),
+        "journal": _text(installed.journal),
         "system": installed.system,
     }
     publish_text(_folder() / f"{installed.service.name}.json", json.dumps(record, indent=1))
+
+
+def _text(path: Path | None) -> str | None:
+    return None if path is None else str(path)
 
 
 def _unit_path(installed: Installed) -> Path:

@@ -1,7 +1,7 @@
 """The files that settings come from, the lowest first: the computer's, the user's, ``--config``.
 
 What a higher one gives hides what a lower one gives under the same name; ``models`` is one name,
-and ``cameras`` another.
+and so are ``cameras`` and ``[[watch]]``, the folders (``folders.py``).
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ A_FLAG = "a flag"
 A_DEFAULT = "default"
 FILE_VARIABLES = ("LIVE_RESTORE_COMPUTER_CONFIG", "LIVE_RESTORE_USER_CONFIG")
 """Name other files than the computer's and the user's; the tests read neither."""
+FOLDERS = "watch"
+"""As a list, the folders that a file names; else a section like others."""
+FOLDER = "folder"
 _NAME = "config.toml"
 _MAX_FILE_BYTES = 2**18
 
@@ -80,13 +83,15 @@ def file_layers(path: Path | None) -> list[Layer]:
     Raises
     ------
     SettingsError
-        One cannot be read, or is not TOML.
+        One cannot be read, or is not TOML, or that of the computer holds a secret.
     """
     layers = []
     for standing in (computer_file(), user_file()):
         if os.path.lexists(standing):
             values = _from_file(standing, "make it readable for this user, or remove it")
             layers.append(Layer(str(standing), values))
+            if standing == computer_file():
+                _refuse_secrets(layers[-1])
     if path is not None:
         layers.append(Layer(str(path), _from_file(path, "check the path given to --config")))
     return layers
@@ -139,19 +144,43 @@ def _from_file(path: Path, remedy: str) -> dict[str, Any]:
         raise SettingsError(f"cannot be read ({error.strerror})", path, remedy) from None
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"is not valid TOML: {error}", path, "mend that line") from None
+    for each in (values, *entries_of(values)):
+        _make_paths_absolute(each, path.resolve().parent)
+    return values
+
+
+def entries_of(values: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the entries of ``[[watch]]`` that are tables."""
+    entries = values.get(FOLDERS)
+    return [e for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
+
+
+def _make_paths_absolute(values: dict[str, Any], base: Path) -> None:
+    """Make the paths in settings those of files beside the one that names them."""
     for rule in values.get("models", []) if isinstance(values.get("models"), list) else []:
         model = rule.get("model") if isinstance(rule, dict) else None
         if isinstance(model, str) and _looks_like_path(model):
-            rule["model"] = str(path.resolve().parent / model)
-    tables = [(values.get("journal"), "folder"), (values.get("camera"), "bad_pixels")]
+            rule["model"] = str(base / model)
+    tables = [(values.get("journal"), FOLDER), (values.get("camera"), "bad_pixels")]
     several = values.get("cameras")
     tables += [(each, "bad_pixels") for each in (several if isinstance(several, list) else [])]
-    for table, key in tables:
+    for table, key in (*tables, (values, FOLDER)):
         named = table.get(key) if isinstance(table, dict) else None
         # Not where the program happens to be started, or a folder would get two journals.
         if isinstance(table, dict) and isinstance(named, str) and not named.startswith("~"):
-            table[key] = str(path.resolve().parent / named)
-    return values
+            table[key] = str(base / named)
+
+
+def _refuse_secrets(layer: Layer) -> None:
+    """Keep addresses with passwords out of a file that every user of the computer may read."""
+    for values in (layer.values, *entries_of(layer.values)):
+        alerts = values.get("alerts")
+        if isinstance(alerts, dict) and alerts.get("to"):
+            raise SettingsError(
+                "alerts.to may hold passwords, and every user of this computer can read this file",
+                layer.origin,
+                "write it into the user's settings file, or set LIVE_RESTORE_ALERTS__TO",
+            )
 
 
 def _toml(path: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from pydantic_settings import EnvSettingsSource
 from pydantic_settings import SettingsError as UnparsableError
 
 from live_restore.errors import SettingsError
+from live_restore.settings.folders import WatchedFolder, folders_in, layers_for
 from live_restore.settings.layers import (
     A_FLAG,
     FILE_VARIABLES,
@@ -53,6 +54,8 @@ def load_settings(
     path: Path | None = None,
     flags: dict[str, Any] | None = None,
     notice: Callable[[str], None] = _warn,
+    *,
+    folder: Path | None = None,
 ) -> Settings:
     """Read settings from the files of computer and user, one more file, flags and environment.
 
@@ -66,6 +69,9 @@ def load_settings(
     notice
         Called with one line for every setting that is given under an old name; by default, that
         line is a Python warning.
+    folder
+        The watched folder that they are for: where ``[[watch]]`` names it, what is set for it alone
+        counts, too.
 
     Raises
     ------
@@ -73,16 +79,34 @@ def load_settings(
         The file cannot be read, a key is unknown (the error names the nearest valid one), a value
         has the wrong type, or one source gives a setting under its old and its new name.
     """
-    return load_with_origins(path, flags, notice)[0]
+    return load_with_origins(path, flags, notice, folder=folder)[0]
+
+
+def watched_folders(path: Path | None = None) -> list[WatchedFolder]:
+    """Return the folders that the settings files name in ``[[watch]]``.
+
+    Parameters
+    ----------
+    path
+        A config.toml above those of the computer and of the user.
+
+    Raises
+    ------
+    SettingsError
+        A file cannot be read, or an entry is none.
+    """
+    return folders_in(file_layers(path))
 
 
 def load_with_origins(
     path: Path | None = None,
     flags: dict[str, Any] | None = None,
     notice: Callable[[str], None] = _warn,
+    *,
+    folder: Path | None = None,
 ) -> tuple[Settings, Origins]:
     """Read settings as :func:`load_settings` does; return also who gave each of them."""
-    layers = [*file_layers(path), Layer(A_FLAG, flags or {})]
+    layers = [*layers_for(file_layers(path), folder), Layer(A_FLAG, flags or {})]
     notices = [_old_name(each.origin, old) for each in layers for old in old_keys_in(each.values)]
     layers = [Layer(each.origin, renamed_where_one(each.values)) for each in layers]
     values = merged(layers)

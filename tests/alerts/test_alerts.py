@@ -6,6 +6,7 @@ import email
 import email.header
 import json
 import os
+import platform
 import socket
 import socketserver
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from live_restore.journal.location import journal_path
+from live_restore.journal.location import journal_path, log_path
 from tests.support.models import write_model
 from tests.support.processes import run_command, stop, wait_for, watching
 
@@ -107,10 +108,14 @@ def test_a_mail_and_a_web_hook_arrive(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
     (message,) = map(email.message_from_string, mails)
     subject = str(email.header.make_header(email.header.decode_header(message["Subject"])))
-    assert subject == f"{tmp_path.name}: a test"
+    assert subject == f"{tmp_path.name}: test message"
+    assert done.stdout == "2 test messages sent; look whether they have arrived\n"
     (post,) = map(json.loads, posts)
-    assert post["title"] == f"{tmp_path.name}: a test"
-    assert post["message"] == "live-restore can reach you."
+    assert post["title"] == f"{tmp_path.name}: test message"
+    assert post["message"].splitlines() == [
+        "You asked live-restore whether its messages reach you. Nothing is wrong.", "",
+        f"{tmp_path} on {platform.node()}",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -164,7 +169,7 @@ def test_a_server_that_answers_nothing_costs_the_daemon_nothing(tmp_path: Path) 
         port = silent.getsockname()[1]
         config = config_of(tmp_path, f'to = ["json://127.0.0.1:{port}/"]', "disk_free_gb = 0")
         with watching(tmp_path, root, "--plain", "--config", str(config), real=True) as daemon:
-            log = journal_path(root, tmp_path).with_suffix(".alerts.log")
+            log = log_path(root, journal_path(root, tmp_path), ".alerts.log")
             wait_for(lambda: log.exists() and "nobody was told" in log.read_text(), "its log", 60)
             code, said = stop(daemon)
         assert code == 0, said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def test_the_file_has_json_lines_with_tracebacks(
     first, second = lines(file)
     assert (first["event"], first["stack_key"], first["delay_s"]) == ("restored", "ä.tif", 1.5)
     assert first["level"] == "info"
-    assert first["timestamp"]
+    assert datetime.fromisoformat(first["timestamp"]).utcoffset() is not None
     assert "ValueError: because" in second["exception"]
     assert capsys.readouterr() == ("", "")
 

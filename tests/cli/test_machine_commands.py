@@ -102,6 +102,22 @@ def test_doctor_finds_this_computer_ready(tmp_path: Path) -> None:
     assert not list(tmp_path.glob(".doctor*")), "it leaves nothing behind"
 
 
+def test_doctor_looks_at_every_folder_of_the_settings(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    entries = "".join(f"[[watch]]\nfolder = '{tmp_path / name}'\n" for name in ("a", "b", "c"))
+    config.write_text(f"[inference]\ndevice = 'cpu'\n{entries}[watch.log]\nlevel = 'debug'\n")
+    for name in ("a", "c"):
+        (tmp_path / name).mkdir()
+    done = run_command(tmp_path / "state", "doctor", "--config", config, "--json")
+    assert done.returncode == 1, "the second is not there"
+    findings = json.loads(done.stdout)["findings"]
+    disks = {f["found"].partition(": ")[0]: f for f in findings if f["what"] == "results beside"}
+    assert [disks[str(tmp_path / name)]["verdict"] == "bad" for name in "abc"] == [0, 1, 0]
+    assert sum(f["what"] == "write speed" for f in findings) == 2
+    assert len([f for f in findings if f["what"] == "log"]) == 3
+    assert len([f for f in findings if f["what"] == "model"]) == 1, "all have the same"
+
+
 def test_doctor_says_what_is_missing_and_how_to_mend_it(tmp_path: Path) -> None:
     done = run_command(tmp_path, "doctor", tmp_path / "absent", "--model", "fsat", "--json")
     assert done.returncode == 1

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from live_restore.journal.location import journal_path
+from live_restore.journal.location import journal_path, log_path
 from tests.support.models import write_model
 from tests.support.processes import PATIENCE_S, environment, status, wait_for
 
@@ -103,7 +103,8 @@ def test_a_closed_terminal_is_a_clean_stop_with_a_line_in_the_log(tmp_path: Path
     with at_terminal(tmp_path) as terminal:
         os.close(terminal.master)
         assert terminal.process.wait(PATIENCE_S) == 0
-    log = journal_path(tmp_path / "run", tmp_path / "state").with_suffix(".log")
+    root = tmp_path / "run"
+    log = log_path(root, journal_path(root, tmp_path / "state"))
     lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     assert lines[-1]["event"] == "ended"
     assert lines[-1]["why"] == "its terminal was closed"

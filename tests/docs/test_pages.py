@@ -23,6 +23,8 @@ from live_restore.cli.main import build_parser
 from live_restore.journal.states import State
 from live_restore.outputs.output import ResultRequest
 from live_restore.outputs.report import Report
+from live_restore.settings.folders import folders_in, layers_for
+from live_restore.settings.layers import Layer, merged
 from live_restore.settings.model import Settings
 from live_restore.testing.results import finished_stack
 from tests.support.fakes import a_dataset, fake_restorer
@@ -107,7 +109,9 @@ def test_every_toml_block_is_valid() -> None:
     settings = [values for _, values in found if not NOT_SETTINGS & values.keys()]
     assert len(settings) >= 5
     for values in settings:
-        Settings.model_validate(values)
+        layers = [Layer("a page", values)]
+        for folder in (None, *(each.folder for each in folders_in(layers))):
+            Settings.model_validate(merged(layers_for(layers, folder)))
     runs = [values for _, values in found if "data" in values]
     for values in runs:
         TrainConfig.model_validate(values)

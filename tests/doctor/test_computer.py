@@ -59,6 +59,7 @@ def test_what_defender_leaves_out() -> None:
 
 
 UNWELL = [
+    computer.gpu_memory_finding(0, 3.9, 8.0),
     computer.sleep_finding(None),
     computer.sleep_finding(600),
     computer.clock_finding(None),
@@ -74,6 +75,7 @@ UNWELL = [
     folder.events_finding(0.1, network=True),
 ]
 WELL = [
+    computer.gpu_memory_finding(1, 7.5, 8.0),
     computer.sleep_finding(0),
     computer.clock_finding(True),
     computer.long_paths_finding(enabled=True),

@@ -9,8 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
+from live_restore.files.user_folders import STATE_VARIABLE
+from tests.support.processes import wait_for
 from tests.support.watched import stack
 
 RESTORE = [sys.executable, "-m", "live_restore", "restore", "--device", "cpu"]
@@ -54,3 +57,36 @@ def test_no_socket_beyond_this_computer(tmp_path: Path) -> None:
     calls = trace.read_text(encoding="utf-8", errors="replace").splitlines()
     # A socket alone goes nowhere: libuuid opens one to read the network card's address.
     assert [call for call in calls if re.search(r"(connect|sendto)\(.*AF_INET", call)] == []
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+def test_nor_of_a_daemon_and_what_runs_beside_it(tmp_path: Path) -> None:
+    """A supervised watch with its page: four processes, of which one listens to this computer."""
+    watched, trace, home = tmp_path / "data", tmp_path / "trace", tmp_path / "home"
+    watched.mkdir()
+    home.mkdir()
+    stack(watched / "cell.tif")
+    service = ["service", "run", str(watched), "--", "--device", "cpu", "--page", "127.0.0.1:0"]
+    command = ["strace", "-f", "-qq", "-e", "trace=connect,sendto,sendmsg,bind", "-o", str(trace)]
+    process = subprocess.Popen(
+        [*command, sys.executable, "-m", "live_restore", *service],
+        env={**environment(home), STATE_VARIABLE: str(tmp_path / "state")},
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        try:
+            wait_for((watched / "restored" / "cell.json").exists, "the result", 60)
+            wait_for(lambda: "bind(" in trace.read_text("utf-8", "replace"), "the page", 60)
+        finally:
+            for child in psutil.Process(process.pid).children():
+                child.terminate()
+            _, said = process.communicate(timeout=60)
+    except AssertionError:
+        if "ptrace" in said:
+            pytest.skip("strace may not trace here")
+        raise
+    calls = trace.read_text(encoding="utf-8", errors="replace").splitlines()
+    network = [call for call in calls if "AF_INET" in call]
+    assert network, "the page listens"
+    assert [call for call in network if 'inet_addr("127.0.0.1")' not in call] == []
+    assert [path for path in home.rglob("*") if path.is_file()] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import subprocess
@@ -71,6 +72,28 @@ def test_the_task_runs_what_was_asked_for() -> None:
     (arguments,) = [e.text for e in task.iter(f"{TASK}Arguments")]
     assert command == str(PYTHON)
     assert arguments == subprocess.list2cmdline(ODD.command(PYTHON)[1:])
+
+
+def test_the_task_has_no_parameters() -> None:
+    """What Task Scheduler replaces in arguments: ``$$`` by ``$``, and ``$(NAME)``."""
+    service = Service(Path("/data/$$ and $(Arg0), $one"))
+    task = ElementTree.fromstring(task_xml(service, PYTHON, "me").partition("\n")[2])
+    (arguments,) = [e.text for e in task.iter(f"{TASK}Arguments")]
+    assert arguments is not None
+    assert re.sub(r"\$\$|\$\(.*?\)", lambda m: m[0][:-1], arguments) == subprocess.list2cmdline(
+        service.command(PYTHON)[1:]
+    )
+    assert not re.search(r"(?<!\$)\$\(", arguments)
+
+
+def test_the_task_of_the_system_begins_with_the_computer() -> None:
+    text = task_xml(ODD, PYTHON, "PC\\me", system=True).partition("\n")[2]
+    task = ElementTree.fromstring(text)
+    (trigger,) = task.findall(f"{TASK}Triggers/*")
+    assert trigger.tag == f"{TASK}BootTrigger"
+    assert trigger.find(f"{TASK}UserId") is None, "the schema has none here"
+    (kind,) = [e.text for e in task.iter(f"{TASK}LogonType")]
+    assert kind == "S4U", "runs with nobody logged on, and without a stored password"
 
 
 @posix

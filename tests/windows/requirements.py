@@ -10,9 +10,9 @@ import sys
 import tomllib
 from pathlib import Path
 
-_EXTRAS = ("page", "zarr", "openvino")
-# Tests that need the others of the extra are not of the Windows part.
-_TEST_TOOLS = ("httpx2", "hypothesis", "pytest", "pytest-timeout", "pytest-xdist")
+_EXTRAS = ("page", "zarr", "openvino", "alerts")
+# Of the extras `test` and `export`; tests that need the others are not of the Windows part.
+_TEST_TOOLS = ("httpx2", "hypothesis", "onnx", "pytest", "pytest-timeout", "pytest-xdist")
 # numpy 2 needs functions of ucrtbase.dll that Wine 8 has not. The plain ONNX Runtime stands in for
 # the GPU build, of which nothing can be used here. msvc-runtime: what Windows has of itself.
 _INSTEAD = ("numpy==1.26.4", "onnxruntime>=1.23", "msvc-runtime", "pywin32")
@@ -23,7 +23,8 @@ def main(pyproject: Path) -> None:
     project = tomllib.loads(pyproject.read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
     wanted = [*project["dependencies"], *(line for name in _EXTRAS for line in extras[name])]
-    wanted += [line for line in extras["test"] if _name(line) in _TEST_TOOLS]
+    tools = [*extras["test"], *extras["export"]]
+    wanted += [line for line in tools if _name(line) in _TEST_TOOLS]
     replaced = {"numpy", "onnxruntime", "onnxruntime-gpu"}
     print("\n".join([line for line in wanted if _name(line) not in replaced] + [*_INSTEAD]))
 

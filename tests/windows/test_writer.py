@@ -1,0 +1,69 @@
+"""Whoever writes the raw files renames, replaces and deletes them as if nobody read them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from live_restore.files.raw_data import opened, read_at
+from tests.page.runs import spots, write_file
+from tests.support.processes import run_command, status, stop, wait_for, watching
+
+pytestmark = pytest.mark.skipif(sys.platform != "win32", reason="elsewhere nothing else is known")
+_ROUNDS = 40
+
+
+def test_while_a_file_is_read_it_can_be_renamed_replaced_and_deleted(tmp_path: Path) -> None:
+    path, newer = tmp_path / "cell.tif", tmp_path / "newer.tif"
+    path.write_bytes(b"first" * 100)
+    newer.write_bytes(b"second" * 100)
+    with opened(path) as (stream, size):
+        moved = path.rename(tmp_path / "moved.tif")
+        newer.replace(moved)
+        assert read_at(stream, 0, size) == b"first" * 100
+        moved.unlink()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_daemon_at_work_is_in_nobodys_way(tmp_path: Path) -> None:
+    """Files come, are written again, get another name and go, while they are looked at and read."""
+    state, watched = tmp_path / "state", tmp_path / "data"
+    watched.mkdir()
+    source = tmp_path / "source.ome.tif"
+    write_file(source, spots(1))
+    content = source.read_bytes()
+    refused: list[OSError] = []
+    flags = ("--plain", "--device", "cpu")
+    with watching(state, watched, *flags) as daemon:
+        write_file(watched / "stays.ome.tif", spots(2))
+        wait_for((watched / "restored" / "stays.json").exists, "the first result")
+        for number in range(_ROUNDS):
+            path = watched / f"{number}.ome.tif"
+            part = watched / f"{number}.part"
+            renamed = watched / f"renamed_{number}.ome.tif"
+            for act in (
+                lambda path=path: path.write_bytes(content),
+                lambda part=part: part.write_bytes(content),
+                lambda part=part, path=path: part.replace(path),
+                lambda path=path, renamed=renamed: path.rename(renamed),
+                lambda renamed=renamed: renamed.unlink(),
+            ):
+                try:
+                    act()
+                except OSError as error:
+                    refused.append(error)
+                time.sleep(0.05 * (number % 7))
+        last = watched / "last.ome.tif"
+        last.write_bytes(content)
+        wait_for((watched / "restored" / "last.json").exists, "the last result")
+        code, log = stop(daemon)
+    assert refused == []
+    assert code == 0, log
+    done = run_command(state, "watch", watched, "--once", *flags[1:])
+    assert done.returncode == 0, done.stderr
+    counts = status(state, watched)["counts"]
+    assert counts["done"] >= 2
+    assert counts["failed"] == 0
