@@ -76,14 +76,21 @@ def run(arguments: argparse.Namespace) -> int:
     configure_logging(settings.log, log, terminal=not display)
     with ExitStack() as stack:
         page: list[subprocess.Popen[bytes] | None] = []
+        told: list[str] = []
 
         def show(daemon: Daemon) -> AbstractContextManager[Callable[[], None]]:
             root = folder / "acquisition"
             notices: deque[str] = deque(maxlen=3)
-            report = notices.append if display else None
+
+            def hear(line: str) -> None:
+                told.append(line)
+                notices.append(line)
+
             page.append(
                 stack.enter_context(
-                    page_beside(root, arguments.page, settings, "--open", report=report)
+                    page_beside(
+                        root, arguments.page, settings, "--open", report=hear if display else None
+                    )
                 )
             )
             return live_display(daemon, notices) if display else nullcontext(lambda: None)
@@ -101,6 +108,9 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             _print_result(result)
         if page[0] is not None:
+            # What was shown above the progress is gone with it.
+            for line in told:
+                print(line)
             print("the page stays open until Ctrl-C", file=sys.stderr)
             with suppress(KeyboardInterrupt):
                 page[0].wait()

@@ -14,6 +14,7 @@ from live_restore._version import __version__
 from live_restore.cli import (
     alerts,
     bench,
+    bundle,
     camera,
     config,
     demo,
@@ -33,7 +34,7 @@ from live_restore.errors import LiveRestoreError, one_line
 
 COMMANDS = (
     demo, watch, restore, status, page, open_run, alerts, methods, camera, models, bench, doctor,
-    prepare, config, service,
+    prepare, config, service, bundle,
 )  # fmt: skip
 """Every command, in the order of ``--help``."""
 

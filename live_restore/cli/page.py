@@ -83,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
         models=tuple(rule.model for rule in settings.models if not rule.skip),
         config=arguments.config and arguments.config.absolute(),
         report=_report,
-        open_browser=arguments.open,
+        no_browser=_no_browser if arguments.open else None,
     )
     return 0
 
@@ -166,6 +166,10 @@ def _report(url: str, to_act: str) -> None:
     print(f"page: {url}", flush=True)
     if to_act != url:
         print(f"with pause, previews ...: {to_act}", flush=True)
+
+
+def _no_browser() -> None:
+    print("no browser could be opened; open that address yourself", flush=True)
 
 
 def _pass_on(child: subprocess.Popen[bytes], report: Callable[[str], None]) -> None:

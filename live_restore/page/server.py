@@ -69,7 +69,7 @@ def serve(
     models: tuple[str, ...] = (),
     config: Path | None = None,
     report: Callable[[str, str], None],
-    open_browser: bool = False,
+    no_browser: Callable[[], None] | None = None,
 ) -> None:
     """Serve the page of one watched folder until a signal ends it.
 
@@ -85,8 +85,8 @@ def serve(
         Models that the settings name beside the bundled ones, and the settings' file: for previews.
     report
         Gets the address to look at it, and the one to act, too, once it answers.
-    open_browser
-        Open the latter in the browser of this computer.
+    no_browser
+        Given, the latter is opened in the browser of this computer; called where there is none.
 
     Raises
     ------
@@ -127,8 +127,8 @@ def serve(
             await asyncio.sleep(0.01)
         if server.started:
             report(url if address.loopback else to_act, to_act)
-            if open_browser:
-                threading.Thread(target=webbrowser.open, args=(to_act,), daemon=True).start()
+            if no_browser is not None:
+                threading.Thread(target=_open, args=(to_act, no_browser), daemon=True).start()
         while not (server.should_exit or serving.done()):
             await asyncio.sleep(_STOP_LOOK_S)
         await app.let_go()  # or open pages would be cut off, which is logged as an error
@@ -138,6 +138,11 @@ def serve(
         asyncio.run(run())
     finally:
         listening.close()
+
+
+def _open(url: str, no_browser: Callable[[], None]) -> None:
+    if not webbrowser.open(url):
+        no_browser()
 
 
 def guarded(

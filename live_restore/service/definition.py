@@ -159,6 +159,12 @@ def _quoted(argument: str) -> str:
     return '"' + escaped.replace("%", "%%").replace("$", "$$") + '"'
 
 
+def unquoted(unit: str) -> str:
+    """Return a unit with what :func:`systemd_unit` quoted as it was given."""
+    plain = unit.replace("$$", "$").replace("%%", "%").replace('\\"', '"')
+    return plain.replace("\\\\", "\\")
+
+
 def without_control_characters(texts: Sequence[str]) -> bool:
     """Return whether texts can stand in a unit and in a task: XML 1.0 has no control characters."""
     return all(text.isprintable() for text in texts)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from html import unescape
 from pathlib import Path
 
 from live_restore.errors import LiveRestoreError, UsageError
@@ -20,6 +21,7 @@ from live_restore.service.definition import (
     Service,
     systemd_unit,
     task_xml,
+    unquoted,
     without_control_characters,
 )
 from live_restore.service.supervisor import ask_to_end, is_supervised
@@ -170,6 +172,18 @@ def installed_for(folder: Path | None) -> Installed:
     raise UsageError(
         "has no service", folder, f'install one: live-restore service install "{folder}"'
     )
+
+
+def runs_from(installed: Installed, folder: Path) -> bool:
+    """Return whether what the operating system starts for a service lies in ``folder``."""
+    windows = sys.platform == "win32"
+    path = _folder() / f"{installed.service.name}.xml" if windows else _unit_path(installed)
+    try:
+        text = read_regular(path, _MOST_BYTES).decode("utf-16" if windows else "utf-8")
+    except (OSError, ValueError):
+        return False
+    given = unescape(text) if windows else unquoted(text)
+    return os.path.normcase(folder / "x")[:-1] in os.path.normcase(given)
 
 
 def _folder() -> Path:

@@ -1,0 +1,119 @@
+"""The Windows bundle, built on Linux, in a fresh Windows under Wine and without a network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.bundle import isolated
+from tests.bundle.builds import ROOT, build, paths_in_texts, program_in, unpack
+from tests.page.runs import spots, write_file
+from tests.support.systems import posix
+
+pytestmark = [posix, pytest.mark.slow, pytest.mark.timeout(2400)]
+BED = Path(os.environ.get("LIVE_RESTORE_WINDOWS_BED", ROOT / "build" / "windows"))
+# What the bed itself adds, see tests/windows/README.md.
+_OF_THE_BED = ("bcryptprimitives.dll",)
+PLACE = r"C:\live restore ä\live-restore"
+
+
+@pytest.fixture(scope="module")
+def bed_python() -> Path:
+    """The embeddable Python of the bed."""
+    if not shutil.which("wine") or not (BED / "python" / "python.exe").exists():
+        pytest.skip(f"no bed in {BED}; tests/windows/build makes one")
+    if problem := isolated.why_not():
+        pytest.skip(problem)
+    return BED / "python"
+
+
+@pytest.fixture(scope="module")
+def archive(bed_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("archive")
+    with zipfile.ZipFile(folder / "python.zip", "w") as files:
+        for path in bed_python.iterdir():
+            if path.is_file() and path.name not in _OF_THE_BED:
+                files.write(path, path.name)
+    (folder / "constraints.txt").write_text("numpy==1.26.4\n")
+    options = (
+        "--python",
+        str(folder / "python.zip"),
+        "--constraints",
+        str(folder / "constraints.txt"),
+    )
+    print(build(folder / "windows.zip", "windows", *options))
+    return folder / "windows.zip"
+
+
+@pytest.fixture
+def drive(bed_python: Path, tmp_path: Path) -> Iterator[Path]:
+    """Drive C: of a fresh Windows, with what Wine 8 lacks."""
+    prefix = tmp_path / "prefix"
+    for program in (["wineboot", "--init"], ["wineserver", "--wait"]):
+        subprocess.run(program, env=wine(prefix), capture_output=True, timeout=300, check=True)
+    drive = prefix / "drive_c"
+    shutil.copy2(bed_python / "bcryptprimitives.dll", drive / "windows" / "system32")
+    yield drive
+    subprocess.run(["wineserver", "--kill"], env=wine(prefix), check=False)
+
+
+def wine(prefix: Path) -> dict[str, str]:
+    """Return an environment without this computer's Python; tests/windows/python says why."""
+    return {
+        "PATH": os.environ["PATH"], "HOME": str(prefix.parent), "LANG": "C.UTF-8",
+        "WINEPREFIX": str(prefix), "WINEARCH": "win64", "WINEDEBUG": "-all",
+        "WINEDLLOVERRIDES": "explorer.exe=d;winedbg.exe=d;mscoree=d;mshtml=d",
+    }  # fmt: skip
+
+
+def run_in(
+    drive: Path, script: str, *arguments: str, given: str = "\n"
+) -> subprocess.CompletedProcess[str]:
+    """Start a script of the bundle, as a double click does; return what it said."""
+    command = [*isolated.COMMAND, "/", "wine", "cmd", "/c", rf"{PLACE}\{script}", *arguments]
+    done = subprocess.run(
+        command, input=given, env=wine(drive.parent), cwd=drive, capture_output=True, text=True,
+        errors="replace", timeout=600, check=False,
+    )  # fmt: skip
+    print(script, arguments, done.stdout, done.stderr, sep="\n")
+    return done
+
+
+def test_from_the_zip_to_the_uninstallation(drive: Path, archive: Path) -> None:
+    bundle = unpack(archive, drive / "live restore ä")
+    assert paths_in_texts(bundle) == []
+    assert "PYTHONWARNINGS" not in os.environ
+
+    doctor = run_in(drive, "doctor.cmd")
+    assert "ready" in doctor.stdout.splitlines()
+    assert run_in(drive, "live-restore.cmd", "bundle", "--verify").returncode == 0
+
+    demo = run_in(drive, "live-restore.cmd", "demo", "--times", "2", "--out", r"C:\users")
+    assert demo.returncode == 0
+    results = drive / "users" / "live-restore-demo" / "acquisition" / "restored"
+    assert list(results.glob("*.ome.tif"))
+
+    data = drive / "data"
+    data.mkdir()
+    write_file(data / "cell.tif", spots(0))
+    assert run_in(drive, "live-restore.cmd", "watch", r"C:\data", "--once").returncode == 0
+    assert (data / "restored" / "cell.ome.tif").exists()
+
+    # A newer bundle over this one: here the same under another name.
+    program = program_in(bundle)
+    shutil.copytree(program, program.with_name("app-0.0.9-00000000"))
+    update = run_in(drive, "update.cmd")
+    assert "not used any more" in update.stdout
+    assert "done" in run_in(drive, "live-restore.cmd", "status", r"C:\data").stdout
+
+    uninstall = run_in(drive, "uninstall.cmd", given="y\n\n")
+    assert "journals, logs" in uninstall.stdout
+    assert not bundle.exists()
+    assert list(drive.glob("users/*/AppData/Local/live-restore"))
+    assert (data / "restored" / "cell.ome.tif").exists()
