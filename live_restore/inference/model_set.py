@@ -83,6 +83,8 @@ class ModelSet:
                     settings.output.defects,
                     bad_pixels,
                     settings.trust.every,
+                    settings.trust.less_light_every,
+                    keep_flux=settings.output.keep_flux,
                 )
             rules.append((rule, loaded[rule.model]))
         described = [

@@ -211,6 +211,12 @@ class OutputSettings(Section):
         'or "mend" it from what is around; the network never sees them',
         json_schema_extra=IN_DIGEST_IF_SET,
     )
+    keep_flux: bool = Field(
+        False,
+        description="give regions back the light that the network took from them, with a little of "
+        "their noise: for measuring brightness",
+        json_schema_extra=IN_DIGEST_IF_SET,
+    )
 
     @model_validator(mode="after")
     def _has_what_it_needs(self) -> OutputSettings:
@@ -333,12 +339,13 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _camera_has_its_units(self) -> Settings:
-        if self.camera is not None and (
+        if (self.camera is not None or self.output.keep_flux) and (
             self.output.units == "network" or self.inference.tiling == "reference"
         ):
+            culprit = "[camera]" if self.camera is not None else "output.keep_flux"
             raise ValueError(
                 'output.units = "network" and inference.tiling = "reference" are for published '
-                "numbers, which [camera] would change: leave out the one or the other"
+                f"numbers, which {culprit} would change: leave out the one or the other"
             )
         return self
 
