@@ -55,6 +55,10 @@ _GAIN = "tests/inference/test_gain_over_raw.py"
 _CAMERAS = "tests/inference/test_cameras.py"
 _BARS = "tests/inference/test_error_bars.py"
 _ANNOTATIONS = "tests/outputs/test_annotations.py"
+_FLUX = "tests/inference/test_flux.py"
+_THINNING = "tests/inference/test_thinning.py"
+_LESS_LIGHT = "tests/inference/test_less_light.py"
+_OVER_TIME = "tests/trust/test_over_time.py"
 _HOUSE = "tests/test_house.py"
 _FOLDERS = "tests/cases/test_acquisition_folders.py"
 _EVERY_PROGRAM = "tests/cases/test_every_program.py"
@@ -917,9 +921,89 @@ MUTANTS = (
         HOUSE,
         "gain-of-some-stacks",
         "the gain costs a share of the network's time only",
-        "% self._gain_every == 0",
-        "% self._gain_every >= 0",
+        "% self._gain_every == 0\n        if not",
+        "% self._gain_every >= 0\n        if not",
         (f"{_GAIN}::test_one_stack_in_so_many",),
+    ),
+    Mutant(
+        HOUSE,
+        "brightness-is-a-doubt",
+        "a stack whose light did not come out is doubtful for measuring brightness",
+        "if abs(flux.bias_percent) <= DOUBTFUL_PERCENT:",
+        "if True:",
+        ("tests/trust/test_doubts.py",),
+    ),
+    Mutant(
+        HOUSE,
+        "flux-above-the-floor",
+        "the background is no light of bright regions",
+        "above = light - floor",
+        "above = light",
+        (f"{_FLUX}::test_what_is_missing_is_stated",),
+    ),
+    Mutant(
+        HOUSE,
+        "flux-is-sure",
+        "where there is too little light, its bias is not known",
+        "if error > _MOST_ERROR_PERCENT:",
+        "if False:",
+        (f"{_FLUX}::test_too_little_light_is_not_known",),
+    ),
+    Mutant(
+        HOUSE,
+        "keep-flux",
+        "output.keep_flux gives light back",
+        "                add_light_back(recorded, made)",
+        "                pass",
+        (f"{_FLUX}::test_the_setting_gives_it_back_and_nothing_else_does",),
+    ),
+    Mutant(
+        HOUSE,
+        "thinned-is-independent",
+        "the photons that are left out know nothing of the thinned stack's noise",
+        "kept += np.float32(math.sqrt(share * (1 - share) * dark)) * noise",
+        "pass",
+        (_THINNING,),
+    ),
+    Mutant(
+        HOUSE,
+        "thinned-is-read-out",
+        "a thinned stack has the read noise of a whole one",
+        "kept += np.float32(math.sqrt(missing)) * noise",
+        "pass",
+        (_THINNING,),
+    ),
+    Mutant(
+        HOUSE,
+        "less-light-has-a-witness",
+        "what the photons left out contradict is not stated",
+        "if off > _MOST_APART * error + _MOST_APART_NOISE:",
+        "if False:",
+        (f"{_LESS_LIGHT}::test_the_photons_left_out_are_a_witness",),
+    ),
+    Mutant(
+        HOUSE,
+        "less-light-costs",
+        "results of less light are farther from the truth by what they differ",
+        "10 * math.log10(1 + apart * 10 ** ((gain.db + wrong) / 10))",
+        "10 * math.log10(1 + 0 * apart * 10 ** ((gain.db + wrong) / 10))",
+        (f"{_LESS_LIGHT}::test_of_the_bundled_model_it_is_what_less_light_costs",),
+    ),
+    Mutant(
+        HOUSE,
+        "jumps-against-raw",
+        "a jump of a time-lapse that its raw stacks lack is a doubt",
+        "return change if abs(math.log1p(change)) > allowed + error else 0.0",
+        "return 0.0",
+        (_OVER_TIME,),
+    ),
+    Mutant(
+        HOUSE,
+        "sharpness-without-noise",
+        "the noise of a raw stack is no sharpness",
+        "own = found - _NOISE_SHARE * noise",
+        "own = found",
+        ("tests/trust/test_sharpness.py",),
     ),
     Mutant(
         HOUSE,

@@ -23,7 +23,7 @@ from live_restore.errors import UsageError, one_line
 
 if TYPE_CHECKING:
     from live_restore.journal.entry import Entry
-    from live_restore.overview.night import NightReport
+    from live_restore.overview.night import NightReport, Trend
     from live_restore.overview.run import Run
     from live_restore.settings.model import FilesSettings, Settings
     from live_restore.sources.passed_by import NotLookedAt
@@ -161,6 +161,7 @@ def summary_lines(report: NightReport) -> Iterator[str]:
     for channel, trend in report.signal_to_noise.items():
         of = f" of {one_line(channel)}" if len(report.signal_to_noise) > 1 else ""
         yield f"signal to noise{of}: {trend.words}, {trend.first:.1f} to {trend.last:.1f}"
+    yield from _restored_against_raw(report)
     if report.delay is not None:
         delay = report.delay
         yield f"delay: {delay.words}, {delay.first:.1f} s to {delay.last:.1f} s"
@@ -169,6 +170,20 @@ def summary_lines(report: NightReport) -> Iterator[str]:
         yield f"longest delay: {duration(seconds)}, at {_clock(at)}"
     if report.pace.words and report.counts[State.DONE]:
         yield report.pace.words if report.watched else f"at the end: {report.pace.words}"
+
+
+def _restored_against_raw(report: NightReport) -> Iterator[str]:
+    for channel, trend in report.gain_db.items():
+        of = f" of {one_line(channel)}" if len(report.gain_db) > 1 else ""
+        yield f"gain over raw{of}: {trend.words}, {trend.first:.1f} to {trend.last:.1f} dB"
+    for channel, trend in report.flux_bias_percent.items():
+        of = f" of {one_line(channel)}" if len(report.flux_bias_percent) > 1 else ""
+        yield (
+            f"light in bright regions{of}, restored against raw: "
+            f"{trend.first:+.1f} % to {trend.last:+.1f} %"
+        )
+    if report.less_light:
+        yield f"less light: {report.less_light}"
 
 
 def _watching(report: NightReport) -> str:
@@ -209,6 +224,9 @@ def _everything(
             channel: {"first": trend.first, "last": trend.last, "trend": trend.words}
             for channel, trend in report.signal_to_noise.items()
         },
+        "gain_db": _ends(report.gain_db),
+        "flux_bias_percent": _ends(report.flux_bias_percent),
+        "less_light": report.less_light,
         "delay_s": None if delay is None else
         {"first": delay.first, "last": delay.last, "trend": delay.words},
         "longest_delay_s": None if report.longest_delay is None else report.longest_delay[0],
@@ -217,6 +235,10 @@ def _everything(
         "changed": [key.path.as_posix() for key in report.changed],
         "files": [_as_json(each.entry, reasons[each.entry.key]) for each in overview.shown()],
     }  # fmt: skip
+
+
+def _ends(trends: Mapping[str, Trend]) -> dict[str, dict[str, float]]:
+    return {name: {"first": trend.first, "last": trend.last} for name, trend in trends.items()}
 
 
 def _as_json(entry: Entry, reason: str) -> dict[str, Any]:

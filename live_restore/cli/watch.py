@@ -148,7 +148,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print_summary(daemon: Daemon) -> None:
-    for line in (daemon.summary(), *daemon.account(now=True)):
+    less_light = daemon.progress.snapshot().less_light
+    advice = (f"less light: {less_light}",) if less_light else ()
+    for line in (daemon.summary(), *advice, *daemon.account(now=True)):
         print(f"live-restore: {line}", file=sys.stderr)
 
 

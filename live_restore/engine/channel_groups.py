@@ -13,6 +13,7 @@ from live_restore.inference.model_set import ModelSet
 from live_restore.inference.restorer import Restored
 from live_restore.outputs.output import FinishedStack
 from live_restore.stack import FileStacks
+from live_restore.trust.over_time import TimeLapses
 from live_restore.trust.stack_trust import assess
 
 
@@ -29,6 +30,8 @@ class ChannelGroups:
         The file, and the models for its channels.
     cancelled
         Asked before every tile.
+    time_lapses
+        What is remembered of the time points before; ``None``: of those of this file.
 
     Raises
     ------
@@ -41,7 +44,9 @@ class ChannelGroups:
         file_stacks: FileStacks,
         model_set: ModelSet,
         cancelled: Callable[[], bool] = lambda: False,
+        time_lapses: TimeLapses | None = None,
     ) -> None:
+        self._time_lapses = time_lapses or TimeLapses()
         self._file_stacks = file_stacks
         self._model_set = model_set
         self._cancelled = cancelled
@@ -65,14 +70,17 @@ class ChannelGroups:
         """Take one raw stack and return what can be restored now."""
         restorer = self._restorers[raw.index.channel]
         if restorer is None:
-            return ChannelGroup(self._file_stacks, [raw], self._cancelled)
+            return self._group([raw])
         which = (raw.index.position, raw.index.time, id(restorer))
         together = [*self._waiting.pop(which, []), raw]
         if len(together) < restorer.model.card.input_channels:
             self._waiting[which] = together
             return None
         together.sort(key=lambda stack: stack.index)
-        return ChannelGroup(self._file_stacks, together, self._cancelled)
+        return self._group(together)
+
+    def _group(self, stacks: list[RawStack]) -> ChannelGroup:
+        return ChannelGroup(self._file_stacks, stacks, self._cancelled, self._time_lapses)
 
     def feed(self, raw: RawStack) -> list[FinishedStack]:
         """Take one raw stack, restore what is ready now, return it; raises as ``ChannelGroup``."""
@@ -87,6 +95,7 @@ class ChannelGroup:
     file_stacks: FileStacks
     stacks: list[RawStack]
     cancelled: Callable[[], bool]
+    time_lapses: TimeLapses
 
     def restore(self, model_set: ModelSet) -> list[FinishedStack]:
         """Restore them with the models of ``model_set``, and assess what became of them.
@@ -125,7 +134,11 @@ class ChannelGroup:
                 stack.volume,
                 share,
                 restorer.model,
-                assess(stack.volume, share, card, voxel, speaks_for_group=share is shares[0]),
+                self.time_lapses.judged(
+                    self.file_stacks,
+                    stack.index,
+                    assess(stack.volume, share, card, voxel, speaks_for_group=share is shares[0]),
+                ),
                 read_s=stack.read_s,
                 camera=camera,
             )

@@ -29,6 +29,7 @@ from live_restore.inference.model_set import ModelSet
 from live_restore.journal.states import State
 from live_restore.settings.model import Settings
 from live_restore.stack import StackIndex
+from live_restore.trust.over_time import TimeLapses
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class OneShot:
         self._warn = warn
         self._formats = make_formats(files=settings.files, warn=warn)
         self._cleaned_folders: set[Path] = set()
+        self._time_lapses = TimeLapses()
 
     def restore_all(self, path: Path, output: Path | None = None) -> Iterator[Attempt]:
         """Restore the file, or every stack of the acquisition folder, at ``path`` (absolute).
@@ -182,7 +184,7 @@ class OneShot:
         if image.parent not in self._cleaned_folders:
             self._cleaned_folders.add(image.parent)
             remove_leftovers(image.parent)
-        groups = ChannelGroups(job.file_stacks, self._model_set)
+        groups = ChannelGroups(job.file_stacks, self._model_set, time_lapses=self._time_lapses)
         with job.begin(plan, self._model_set, self._settings) as publication:
             for raw in job.read():
                 for stack in groups.feed(raw) if raw is not None else ():

@@ -134,6 +134,9 @@ class OutcomeRecorder:
             network_s,
             published.delay_s if self._arrived_now(entry) else None,
         )
+        if published.less_light:
+            self._progress.less_light(published.less_light)
+            log.info("less light", stack_key=str(entry.key), cost=published.less_light)
         for warning in published.warnings:
             self._progress.warn(f"{entry.key}: {warning}")
         for each in (note, *published.device_warnings):

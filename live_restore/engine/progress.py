@@ -27,7 +27,8 @@ class Snapshot:
     ``files`` count files, and stacks of acquisitions, which are restored one by one as files are;
     ``stacks`` count Z-stacks, of which a file may hold several. ``delay_s`` is the median time from
     a file's last write to its published result, over recent results of files that arrived during
-    the run (s); ``mvoxel_per_s`` the restored voxels per second of restoring (million).
+    the run (s); ``mvoxel_per_s`` the restored voxels per second of restoring (million);
+    ``less_light`` what less light would cost, as last estimated ("": not yet).
     """
 
     files_restored: int = 0
@@ -41,6 +42,7 @@ class Snapshot:
     notes: tuple[str, ...] = ()
     running_s: float = 0.0
     stopping: bool = False
+    less_light: str = ""
 
 
 class Progress(Waits):
@@ -52,13 +54,14 @@ class Progress(Waits):
         self._started = time.monotonic()
         self.started_at = time.time()
         self._stopping = False
-        self._files = self._stacks = 0
+        self._done = (0, 0)  # files, stacks
         self._bad: dict[StackKey, State] = {}
         self._current = ""
         self._delays: deque[float] = deque(maxlen=_RECENT)
         self._rates: deque[tuple[int, float]] = deque(maxlen=_RECENT)
         self._warnings: deque[str] = deque(maxlen=_WARNINGS_KEPT)
         self._notes: deque[str] = deque(maxlen=_WARNINGS_KEPT)
+        self._less_light = ""
 
     def working_on(self, source: str) -> None:
         """Say which file is being restored ("": none)."""
@@ -74,8 +77,8 @@ class Progress(Waits):
         """
         self.already_restored(key)
         with self._lock:
-            self._files += 1
-            self._stacks += stacks
+            files, before = self._done
+            self._done = (files + 1, before + stacks)
             if delay_s is not None:
                 self._delays.append(delay_s)
             self._rates.append((voxels, network_s))
@@ -112,6 +115,11 @@ class Progress(Waits):
             if message not in self._notes:
                 self._notes.append(message)
 
+    def less_light(self, words: str) -> None:
+        """Remember what less light would cost."""
+        with self._lock:
+            self._less_light = words
+
     def stopping(self) -> None:
         """Say that the run is coming to its end."""
         with self._lock:
@@ -124,8 +132,8 @@ class Progress(Waits):
             seconds = sum(s for _, s in self._rates)
             voxels = sum(v for v, _ in self._rates)
             return Snapshot(
-                files_restored=self._files,
-                stacks_restored=self._stacks,
+                files_restored=self._done[0],
+                stacks_restored=self._done[1],
                 files_failed=sum(state is State.FAILED for state in self._bad.values()),
                 files_refused=sum(state is State.REFUSED for state in self._bad.values()),
                 current=self._current,
@@ -135,4 +143,5 @@ class Progress(Waits):
                 notes=tuple(self._notes),
                 running_s=time.monotonic() - self._started,
                 stopping=self._stopping,
+                less_light=self._less_light,
             )

@@ -13,6 +13,7 @@ from live_restore.engine.progress import Progress
 from live_restore.engine.workers import WorkerPool
 from live_restore.inference.model_set import ModelSet
 from live_restore.outputs.output import FinishedStack
+from live_restore.trust.over_time import TimeLapses
 
 
 class Restoring:
@@ -56,6 +57,7 @@ class Restoring:
         self._microscope = microscope
         self._stopping = stopping
         self._newest_first = newest_first
+        self._time_lapses = TimeLapses()
 
     def run(self) -> None:
         """Restore until nothing more is read."""
@@ -80,7 +82,9 @@ class Restoring:
         try:
             if work.groups is None:
                 stacks = work.job.file_stacks
-                work.groups = ChannelGroups(stacks, self._model_set, self._before_tile)
+                work.groups = ChannelGroups(
+                    stacks, self._model_set, self._before_tile, self._time_lapses
+                )
             return work.groups.gather(message.raw)
         except Exception as error:  # noqa: BLE001 - worker boundary: the writer ends the lease
             work.fail(error)

@@ -96,6 +96,8 @@ class ModelSet:
                     defects=settings.output.defects,
                     gain_every=settings.trust.every,
                     error_bars=table,
+                    less_light_every=settings.trust.less_light_every,
+                    keep_flux=settings.output.keep_flux,
                 )
             rules.append((rule, loaded[rule.model]))
         described = [

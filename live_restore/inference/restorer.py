@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import math
 import time
 from collections.abc import Callable
@@ -18,19 +17,15 @@ from live_restore.errors import (
     SettingsError,
 )
 from live_restore.inference.device.tile_size import TileLimit, largest_tile_voxels
+from live_restore.inference.further_passes import FurtherPasses
 from live_restore.inference.image.defects import Defects, defects_of, without_defects
 from live_restore.inference.image.error_bars import ErrorBars, ErrorBarTable, error_bars_of
 from live_restore.inference.image.finished import finished_volume
-from live_restore.inference.image.gain import (
-    MOST_GIVEN_BACK,
-    Gain,
-    gain_over_raw,
-    part_to_look_at,
-    probe,
-    variance_of,
-)
+from live_restore.inference.image.flux import add_light_back
+from live_restore.inference.image.gain import Gain
 from live_restore.inference.image.intensity import IntensityScale
 from live_restore.inference.image.intensity_of_stack import scale_of
+from live_restore.inference.image.less_light import LessLight
 from live_restore.inference.image.reference_tiling import blend_tiles
 from live_restore.inference.image.residual import GivenBack, give_back
 from live_restore.inference.image.tiling import plan_tiles, run_tiled
@@ -55,7 +50,8 @@ class Restored:
     tile_zyx, tile_count
         Tiles that were run.
     seconds
-        Time of each stage: ``normalise``, ``network``, ``finish``; ``gain`` if that was estimated;
+        Time of each stage: ``normalise``, ``network``, ``finish``; ``gain`` and
+        ``less_light`` if those were estimated;
         and, where it was any, ``waited`` for whoever was asked before a tile.
     brightest
         The brightest voxel of the raw stack but for its defects (network units).
@@ -75,6 +71,10 @@ class Restored:
         How much nearer to the truth it is than the raw stack; ``None`` where that was not asked.
     error_bars
         How far its voxels may be from the truth; ``None`` where that was not asked.
+    less_light
+        What less light would cost; ``None`` where that was not asked.
+    in_camera_units
+        Whether it is in the raw stack's grey values.
     """
 
     volume: Volume
@@ -92,6 +92,8 @@ class Restored:
     map_not_used: str = ""
     gain: Gain | None = None
     error_bars: ErrorBars | None = None
+    less_light: LessLight | None = None
+    in_camera_units: bool = True
 
     @property
     def tile_s(self) -> float:
@@ -133,14 +135,20 @@ class Restorer:
     gain_every
         Estimate the gain over raw of one stack in so many, the first among them; 0: of none. It
         takes a known camera, and a model of one channel.
+    less_light_every
+        Of one in so many of the stacks whose gain is sampled estimate what less light would cost;
+        0: of none.
     error_bars
         Of the model: state the standard error of every voxel; ``None``: do not. It takes the same,
         and the gain of every stack.
+    keep_flux
+        Give the result back the light that the network took from it, in bright regions and dim.
 
     Raises
     ------
     SettingsError
-        Reference tiling without a tile shape; a camera, and results in network units.
+        Reference tiling without a tile shape; a camera or ``keep_flux``, and results in network
+        units.
     """
 
     def __init__(
@@ -152,22 +160,25 @@ class Restorer:
         defects: DefectVoxels = "keep",
         bad_pixels: NDArray[np.bool_] | None = None,
         gain_every: int = 0,
+        less_light_every: int = 0,
+        *,
         error_bars: ErrorBarTable | None = None,
+        keep_flux: bool = False,
     ) -> None:
         self.model = model
         self._units = units
-        if camera is not None and units == "network":
+        if (camera is not None or keep_flux) and units == "network":
             raise SettingsError(
-                "a camera's noise is in its grey values, and results in network units are not",
+                "a camera's noise and its light are in grey values, and results in network units "
+                "are not",
                 model.path,
-                'leave out the camera, or use units "camera" or "camera-float"',
+                'leave out the camera and keep_flux, or use units "camera" or "camera-float"',
             )
         self._camera = camera if model.card.truth_psf_width == 1 else None
         self._defects = defects
         self._bad_pixels = bad_pixels
-        self._gain_every = gain_every if model.card.input_channels == 1 else 0
         self._error_bars = error_bars
-        self._numbers = itertools.count()
+        self._keep_flux = keep_flux
         self._settings = settings
         if settings.tiling == "reference" and self._block is None:
             raise SettingsError(
@@ -177,6 +188,13 @@ class Restorer:
                 "set inference.block_zyx",
             )
         self._percentiles = settings.percentiles or model.card.percentiles
+        alone = model.card.input_channels == 1
+        self._further = FurtherPasses(
+            gain_every if alone else 0,
+            less_light_every,
+            self._percentiles,
+            gain_of_all=alone and error_bars is not None,
+        )
         self._overlap = settings.overlap_zyx or model.card.overlap_zyx
         asked = settings.max_tile_mvoxel
         self._tile_limit = TileLimit(
@@ -240,20 +258,33 @@ class Restorer:
         network = network.reshape(stack.shape)
         ran = time.perf_counter()
         to_camera = None if self._units == "network" else scale
-        given_back, gain, estimated = None, None, ran
-        if self._camera is not None:
+        given_back, further, error_bars, estimated = None, None, None, ran
+        if self._camera is not None or self._keep_flux:
             scale.restore(network)
             to_camera = None
-            if self._wants_gain():
-                gain = self._gain(channels[0], network.reshape(channels.shape)[0], scale, cancelled)
+            in_channels = network.reshape(channels.shape)
+
+            def again(other: Volume, scale: IntensityScale) -> NDArray[np.float32]:
+                made, *_ = self._tiled(other[np.newaxis], scale, cancelled)
+                return scale.restore(made[0])
+
+            further = self._further.of_next(self._camera, channels[0], in_channels[0], scale, again)
             estimated = time.perf_counter()
-            given_back = give_back(channels, network.reshape(channels.shape), self._camera)
-        error_bars = None
+            if self._camera is not None:
+                given_back = give_back(channels, in_channels, self._camera)
         if self._error_bars is not None:
             pair = channels[0], network.reshape(channels.shape)[0]
             error_bars = error_bars_of(
-                *pair, defects, self._camera, self._error_bars, gain, given_back
+                *pair,
+                defects,
+                self._camera,
+                self._error_bars,
+                None if further is None else further.gain,
+                given_back,
             )
+        if self._keep_flux:
+            for recorded, made in zip(channels, network.reshape(channels.shape), strict=True):
+                add_light_back(recorded, made)
         volume, clipped = finished_volume(
             network, to_camera, result_dtype(stack.dtype, self._units)
         )
@@ -269,11 +300,10 @@ class Restorer:
         }
         if waited_s >= _WORTH_TELLING_S:
             seconds["waited"] = waited_s
-        if gain is not None:
-            if given_back is not None and given_back.share >= MOST_GIVEN_BACK:
-                gain = gain.of_another_result()
-            seconds["gain"] = estimated - ran
-            seconds["finish"] -= seconds["gain"]
+        if further is not None:
+            further = further.of_result(given_back)
+            seconds |= further.seconds
+            seconds["finish"] -= estimated - ran
         return Restored(
             volume=volume,
             scale=scale,
@@ -288,38 +318,11 @@ class Restorer:
             given_back=given_back,
             defects=defects,
             map_not_used=map_not_used,
-            gain=gain,
+            gain=None if further is None else further.gain,
             error_bars=error_bars,
+            less_light=None if further is None else further.less_light,
+            in_camera_units=self._units != "network",
         )
-
-    def _wants_gain(self) -> bool:
-        """Return whether the gain of the stack in hand is to be estimated."""
-        sampled = bool(self._gain_every) and next(self._numbers) % self._gain_every == 0
-        return sampled or (self._error_bars is not None and self.model.card.input_channels == 1)
-
-    def _gain(
-        self,
-        raw: Volume,
-        restored: NDArray[np.float32],
-        scale: IntensityScale,
-        cancelled: Callable[[], bool],
-    ) -> Gain:
-        """Return the gain over raw (Z, Y, X) of what the network made of it, in camera units."""
-        assert self._camera is not None
-        part = part_to_look_at(raw.shape)
-        before, after = raw[part], np.ascontiguousarray(restored[part])
-
-        def network(stack: NDArray[np.float32]) -> NDArray[np.float32]:
-            made, *_ = self._tiled(stack[np.newaxis], scale, cancelled)
-            return scale.restore(made[0])
-
-        variance = variance_of(self._camera, after, rounded=raw.dtype.kind in "iu")
-        added = probe(variance)
-        # What the network makes depends on the size that it is given.
-        whole = after.shape == raw.shape
-        unchanged = after if whole else network(before.astype(np.float32))
-        arrived = network(before.astype(np.float32) + added) - unchanged
-        return gain_over_raw(before, after, variance, added, arrived)
 
     def _find_defects(self, channels: Volume) -> tuple[tuple[Defects, ...], str]:
         """Return the defects of each channel, and why the camera's map does not count."""

@@ -45,6 +45,12 @@ def paragraph(reports: Sequence[dict[str, Any]]) -> str:
             f"{_range(ratios, '.1f')}"
         )
     parts.append(_gain(done))
+    biases = list(_numbers(done, "brightness", "flux_bias_percent"))
+    if biases:
+        parts.append(
+            "The light of bright regions in the restored stacks differed from that in the raw ones "
+            f"by {_range(biases, '+.1f')} %"
+        )
     hidden = sum(bool(stack.get("defects")) for stack in done)
     if hidden:
         parts.append(
@@ -94,6 +100,11 @@ def _settings(reports: Sequence[dict[str, Any]]) -> str:
     }
     if isinstance(units, str) and units in words:
         said.append(f"Results are in {words[units]}")
+    if isinstance(output, dict) and output.get("keep_flux") is True:
+        said.append(
+            "What the network had taken from the light of regions was added back (raw less "
+            "restored, behind a Gaussian of 2 x 6 x 6 voxels standard deviation)"
+        )
     return ". ".join(said)
 
 

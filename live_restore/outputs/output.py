@@ -166,7 +166,8 @@ class Published:
     ``delay_s`` is the time from the raw file's last write to the report's publication. ``doubt``
     says in one line why the result is doubtful ("": it is not); ``notes`` what could not be
     compared; ``device_warnings`` what is not as hoped for about where it was made; ``stacks`` and
-    ``voxels`` how many were written, restored or left as they are.
+    ``voxels`` how many were written, restored or left as they are; ``less_light`` what less light
+    would cost, as last estimated of its stacks ("": of none).
     """
 
     image: Path
@@ -179,6 +180,7 @@ class Published:
     device_warnings: tuple[str, ...] = ()
     stacks: int = 1
     voxels: int = 0
+    less_light: str = ""
 
 
 class Publication(ABC):

@@ -20,6 +20,7 @@ from live_restore.outputs.output import FinishedStack, Published, ResultPath, Re
 from live_restore.outputs.provenance import EarlierReport
 from live_restore.outputs.recorded import planes_in_report, source_in_report
 from live_restore.outputs.report_file import REPORT_FORMAT
+from live_restore.outputs.trust_lines import brightness_in_report, less_light_in_report
 from live_restore.stack import StackIndex
 from live_restore.trust.doubts import in_one_line
 
@@ -48,6 +49,7 @@ class Report:
     places: dict[StackIndex, int] = field(default_factory=dict)
     added: int = 0
     added_voxels: int = 0
+    less_light: str = ""
 
     @classmethod
     def going_on(cls, request: ResultRequest, result_name: str, earlier: EarlierReport) -> Report:
@@ -105,6 +107,7 @@ class Report:
             self._add_restored(line, stack.restored, stack.model)
             self._add_camera(line, stack.camera)
             self._add_bars(line, stack.restored)
+            line |= brightness_in_report(trust)
             line["after"] = trust.after
             line["doubts"] = list(trust.doubts)
         self.warnings += [f"{label}{each}" for each in (*trust.warnings, *trust.doubts)]
@@ -134,6 +137,9 @@ class Report:
                 "noise_as_set": round(restored.gain.noise_as_set, 4),
                 "in_words": restored.gain.in_words,
             }
+        if restored.less_light is not None:
+            line["less_light"] = less_light_in_report(restored.less_light)
+            self.less_light = restored.less_light.in_words
         if any(restored.defects):
             (found,) = restored.defects
             line["defects"] = {
@@ -256,6 +262,7 @@ class Report:
             device_warnings=tuple(self.device_warnings),
             stacks=self.added,
             voxels=self.added_voxels,
+            less_light=self.less_light,
         )
 
     def to_json(self, **times: float) -> str:

@@ -23,6 +23,7 @@ from live_restore.stack import StackIndex, StackKey
 _MAX_STACKS = 20_000
 """Stacks of one file that are listed."""
 _MAX_EDGE = 2**20
+_MOST_LEVELS = 20
 # But kinds of voxels, and the value of all voxels, are what a person has to know.
 _NUMBER = re.compile(r"(?<!int)(?<!float)(?<!every voxel is )(?<![\d.])\d[\d.e+-]*")
 _SHARE = re.compile(r"^\d+ of \d+ stacks: ")
@@ -32,7 +33,8 @@ _SHARE = re.compile(r"^\d+ of \d+ stacks: ")
 class ShownStack:
     """One stack that can be looked at: where it lies in its entry, and what its report says.
 
-    Statistics are in grey values (ADU); ``None`` where the report does not tell.
+    Statistics are in grey values (ADU); ``half_light_db`` is what half the light would cost, and
+    ``less_light`` says so in words; ``None`` where the report does not tell.
     """
 
     id: str
@@ -49,6 +51,12 @@ class ShownStack:
     restored_low: float | None = None
     restored_high: float | None = None
     restored_mean: float | None = None
+    gain_db: float | None = None
+    flux_bias_percent: float | None = None
+    raw_sharpness: float | None = None
+    restored_sharpness: float | None = None
+    half_light_db: float | None = None
+    less_light: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +234,7 @@ def _shown_stack(line: dict[str, Any], own: str, index: StackIndex | None) -> Sh
     place = [integer(line[name]) or 0 for name in ("position", "time", "channel")]
     before, after = line["before"], line.get("after") or {}
     snr = line.get("signal_to_noise") or {}
+    less = _part(line, "less_light")
     where = StackIndex(*place) if index is None else index
     return ShownStack(
         id=f"{own}-{place[0]}-{place[1]}-{place[2]}" if index is None else f"{own}-0-0-0",
@@ -242,7 +251,26 @@ def _shown_stack(line: dict[str, Any], own: str, index: StackIndex | None) -> Sh
         restored_low=number(after.get("p1")),
         restored_high=number(after.get("p99.9")),
         restored_mean=number(after.get("mean")),
+        gain_db=number(_part(line, "gain_over_raw").get("db")),
+        flux_bias_percent=number(_part(line, "brightness").get("flux_bias_percent")),
+        raw_sharpness=number(_part(line, "sharpness").get("raw")),
+        restored_sharpness=number(_part(line, "sharpness").get("restored")),
+        half_light_db=_half_light_db(less),
+        less_light=one_line(text(less.get("in_words"), 300)),
     )
+
+
+def _part(line: dict[str, Any], name: str) -> dict[str, Any]:
+    found = line.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _half_light_db(less: dict[str, Any]) -> float | None:
+    levels = less.get("levels")
+    for level in levels[:_MOST_LEVELS] if isinstance(levels, list) else ():
+        if isinstance(level, dict) and level.get("light") == 0.5:
+            return number(level.get("cost_db"))
+    return None
 
 
 def _edge(value: object) -> int:

@@ -6,13 +6,13 @@ Failures and doubts come first: they are what a person who comes back has to dec
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from live_restore.journal.facts import RunRecord
 from live_restore.journal.states import State
-from live_restore.overview.entries import ShownEntry
+from live_restore.overview.entries import ShownEntry, ShownStack
 from live_restore.overview.pace import Pace, pace_of
 from live_restore.overview.reasons import ReasonGroup, grouped
 from live_restore.stack import StackKey
@@ -66,8 +66,11 @@ class NightReport:
         Entries per state, and how many of the done are doubtful.
     groups
         Why something failed, is doubtful, or was not restored; what failed first.
-    signal_to_noise
-        Its trend, per channel.
+    signal_to_noise, gain_db, flux_bias_percent
+        Their trends, per channel: of the raw stacks; of the restored ones over raw; and of their
+        light.
+    less_light
+        What less light would cost, as last estimated ("": not at all).
     delay
         From the last plane to the result (s): its trend.
     longest_delay
@@ -86,6 +89,9 @@ class NightReport:
     doubtful: int
     groups: Sequence[ReasonGroup]
     signal_to_noise: Mapping[str, Trend]
+    gain_db: Mapping[str, Trend]
+    flux_bias_percent: Mapping[str, Trend]
+    less_light: str
     delay: Trend | None
     longest_delay: tuple[float, float] | None
     pace: Pace
@@ -133,7 +139,10 @@ def night_report(
         counts={state: sum(entry.state is state for entry in entries) for state in State},
         doubtful=sum(entry.doubtful for entry in entries),
         groups=grouped(shown, pattern=plane_pattern),
-        signal_to_noise=_signal_to_noise(shown),
+        signal_to_noise=_trends(shown, lambda stack: stack.snr),
+        gain_db=_trends(shown, lambda stack: stack.gain_db),
+        flux_bias_percent=_trends(shown, lambda stack: stack.flux_bias_percent),
+        less_light=_less_light(shown),
         delay=trend_of(delay for _, delay in delays),
         longest_delay=None if longest is None else (longest[1], longest[0]),
         pace=pace_of_entries(shown),
@@ -165,14 +174,28 @@ def trend_of(values: Iterable[float]) -> Trend | None:
     return Trend(statistics.median(known[:quarter]), statistics.median(known[-quarter:]))
 
 
-def _signal_to_noise(shown: Iterable[ShownEntry]) -> dict[str, Trend]:
+def _trends(
+    shown: Iterable[ShownEntry], value_of: Callable[[ShownStack], float | None]
+) -> dict[str, Trend]:
+    """Return the trend of a value per channel, where it is known often enough."""
     values: dict[str, list[tuple[float, int, float]]] = {}
     for each in shown:
         for stack in each.facts.stacks if each.facts is not None else ():
-            if stack.snr is not None:
+            value = value_of(stack)
+            if value is not None:
                 # Of a file of many times all were seen at once.
-                at = (each.entry.seen_at, stack.time, stack.snr)
+                at = (each.entry.seen_at, stack.time, value)
                 values.setdefault(stack.channel_name, []).append(at)
-    trends = {name: trend_of(snr for *_, snr in sorted(found)) for name, found in values.items()}
+    trends = {name: trend_of(value for *_, value in sorted(of)) for name, of in values.items()}
     known = {name: trend for name, trend in trends.items() if trend is not None}
     return dict(list(known.items())[:_MOST_CHANNELS])
+
+
+def _less_light(shown: Iterable[ShownEntry]) -> str:
+    found = [
+        (each.entry.seen_at, stack.time, stack.less_light)
+        for each in shown
+        for stack in (each.facts.stacks if each.facts is not None else ())
+        if stack.less_light
+    ]
+    return max(found, default=(0.0, 0, ""))[2]

@@ -6,7 +6,7 @@ No script and nothing from elsewhere: it opens in ten years, and from a memory s
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from html import escape
 
 from live_restore.errors import LiveRestoreError, one_line
@@ -19,6 +19,14 @@ _MOST_PICTURES = 200
 """About 2 MB of pictures: what a mail and a lab book take."""
 _PLANES = 8
 _CHART = (560, 90)
+_CHARTS: dict[str, Callable[[ShownStack], float | None]] = {
+    "signal to noise": lambda stack: stack.snr,
+    "gain over raw (dB)": lambda stack: stack.gain_db,
+    "light of bright regions over raw (%)": lambda stack: (
+        None if stack.flux_bias_percent is None else 100 + stack.flux_bias_percent
+    ),
+    "half the light would cost (dB)": lambda stack: stack.half_light_db,
+}
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem;
@@ -84,13 +92,15 @@ def _series(shown: Sequence[ShownEntry]) -> Iterator[tuple[str, list[tuple[float
     known = [(each.entry.finished_at, each.facts) for each in shown if each.facts is not None]
     done = sorted(((at, facts) for at, facts in known if at is not None), key=lambda each: each[0])
     yield "delay (s)", [(at, facts.delay_s) for at, facts in done if facts.delay_s is not None]
-    ratios: dict[str, list[tuple[float, float]]] = {}
-    for at, facts in done:
-        for stack in facts.stacks:
-            if stack.snr is not None:
-                ratios.setdefault(stack.channel_name, []).append((at, stack.snr))
-    for channel, values in list(ratios.items())[:8]:
-        yield f"signal to noise, {channel}", values
+    for what, value_of in _CHARTS.items():
+        found: dict[str, list[tuple[float, float]]] = {}
+        for at, facts in done:
+            for stack in facts.stacks:
+                value = value_of(stack)
+                if value is not None:
+                    found.setdefault(stack.channel_name, []).append((at, value))
+        for channel, values in list(found.items())[:8]:
+            yield f"{what}, {channel}", values
 
 
 def _chart(what: str, values: Sequence[tuple[float, float]]) -> str:

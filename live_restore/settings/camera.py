@@ -68,3 +68,9 @@ class TrustSettings(Section):
         "raw one, with [camera] only; 0: of none",
         json_schema_extra=NO_PIXELS,
     )
+    less_light_every: Annotated[int, Field(ge=0)] = Field(
+        10,
+        description="of one in so many of these, estimate what a half, a quarter and a tenth of "
+        "the light would cost; 0: of none",
+        json_schema_extra=NO_PIXELS,
+    )

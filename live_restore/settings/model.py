@@ -214,7 +214,12 @@ class OutputSettings(Section):
         'or "mend" it from what is around; the network never sees them',
         json_schema_extra=IN_DIGEST_IF_SET,
     )
-
+    keep_flux: bool = Field(
+        False,
+        description="give regions back the light that the network took from them, with a little of "
+        "their noise: for measuring brightness",
+        json_schema_extra=IN_DIGEST_IF_SET,
+    )
     error_bars: bool = Field(
         False,
         description="write a second image beside each result: the standard error of every voxel; "
@@ -227,6 +232,11 @@ class OutputSettings(Section):
         if self.acquisitions == "ome-zarr" and importlib.util.find_spec("zarr") is None:
             raise ValueError(
                 f'acquisitions = "ome-zarr" needs the package zarr: {install_with("zarr")}'
+            )
+        if self.keep_flux and self.error_bars:
+            raise ValueError(
+                "error_bars are of results that nothing is added to, which keep_flux does: "
+                "leave out the one or the other"
             )
         return self
 
@@ -317,12 +327,13 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _camera_has_its_units(self) -> Settings:
-        if (self.camera is not None or self.cameras) and (
+        if (self.camera is not None or self.cameras or self.output.keep_flux) and (
             self.output.units == "network" or self.inference.tiling == "reference"
         ):
+            culprit = "[camera]" if self.camera is not None else "output.keep_flux"
             raise ValueError(
                 'output.units = "network" and inference.tiling = "reference" are for published '
-                "numbers, which [camera] would change: leave out the one or the other"
+                f"numbers, which {culprit} would change: leave out the one or the other"
             )
         return self
 

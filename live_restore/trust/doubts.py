@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from live_restore.inference.image.defects import Defects
+from live_restore.inference.image.flux import DOUBTFUL_PERCENT, Flux
 from live_restore.inference.image.gain import Gain
 from live_restore.inference.image.residual import GivenBack
 from live_restore.inference.model.card import ModelCard
@@ -42,6 +43,7 @@ def doubts_about(
     card: ModelCard,
     voxel: VoxelSize,
     snr: SignalToNoise | None,
+    flux: Flux | None = None,
     *,
     speaks_for_group: bool = True,
 ) -> tuple[str, ...]:
@@ -53,6 +55,8 @@ def doubts_about(
         What the model made of the stack, and the model's card.
     voxel, snr
         Of the raw stack; what is unknown is not judged.
+    flux
+        What became of its light.
     speaks_for_group
         Whether doubts about all channels that were restored together are among them.
     """
@@ -62,6 +66,8 @@ def doubts_about(
     ]
     if snr is not None and card.envelope is not None:
         found.insert(0, light_doubt(card.envelope, snr.ratio))
+    if flux is not None:
+        found.append(brightness_doubt(flux, card.envelope, None if snr is None else snr.ratio))
     if speaks_for_group:
         found += [intensity_doubt(restored), lost_structure_doubt(restored.given_back)]
     return tuple(doubt for doubt in found if doubt is not None)
@@ -82,6 +88,38 @@ def light_doubt(envelope: Envelope, ratio: float) -> str | None:
         return (
             f"{is_about}, above the {highest:.3g} up to which the model was shown to help; "
             "the raw stack may be the better image"
+        )
+    return None
+
+
+def brightness_doubt(flux: Flux, envelope: Envelope | None, ratio: float | None) -> str | None:
+    """Return why a restored stack is doubtful for measuring brightness, or ``None``.
+
+    What was measured on the stack decides; where that is not known, what was measured of the model.
+
+    Parameters
+    ----------
+    flux
+        Of the stack.
+    envelope
+        Of the model, if anybody measured it.
+    ratio
+        Estimated signal-to-noise ratio of the raw stack, if it is known.
+    """
+    remedy = "measure it in the raw stack, or set output.keep_flux"
+    if flux.bias_percent is not None:
+        if abs(flux.bias_percent) <= DOUBTFUL_PERCENT:
+            return None
+        return (
+            f"doubtful for measuring brightness: its bright regions have {flux.in_words} than in "
+            f"the raw stack; {remedy}"
+        )
+    if envelope is None or not envelope.brightness_measured or ratio is None:
+        return None
+    if envelope.brightness_snr is None or ratio < envelope.brightness_snr[0]:
+        return (
+            "doubtful for measuring brightness: at its signal-to-noise ratio of about "
+            f"{ratio:.1f} the model was not shown to keep it within 5 %; {remedy}"
         )
     return None
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from live_restore.inference.image.flux import Flux, flux_bias
 from live_restore.inference.model.card import ModelCard
 from live_restore.inference.restorer import Restored
 from live_restore.stack import Volume, VoxelSize, checksum_of
 from live_restore.trust import doubts
+from live_restore.trust.sharpness import Sharpness, sharpness
 from live_restore.trust.snr import SignalToNoise, estimate_snr
 from live_restore.trust.statistics import image_statistics
 
@@ -33,6 +35,10 @@ class StackTrust:
         What went wrong with it, and is no doubt about the rest of it.
     notes
         What holds for most stacks of an acquisition alike.
+    flux
+        What became of its light; ``None`` where it was left as it is, or is in network units.
+    sharpness
+        Detail, raw and restored; ``None`` likewise, and where nothing can be known.
     """
 
     raw_crc32: int
@@ -42,6 +48,8 @@ class StackTrust:
     doubts: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    flux: Flux | None = None
+    sharpness: Sharpness | None = None
 
 
 def assess(
@@ -70,6 +78,10 @@ def assess(
     if restored is None or card is None:
         return StackTrust(checksum, before, snr)
     trained_um = card.trained_voxel_um
+    flux = sharp = None
+    if restored.in_camera_units:
+        flux = flux_bias(raw, restored.volume, restored.defects)
+        sharp = sharpness(raw, restored.volume, flux)
     notes = (
         card.sharpening_note() or None,
         doubts.rounding_note(restored.volume.dtype, None if snr is None else snr.noise_adu),
@@ -82,9 +94,13 @@ def assess(
         before=before,
         signal_to_noise=snr,
         after=image_statistics(restored.volume),
-        doubts=doubts.doubts_about(restored, card, voxel, snr, speaks_for_group=speaks_for_group),
+        doubts=doubts.doubts_about(
+            restored, card, voxel, snr, flux, speaks_for_group=speaks_for_group
+        ),
         warnings=_only([doubts.clipped_warning(restored), restored.map_not_used or None]),
         notes=_only(notes),
+        flux=flux,
+        sharpness=sharp,
     )
 
 

@@ -80,14 +80,18 @@ def test_what_was_estimated_is_in_it() -> None:
     model = {"fast": {"version": "1", "sha256": "ab" * 32}}
     stacks = [
         {"restored": True, "doubts": ["its signal-to-noise ratio is about 1"],
+         "brightness": {"flux_bias_percent": -8.12},
          "signal_to_noise": {"ratio": 1.0}, "gain_over_raw": {"db": 8.0, "not_known_because": ""}},
         {"restored": True, "signal_to_noise": {"ratio": 9.04}, "defects": {"pixels": 1},
+         "brightness": {"flux_bias_percent": 0.4},
          "gain_over_raw": {"db": None, "not_known_because": ""}},
         {"restored": True, "gain_over_raw": {"db": None, "not_known_because": "wrong camera"}},
         {"restored": False},
     ]  # fmt: skip
-    said = paragraph([{"software": "live-restore 1", "models": model, "stacks": stacks}])
-    for part in ("3 stacks were restored", "1 stack was left", "1.0 to 9.0", "8.0 dB (in 1)",
+    report = {"software": "live-restore 1", "models": model, "stacks": stacks}
+    said = paragraph([{**report, "settings": {"output": {"keep_flux": True}}}])
+    for part in ("by -8.1 to +0.4 %", "was added back",
+                 "3 stacks were restored", "1 stack was left", "1.0 to 9.0", "8.0 dB (in 1)",
                  "more than 15 dB (in 1)", "1 stack was marked", "In 1 stack, hot"):  # fmt: skip
         assert part in said, said
 

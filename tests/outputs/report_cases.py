@@ -110,7 +110,11 @@ def comparable(report: dict[str, Any]) -> dict[str, Any]:
     found["source"] = {k: v for k, v in found["source"].items() if k not in ("size", "mtime_ns")}
     found["seconds"] = list(found["seconds"])
     found["stacks"] = [
-        {**stack, "seconds": list(stack["seconds"])} if "seconds" in stack else stack
+        {
+            key: list(value) if key == "seconds" else value
+            for key, value in stack.items()
+            if key not in ("brightness", "sharpness")  # came later
+        }
         for stack in found["stacks"]
     ]
     return found

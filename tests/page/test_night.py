@@ -7,15 +7,20 @@ import os
 import re
 import shutil
 import time
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 
+from live_restore.cli.status import summary_lines
 from live_restore.journal.entry import Entry
 from live_restore.journal.facts import RunRecord
 from live_restore.journal.journal import Journal
 from live_restore.journal.states import State
 from live_restore.overview.entries import ReportFacts, ShownEntry, ShownStack
 from live_restore.overview.night import night_report
+from live_restore.page.night_html import night_html
+from live_restore.page.pixels import Pixels
+from live_restore.settings.model import FilesSettings
 from live_restore.stack import Fingerprint, StackKey
 from tests.page.runs import HOSTILE, Recorded
 from tests.support.processes import run_command, status
@@ -53,6 +58,27 @@ def test_a_night_that_bleaches_and_falls_behind_is_told_so() -> None:
     assert report.pace.words == "fell behind by 1.0 s per stack, and has caught up"
     assert (report.first_at, report.last_at) == (1e9, 1e9 + 390 + 42)
     assert "killed" in report.last_run.how_it_ended(watched=False)
+
+
+def test_what_became_of_light_is_told_from_beginning_to_end() -> None:
+    def with_numbers(number: int) -> ShownEntry:
+        each = entry_at(number)
+        assert each.facts is not None
+        stack = replace(
+            each.facts.stacks[0], flux_bias_percent=-0.1 * number, gain_db=12.0,
+            half_light_db=1.8, less_light=f"half the light {number}",
+        )  # fmt: skip
+        return replace(each, facts=replace(each.facts, stacks=(stack,)))
+
+    shown = [with_numbers(n) for n in range(40)]
+    report = night_report(shown, RunRecord(1e9), {}, watched=False)
+    lines = list(summary_lines(report))
+    assert "gain over raw: steady, 12.0 to 12.0 dB" in lines
+    assert "light in bright regions, restored against raw: -0.5 % to -3.5 %" in lines
+    assert "less light: half the light 39" in lines
+    page = night_html("run", lines, [], shown, Pixels(Path(), FilesSettings()))
+    for chart in ("gain over raw (dB)", "light of bright regions over raw (%)", "half the light"):
+        assert f'aria-label="{chart}' in page
 
 
 def test_what_failed_comes_first_and_alike_reasons_are_one() -> None:

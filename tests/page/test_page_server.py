@@ -251,6 +251,30 @@ def test_a_report_of_anybody_is_refused_not_believed(report: dict[str, Any]) -> 
         facts_of({"seconds": {}, **report}, StackKey(Path("a.tif")))
 
 
+@pytest.mark.parametrize(
+    "odd", [3, [], {"levels": 3}, {"levels": [3, {"light": "x"}], "in_words": ["<b>"]}, None]
+)
+def test_what_is_odd_about_the_trust_in_a_report_is_left_out(odd: object) -> None:
+    stack = {"position": 0, "time": 0, "channel": 0, "channel_name": "", "restored": True,
+             "before": {}, "brightness": odd, "sharpness": odd, "gain_over_raw": odd,
+             "less_light": odd}  # fmt: skip
+    source = {"shape_zyx": [1, 2, 3], "dtype": "uint16", "axes": "ZYX", "positions": 1, "times": 1,
+              "channels": 1, "voxel_um": {"z": 1, "y": 1, "x": 1}}  # fmt: skip
+    report = {"format": "live-restore-report/1", "source": source, "seconds": {}, "models": {}}
+    (found,) = facts_of({**report, "stacks": [stack]}, StackKey(Path("a.tif"))).stacks
+    assert (found.gain_db, found.flux_bias_percent, found.half_light_db) == (None, None, None)
+    assert found.less_light == ""
+    known = {
+        "gain_over_raw": {"db": 12.0}, "brightness": {"flux_bias_percent": -3.0},
+        "sharpness": {"raw": 1.0, "restored": 0.9},
+        "less_light": {"levels": [{"light": 0.5, "cost_db": 1.8}], "in_words": "half\nof it"},
+    }  # fmt: skip
+    (found,) = facts_of({**report, "stacks": [{**stack, **known}]}, StackKey(Path("a.tif"))).stacks
+    assert (found.gain_db, found.flux_bias_percent, found.half_light_db) == (12.0, -3.0, 1.8)
+    assert (found.raw_sharpness, found.restored_sharpness) == (1.0, 0.9)
+    assert "\n" not in found.less_light
+
+
 def test_the_page_loads_neither_runtime_nor_engine() -> None:
     code = (
         "import sys, live_restore.page.server, live_restore.page.metrics; "

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from live_restore.inference.image.flux import Flux
 from live_restore.inference.image.residual import GivenBack
 from live_restore.inference.model.envelope import Envelope
 from live_restore.stack import VoxelSize
 from live_restore.trust.doubts import (
+    brightness_doubt,
     clipped_warning,
     in_one_line,
     intensity_doubt,
@@ -36,6 +38,34 @@ def test_doubts_about_light(ratio: float, said: str | None) -> None:
     doubt = light_doubt(Envelope(snr=(2, 30)), ratio)
     assert doubt is None if said is None else said in str(doubt)
     assert "at none" in str(light_doubt(Envelope(snr=None), ratio))
+
+
+UNKNOWN = Flux(None, None, "there is too little light")
+KEEPS = Envelope(brightness_snr=(4, 30), brightness_measured=True)
+
+
+@pytest.mark.parametrize(
+    ("flux", "envelope", "ratio", "said"),
+    [
+        (Flux(-8.1, 1.2), None, 3, "8.1 % less light (within 1.2) than in the raw stack"),
+        (Flux(6.0, 0.5), KEEPS, 9, "6.0 % more light"),
+        (Flux(-4.9, 1.2), None, 3, ""),
+        (Flux(-4.9, 1.2), KEEPS, 3, ""),  # what was measured on the stack decides
+        (UNKNOWN, KEEPS, 3.14, "ratio of about 3.1 the model was not shown to keep it"),
+        (UNKNOWN, KEEPS, 5, ""),
+        (UNKNOWN, Envelope(brightness_measured=True), 5, "not shown to keep it within 5 %"),
+        (UNKNOWN, Envelope(), 3, ""),  # nobody measured it
+        (UNKNOWN, KEEPS, None, ""),
+        (UNKNOWN, None, 3, ""),
+    ],
+)
+def test_doubts_about_brightness(
+    flux: Flux, envelope: Envelope | None, ratio: float | None, said: str
+) -> None:
+    doubt = brightness_doubt(flux, envelope, ratio) or ""
+    assert said in doubt
+    assert bool(doubt) == bool(said)
+    assert not doubt or doubt.startswith("doubtful for measuring brightness")
 
 
 @pytest.mark.parametrize(

@@ -83,8 +83,13 @@ class Gain:
 
 
 def part_to_look_at(shape: tuple[int, ...]) -> tuple[slice, slice, slice]:
-    """Return the middle of a stack (Z, Y, X), of half a million voxels at most."""
+    """Return the middle of a stack (Z, Y, X), of half a million voxels; of up to twice that, all.
+
+    A part has to be restored once more by itself, which of so small a stack would take longer.
+    """
     z, y, x = shape
+    if math.prod(shape) <= 2 * MOST_VOXELS:
+        return slice(0, z), slice(0, y), slice(0, x)
     planes = min(z, 32)
     side = max(8, math.isqrt(MOST_VOXELS // planes) // 8 * 8)
     return _middle(z, planes), _middle(y, min(y, side)), _middle(x, min(x, side))

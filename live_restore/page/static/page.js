@@ -144,6 +144,8 @@ function details(cell) {
       ["signal to noise", list((stack) => (stack.snr === null ? "unknown" : number(stack.snr)))],
       ["mean, raw", list((stack) => number(stack.raw_mean, 4))],
       ["mean, restored", list((stack) => number(stack.restored_mean, 4))],
+      ["light, restored over raw", list((stack) => (stack.flux_bias_percent === null ? "unknown" : `${number(100 + stack.flux_bias_percent)} %`))],
+      ...stacks.filter(({ stack }) => stack?.less_light).map(({ stack }) => ["less light", stack.less_light]),
       ["model", report.model || "none"],
     );
   }

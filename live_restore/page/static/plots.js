@@ -4,6 +4,7 @@ import { $, clock, make, makeSvg, number, seconds } from "./elements.js";
 
 const [HEIGHT, LEFT, BOTTOM] = [74, 40, 14];
 const MOST_POINTS = 500;
+const FROM_NEAR = new Set(["Mean brightness", "Light, restored over raw"]); // others from 0
 const drawn = new Map();
 
 /** Draws every plot there is data for. */
@@ -37,6 +38,27 @@ export function showPlots(run, disk, onPick) {
       lines: channels.flatMap((channel, i) => [
         { name: `${many ? `${channel} ` : ""}restored`, style: `c${i}`, points: ofChannel(channel, "restored_mean") },
         { name: `${many ? `${channel} ` : ""}raw`, style: `c${i} dashed`, points: ofChannel(channel, "raw_mean") },
+      ]),
+    },
+    {
+      title: "Light, restored over raw", unit: "%", say: (value) => number(value),
+      lines: channels.map((channel, i) => ({
+        name: many ? channel : "", style: `c${i}`,
+        points: ofChannel(channel, "flux_bias_percent").map(([at, bias, id]) => [at, 100 + bias, id]),
+      })),
+    },
+    {
+      title: "Sharpness", say: (value) => number(value, 3),
+      lines: channels.flatMap((channel, i) => [
+        { name: `${many ? `${channel} ` : ""}restored`, style: `c${i}`, points: ofChannel(channel, "restored_sharpness") },
+        { name: `${many ? `${channel} ` : ""}raw`, style: `c${i} dashed`, points: ofChannel(channel, "raw_sharpness") },
+      ]),
+    },
+    {
+      title: "Decibels", unit: "dB", say: (value) => number(value),
+      lines: channels.flatMap((channel, i) => [
+        { name: `${many ? `${channel} ` : ""}gain over raw`, style: `c${i}`, points: ofChannel(channel, "gain_db") },
+        { name: `${many ? `${channel} ` : ""}half the light would cost`, style: `c${i} dashed`, points: ofChannel(channel, "half_light_db") },
       ]),
     },
     { title: "Disk space left", unit: "GB", say: (value) => number(value), lines: [{ points: disk.map(([at, free]) => [at, free / 1e9, null]) }] },
@@ -91,7 +113,7 @@ function draw(frame, plot, onPick) {
   const width = Math.max(200, frame.clientWidth);
   const [x0, x1] = extent(points.map((point) => point[0]));
   let [y0, y1] = extent(points.map((point) => point[1]));
-  if (plot.title !== "Mean brightness") y0 = Math.min(0, y0);
+  if (!FROM_NEAR.has(plot.title)) y0 = Math.min(0, y0);
   else if (y1 - y0 < 0.1 * Math.abs(y1)) {
     // Bleaching is percents: a difference of a thousandth must not look like one.
     const middle = (y0 + y1) / 2;
