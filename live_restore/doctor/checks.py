@@ -33,7 +33,7 @@ from live_restore.simulation.scene import LivingCell
 _PACKAGES = ("numpy", "tifffile", "imagecodecs", "pydantic", "watchdog")
 _LITTLE_MEMORY_GB = 4
 # What decides which models run, and on what.
-_OF_MODELS = {"models", "inference", "camera"}
+_OF_MODELS = {"models", "inference", "camera", "cameras"}
 
 
 def examine(

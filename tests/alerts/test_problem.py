@@ -66,8 +66,10 @@ def test_it_is_on_the_screen_and_in_status(tmp_path: Path) -> None:
         '[alerts]\ncommand = ["/no/such/program"]\ndisk_free_gb = 0\n[inference]\ndevice = "cpu"\n'
         f'[[models]]\nmodel = "{model.as_posix()}"\n'
     )
-    AlertProblem(journal_path(root, tmp_path)).path.write_text("of an earlier run")
+    journal = journal_path(root, tmp_path)
+    AlertProblem(journal).path.write_text("of an earlier run")
     with watching(tmp_path, root, "--plain", "--config", str(config)) as daemon:
+        wait_for(journal.exists, "its journal")
         wait_for(lambda: "/no/such/program" in status(tmp_path, root)["alerts"], "the news")
         said = run_command(tmp_path, "status", root).stdout
         assert said.startswith(

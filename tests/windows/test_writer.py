@@ -11,21 +11,39 @@ import pytest
 from live_restore.files.raw_data import opened, read_at
 from tests.page.runs import spots, write_file
 from tests.support.processes import run_command, status, stop, wait_for, watching
+from tests.support.systems import WINE
 
 pytestmark = pytest.mark.skipif(sys.platform != "win32", reason="elsewhere nothing else is known")
 _ROUNDS = 40
+# One of 40 rounds met the moment in which the file was read.
+_NO_REPLACEMENT = "Wine 8 replaces no file that is open, as Windows before 10 (1809)"
 
 
-def test_while_a_file_is_read_it_can_be_renamed_replaced_and_deleted(tmp_path: Path) -> None:
+def test_while_a_file_is_read_it_can_be_renamed_and_deleted(tmp_path: Path) -> None:
+    path = tmp_path / "cell.tif"
+    path.write_bytes(b"first" * 100)
+    with opened(path) as (stream, size):
+        moved = path.rename(tmp_path / "moved.tif")
+        assert read_at(stream, 0, size) == b"first" * 100
+        moved.unlink()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(WINE, reason=_NO_REPLACEMENT)
+def test_while_a_file_is_read_it_can_be_replaced(tmp_path: Path) -> None:
     path, newer = tmp_path / "cell.tif", tmp_path / "newer.tif"
     path.write_bytes(b"first" * 100)
     newer.write_bytes(b"second" * 100)
     with opened(path) as (stream, size):
-        moved = path.rename(tmp_path / "moved.tif")
-        newer.replace(moved)
+        newer.replace(path)
         assert read_at(stream, 0, size) == b"first" * 100
-        moved.unlink()
-    assert list(tmp_path.iterdir()) == []
+
+
+def replace(part: Path, path: Path) -> None:
+    """Give a file the name of another one, which is there."""
+    if WINE:
+        path.unlink()
+    part.replace(path)
 
 
 def test_a_daemon_at_work_is_in_nobodys_way(tmp_path: Path) -> None:
@@ -47,7 +65,7 @@ def test_a_daemon_at_work_is_in_nobodys_way(tmp_path: Path) -> None:
             for act in (
                 lambda path=path: path.write_bytes(content),
                 lambda part=part: part.write_bytes(content),
-                lambda part=part, path=path: part.replace(path),
+                lambda part=part, path=path: replace(part, path),
                 lambda path=path, renamed=renamed: path.rename(renamed),
                 lambda renamed=renamed: renamed.unlink(),
             ):
