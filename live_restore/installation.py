@@ -9,7 +9,15 @@ from pathlib import Path
 
 from live_restore.errors import one_line
 
+BUNDLE_RECORD = "bundle.json"
+"""What a bundle says about itself, in its program folder."""
 _PACKAGE = "live-restore"
+
+
+def bundle_folder() -> Path | None:
+    """Return the program folder of the bundle that runs this program; ``None``: none does."""
+    folder = Path(sys.prefix).resolve().parent
+    return folder if (folder / BUNDLE_RECORD).is_file() else None
 
 
 def pip_install(what: str) -> str:
@@ -25,7 +33,10 @@ def install_with(extra: str = "") -> str:
     """Return the line that installs this program anew, from where it came, with an extra of it.
 
     From a clone that is used in place, from the folder or wheel that pip was given, or by its name.
+    In a bundle there is no pip: it is another bundle that helps.
     """
+    if bundle_folder() is not None:
+        return f"unpack a bundle that holds {extra or 'it'}; see live-restore bundle --help"
     wanted = f"[{extra}]" if extra else ""
     clone = Path(__file__).resolve().parents[1]
     if (clone / "pyproject.toml").is_file():

@@ -10,10 +10,10 @@ from pathlib import Path
 from live_restore._version import __version__
 from live_restore.bundle import licences
 from live_restore.bundle.hashes import sha256_of
-from live_restore.bundle.installed import RECORD_NAME
 from live_restore.bundle.packages import Pin, write_lock
 from live_restore.bundle.python import Placed, PythonSource
 from live_restore.bundle.sbom import Component, sbom
+from live_restore.installation import BUNDLE_RECORD
 
 
 def describe(
@@ -70,7 +70,7 @@ def describe(
         "python_sha256": source.sha256 or None,
         "needs": placed.needs,
     }
-    (program / RECORD_NAME).write_text(json.dumps(record, indent=1) + "\n", "utf-8", newline="\n")
+    (program / BUNDLE_RECORD).write_text(json.dumps(record, indent=1) + "\n", "utf-8", newline="\n")
 
 
 def _pin_of(wheel: Path) -> Pin:

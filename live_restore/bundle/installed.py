@@ -12,13 +12,12 @@ from live_restore.bundle.hashes import LIST_NAME, differences, listed
 from live_restore.bundle.scripts import PROGRAM_PREFIX
 from live_restore.errors import LiveRestoreError, UsageError
 from live_restore.files.user_folders import state_folder, unsaved_folder
+from live_restore.installation import bundle_folder
 from live_restore.service import installed as services
 from live_restore.service.installed import Installed
 from live_restore.settings.layers import computer_file, user_file
 
 _LOOK_S = 0.2
-RECORD_NAME = "bundle.json"
-"""What a bundle says about itself, in its program folder."""
 
 
 def program_folder() -> Path:
@@ -29,8 +28,8 @@ def program_folder() -> Path:
     UsageError
         It runs from an installation of another kind.
     """
-    folder = Path(sys.prefix).resolve().parent
-    if not (folder / RECORD_NAME).is_file():
+    folder = bundle_folder()
+    if folder is None:
         raise UsageError(
             "this live-restore does not run from a bundle", sys.executable,
             "name an unpacked bundle, or start that of the bundle",

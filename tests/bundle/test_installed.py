@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from live_restore.bundle.hashes import LIST_NAME, sha256_of, write_list
-from live_restore.bundle.installed import RECORD_NAME, processes_of, services_of
+from live_restore.bundle.installed import processes_of, services_of
 from live_restore.cli.main import main
+from live_restore.installation import BUNDLE_RECORD, install_with
 from live_restore.service import installed
 from live_restore.service.definition import Service
 from tests.support.systems import posix
@@ -27,8 +28,8 @@ def unpacked(top: Path, name: str) -> Path:
     python.parent.mkdir(parents=True)
     shutil.copyfile("/bin/sh", python)
     python.chmod(0o755)
-    (top / name / RECORD_NAME).write_text("{}")
-    files = ["python/bin/python3", RECORD_NAME]
+    (top / name / BUNDLE_RECORD).write_text("{}")
+    files = ["python/bin/python3", BUNDLE_RECORD]
     hashes = {file: sha256_of(top / name / file) for file in files}
     (top / name / LIST_NAME).write_text(write_list(hashes))
     return python
@@ -112,3 +113,12 @@ def test_nothing_is_uninstalled_under_a_running_watch(
         assert f"process {watch.pid}" in capsys.readouterr().err
         watch.communicate()
     assert main(["bundle", "--uninstall"]) == 0
+
+
+def test_in_a_bundle_nobody_is_sent_to_pip(tmp_path: Path, runs_from: Become) -> None:
+    runs_from(unpacked(tmp_path / "bundle", "app-1-a"))
+    install_with.cache_clear()
+    try:
+        assert install_with("zarr").startswith("unpack a bundle that holds zarr")
+    finally:
+        install_with.cache_clear()
