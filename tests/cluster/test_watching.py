@@ -24,6 +24,7 @@ from live_restore.settings.load import load_settings
 from live_restore.simulation.scene import LivingCell
 from tests.cluster.kills import run
 from tests.support.cluster import Started, a_scheduler, a_worker, ended, free_address
+from tests.support.processes import PATIENCE_S
 from tests.support.systems import needs_signals
 
 SHAPE = (8, 96, 96)
@@ -36,20 +37,17 @@ def recorded(folder: Path, stacks: int) -> None:
         tifffile.imwrite(folder / f"{number}.tif", cell.exposed(number), metadata={"axes": "ZYX"})
 
 
-def watched(state: Path, folder: Path, device: str) -> Started:
-    """Restore all that is in a folder."""
-    started = Started(state, "watch", str(folder), "--once", "--plain", "--device", device)
-    assert started.process.wait(120) == 0, started.said
-    return started
-
-
 def test_a_daemons_results_are_the_local_ones(tmp_path: Path) -> None:
     address = free_address()
     scheduler = a_scheduler(tmp_path / "s", address)
     with ended(scheduler, a_worker(tmp_path / "w", address)):
-        for folder in (tmp_path / "here", tmp_path / "there"):
-            recorded(folder, 2)
-            watched(tmp_path / "state", folder, "cpu" if folder.name == "here" else address)
+        watching = []
+        for name, device in (("here", "cpu"), ("there", address)):
+            recorded(tmp_path / name, 2)
+            words = ("watch", str(tmp_path / name), "--once", "--plain", "--device", device)
+            watching.append(Started(tmp_path / "state", *words))
+        for each in watching:
+            assert each.process.wait(PATIENCE_S) == 0, each.said
     for number in range(2):
         here, there = (
             tmp_path / which / "restored" / f"{number}.ome.tif" for which in ("here", "there")
