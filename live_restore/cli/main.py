@@ -16,6 +16,7 @@ from live_restore.cli import (
     bench,
     bundle,
     camera,
+    cluster,
     config,
     demo,
     doctor,
@@ -24,9 +25,11 @@ from live_restore.cli import (
     page,
     prepare,
     restore,
+    scheduler,
     service,
     status,
     watch,
+    worker,
 )
 from live_restore.cli import open as open_run
 from live_restore.cli.parsing import Handler, Parser
@@ -34,7 +37,7 @@ from live_restore.errors import LiveRestoreError, one_line
 
 COMMANDS = (
     demo, watch, restore, status, page, open_run, alerts, methods, camera, models, bench, doctor,
-    prepare, config, service, bundle,
+    prepare, config, service, bundle, worker, scheduler, cluster,
 )  # fmt: skip
 """Every command, in the order of ``--help``."""
 

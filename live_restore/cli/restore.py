@@ -41,11 +41,11 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run ``live-restore restore``."""
+    from live_restore.cluster.models import load_models
     from live_restore.engine.one_shot import OneShot, absolute
     from live_restore.engine.priority import give_way
     from live_restore.engine.signals import ending_on_signals
     from live_restore.files.naming import template_in
-    from live_restore.inference.model_set import ModelSet
 
     output = None if arguments.output is None else absolute(arguments.output)
     template: dict[str, Any] = (
@@ -57,14 +57,6 @@ def run(arguments: argparse.Namespace) -> int:
         template = {**like["settings"], **template}
     settings = load_settings_of(arguments, **template)
     give_way(settings.process)
-    model_set = ModelSet.load(settings)
-    if like is not None:
-        _require_same(like, model_set, settings, arguments.like)
-    for model in model_set.models:
-        if model.session.device.warning:
-            print(f"live-restore: {model.session.device.warning}", file=sys.stderr)
-    for note in model_set.unmeasured:
-        print(f"live-restore: {one_line(note)}", file=sys.stderr)
     said: dict[str, None] = {}
 
     def warn(problem: str) -> None:
@@ -72,6 +64,14 @@ def run(arguments: argparse.Namespace) -> int:
             said[problem] = None
             print(f"live-restore: {one_line(problem)}", file=sys.stderr)
 
+    model_set = load_models(settings, warn)
+    if like is not None:
+        _require_same(like, model_set, settings, arguments.like)
+    for model in model_set.models:
+        if model.session.device.warning:
+            print(f"live-restore: {model.session.device.warning}", file=sys.stderr)
+    for note in model_set.unmeasured:
+        print(f"live-restore: {one_line(note)}", file=sys.stderr)
     one_shot = OneShot(model_set, settings, warn)
     results: list[dict[str, Any]] = []
     notes: dict[str, None] = {}

@@ -93,10 +93,10 @@ def run(arguments: argparse.Namespace) -> int:
     from live_restore.cli.display import live_display, wants_display
     from live_restore.cli.logs import configure_logging
     from live_restore.cli.page import page_beside
+    from live_restore.cluster.models import News, load_models
     from live_restore.engine.daemon import Daemon, open_daemon_journal, watched_folder
     from live_restore.engine.priority import give_way
     from live_restore.engine.signals import stopping_on_signals
-    from live_restore.inference.model_set import ModelSet
     from live_restore.journal.location import journal_path, log_path
 
     if arguments.previous:
@@ -112,7 +112,8 @@ def run(arguments: argparse.Namespace) -> int:
             "is inside the watched folder", journal_file.parent,
             "set journal.folder to a place on a local disk outside it",
         )  # fmt: skip
-    model_set = ModelSet.load(settings)
+    news = News()
+    model_set = load_models(settings, news, archive=arguments.once)
     display = wants_display() and not arguments.plain and not arguments.once
     with (
         alerts_beside(root, settings, arguments.config),
@@ -124,6 +125,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.redo_missing:
             journal.redo_missing(root)
         daemon = Daemon(root, settings, model_set, journal)
+        news.goes_to(daemon.progress.warn)
         with ExitStack() as stack:
             stack.enter_context(stopping_on_signals(daemon.stop))
             notices: deque[str] = deque(maxlen=3)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from live_restore.cluster.models import load_models
 from live_restore.doctor.computer import examine_computer
 from live_restore.doctor.finding import Finding, tried
 from live_restore.doctor.folder import examine_disk, examine_folder
@@ -20,8 +21,8 @@ from live_restore.formats.table import problems
 from live_restore.inference.backends.table import make_backends
 from live_restore.inference.device.cache import DeviceCache
 from live_restore.inference.device.hardware import available_cores, available_memory_bytes, cpu_name
-from live_restore.inference.model_set import ModelSet
-from live_restore.inference.restorer import Restorer
+from live_restore.inference.restorer import CancelledError
+from live_restore.inference.stack_restorer import StackRestorer
 from live_restore.installation import install_with
 from live_restore.journal.journal import Journal
 from live_restore.journal.location import journal_path, log_path
@@ -136,20 +137,26 @@ def _backends() -> Iterator[Finding]:
 def examine_models(settings: Settings) -> Iterator[Finding]:
     """Try every model on every device, and look whether it is known where it helps."""
     try:
-        model_set = ModelSet.load(settings)
+        said: list[str] = []
+        model_set = load_models(settings, said.append)
         for _, restorer in (rule for each in (model_set, *model_set.beside) for rule in each.rules):
             if restorer is not None:
-                yield _model(restorer)
+                yield _model(restorer, said)
     except LiveRestoreError as error:
         yield Finding("models", "bad", error.what, error.remedy)
 
 
-def _model(restorer: Restorer) -> Finding:
+def _model(restorer: StackRestorer, said: list[str]) -> Finding:
     card = restorer.model.card
     z, y, x = (16, 64, 64)
     stack = LivingCell(shape_zyx=(z, y, x)).exposed(0)
     channels = np.stack([stack] * card.input_channels) if card.input_channels > 1 else stack
-    restorer.restore(channels)
+    try:
+        # Other computers may not answer: a run would wait, and who asks wants to know.
+        restorer.restore(channels, lambda: bool(said))
+    except CancelledError:
+        found, _, remedy = said[-1].removesuffix("; stacks wait").partition("; ")
+        return Finding("models", "bad", found, remedy)
     device = restorer.model.session.device
     found = (
         f"{card.name} {card.version} on {device.hardware}: {device.name} in {device.precision}, "

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from live_restore.cluster.models import load_models
 from live_restore.engine.channel_groups import ChannelGroups
 from live_restore.engine.job import RawStack
 from live_restore.errors import StackError, StackRefusedError, UsageError, one_line
@@ -157,7 +158,7 @@ def _warm(settings: Settings) -> ModelSet:
     states = [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files]
     key = f"{settings.model_dump_json()} {states}"
     if key not in _model_sets:
-        _model_sets[key] = ModelSet.load(settings)
+        _model_sets[key] = load_models(settings)
         while len(_model_sets) > _MODEL_SETS_KEPT:
             _model_sets.popitem(last=False)
     _model_sets.move_to_end(key)

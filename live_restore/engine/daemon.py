@@ -273,6 +273,7 @@ class Daemon:
                     self.progress.stopping()
                     log.info(STOPPING, why=self._stop)
                 pipeline.stop(tick)
+                self._jobs.close()
                 tick()
         if isinstance(pipeline.crash, LiveRestoreError):
             raise pipeline.crash

@@ -11,6 +11,7 @@ from live_restore.engine.raw_folder import name_of_file
 from live_restore.engine.stack_job import StackJobs
 from live_restore.errors import StackChangedError, StackRenamedError
 from live_restore.files.naming import results_folder
+from live_restore.files.shared_lease import SharedLeases
 from live_restore.formats.acquisition_format import AcquisitionFormat
 from live_restore.formats.file_format import FileFormat
 from live_restore.formats.table import format_for
@@ -35,6 +36,11 @@ class Jobs:
     known_format
         Returns the name of the format that an acquisition (relative to the watched folder) was
         found to have, "" for none.
+
+    Attributes
+    ----------
+    shared
+        Leases of results that other computers could make, too; ``None`` where there are none.
     """
 
     def __init__(
@@ -53,6 +59,7 @@ class Jobs:
         )
         self._model_set = model_set
         self._settings = settings
+        self.shared = SharedLeases(settings.journal.lease_s) if settings.output.shared else None
 
     def open(self, entry: Entry) -> Job:
         """Look at what was found with the entry's fingerprint.
@@ -82,6 +89,11 @@ class Jobs:
         name = None if path.exists() else name_of_file(path.parent, fingerprint)
         if name is not None and format_for(path.with_name(name), self._formats) is not None:
             raise StackRenamedError(f"was renamed to {name}; it is restored under that name", path)
+
+    def close(self) -> None:
+        """End what keeps leases alive; call after the last job has ended."""
+        if self.shared is not None:
+            self.shared.close()
 
     def plan(self, job: Job) -> ResultPlan:
         """Choose where the result of a job goes; see :meth:`Job.plan`."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from live_restore.engine.channel_groups import ChannelGroups
 from live_restore.engine.job import Job, RawStack, ResultPlan
+from live_restore.files.shared_lease import SharedLease
 from live_restore.journal.entry import Entry
 from live_restore.outputs.output import FinishedStack
 
@@ -32,6 +33,8 @@ class Work:
         Its stacks, as they are restored together; ``None`` until the first is read.
     last
         The stack handed to a worker last.
+    shared_lease
+        Keeps other computers from its result; ``None`` where there are none.
     error
         The first error that any stage met; the stages behind do nothing more for it.
     """
@@ -41,6 +44,7 @@ class Work:
     plan: ResultPlan | None = None
     groups: ChannelGroups | None = None
     last: Future[list[FinishedStack]] | None = None
+    shared_lease: SharedLease | None = None
     error: BaseException | None = None
 
     def fail(self, error: BaseException) -> None:

@@ -114,8 +114,9 @@ class MicroscopeFirst:
 
     def _on_gpu(self) -> bool:
         """Return whether a GPU computes; asked anew, as a device is settled by its first tile."""
-        devices = (device for each in self._model_sets for device in each.devices)
-        return any(device.on_gpu for device in devices)
+        devices = [device for each in self._model_sets for device in each.devices]
+        here = [device for device in devices if not device.elsewhere]
+        return not here or any(device.on_gpu for device in here)
 
     def _begin_waiting(self) -> None:
         now = self._clock()

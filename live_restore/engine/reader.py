@@ -17,6 +17,8 @@ from live_restore.engine.progress import Progress
 from live_restore.engine.reading import Reading
 from live_restore.engine.retry import Deferrals
 from live_restore.engine.workers import WorkerPool
+from live_restore.errors import StackBusyError
+from live_restore.files.shared_lease import SharedLeases
 from live_restore.inference.restorer import CancelledError
 
 _TICK_S = 0.1
@@ -120,6 +122,8 @@ class Reader:
             # result that is already there (the journal was lost) needs no work at all.
             with self._reading.of(work, "looking at the results of"):
                 work.plan = self._jobs.plan(job)
+                if not work.plan.current and self._jobs.shared is not None:
+                    job = self._take(work, self._jobs.shared)
             work.job = job
             if not work.plan.current:
                 self._disk_space.require(folder, job.result_bytes)
@@ -128,6 +132,24 @@ class Reader:
             work.fail(error)
         if not self._reading.given_up:
             self._raw.put(WorkEnd(work))
+
+    def _take(self, work: Work, shared: SharedLeases) -> Job:
+        """Take the result, which other computers could make too, and return the job anew.
+
+        Raises
+        ------
+        StackBusyError
+            One of them has it, or what was planned holds no more.
+        """
+        assert work.plan is not None
+        image = work.plan.result_path.image
+        work.shared_lease = shared.take(image)
+        # One of them may have made it between the plan and the lease.
+        job = self._jobs.open(work.entry)
+        work.plan = self._jobs.plan(job)
+        if work.plan.result_path.image != image:
+            raise StackBusyError("its result gets another name now", image)
+        return job
 
     def _read_stacks(self, work: Work, job: Job) -> None:
         stacks = iter(job.read())

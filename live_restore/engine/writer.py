@@ -89,6 +89,8 @@ class Writer:
             self._outcomes.already_restored(work.entry, work.plan, work.job.remainder)
         else:
             self._publish(work)
+        if work.shared_lease is not None and self._jobs.shared is not None:
+            self._jobs.shared.end(work.shared_lease)
         if self._in_hand.end(work.entry.key):
             self._progress.working_on("")
         self._ended()
@@ -103,7 +105,10 @@ class Writer:
                 raise work.error
             if publication is None:  # nothing was read
                 publication = self._begin(work)
-            published = publication.close()
+            with publication:
+                if work.shared_lease is not None:
+                    work.shared_lease.require()
+                published = publication.close()
         except Exception as error:  # noqa: BLE001 - worker boundary: it is the work's outcome
             work.fail(error)
             if work.plan is not None:  # a disk that went away keeps what it could not remove

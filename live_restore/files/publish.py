@@ -207,6 +207,11 @@ def _is_left(path: Path, host: str, process: int) -> bool:
     return time.time() - path.stat().st_mtime > _FOREIGN_LEFTOVER_S
 
 
+def system_identity() -> str:
+    """Return an identity (hex) of the system within which a process number means one process."""
+    return _host()
+
+
 @functools.cache
 def _host() -> str:
     """Return an identity (hex) of the system within which a process number means one process.

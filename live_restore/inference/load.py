@@ -89,6 +89,27 @@ def load_model(
     DeviceError
         The device was asked for by name and does not work.
     """
+    request = DeviceRequest(device, reduced, Limits(threads, gpu_memory_gb))
+    source, card, trusted = load_trusted(path, request.limits)
+    session = ChosenSession(
+        replace(source, precision=card.precision),
+        card,
+        trusted,
+        request,
+        backends or make_backends(),
+        DeviceCache(),
+    )
+    return Model(path, source.digest, card, session)
+
+
+def load_trusted(path: Path, limits: Limits) -> tuple[ModelSource, ModelCard, TrustedSession]:
+    """Return a model's bytes, its card, and the session that others must agree with.
+
+    Raises
+    ------
+    ModelError
+        As :func:`load_model`.
+    """
     content, package_card = _content(path)
     try:
         require_self_contained(content)
@@ -96,10 +117,8 @@ def load_model(
         raise ModelError(
             str(error), path, "export it again with live-restore-export onnx"
         ) from error
-    digest = hashlib.sha256(content).hexdigest()
-    source = ModelSource(path, content, digest)
-    request = DeviceRequest(device, reduced, Limits(threads, gpu_memory_gb))
-    trusted = TrustedSession(source, request.limits)
+    source = ModelSource(path, content, hashlib.sha256(content).hexdigest())
+    trusted = TrustedSession(source, limits)
     # A card inside the weights is the better witness: a package's description can be edited.
     if package_card is not None and CARD_KEY not in trusted.metadata:
         card = package_card
@@ -112,20 +131,17 @@ def load_model(
             path,
             "use a model with as many channels out as in",
         )
-    session = ChosenSession(
-        replace(source, precision=card.precision),
-        card,
-        trusted,
-        request,
-        backends or make_backends(),
-        DeviceCache(),
-    )
-    return Model(path, digest, card, session)
+    return source, card, trusted
 
 
 def model_bytes(path: Path) -> bytes:
     """Return the ONNX model of a file or a package; raises ``ModelError``."""
     return _content(path)[0]
+
+
+def model_digest(path: Path) -> str:
+    """Return the digest (SHA-256, hex) of a model's bytes; raises ``ModelError``."""
+    return hashlib.sha256(model_bytes(path)).hexdigest()
 
 
 def _content(path: Path) -> tuple[bytes, ModelCard | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from live_restore.errors import SettingsError
@@ -13,9 +13,11 @@ from live_restore.inference.bad_pixels import read_bad_pixels
 from live_restore.inference.cameras import CameraChoice, KnownCamera, choose_camera
 from live_restore.inference.channel_patterns import matches
 from live_restore.inference.error_bar_tables import table_for
+from live_restore.inference.image.error_bars import ErrorBarTable
 from live_restore.inference.load import find_model, load_model
 from live_restore.inference.model.model import Model
 from live_restore.inference.restorer import Restorer
+from live_restore.inference.stack_restorer import StackRestorer
 from live_restore.settings.model import ModelRule, Settings
 from live_restore.stack import FileStacks, checksum_of
 
@@ -35,16 +37,26 @@ class ModelSet:
         The same models, warm on further devices.
     cameras
         Those of the settings.
+    stacks_at_once
+        How many stacks can be restored at the same time on this device; 0: as many as pays there.
     """
 
-    rules: tuple[tuple[ModelRule, Restorer | None], ...]
+    rules: tuple[tuple[ModelRule, StackRestorer | None], ...]
     recipe: str
     beside: tuple[ModelSet, ...] = ()
     cameras: tuple[KnownCamera, ...] = ()
+    stacks_at_once: int = 0
 
     @classmethod
-    def load(cls, settings: Settings) -> ModelSet:
+    def load(cls, settings: Settings, devices: Sequence[str] = ()) -> ModelSet:
         """Load every model that the settings name, on every device that they name.
+
+        Parameters
+        ----------
+        settings
+            All settings; those of other computers are for ``live_restore.cluster.models``.
+        devices
+            Instead of those of the settings.
 
         Raises
         ------
@@ -55,50 +67,53 @@ class ModelSet:
         DeviceError
             A device cannot be used.
         """
-        one = () if settings.camera is None else (settings.camera,)
-        cameras = tuple(
-            KnownCamera(each, None if each.bad_pixels is None else read_bad_pixels(each.bad_pixels))
-            for each in (*one, *settings.cameras)
+        cameras = cameras_of(settings)
+        first, *others = (
+            cls._on(device, settings, cameras) for device in devices or settings.inference.devices
         )
-        devices = settings.inference.devices
-        first, *others = (cls._on(device, settings, cameras) for device in devices)
         return replace(first, beside=tuple(others))
 
     @classmethod
     def _on(cls, device: str, settings: Settings, cameras: tuple[KnownCamera, ...]) -> ModelSet:
-        loaded: dict[str, Restorer] = {}
-        rules: list[tuple[ModelRule, Restorer | None]] = []
+        inference = settings.inference
+
+        def restorer(name: str) -> Restorer:
+            model = load_model(
+                find_model(name),
+                device,
+                inference.threads,
+                reduced=inference.reduced,
+                gpu_memory_gb=inference.gpu_memory_gb,
+            )
+            return Restorer(
+                model,
+                inference,
+                settings.output.units,
+                defects=settings.output.defects,
+                gain_every=settings.trust.every,
+                error_bars=error_bars_for(model, settings),
+                less_light_every=settings.trust.less_light_every,
+                keep_flux=settings.output.keep_flux,
+            )
+
+        return cls.of(settings, cameras, restorer)
+
+    @classmethod
+    def of(
+        cls,
+        settings: Settings,
+        cameras: tuple[KnownCamera, ...],
+        make_restorer: Callable[[str], StackRestorer],
+    ) -> ModelSet:
+        """Return the set of what ``make_restorer`` makes of each model's name, once."""
+        loaded: dict[str, StackRestorer] = {}
+        rules: list[tuple[ModelRule, StackRestorer | None]] = []
         for rule in settings.models:
             if rule.skip:
                 rules.append((rule, None))
                 continue
             if rule.model not in loaded:
-                inference = settings.inference
-                model = load_model(
-                    find_model(rule.model),
-                    device,
-                    inference.threads,
-                    reduced=inference.reduced,
-                    gpu_memory_gb=inference.gpu_memory_gb,
-                )
-                table = table_for(model.card) if settings.output.error_bars else None
-                if settings.output.error_bars and table is None:
-                    raise SettingsError(
-                        f'the errors of the model "{model.card.name}" were never measured, so '
-                        "that it has no error bars",
-                        model.path,
-                        "leave out output.error_bars, or use a bundled model that has them (fast)",
-                    )
-                loaded[rule.model] = Restorer(
-                    model,
-                    inference,
-                    settings.output.units,
-                    defects=settings.output.defects,
-                    gain_every=settings.trust.every,
-                    error_bars=table,
-                    less_light_every=settings.trust.less_light_every,
-                    keep_flux=settings.output.keep_flux,
-                )
+                loaded[rule.model] = make_restorer(rule.model)
             rules.append((rule, loaded[rule.model]))
         described = [
             (rule.channels, None if restorer is None else restorer.model.digest)
@@ -114,7 +129,7 @@ class ModelSet:
         recipe = hashlib.sha256(text.encode()).hexdigest()
         return cls(tuple(rules), recipe, cameras=cameras)
 
-    def restorer_for(self, file_stacks: FileStacks, channel: int) -> Restorer | None:
+    def restorer_for(self, file_stacks: FileStacks, channel: int) -> StackRestorer | None:
         """Return what restores a channel, or ``None`` when it stays as it is."""
         name = file_stacks.channel_name(channel)
         for rule, restorer in self.rules:
@@ -176,5 +191,44 @@ class ModelSet:
         return tuple(
             model_set
             for model_set in (self, *self.beside)
-            for _ in range(2 if any(m.session.device.on_gpu for m in model_set.models) else 1)
+            for _ in range(model_set.stacks_at_once or model_set._worth_at_once())
         )
+
+    def _worth_at_once(self) -> int:
+        return 2 if any(m.session.device.on_gpu for m in self.models) else 1
+
+
+def cameras_of(settings: Settings) -> tuple[KnownCamera, ...]:
+    """Return the cameras of the settings, with their maps of bad pixels.
+
+    Raises
+    ------
+    SettingsError
+        A map cannot be read.
+    """
+    one = () if settings.camera is None else (settings.camera,)
+    return tuple(
+        KnownCamera(each, None if each.bad_pixels is None else read_bad_pixels(each.bad_pixels))
+        for each in (*one, *settings.cameras)
+    )
+
+
+def error_bars_for(model: Model, settings: Settings) -> ErrorBarTable | None:
+    """Return the errors of a model where the settings ask for error bars.
+
+    Raises
+    ------
+    SettingsError
+        They were never measured.
+    """
+    if not settings.output.error_bars:
+        return None
+    table = table_for(model.card)
+    if table is None:
+        raise SettingsError(
+            f'the errors of the model "{model.card.name}" were never measured, so that it has no '
+            "error bars",
+            model.path,
+            "leave out output.error_bars, or use a bundled model that has them (fast)",
+        )
+    return table

@@ -312,4 +312,5 @@ class Report:
 
 def _described(device: Device) -> dict[str, Any]:
     """Return what a report holds of a device: where it is, its name tells."""
-    return {name: value for name, value in asdict(device).items() if name != "on_gpu"}
+    where = ("on_gpu", "elsewhere")
+    return {name: value for name, value in asdict(device).items() if name not in where}

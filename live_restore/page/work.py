@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 import psutil
 
+from live_restore.cluster.models import load_models
 from live_restore.engine.one_shot import Attempt, OneShot
 from live_restore.engine.priority import give_way
 from live_restore.errors import DiskFullError, LiveRestoreError, StackRefusedError
 from live_restore.inference.cameras import choose_camera
-from live_restore.inference.model_set import ModelSet
 from live_restore.page.raw_volumes import RawVolumes
 from live_restore.settings.load import load_settings
 from live_restore.settings.model import Settings
@@ -71,7 +71,7 @@ def preview(request: dict[str, Any], settings: Settings) -> None:
     _require_free(target.parent, settings)
     key, at = _key(request["key"]), StackIndex(*request["at"])
     raw = RawVolumes(Path(request["root"]), settings.files).read(key, at)
-    model_set = ModelSet.load(settings)
+    model_set = load_models(settings)
     _, restorer = model_set.rules[0]
     if restorer is None or restorer.model.card.input_channels > 1:
         raise StackRefusedError(
@@ -90,7 +90,7 @@ def preview(request: dict[str, Any], settings: Settings) -> None:
 
 def again(request: dict[str, Any], settings: Settings) -> Iterator[Attempt]:
     """Restore and publish, under the names that results of another model get."""
-    one_shot = OneShot(ModelSet.load(settings), settings)
+    one_shot = OneShot(load_models(settings), settings)
     root = Path(request["root"])
     _require_free(root, settings)
     stacks: dict[Path, list[StackIndex]] = {}

@@ -13,6 +13,12 @@ ONE_OF_A_KIND = ("cpu", "openvino")
 NUMBERED = ("cuda", "directml", "openvino-gpu", "tensorrt")
 """Built-in devices of which it may have several: "cuda:1"."""
 
+_REMOTE = re.compile(
+    r"dask://(?P<host>[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]):(?P<port>\d{1,5})\Z",
+    re.ASCII,
+)
+_LOOPBACK = re.compile(r"(?:localhost|127(?:\.\d{1,3}){3}|\[::1\])\Z", re.ASCII | re.IGNORECASE)
+
 _NAME = re.compile(r"[a-z][a-z0-9-]*\Z", re.ASCII)
 _NUMBER = re.compile(r":\d{1,3}\Z", re.ASCII)
 
@@ -32,7 +38,7 @@ def check_devices(text: str) -> str:
     """
     devices = [device.strip() for device in text.split(",")]
     for device in devices:
-        if not _is_device(device):
+        if not (is_remote(device) or _is_device(device)):
             raise ValueError(f'"{device}" is no device: "auto", "cpu", "openvino", "cuda:1" ...')
     # "cuda" is "cuda:0".
     if len({device.removesuffix(":0") for device in devices}) < len(devices):
@@ -40,6 +46,30 @@ def check_devices(text: str) -> str:
     if len(devices) > 1 and "auto" in devices:
         raise ValueError('"auto" chooses one device: leave it out, or name it alone')
     return ", ".join(devices)
+
+
+def is_remote(device: str) -> bool:
+    """Return whether a device is the scheduler of workers, which may be on other computers.
+
+    Examples
+    --------
+    >>> is_remote("dask://gpu-pc:8786"), is_remote("cuda:1"), is_remote("dask://gpu-pc")
+    (True, False, False)
+    """
+    found = _REMOTE.match(device)
+    return found is not None and 0 < int(found["port"]) < 65536
+
+
+def is_loopback(address: str) -> bool:
+    """Return whether ``dask://HOST:PORT`` cannot be reached from another computer.
+
+    Examples
+    --------
+    >>> is_loopback("dask://127.0.0.1:8786"), is_loopback("dask://127.0.0.1.example.org:8786")
+    (True, False)
+    """
+    found = _REMOTE.match(address)
+    return found is not None and _LOOPBACK.match(found["host"]) is not None
 
 
 def is_device_name(name: str) -> bool:

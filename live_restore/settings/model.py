@@ -30,7 +30,8 @@ from live_restore.settings.camera import (
     TrustSettings,
     as_text,
 )
-from live_restore.settings.devices import check_devices
+from live_restore.settings.cluster import ClusterSettings, check_address
+from live_restore.settings.devices import check_devices, is_remote
 from live_restore.settings.old_keys import RenamedEnvironment, renamed
 from live_restore.settings.paths import absolute, check_template
 from live_restore.settings.plane_pattern import checked_plane_pattern
@@ -120,7 +121,8 @@ class InferenceSettings(Section):
     device: Annotated[str, AfterValidator(check_devices)] = Field(
         "auto",
         description='"auto", "cpu", "openvino", "cuda", "cuda:1", "tensorrt" ...; several, as in '
-        '"cuda:0, cuda:1", restore a stack each at the same time',
+        '"cuda:0, cuda:1", restore a stack each at the same time; "dask://HOST:PORT": the workers '
+        "of other computers",
         json_schema_extra=NO_PIXELS,
     )
     precision: Literal["auto", "fp32"] = Field(
@@ -200,6 +202,12 @@ class OutputSettings(Section):
     min_free_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         2.0,
         description="watch begins nothing where less is free; goes on when there is room (GB)",
+        json_schema_extra=NO_PIXELS,
+    )
+    shared: bool = Field(
+        False,
+        description="several computers restore into these folders: take each result by a small "
+        "file beside it, so that no stack is restored twice",
         json_schema_extra=NO_PIXELS,
     )
     units: Units = Field(
@@ -304,6 +312,7 @@ class Settings(BaseSettings):
     process: ProcessSettings = ProcessSettings()
     log: LogSettings = LogSettings()
     alerts: AlertSettings = AlertSettings()
+    cluster: ClusterSettings = ClusterSettings()
     models: tuple[ModelRule, ...] = (ModelRule(),)
 
     @classmethod
@@ -344,6 +353,12 @@ class Settings(BaseSettings):
                 "output.error_bars needs the noise of the camera: measure it with "
                 "`live-restore camera`, or leave error_bars out"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _reaches_only_who_is_known(self) -> Settings:
+        for device in filter(is_remote, self.inference.devices):
+            check_address(device, self.cluster.certificates)
         return self
 
     @model_validator(mode="before")

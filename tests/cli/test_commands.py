@@ -19,7 +19,7 @@ from tests.support.processes import run_command
 
 COMMANDS = [
     "demo", "watch", "restore", "status", "page", "open", "alerts", "methods", "camera", "models",
-    "bench", "doctor", "prepare", "config", "service", "bundle",
+    "bench", "doctor", "prepare", "config", "service", "bundle", "worker", "scheduler", "cluster",
 ]  # fmt: skip
 
 

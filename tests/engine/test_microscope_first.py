@@ -81,7 +81,7 @@ class Gate:
 
     def __init__(self, mode: Any, *, on_gpu: bool = False, idle: float = 0.0) -> None:
         self.now = 0.0
-        models: Any = SimpleNamespace(devices=[SimpleNamespace(on_gpu=on_gpu)])
+        models: Any = SimpleNamespace(devices=[SimpleNamespace(on_gpu=on_gpu, elsewhere=False)])
         self.gate = MicroscopeFirst(mode, [models], lambda: self.now, idle_cores=lambda: idle)
 
     def record(self, planes: int, every_s: float) -> None:

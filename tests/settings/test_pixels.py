@@ -94,6 +94,7 @@ OTHER: dict[str, Any] = {
     "output.template": "{folder}/{name}.ome.tif",
     "output.acquisitions": "ome-zarr",
     "output.min_free_gb": 3,
+    "output.shared": True,
     "output.units": "camera-float",
     "output.defects": "mend",
     "output.error_bars": True,
@@ -116,6 +117,10 @@ OTHER: dict[str, Any] = {
     "alerts.failed": False,
     "alerts.died": False,
     "alerts.hold_off_min": 5,
+    "cluster.certificates": "certificates",
+    "cluster.stacks_ahead": 3,
+    "cluster.most_ahead_mb": 100,
+    "cluster.timeout_s": 3,
     "log.level": "debug",
     "log.format": "json",
 }

@@ -38,6 +38,8 @@ class Device:
         measured, because there was nothing to choose.
     on_gpu
         Whether the processor's cores are free while it computes.
+    elsewhere
+        Whether another process computes, most likely on another computer.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Device:
     memory_bytes: int = 0
     mvoxel_per_s: float = 0.0
     on_gpu: bool = False
+    elsewhere: bool = False
 
 
 class Session(Protocol):

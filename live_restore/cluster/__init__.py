@@ -1,0 +1,1 @@
+"""Beyond one computer: Dask carries raw stacks to the workers of others, and results back."""

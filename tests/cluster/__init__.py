@@ -1,0 +1,1 @@
+"""Restoring on other computers: real schedulers, workers and watchers on loopback."""
