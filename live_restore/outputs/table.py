@@ -9,7 +9,7 @@ from live_restore.outputs.growing_tiff import contents_of
 from live_restore.outputs.ome_tiff import OmeTiffOutput
 from live_restore.outputs.ome_zarr import OmeZarrOutput
 from live_restore.outputs.output import Output, ResultPath
-from live_restore.settings.model import OutputSettings
+from live_restore.settings.output import OutputSettings
 from live_restore.stack import StackIndex
 
 OUTPUTS: dict[str, Callable[[], Output]] = {

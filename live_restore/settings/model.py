@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -21,11 +20,9 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from live_restore.installation import install_with
 from live_restore.settings.alerts import AlertSettings
 from live_restore.settings.camera import (
     CameraSettings,
-    DefectVoxels,
     OneOfSeveralCameras,
     TrustSettings,
     as_text,
@@ -33,7 +30,8 @@ from live_restore.settings.camera import (
 from live_restore.settings.cluster import ClusterSettings, check_address
 from live_restore.settings.devices import check_devices, is_remote
 from live_restore.settings.old_keys import RenamedEnvironment, renamed
-from live_restore.settings.paths import absolute, check_template
+from live_restore.settings.output import OutputSettings
+from live_restore.settings.paths import absolute
 from live_restore.settings.plane_pattern import checked_plane_pattern
 from live_restore.settings.process import LogSettings, ProcessSettings
 from live_restore.settings.section import (
@@ -44,7 +42,6 @@ from live_restore.settings.section import (
     Positive,
     Section,
 )
-from live_restore.stack import Units
 
 VARIABLE_PREFIX = "LIVE_RESTORE_"
 """An environment variable is named after its key, ``LIVE_RESTORE_<SECTION>__<KEY>``."""
@@ -183,69 +180,6 @@ class InferenceSettings(Section):
             raise ValueError("percentiles must be 0 <= low < high <= 100")
         if self.overlap_zyx is not None and min(self.overlap_zyx) < 0:
             raise ValueError("overlap_zyx must not be negative")
-        return self
-
-
-class OutputSettings(Section):
-    """Where results go."""
-
-    template: Annotated[str, AfterValidator(check_template)] = Field(
-        "{folder}/restored/{name}.ome.tif",
-        description="{folder}: of the raw file; {name}: its name without endings",
-        json_schema_extra=NO_PIXELS,
-    )
-    acquisitions: Literal["ome-tiff", "ome-zarr"] = Field(
-        "ome-tiff",
-        description="of acquisition folders: a file per stack, or one growing image per position",
-        json_schema_extra=NO_PIXELS,
-    )
-    min_free_gb: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
-        2.0,
-        description="watch begins nothing where less is free; goes on when there is room (GB)",
-        json_schema_extra=NO_PIXELS,
-    )
-    shared: bool = Field(
-        False,
-        description="several computers restore into these folders: take each result by a small "
-        "file beside it, so that no stack is restored twice",
-        json_schema_extra=NO_PIXELS,
-    )
-    units: Units = Field(
-        "camera",
-        description='grey values and type of the raw data; "camera-float": float32, not rounded; '
-        '"network": float32 between the percentiles',
-        json_schema_extra=IN_DIGEST,
-    )
-    defects: DefectVoxels = Field(
-        "keep",
-        description='hot and dead pixels and cosmic rays, in the result: "keep" what was recorded, '
-        'or "mend" it from what is around; the network never sees them',
-        json_schema_extra=IN_DIGEST_IF_SET,
-    )
-    keep_flux: bool = Field(
-        False,
-        description="give regions back the light that the network took from them, with a little of "
-        "their noise: for measuring brightness",
-        json_schema_extra=IN_DIGEST_IF_SET,
-    )
-    error_bars: bool = Field(
-        False,
-        description="write a second image beside each result: the standard error of every voxel; "
-        "it needs a camera, and a model whose errors were measured",
-        json_schema_extra=IN_DIGEST_IF_SET,
-    )
-
-    @model_validator(mode="after")
-    def _has_what_it_needs(self) -> OutputSettings:
-        if self.acquisitions == "ome-zarr" and importlib.util.find_spec("zarr") is None:
-            raise ValueError(
-                f'acquisitions = "ome-zarr" needs the package zarr: {install_with("zarr")}'
-            )
-        if self.keep_flux and self.error_bars:
-            raise ValueError(
-                "error_bars are of results that nothing is added to, which keep_flux does: "
-                "leave out the one or the other"
-            )
         return self
 
 

@@ -97,6 +97,7 @@ def test_every_setting_that_changes_a_voxel_has_its_place_in_the_options() -> No
         "units",
         "defects",
         "error_bars",
+        "keep_flux",
     }
 
 

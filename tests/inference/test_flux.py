@@ -13,7 +13,8 @@ from live_restore.inference.image.defects import Defects
 from live_restore.inference.image.flux import add_light_back, flux_bias
 from live_restore.inference.load import find_model, load_model
 from live_restore.inference.restorer import Restorer
-from live_restore.settings.model import InferenceSettings, OutputSettings, Settings
+from live_restore.settings.model import InferenceSettings, Settings
+from live_restore.settings.output import OutputSettings
 from live_restore.simulation.camera import Camera
 from live_restore.simulation.scene import LivingCell
 from live_restore.testing.fakes import fake_model

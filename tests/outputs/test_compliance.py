@@ -24,7 +24,7 @@ from live_restore.outputs.output import (
 )
 from live_restore.outputs.report import Report
 from live_restore.outputs.table import OF_FILES, OUTPUTS, is_own_result, output_of_acquisitions
-from live_restore.settings.model import OutputSettings
+from live_restore.settings.output import OutputSettings
 from live_restore.stack import StackIndex, Volume, VoxelSize
 from live_restore.testing.outputs import OutputCompliance
 from live_restore.testing.results import Described
