@@ -70,6 +70,8 @@ def test_too_little_light_is_not_known() -> None:
     flat = np.full((8, 64, 64), 7, np.uint16)
     assert flux_bias(flat[:4], flat[:4]).unknown_because == "the stack is too small"
     assert flux_bias(flat, flat).unknown_because == "fewer than three regions are bright"
+    huge = np.random.default_rng(1).random((8, 64, 64), np.float32) * np.float32(1e38)
+    assert flux_bias(huge, -huge).unknown_because == "its numbers are not finite"
     nan = flat.astype(np.float32)
     nan[0, 0, 0] = np.nan
     assert flux_bias(flat, nan).unknown_because == "its numbers are not finite"

@@ -100,9 +100,9 @@ def flux_bias(raw: Volume, restored: Volume, defects: Sequence[Defects] = ()) ->
     defects
         What no sample made, in ``raw``: it counts for neither.
     """
-    if raw.ndim != 3 or 0 in raw.shape:
-        return Flux(None, None, "there is no stack")
-    return _judged(_regions(raw, restored, defects), _floor(restored))
+    # Of a stack in any unit, squares may be no float32: then nothing is known.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _judged(_regions(raw, restored, defects), _floor(restored))
 
 
 def flux_of_less(raw: _Floats, whole: _Floats, thinned: _Floats, restored: _Floats) -> Flux:
