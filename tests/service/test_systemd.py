@@ -129,11 +129,15 @@ def test_a_service_from_its_installation_to_its_removal(
     watched, model = tmp_path / "meine Daten, 50 %", small_model(tmp_path)
     watched.mkdir()
     write_file(watched / "a.ome.tif", spots(1))
+    name = Service(watched).name
+    units = tmp_path / "home" / ".config" / "systemd" / "user"
+    unit, quick = units / f"{name}.service", units / f"{name}.service.d" / "quick.conf"
+    quick.parent.mkdir(parents=True)
+    quick.write_text("[Service]\nRestartSec=1\n")  # for what is 30 s
     manager.live_restore("service", "install", watched, "--", "--device", "cpu", "--model", model)
     wait_for((watched / "restored" / "a.json").exists, "the first result", 60)
     assert f"{watched}: running" in manager.live_restore("service", "status")
 
-    name = Service(watched).name
     (supervisor,) = re.findall(
         r"MainPID=(\d+)", manager.run("systemctl", "--user", "show", "-p", "MainPID", name).stdout
     )
@@ -145,7 +149,6 @@ def test_a_service_from_its_installation_to_its_removal(
     assert "not running" in manager.live_restore("service", "status")
     log = service_log(Service(watched)).read_text(encoding="utf-8")
     assert "watch stopped as asked, code 0" in log
-    unit = tmp_path / "home" / ".config" / "systemd" / "user" / f"{name}.service"
     assert unit.exists()
     manager.live_restore("service", "remove", watched)
     assert not unit.exists()

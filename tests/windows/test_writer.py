@@ -78,7 +78,7 @@ def test_a_daemon_at_work_is_in_nobodys_way(tmp_path: Path) -> None:
         last.write_bytes(content)
         wait_for((watched / "restored" / "last.json").exists, "the last result")
         code, log = stop(daemon)
-    assert refused == []
+    assert [str(error) for error in refused] == []
     assert code == 0, log
     done = run_command(state, "watch", watched, "--once", *flags[1:])
     assert done.returncode == 0, done.stderr
