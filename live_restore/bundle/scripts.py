@@ -72,8 +72,9 @@ set "folder=%folder:"=%"
         "watch": f'{ask}{python} watch "%folder%\\."{beside} & {_pause()}',
         "update": f"{python} bundle --update & {_pause(always=True)}",
         "uninstall": f"""setlocal
-choice /m "Remove live-restore, its services included"
-if not %errorlevel%==1 exit /b 1
+set "answer="
+set /p "answer=Remove live-restore, its services included? [y/N] "
+if /i not "%answer%"=="y" exit /b 1
 {python} bundle --uninstall
 if errorlevel 1 (
   pause
