@@ -30,6 +30,8 @@ from live_restore.cluster.values import DamagedMessageError, made, plain
 from live_restore.inference.restorer import Restored
 from live_restore.settings.camera import CameraSettings
 from live_restore.settings.load import load_settings
+from live_restore.settings.output import OutputSettings
+from live_restore.settings.section import NO_PIXELS
 from tests.support.fakes import fake_restorer
 
 NOISE = CameraNoise(2.0, 100.0, 1.5)
@@ -87,18 +89,18 @@ def test_a_request_arrives_with_what_can_change_a_voxel_and_nothing_else() -> No
     assert (options.inference.threads, options.inference.device) == (0, "auto"), "the worker's own"
 
 
-def test_every_setting_that_changes_a_voxel_has_its_place_in_the_options() -> None:
-    """A new section whose settings change voxels must not be forgotten on other computers."""
+def test_every_setting_that_changes_a_voxel_has_its_place_in_a_request() -> None:
+    """A new one must not be forgotten on other computers."""
     sections = {name for name, value in load_settings().pixel_settings().items() if value}
-    travels = {"inference", "output", "models", "files"}  # files: read where the raw data are
-    assert sections - {"camera"} <= travels
-    assert {each.name for each in fields(Options)} == {
-        "inference",
-        "units",
-        "defects",
-        "error_bars",
-        "keep_flux",
+    # Files are read where the raw data are; models and cameras have places of their own.
+    assert sections <= {"inference", "output", "models", "files", "camera", "cameras"}
+    of_output = {
+        name
+        for name, each in OutputSettings.model_fields.items()
+        if each.json_schema_extra != NO_PIXELS
     }
+    assert {"units", "defects"} <= of_output
+    assert of_output <= {each.name for each in fields(Options)}
 
 
 def test_the_camera_travels_without_paths_of_the_watcher(tmp_path: Path) -> None:
