@@ -81,8 +81,9 @@ if errorlevel 1 (
   exit /b 1
 )
 pause
+cd /d "%~dp0" || exit /b 1
+for /d %%d in ({PROGRAM_PREFIX}*) do rmdir /s /q "%%d"
 cd /d "%TEMP%"
-for /d %%d in ("%~dp0{PROGRAM_PREFIX}*") do rmdir /s /q "%%d"
 for %%f in ({" ".join(f"{name}.cmd" for name in _NAMES)} READ-ME.txt) do del "%~dp0%%f" 2>nul
 (del "%~f0" & rmdir "%~dp0" 2>nul) & exit /b 0""",
     }
