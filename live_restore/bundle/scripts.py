@@ -81,7 +81,8 @@ if errorlevel 1 (
   exit /b 1
 )
 pause
-cd /d "%~dp0" || exit /b 1
+cd /d "%~dp0"
+if not exist "{program}\\python" exit /b 1
 for /d %%d in ({PROGRAM_PREFIX}*) do rmdir /s /q "%%d"
 cd /d "%TEMP%"
 for %%f in ({" ".join(f"{name}.cmd" for name in _NAMES)} READ-ME.txt) do del "%~dp0%%f" 2>nul
