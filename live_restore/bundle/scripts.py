@@ -72,6 +72,7 @@ set "folder=%folder:"=%"
         "watch": f'{ask}{python} watch "%folder%\\."{beside} & {_pause()}',
         "update": f"{python} bundle --update & {_pause(always=True)}",
         "uninstall": f"""setlocal
+set "top=%~dp0"
 set "answer="
 set /p "answer=Remove live-restore, its services included? [y/N] "
 if /i not "%answer%"=="y" exit /b 1
@@ -81,10 +82,12 @@ if errorlevel 1 (
   exit /b 1
 )
 pause
+cd /d "%~dp0"
+if not exist "{program}\\python" exit /b 1
+for /d %%d in ({PROGRAM_PREFIX}*) do rmdir /s /q "%%d"
 cd /d "%TEMP%"
-for /d %%d in ("%~dp0{PROGRAM_PREFIX}*") do rmdir /s /q "%%d"
 for %%f in ({" ".join(f"{name}.cmd" for name in _NAMES)} READ-ME.txt) do del "%~dp0%%f" 2>nul
-(del "%~f0" & rmdir "%~dp0" 2>nul) & exit /b 0""",
+(del "%~f0" & rmdir "%top:~0,-1%" 2>nul) & exit /b 0""",
     }
     if page:
         bodies["page"] = f'{ask}{python} page "%folder%\\." --open --port 0 & {_pause()}'
