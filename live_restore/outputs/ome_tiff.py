@@ -6,7 +6,6 @@ import os
 import re
 import struct
 import time
-import zlib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -39,7 +38,7 @@ from live_restore.outputs.output import (
 from live_restore.outputs.provenance import made_by, report_name_is_ours
 from live_restore.outputs.recorded import ome_metadata
 from live_restore.outputs.report import Report
-from live_restore.stack import FileStacks, StackIndex, Volume, plane_number, result_dtype
+from live_restore.stack import FileStacks, StackIndex, Volume, crc32, plane_number, result_dtype
 
 # With the NUL that ends a tag's text: no name inside the OME-XML can pass for the tag.
 _TOKEN = re.compile(rb"live-restore [^\0(]{1,40}\(result ([0-9a-f]{16})\)\0")
@@ -198,7 +197,7 @@ class OmeTiffWriter:
         for z, plane in enumerate(volume):
             self._file.seek(_plane_offset(self._file_stacks, self._first_byte, stack_index, z))
             self._file.write(plane.data)
-        self.checksums[stack_index] = zlib.crc32(volume.data)
+        self.checksums[stack_index] = crc32(volume.data)
 
     def describe(self, left: Collection[StackIndex], annotations: Sequence[Pairs]) -> None:
         """Let the OME-XML tell about its images, and name the planes of what was written only.
@@ -234,7 +233,7 @@ class OmeTiffWriter:
                 plane_bytes = _plane_bytes(self._file_stacks, stack_index.position)
                 for z in range(self._file_stacks.shape_of(stack_index.position)[0]):
                     file.seek(_plane_offset(self._file_stacks, self._first_byte, stack_index, z))
-                    crc = zlib.crc32(file.read(plane_bytes), crc)
+                    crc = crc32(file.read(plane_bytes), crc)
                 if crc != expected:
                     raise OutputError(
                         f"does not read back as written (stack {stack_index.label})",

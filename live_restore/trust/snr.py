@@ -138,8 +138,11 @@ def _from_zero(sample: NDArray[np.generic]) -> tuple[_Floats, float, float]:
 def _places(v: _Floats) -> tuple[_Floats, _Floats, _Floats, NDArray[np.bool_], bool]:
     """Return mean of the neighbours, voxel, its noise difference, and which places can be used."""
     middle = v[..., 1:-1, 1:-1]
-    difference = np.asarray(finest_detail(v), np.float32)
-    around = (_sum_around(v) - middle) / _neighbours(v)
+    difference, around = np.empty(middle.shape, np.float32), np.empty(middle.shape, np.float32)
+    for n in range(len(v)):  # block by block, each of which stays in the processor's cache
+        block = v[n : n + 1]
+        difference[n] = finest_detail(block)[0]
+        around[n] = ((_sum_around(block) - middle[n : n + 1]) / _neighbours(block))[0]
     # All neighbours at the minimum: padding of registered or cropped stacks, not a dark sample.
     usable = around > 0
     top = float(v.max())
@@ -188,7 +191,7 @@ def _photon_transfer(
 ) -> tuple[float, float, float]:
     """Return background, peak, and the variance of the noise at the peak."""
     edges = np.quantile(around[:: max(1, around.size // 200_000)], _CLASS_RANKS)
-    brightness = np.zeros(around.size, np.intp)
+    brightness = np.zeros(around.size, np.uint8)
     for edge in edges:
         brightness += around >= edge
     counts = np.bincount(brightness)

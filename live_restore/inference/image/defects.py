@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from live_restore.inference.image.contrast import candidates
 from live_restore.stack import Mask, Volume
 
 _Floats = NDArray[np.float32]
@@ -28,13 +29,6 @@ _AROUND_SEVERAL = 0.35
 _AROUND_LINE = 0.25
 # Standard errors by which that must be missed: of a million points, 30 would be taken for defects.
 _SURE = 4.0
-# Of white noise the largest twentieth of the contrasts in a plane begins at 1.88 standard
-# deviations (measured on a million voxels); what is three times that is looked at. However odd a
-# plane is, that is no more than a twentieth of it, and fewer defects do not move the limit.
-_CONTRAST_RANK = 95.0
-_CONTRAST_FACTOR = 3.0
-_CONTRAST_OVER_NOISE = 3 * 1.88
-_CONTRAST_SAMPLE = 2**13
 # Single photons among zeros, and those of an EM camera, whose gain scatters from one to the next,
 # are lone bright voxels, too. Where there are so many, a cosmic ray is far above their median: of
 # an exponential distribution, one in 30 million is.
@@ -162,7 +156,7 @@ def _steady_pixels(stack: Volume) -> _Indices:
     mean = stack.mean(axis=0, dtype=np.float32)[np.newaxis]
     found = []
     for sign in (np.float32(1), np.float32(-1)):
-        traces = _Traces.of(sign * mean, [_candidates(sign * mean[0])])
+        traces = _Traces.of(sign * mean, [candidates(sign * mean[0])])
         if not traces:
             continue
         asked = np.where(
@@ -190,7 +184,7 @@ def _excess_in_planes(stack: Volume, y: _Indices, x: _Indices) -> _Doubles:
 
 def _lone_voxels(stack: Volume) -> _Indices:
     """Return (N, 3) Z, Y, X of bright voxels without bright neighbours."""
-    traces = _Traces.of(stack, [_candidates(plane) for plane in stack])
+    traces = _Traces.of(stack, [candidates(plane) for plane in stack])
     if not traces:
         return _nothing(3)
     asked = np.where(traces.size == 1, _AROUND_VOXEL, _AROUND_SEVERAL)
@@ -201,21 +195,6 @@ def _lone_voxels(stack: Volume) -> _Indices:
     if np.count_nonzero(lone) > _MANY_LONE * stack.size:
         defective &= traces.excess > _FAR_ABOVE_LONE * np.median(traces.excess[lone]) * traces.size
     return traces.voxels[defective[traces.trace]]
-
-
-def _candidates(plane: NDArray[np.generic]) -> tuple[_Indices, _Indices, float]:
-    """Return Y and X of what stands out along one axis at least, and the noise of the plane."""
-    v = plane.astype(np.float32, copy=False)
-    v = np.pad(v, 1, mode="reflect")
-    sideways = np.maximum(v[1:-1, :-2], v[1:-1, 2:])
-    contrast = v[1:-1, 1:-1] - np.minimum(sideways, np.maximum(v[:-2, 1:-1], v[2:, 1:-1]))
-    flat = contrast.ravel()
-    sample = flat[:: flat.size // _CONTRAST_SAMPLE | 1]  # odd, lest it see every second column
-    limit = _CONTRAST_FACTOR * float(np.percentile(sample, _CONTRAST_RANK))
-    if not limit > 0:
-        return np.zeros(0, np.intp), np.zeros(0, np.intp), 0.0
-    y, x = np.divmod(np.flatnonzero(flat > np.float32(limit)), plane.shape[1])
-    return y, x, limit / _CONTRAST_OVER_NOISE
 
 
 @dataclass(frozen=True)
