@@ -24,7 +24,8 @@ FORBIDDEN_CALLS = {
     "tempfile.mktemp",
 }
 CALLS_WINDOWS = {
-    f"live_restore/{name}.py" for name in ("files/windows", "hooks/leash", "engine/signals")
+    f"live_restore/{name}.py"
+    for name in ("files/windows", "hooks/leash", "engine/signals", "service/system_log")
 }
 """May use ctypes, on Windows alone, for what its Python has no function for."""
 ONLY_THE_ERROR_OF = {"pickle"}
