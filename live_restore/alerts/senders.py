@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +13,7 @@ from typing import Protocol
 from live_restore.errors import LiveRestoreError, UsageError, one_line
 from live_restore.settings.alerts import AlertSettings
 
+_LAST_BYTES, _LAST_S = 4096, 1.0
 _COMMAND_S = 60.0
 _LONGEST_TITLE = 200
 _LONGEST_TEXT = 2000
@@ -58,6 +61,27 @@ class AppriseSender:
             )  # fmt: skip
 
 
+class _LastWords:
+    """Listens to what a program complains of, and keeps the end: it may complain without end."""
+
+    def __init__(self) -> None:
+        reading, self.writing = os.pipe()
+        self._last = b""
+        self._thread = threading.Thread(target=self._listen, args=(reading,), daemon=True)
+        self._thread.start()
+
+    def _listen(self, reading: int) -> None:
+        while heard := os.read(reading, 65536):
+            self._last = (self._last + heard)[-_LAST_BYTES:]
+        os.close(reading)
+
+    def heard(self) -> str:
+        """Return its last words, in one line; call once, when it has ended."""
+        os.close(self.writing)
+        self._thread.join(_LAST_S)  # a child that it left behind may still hold the pipe
+        return one_line(self._last.decode("utf-8", "replace").strip()[-200:])
+
+
 class CommandSender:
     """A program of the person's own, started without a shell."""
 
@@ -66,12 +90,13 @@ class CommandSender:
 
     def send(self, title: str, text: str) -> None:
         """Run it; see ``Sender``."""
+        last_words = _LastWords()
         try:
             done = subprocess.run(
                 [*self._command, title],
                 input=text.encode("utf-8", "replace"),
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
+                stderr=last_words.writing,
                 timeout=_COMMAND_S,
                 check=False,
             )
@@ -79,8 +104,9 @@ class CommandSender:
             raise self._failed(f"it did not end within {_COMMAND_S:g} s") from error
         except OSError as error:
             raise self._failed(one_line(error.strerror or error)) from error
+        finally:
+            said = last_words.heard()
         if done.returncode:
-            said = one_line(done.stderr.decode("utf-8", "replace").strip()[-200:])
             raise self._failed(f"exit code {done.returncode}: {said}")
 
     def _failed(self, why: str) -> LiveRestoreError:

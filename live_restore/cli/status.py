@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -97,6 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
     rows = _rows(overview, report, reasons, everything=arguments.all)
     if arguments.html is not None:
         _write_html(arguments.html, overview, lines, rows, settings.files)
+        print(f"written: {arguments.html}", file=sys.stderr)
     if arguments.json:
         everything = _everything(overview, report, path, log, reasons)
         everything["not_looked_at"] = [each.to_json() for each in passed_by]

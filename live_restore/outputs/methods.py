@@ -140,10 +140,16 @@ def _gain(done: Sequence[dict[str, Any]]) -> str:
         return "The gain over the raw stacks is not known"
     words = [f"{_range(known, '.1f')} dB (in {len(known)})"] if known else []
     words += [f"more than 15 dB (in {above})"] if above else []
+    unknown = len(asked) - len(known) - above
+    words += [f"not known (in {unknown})"] if unknown else []
     return (
         f"Of {_count(len(asked), 'stack', verb=False)}, the gain over the raw ones was estimated "
-        f"without a truth (Stein's unbiased risk estimate): {' and '.join(words)}"
+        f"without a truth (Stein's unbiased risk estimate): {_in_a_row(words)}"
     )
+
+
+def _in_a_row(words: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _numbers(stacks: Sequence[dict[str, Any]], group: str, key: str) -> Iterator[float]:

@@ -173,6 +173,8 @@ def _watched(origin: str, number: int, entry: Any) -> WatchedFolder:
             )
     values = {**({FOLDERS: own} if own else {}), **others}
     try:
+        if not str(entry[FOLDER]).strip() or "\0" in str(entry[FOLDER]):
+            raise ValueError("not the name of a folder")
         folder = absolute(Path(entry[FOLDER]))
     except (TypeError, ValueError) as error:
         raise SettingsError(f"{place}.{FOLDER}: {error}", origin, "mend this value") from None

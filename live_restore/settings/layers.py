@@ -167,7 +167,12 @@ def _make_paths_absolute(values: dict[str, Any], base: Path) -> None:
     for table, key in (*tables, (values, FOLDER)):
         named = table.get(key) if isinstance(table, dict) else None
         # Not where the program happens to be started, or a folder would get two journals.
-        if isinstance(table, dict) and isinstance(named, str) and not named.startswith("~"):
+        if (
+            isinstance(table, dict)
+            and isinstance(named, str)
+            and named
+            and not named.startswith("~")
+        ):
             table[key] = str(base / named)
 
 

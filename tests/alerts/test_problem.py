@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from live_restore.alerts import senders
 from live_restore.alerts.problem import AlertProblem
 from live_restore.alerts.senders import CommandSender
 from live_restore.alerts.watch import AlertWatch
+from live_restore.errors import LiveRestoreError
 from live_restore.journal.journal import Journal
 from live_restore.journal.location import journal_path
 from live_restore.journal.states import State
@@ -55,6 +57,16 @@ def test_a_command_that_fails_is_kept_until_one_works(
         sender._command = (sys.executable, "-c", "pass")
         watch.look(afresh=True)
         assert problem.read() == ""
+
+
+def test_who_complains_without_end_takes_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(senders, "_COMMAND_S", 1.0)
+    code = "import os\nwhile True: os.write(2, b'no ' * 30000)"
+    tracemalloc.start()
+    with pytest.raises(LiveRestoreError, match="did not end"):
+        CommandSender((sys.executable, "-c", code)).send("title", "text")
+    assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
+    tracemalloc.stop()
 
 
 def test_it_is_on_the_screen_and_in_status(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from live_restore.errors import StackRefusedError
 from live_restore.formats.file_format import Arriving
-from live_restore.stack import VoxelSize
+from live_restore.stack import StackIndex, VoxelSize
 from tests.support.identity import restore
 from tests.support.tiffs import TIFF, complete, pixels, read_all
 
@@ -139,6 +139,7 @@ def test_later_files_of_a_run(tmp_path: Path) -> None:
         ({"hStackManager.numSlices": "4.5"}, "does not say how many"),
         ({"hStackManager.numSlices": "99999999999"}, "does not say how many"),
         ({"hChannels.channelSave": "[]"}, "does not say how many"),
+        ({"hChannels.channelSave": "0"}, "does not say how many"),
         ({"hStackManager.numVolumes": "1", "hScan2D.logFramesPerFile": "2"}, "fewer than the 10"),
     ],
 )
@@ -146,6 +147,26 @@ def test_what_is_refused(tmp_path: Path, changed: dict[str, str], reason: str) -
     path = write(tmp_path / "run.tif", pixels("I", (30,), "int16"), FAST | changed)
     with pytest.raises(StackRefusedError, match=reason):
         TIFF.inspect(path)
+
+
+def test_numbers_that_no_microscope_has_are_unknown(tmp_path: Path) -> None:
+    odd = FAST | {"hRoiManager.scanVolumeRate": "-3", "hStackManager.stackZStepSize": "1e-320"}
+    path = write(tmp_path / "run.tif", pixels("I", (30,), "int16"), odd)
+    stacks = complete(path).file_stacks
+    assert (stacks.time_increment_s, stacks.voxel.z_um) == (None, None)
+
+
+def test_a_run_stopped_on_the_way_back_is_whole(tmp_path: Path) -> None:
+    """Nothing of a stack is missing, so that nobody waits for it, and nobody loses one."""
+    planes = pixels("I", (29,), "int16")
+    path = write(tmp_path / "run.tif", planes, FAST)
+    found = TIFF.inspect(path)
+    assert isinstance(found, Arriving)
+    assert found.stacks is not None
+    assert len(found.stacks.whole) == 6
+    with TIFF.open(found.stacks.file_stacks) as reader:
+        assert np.array_equal(reader.read(StackIndex(0, 2, 0)), planes[20:28:2])
+    assert restore(path).images[0].shape[0] == 3
 
 
 def test_versions_before_5_are_refused(tmp_path: Path) -> None:

@@ -101,6 +101,8 @@ def test_a_folder_is_the_same_through_a_link(two: Path) -> None:
     [
         ("[[watch]]\nstall_s = 1", "watch.0.folder is missing; add it"),
         ("[[watch]]\nfolder = 3", "watch.0.folder: "),
+        ("[[watch]]\nfolder = ''", "watch.0.folder: not the name of a folder"),
+        ('[[watch]]\nfolder = "a\\u0000b"', "watch.0.folder: not the name of a folder"),
         ("[[watch]]\nfolder = '~nobody-here/x'", "nobody's home"),
         ("watch = [3]", "watch.0 is not a table"),
         ("[[watch]]\nfolder = 'a'\nstal_s = 1", "watch.0.stal_s is not a setting; did you mean "

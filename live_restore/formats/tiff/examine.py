@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Literal
 
+import numpy as np
+
 from live_restore.errors import StackRefusedError, StackUnreadableError
 from live_restore.formats.file_format import Arriving, Complete
 from live_restore.formats.tiff.blank import BLANK, look_for_data, zero_tail, zeros_are_data
@@ -111,6 +113,15 @@ class Examined:
             reason = self.missing or str(self.damage[min(self.damage)].what)
             return Arriving(reason, stacks=found, detail=self.structure.missing)
         return Complete(self.file_stacks, self.declared, blank, tail, found)
+
+    def holds_all_stacks(self) -> bool:
+        """Return whether what is missing belongs to no stack, as frames of the way back do not."""
+        absent = self.lacking | self.damage.keys()
+        for position, table in enumerate(self.layout.planes):
+            used = table[..., : self.file_stacks.shape_of(position)[0]]
+            if used.min() < 0 or used.max() >= len(self.pages) or np.isin(used, [*absent]).any():
+                return False
+        return True
 
     @property
     def declared(self) -> bool:

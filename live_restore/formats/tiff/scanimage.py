@@ -22,6 +22,8 @@ MAX_CHANNELS = 64
 _LINE = re.compile(r"^(?:scanimage\.)?SI\.(\w+(?:\.\w+)*) = (.*)$", re.MULTILINE | re.ASCII)
 _FRAME = re.compile(r"^(?:scanimage\.)?(?:frameNumbers|Frame Number) = (\d{1,9})\s*$", re.MULTILINE)
 _MOST = 10**6
+_LEAST = 1e-6
+"""Volumes per second, and um between planes: what is less is no number of a microscope."""
 _NOT_SAID = "ScanImage file that does not say how many slices, frames and channels it has"
 
 Settings = dict[str, str]
@@ -112,14 +114,14 @@ def scanimage(found: Found, settings: Settings, first_frame: int = 1) -> Layout:
     times = volumes * volume.frames
     planes = table.transpose(0, 2, 3, 1).reshape(1, times, volume.channels, volume.slices)
     left = there - volumes * volume.planes
-    rate = _number(settings, "hRoiManager.scanVolumeRate")
+    rate = _number(settings, "hRoiManager.scanVolumeRate") or 0.0
     return Layout(
         planes,
         "T" * (times > 1) + "Z" + "C" * (volume.channels > 1) + "YX",
         declared,
         _voxel(found, settings),
         _channel_names(settings),
-        time_increment_s=1 / rate if rate and times == volumes > 1 else None,
+        time_increment_s=1 / rate if rate > _LEAST and times == volumes > 1 else None,
         notes=(
             (f"{volume.flyback} frames of the way back after each volume left out",)
             if volume.flyback
@@ -173,14 +175,12 @@ def _voxel(found: Found, settings: Settings) -> VoxelSize:
     lateral = found.voxel()
     names = ("hStackManager.actualStackZStepSize", "hStackManager.stackZStepSize")
     step = next((step for step in (_number(settings, name) for name in names) if step), None)
-    return VoxelSize(abs(step) if step else None, lateral.y_um, lateral.x_um)
+    return VoxelSize(abs(step) if step and abs(step) > _LEAST else None, lateral.y_um, lateral.x_um)
 
 
 def _channel_numbers(settings: Settings) -> list[int]:
-    numbers = [
-        int(text) for text in re.findall(r"\d{1,3}", settings.get("hChannels.channelSave", ""))
-    ]
-    return numbers[:MAX_CHANNELS]
+    saved = re.findall(r"\d{1,3}", settings.get("hChannels.channelSave", ""))
+    return list(dict.fromkeys(int(text) for text in saved[:MAX_CHANNELS] if int(text)))
 
 
 def _channel_names(settings: Settings) -> tuple[str, ...]:

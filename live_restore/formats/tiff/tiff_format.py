@@ -147,7 +147,7 @@ class TiffFormat:
         """
         with self._opened(file_stacks, growing=False) as (stream, found):
             if isinstance(found, Arriving | PartOf) or (
-                isinstance(found, Examined) and found.missing
+                isinstance(found, Examined) and found.missing and not found.holds_all_stacks()
             ):
                 reason = "a part of an image"
                 if not isinstance(found, PartOf):
