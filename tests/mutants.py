@@ -921,8 +921,8 @@ MUTANTS = (
         HOUSE,
         "gain-of-some-stacks",
         "the gain costs a share of the network's time only",
-        "% self._gain_every == 0\n        if not",
-        "% self._gain_every >= 0\n        if not",
+        "number % self._gain_every == 0",
+        "number % self._gain_every >= 0",
         (f"{_GAIN}::test_one_stack_in_so_many",),
     ),
     Mutant(

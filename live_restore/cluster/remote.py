@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
-import itertools
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from live_restore.cluster.ahead import Ahead
 from live_restore.cluster.link import Link, NobodyThereError, Reply, StoppedError, WorkerDiedError
@@ -31,6 +30,7 @@ from live_restore.errors import (
 from live_restore.inference.backends.session import Device, Floats
 from live_restore.inference.device.check import TOLERANCE_FP32, relative_rms
 from live_restore.inference.device.precision import ERROR_BOUND
+from live_restore.inference.further_passes import Turns
 from live_restore.inference.model.model import Model
 from live_restore.inference.restorer import CancelledError, Restored
 from live_restore.inference.stack_restorer import StackRestorer
@@ -110,7 +110,7 @@ class RemoteRestorer:
         self._model = model
         self._offer = Offer(model.card.name, model.digest)
         self._proof = proof_of(known_answer)
-        self._request = _RequestMaker(model.digest, options, gain_every, less_light_every)
+        self._request = _RequestMaker(model.digest, options, Turns(gain_every, less_light_every))
         self._ahead = ahead
         self._news = _News(report)
         self._local = local
@@ -240,27 +240,18 @@ def _waited(cancelled: Callable[[], bool]) -> bool:
 
 @dataclass(frozen=True)
 class _RequestMaker:
-    """Makes requests, of one in so many with the question for the gain."""
+    """Makes requests, of some stacks with the question for the gain and the cost of less light."""
 
     digest: str
     options: str
-    gain_every: int
-    less_light_every: int
+    turns: Turns
     camera: CameraNoise | None = None
     bad_pixels: Mask | None = None
-    numbers: itertools.count[int] = field(default_factory=itertools.count)
 
     def of(self, stack: Volume) -> Message:
-        gain = less_light = False
-        if self.camera is not None and self.gain_every:
-            number = next(self.numbers)
-            gain = number % self.gain_every == 0
-            every = self.gain_every * self.less_light_every
-            less_light = bool(every) and number % every == 0
+        due = (False, False) if self.camera is None else self.turns.next()
         return to_message(
-            Request(
-                self.digest, self.options, stack, self.camera, self.bad_pixels, gain, less_light
-            )
+            Request(self.digest, self.options, stack, self.camera, self.bad_pixels, *due)
         )
 
 

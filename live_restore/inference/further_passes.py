@@ -58,14 +58,36 @@ class Further:
         return replace(self, gain=self.gain.of_another_result(), less_light=less)
 
 
-class FurtherPasses:
-    """Decides whose turn it is, and runs them.
+class Turns:
+    """Decides, stack after stack, what is asked of it, here or on another computer.
 
     Parameters
     ----------
     gain_every, less_light_every
         The gain of one stack in so many, the first among them; and of one in so many of these, what
         less light would cost. 0: of none.
+    """
+
+    def __init__(self, gain_every: int, less_light_every: int) -> None:
+        self._gain_every = gain_every
+        self._less_light_every = less_light_every
+        self._numbers = itertools.count()
+
+    def next(self) -> tuple[bool, bool]:
+        """Return whether the gain of the next stack is due, and what less light would cost."""
+        number = next(self._numbers)
+        gain = bool(self._gain_every) and number % self._gain_every == 0
+        every = self._gain_every * self._less_light_every
+        return gain, gain and bool(every) and number % every == 0
+
+
+class FurtherPasses:
+    """Runs what is due.
+
+    Parameters
+    ----------
+    gain_every, less_light_every
+        As for :class:`Turns`.
     percentiles
         Of a raw stack, that are 0 and 1 to the network.
     gain_of_all
@@ -81,10 +103,8 @@ class FurtherPasses:
         gain_of_all: bool = False,
     ) -> None:
         self._gain_of_all = gain_of_all
-        self._gain_every = gain_every
-        self._less_light_every = less_light_every
+        self._turns = Turns(gain_every, less_light_every)
         self._percentiles = percentiles
-        self._numbers = itertools.count()
 
     def of_next(
         self,
@@ -109,9 +129,8 @@ class FurtherPasses:
         """
         if camera is None:
             return None
-        number = next(self._numbers)
-        sampled = bool(self._gain_every) and number % self._gain_every == 0
-        if not (sampled or self._gain_of_all):
+        gain_due, less_light_due = self._turns.next()
+        if not (gain_due or self._gain_of_all):
             return None
         began = time.perf_counter()
         part = part_to_look_at(raw.shape)
@@ -124,8 +143,7 @@ class FurtherPasses:
         arrived = network(before.astype(np.float32) + added, scale) - after
         gain = gain_over_raw(before, after, variance, added, arrived)
         seconds = {"gain": time.perf_counter() - began}
-        every = self._gain_every * self._less_light_every
-        if not sampled or not every or number % every:
+        if not less_light_due:
             return Further(gain, None, seconds)
         began = time.perf_counter()
         less = self._less_light(camera, raw, restored, (before, after), gain, network)

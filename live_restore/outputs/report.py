@@ -163,18 +163,20 @@ class Report:
         if warning and warning not in self.device_warnings:
             self.device_warnings.append(warning)
 
+    def _note_once(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
+
     def _add_bars(self, line: dict[str, Any], restored: Restored) -> None:
         bars = restored.error_bars
         if bars is None:
             return
         if bars.standard_error is None:
             line["standard_error"] = {"not_known_because": bars.unknown_because}
-            note = f"error bars are not known: {bars.unknown_because}"
-            if note not in self.notes:
-                self.notes.append(note)
+            self._note_once(f"error bars are not known: {bars.unknown_because}")
             return
-        if bars.tested and bars.tested not in self.notes:
-            self.notes.append(bars.tested)
+        if bars.tested:
+            self._note_once(bars.tested)
         line["standard_error"] = {
             "median_adu": round(bars.median_adu, 4),
             "p99.9_adu": round(bars.most_adu, 4),
@@ -186,9 +188,9 @@ class Report:
             return
         if choice.camera is None:
             line["camera"] = {"not_known_because": choice.unknown_because}
-            note = f"its camera is not known: {choice.unknown_because}; name it in [[cameras]]"
-            if note not in self.notes:
-                self.notes.append(note)
+            self._note_once(
+                f"its camera is not known: {choice.unknown_because}; name it in [[cameras]]"
+            )
             return
         numbers = choice.camera.settings
         line["camera"] = {

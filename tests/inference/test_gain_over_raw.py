@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -11,26 +9,11 @@ from scipy import ndimage
 from live_restore.inference.image.gain import Gain
 from live_restore.inference.load import find_model, load_model
 from live_restore.inference.restorer import Restorer
-from live_restore.settings.camera import CameraSettings
 from live_restore.settings.model import InferenceSettings
-from live_restore.simulation.camera import Camera
-from live_restore.simulation.scene import LivingCell
 from live_restore.testing.fakes import fake_model
 from live_restore.trust.doubts import wrong_camera_note
 from tests.support.fakes import Floats
-
-CAMERA = Camera(offset_adu=100, gain_adu_per_e=2.0, read_noise_e=1.6)
-TOLD = CameraSettings(gain_adu_per_e=2.0, offset_adu=100, read_noise_e=1.6)
-
-
-@functools.cache
-def light(peak_e: float) -> np.ndarray:
-    return LivingCell(shape_zyx=(12, 96, 96), peak_e=peak_e, background_e=peak_e / 10).expected_e(0)
-
-
-def smooth_light(peak_e: float) -> np.ndarray:
-    field = ndimage.gaussian_filter(np.random.default_rng(1).standard_normal((12, 96, 96)), 5)
-    return peak_e * (0.1 + 0.9 * (field - field.min()) / np.ptp(field))
+from tests.support.lights import CAMERA, TOLD, light, smooth_light
 
 
 def leaking(passed: float) -> Restorer:
