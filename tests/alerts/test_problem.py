@@ -54,6 +54,7 @@ def test_a_command_that_fails_is_kept_until_one_works(
         watch.look(afresh=True)
         assert problem.new() == "", "told twice"
         assert problem.read() == told
+        monkeypatch.setattr(senders, "_COMMAND_S", 20.0)
         sender._command = (sys.executable, "-c", "pass")
         watch.look(afresh=True)
         assert problem.read() == ""

@@ -96,6 +96,7 @@ def test_the_changelog_begins_with_what_is_not_released() -> None:
     assert versions[0] == ("Not released yet" if fragments else "[0.1.0] - 2026-11-28")
 
 
+@pytest.mark.slow
 def test_the_built_site_asks_nobody_for_anything(tmp_path: Path) -> None:
     for package in ("mkdocs", "material", "mkdocstrings"):
         pytest.importorskip(package, reason="pip install 'live-restore[docs]'")

@@ -36,7 +36,14 @@ def restored(model: Model, stack: np.ndarray, voxels: float) -> Restored:
     ],
     indirect=True,
 )
-@pytest.mark.parametrize("name", ["chromosomes", "golgi", "nuclear_envelope"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "chromosomes",
+        pytest.param("golgi", marks=pytest.mark.slow),
+        pytest.param("nuclear_envelope", marks=pytest.mark.slow),
+    ],
+)
 def test_tiles_hardly_show(shared_data: Path, model: Model, name: str) -> None:
     stack = tifffile.imread(shared_data / "stacks" / f"{name}.tif")
     whole = restored(model, stack, stack.size * 2)
