@@ -257,6 +257,7 @@ def _create(
     }
     temporary = temporary_for(result_path.image)
     try:
+        temporary.mkdir()
         group = zarr.create_group(
             PublishingStore(temporary, results), zarr_format=3, attributes=attributes
         )

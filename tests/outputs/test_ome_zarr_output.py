@@ -306,3 +306,23 @@ def test_an_image_that_another_has_taken_meanwhile_is_not_written_into(run: Run)
     with pytest.raises(OutputError, match="no image of live-restore any more"):
         publish_all(OmeZarrOutput(), request, path, iter(stacks))
     assert not (run.results / "p000.ome.zarr" / "0" / "c" / "1").exists()
+
+
+def test_an_image_that_is_renamed_while_it_is_written_is_not_made_anew(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What would be there has no mark: it would be taken for an acquisition, and restored."""
+    run.publish(StackIndex(0, 0, 0), volume(0))
+    renamed = run.results.with_name("run_2_restored")
+    sync_folder = disk.current.sync_folder
+
+    def sync_then_rename(path: Path) -> None:
+        sync_folder(path)
+        if not renamed.exists():  # one key of several has its name
+            run.results.rename(renamed)
+
+    monkeypatch.setattr(disk.current, "sync_folder", sync_then_rename)
+    with pytest.raises(OutputError):
+        run.publish(StackIndex(0, 1, 0), volume(1))
+    assert not (run.results / "p000.ome.zarr").exists()
+    validate(renamed / "p000.ome.zarr")
