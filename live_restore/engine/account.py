@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -11,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from live_restore.errors import JournalError, one_line
-from live_restore.formats.plane_files.advice import FEWEST_PLANES, single_planes
-from live_restore.formats.tiff.layout import SINGLE_PLANE
 from live_restore.journal.entry import Entry
 from live_restore.journal.journal import Journal
+from live_restore.journal.reasons import ReasonKind
 from live_restore.journal.states import State
 from live_restore.stack import StackKey
 
@@ -23,8 +21,6 @@ _MOST_ENTRIES = 20_000
 # What a display shows is gathered no more often, and takes no more than a hundredth of a core.
 _GATHERED_S = 2.0
 _REST = 100
-# But kinds of voxels, and the value of all voxels, are what a person has to know.
-_NUMBER = re.compile(r"(?<!int)(?<!float)(?<!every voxel is )(?<![\d.])\d+(?:\.\d+)?")
 _ORDER = (
     State.FAILED, State.REFUSED, State.INCOMPLETE, State.ARRIVING, State.RUNNING, State.WAITING
 )  # fmt: skip
@@ -84,19 +80,15 @@ def grouped(
     pattern
         ``files.plane_pattern``: nobody is told to set it who has.
     """
-    groups: dict[tuple[object, ...], Group] = {}
+    groups: dict[tuple[State, ReasonKind], Group] = {}
     for entry in entries:
         reason = (reasons or {}).get(entry.key, entry.reason)
         if entry.state is State.DONE or (entry.state in _IN_TURN and not reason):
             continue
-        # Files differ in numbers (3 of 7 planes), and the remedy is the same.
-        kind: tuple[object, ...] = (entry.state, _NUMBER.sub("#", reason))
-        if reason.startswith(SINGLE_PLANE):
-            kind += (entry.key.acquisition.parent,)
+        kind = entry.state, ReasonKind.of(reason, entry.key)
         groups.setdefault(kind, Group(entry.state, reason, [])).keys.append(entry.key)
-    for kind, group in groups.items():
-        if len(kind) > 2 and group.count >= FEWEST_PLANES:
-            group.reason = single_planes(group.first.parent, pattern)
+    for (_, alike), group in groups.items():
+        group.reason = alike.of_all(group.count, pattern) or group.reason
     return sorted(groups.values(), key=lambda g: (_ORDER.index(g.state), -g.count, g.first))
 
 

@@ -190,8 +190,11 @@ def _take_lock(path: Path, root: Path) -> Any:
 
 def _open(path: Path, *, read_only: bool) -> sqlite3.Connection:
     if read_only:
+        # Merely to look, SQLite would make files beside a journal in WAL mode that nobody has open,
+        # anybody's that lies in the folder. Whoever writes has one of those, and is waited for.
+        at_rest = not Path(f"{path}-wal").exists()
         db = sqlite3.connect(
-            f"{path.resolve().as_uri()}?mode=ro",
+            f"{path.resolve().as_uri()}?mode=ro{'&immutable=1' if at_rest else ''}",
             uri=True,
             check_same_thread=False,
             isolation_level=None,

@@ -93,6 +93,10 @@ class Entry:
             return False
         return True
 
+    def lost_its_raw_data(self, root: Path) -> bool:
+        """Return whether it is done, and its raw data are certainly not there any more."""
+        return self.state is State.DONE and _is_gone(root / self.key.acquisition)
+
     def is_gone_with_its_result(self, root: Path) -> bool:
         """Return whether it is done, and certainly neither raw data nor result are there."""
         done = self.state is State.DONE and bool(self.result)

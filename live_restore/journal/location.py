@@ -54,8 +54,8 @@ def forget_journal(path: Path) -> None:
         ) from error  # fmt: skip
 
 
-def watched_near(root: Path, folder: Path | None) -> Path | None:
-    """Return a folder inside ``root`` or above it that was watched last, ``None`` where none was.
+def watched_near(root: Path, folder: Path | None) -> list[Path]:
+    """Return the folders inside ``root`` or above it that were watched, the last one first.
 
     People ask for the folder beside the one that they let be watched.
     """
@@ -65,7 +65,7 @@ def watched_near(root: Path, folder: Path | None) -> Path | None:
         watched = Path(name)
         if name and watched.is_dir() and (root in watched.parents or watched in root.parents):
             found.append((path.stat().st_mtime, watched))
-    return max(found)[1] if found else None
+    return [watched for _, watched in sorted(found, reverse=True)]
 
 
 def log_path(root: Path, journal: Path, ending: str = ".log") -> Path:

@@ -7,7 +7,6 @@ and nobody makes markup of them.
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +23,6 @@ _MAX_STACKS = 20_000
 """Stacks of one file that are listed."""
 _MAX_EDGE = 2**20
 _MOST_LEVELS = 20
-# But kinds of voxels, and the value of all voxels, are what a person has to know.
-_NUMBER = re.compile(r"(?<!int)(?<!float)(?<!every voxel is )(?<![\d.])\d[\d.e+-]*")
-_SHARE = re.compile(r"^\d+ of \d+ stacks: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,19 +157,6 @@ def split_remedy(reason: str, state: State) -> tuple[str, str]:
     return (what, remedy) if what else (remedy, "")
 
 
-def reason_kind(reason: str) -> str:
-    """Return what reasons of one kind have in common: all but their numbers.
-
-    Examples
-    --------
-    >>> reason_kind("3 of 8 stacks: signal-to-noise 2.1 is below 4")
-    'signal-to-noise # is below #'
-    >>> reason_kind("int32 voxels in 5 planes")
-    'int32 voxels in # planes'
-    """
-    return _NUMBER.sub("#", _SHARE.sub("", reason))
-
-
 def report_of(entry: Entry) -> Path:
     """Return where the report of a done entry lies."""
     label = "" if entry.key.index is None else entry.key.index.label
@@ -241,7 +224,7 @@ def _shown_stack(line: dict[str, Any], own: str, index: StackIndex | None) -> Sh
         position=where.position,
         time=where.time,
         channel=where.channel,
-        channel_name=one_line(text(line["channel_name"])),
+        channel_name=_channel_name(text(line["channel_name"]), where.channel),
         restored=line["restored"] is True,
         doubts=tuple(one_line(text(doubt, 600)) for doubt in line.get("doubts", ())[:20]),
         snr=number(snr.get("ratio")),
@@ -258,6 +241,12 @@ def _shown_stack(line: dict[str, Any], own: str, index: StackIndex | None) -> Sh
         half_light_db=_half_light_db(less),
         less_light=one_line(text(less.get("in_words"), 300)),
     )
+
+
+def _channel_name(told: str, channel: int) -> str:
+    """Return what people call a channel; one that the file does not name is told as its number."""
+    name = one_line(told)
+    return f"channel {channel}" if name in ("", str(channel)) else name
 
 
 def _part(line: dict[str, Any], name: str) -> dict[str, Any]:

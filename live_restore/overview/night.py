@@ -30,6 +30,7 @@ class ResultState(StrEnum):
     THERE = "there"
     MISSING = "missing"
     CHANGED = "changed"
+    WITHOUT_RAW = "without raw data"
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,9 @@ class NightReport:
         Whether restoring keeps up, or kept up at the end.
     missing, changed
         Results that are not there any more, or not as they were published.
+    renamed
+        What is done of raw data that are not there any more: under another name they are restored,
+        and counted, once more.
     """
 
     first_at: float | None
@@ -97,6 +101,7 @@ class NightReport:
     pace: Pace
     missing: tuple[StackKey, ...]
     changed: tuple[StackKey, ...]
+    renamed: tuple[StackKey, ...] = ()
 
 
 def night_report(
@@ -148,6 +153,7 @@ def night_report(
         pace=pace_of_entries(shown),
         missing=tuple(key for key, state in results.items() if state is ResultState.MISSING),
         changed=tuple(key for key, state in results.items() if state is ResultState.CHANGED),
+        renamed=tuple(key for key, state in results.items() if state is ResultState.WITHOUT_RAW),
     )
 
 

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
-from live_restore.formats.plane_files.advice import FEWEST_PLANES, single_planes
-from live_restore.formats.tiff.layout import SINGLE_PLANE
+from live_restore.journal.reasons import ReasonKind
 from live_restore.journal.states import State
-from live_restore.overview.entries import ShownEntry, reason_kind, split_remedy
+from live_restore.overview.entries import ShownEntry, split_remedy
 from live_restore.stack import StackKey
 
 _GROUPS = 50
@@ -45,24 +43,22 @@ def grouped(shown: Iterable[ShownEntry], *, pattern: str | None = None) -> list[
 
     ``pattern`` is ``files.plane_pattern``: nobody is told to set it who has.
     """
-    groups: dict[tuple[str, str, Path | None], ReasonGroup] = {}
+    groups: dict[tuple[str, ReasonKind], ReasonGroup] = {}
     for each in shown:
         state = each.entry.state
         if not each.reason or state is State.ARRIVING:  # what is being written is nothing wrong
             continue
         what, remedy = split_remedy(each.reason, state)
-        kind = reason_kind(what)
+        kind = ReasonKind.of(what, each.entry.key)
         label = "doubtful" if each.entry.doubtful else state.value
-        folder = each.entry.key.acquisition.parent if what.startswith(SINGLE_PLANE) else None
-        new = ReasonGroup(label, kind, what, remedy)
-        group = groups.setdefault((label, kind, folder), new)
+        group = groups.setdefault((label, kind), ReasonGroup(label, kind.words, what, remedy))
         group.count += 1
         if len(group.entries) < _NAMES_IN_GROUP:
             group.entries.append(each.id)
             group.keys.append(each.entry.key)
-    for (_, _, folder), group in groups.items():
-        if folder is not None and group.count >= FEWEST_PLANES:
-            group.reason, group.remedy = single_planes(folder, pattern).split("; ", 1)
+    for (_, kind), group in groups.items():
+        if together := kind.of_all(group.count, pattern):
+            group.reason, group.remedy = together.split("; ", 1)
     order = {label: number for number, label in enumerate(_ORDER)}
     return sorted(
         groups.values(), key=lambda group: (order.get(group.state, len(_ORDER)), -group.count)

@@ -40,4 +40,4 @@ def result_state(entry: Entry, root: Path) -> ResultState:
         return ResultState.THERE
     if Path(entry.result).is_file() and image.st_mtime_ns > report.st_mtime_ns:
         return ResultState.CHANGED
-    return ResultState.THERE
+    return ResultState.WITHOUT_RAW if entry.lost_its_raw_data(root) else ResultState.THERE

@@ -6,6 +6,7 @@ import shutil
 import threading
 import time
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,55 @@ _PAGE_OF_ENTRIES = 1000
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """The journal as it was read last."""
+class JournalLook:
+    """The journal as it was read last, beside its entries.
+
+    Parameters
+    ----------
+    signature
+        Changes whenever somebody writes to it.
+    last_run
+        How the last watch went.
+    notes
+        What a person should know of acquisition folders beside their stacks.
+    hanging
+        What its living process has been waiting for very long ("": nothing).
+    error
+        Why it could not be read just now; what else is here is older.
+    """
 
     signature: object = None
     last_run: RunRecord = field(default_factory=RunRecord)
+    notes: Mapping[str, str] = field(default_factory=dict)
+    hanging: str = ""
+    error: LiveRestoreError | None = None
+
+    @property
+    def problem(self) -> str:
+        """The error in words that name no path, "" for none."""
+        return "" if self.error is None else one_line(self.error.reason)
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What changed after a version.
+
+    Parameters
+    ----------
+    version
+        Up to which this tells everything.
+    more
+        Whether there is more after that.
+    removed
+        Opaque names of entries that are gone.
+    entries
+        Those that are new or have changed.
+    """
+
+    version: int
+    more: bool
+    removed: list[str]
+    entries: list[ShownEntry]
 
 
 class Run:
@@ -49,6 +94,13 @@ class Run:
         The watched folder.
     journal
         The journal's file.
+
+    Attributes
+    ----------
+    seen
+        The journal as it was read last.
+    version
+        Grows with every change.
     """
 
     def __init__(self, root: Path, journal: Path) -> None:
@@ -58,12 +110,11 @@ class Run:
         self._shown: dict[str, ShownEntry] = {}
         self._removed: deque[tuple[int, str]] = deque(maxlen=10_000)
         self._unread: dict[str, None] = {}
-        self._seen = _Seen()
+        self.seen = JournalLook()
         self._looked_at = (float("-inf"), float("-inf"))
         self._watched = False
         self._disk: deque[tuple[float, int]] = deque(maxlen=_DISK_SAMPLES)
         self.version = 0
-        self.problem = ""
 
     @classmethod
     def read(cls, root: Path, journal: Path) -> Run:
@@ -74,13 +125,11 @@ class Run:
         LiveRestoreError
             The journal cannot be read.
         """
-        with JournalView(journal, root):
-            pass
         run = cls(root, journal)
         run.look()
         run.finish_reading()
-        if run.problem:
-            raise LiveRestoreError(run.problem, journal, "look again, or see live-restore doctor")
+        if run.seen.error is not None:
+            raise run.seen.error
         return run
 
     def look(self, *, afresh: bool = False) -> bool:
@@ -88,24 +137,29 @@ class Run:
 
         ``afresh`` looks also at what else is looked at every few seconds only.
 
-        A journal that cannot be read becomes :attr:`problem`: the page says so, and looks again.
+        A journal that cannot be read becomes ``seen.error``: the page says so, and looks again.
         """
         if afresh:
             self._looked_at = (float("-inf"), float("-inf"))
         changed = self._look_around()
-        signature = self._signature_now()
-        if signature != self._seen.signature or changed or self.problem:
-            before, problem = self.version, self.problem
+        signature, before = self._signature_now(), self.seen
+        if signature != before.signature or changed or before.error is not None:
+            version = self.version
             try:
                 with JournalView(self._journal, self.root) as view:
-                    entries, last_run = view.entries(), view.facts.last_run()
-                self.problem = ""
+                    entries = view.entries()
+                    notes = {a.acquisition.as_posix(): a.note for a in view.acquisitions()}
+                    self.seen = JournalLook(
+                        signature,
+                        view.facts.last_run(),
+                        {name: note for name, note in notes.items() if note},
+                        view.hanging(),
+                    )
                 self._take(entries)
-                changed |= last_run != self._seen.last_run
-                self._seen = _Seen(signature, last_run)
             except LiveRestoreError as error:
-                self.problem = one_line(error.reason)
-            changed |= self.version != before or problem != self.problem
+                self.seen = replace(before, error=error)
+            changed |= self.version != version or self.seen.problem != before.problem
+            changed |= self.seen.last_run != before.last_run
         changed |= self._read_reports()
         if changed and self.version == 0:
             self.version = 1
@@ -182,7 +236,7 @@ class Run:
     @property
     def last_watch(self) -> tuple[bool, RunRecord]:
         """Whether somebody watches, and how that began and ended."""
-        return self._watched, self._seen.last_run
+        return self._watched, self.seen.last_run
 
     def shown(self) -> list[ShownEntry]:
         """Return every entry, with what its report says."""
@@ -204,7 +258,7 @@ class Run:
         with self._lock:
             return self._shown.get(name)
 
-    def entries_since(self, version: int) -> dict[str, Any]:
+    def entries_since(self, version: int) -> Changes:
         """Return what changed after a version, oldest change first, a bounded part at a time."""
         with self._lock:
             changed = [each for each in self._shown.values() if each.version > version]
@@ -215,19 +269,14 @@ class Run:
         # Entries of one version stay together, or the rest of them would be missed.
         part += [each for each in changed[_PAGE_OF_ENTRIES:] if each.version == part[-1].version]
         more = len(part) < len(changed)
-        return {
-            "version": part[-1].version if more else newest,
-            "more": more,
-            "removed": removed,
-            "entries": [each.to_json() for each in part],
-        }
+        return Changes(part[-1].version if more else newest, more, removed, part)
 
     def summary(self) -> dict[str, Any]:
         """Return what stands at the top of the page."""
         with self._lock:
             shown = list(self._shown.values())
             version = self.version
-        last_run = self._seen.last_run
+        last_run = self.seen.last_run
         counts = {state.value: 0 for state in State}
         for each in shown:
             counts[each.entry.state.value] += 1
@@ -242,7 +291,7 @@ class Run:
             "paused": self._watched and last_run.paused,
             "newest_first": last_run.newest_first,
             "ended": last_run.how_it_ended(watched=self._watched),
-            "problem": self.problem,
+            "problem": self.seen.problem,
             "counts": counts,
             "doubtful": sum(each.entry.doubtful for each in shown),
             "backlog": counts["waiting"] + counts["running"],

@@ -38,6 +38,8 @@ _DRAWING_AT_ONCE = 2
 _MOST_WAITING = 200
 _THUMBNAIL_BYTES = 24 * 2**20
 _THUMBNAIL_PLANES = 8
+_TEXT_BYTES = 8 * 2**20
+"""5,000 entries of one stack each; to put one into words takes 0.1 ms."""
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -65,6 +67,7 @@ class PageApp:
         self._pixels = pixels
         self._announcer = Announcer(run.summary)
         self._thumbnails = ByteCache(_THUMBNAIL_BYTES)
+        self._texts = ByteCache(_TEXT_BYTES)
         self._drawing = asyncio.Semaphore(_DRAWING_AT_ONCE)
         self._waiting = 0
         stack = "/api/stacks/{stack:str}"
@@ -132,7 +135,7 @@ class PageApp:
             self._waiting -= 1
 
     async def _health(self, _: Request) -> Response:
-        problem = self._run.problem
+        problem = self._run.seen.problem
         told = {"status": "journal unreadable" if problem else "ok", "version": self._run.version}
         return JSONResponse(told, 503 if problem else 200)
 
@@ -147,7 +150,21 @@ class PageApp:
 
     async def _entries(self, request: Request) -> Response:
         since = _number(request, "since", 0, 2**53)
-        return JSONResponse(await run_in_threadpool(self._run.entries_since, since))
+        content = await run_in_threadpool(self._entries_text, since)
+        return Response(content, media_type="application/json")
+
+    def _entries_text(self, since: int) -> bytes:
+        """Put what changed into JSON; of what has not changed since it was asked for, no more."""
+        changes = self._run.entries_since(since)
+        parts = []
+        for each in changes.entries:
+            text = self._texts.get((each.id, each.version))
+            if text is None:
+                text = json.dumps(each.to_json()).encode()
+                self._texts.put((each.id, each.version), text)
+            parts.append(text)
+        head = {"version": changes.version, "more": changes.more, "removed": changes.removed}
+        return json.dumps(head).encode()[:-1] + b', "entries": [' + b", ".join(parts) + b"]}"
 
     async def _reasons(self, _: Request) -> Response:
         groups = await run_in_threadpool(

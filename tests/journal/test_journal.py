@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from live_restore.errors import FolderBusyError, JournalError, LiveRestoreError
-from live_restore.journal.database import lock_is_held
+from live_restore.journal.database import lock_is_held, root_of
 from live_restore.journal.entry import GROWING, Entry
 from live_restore.journal.journal import Journal
 from live_restore.journal.location import journal_path
@@ -403,6 +403,20 @@ def test_one_process_per_folder(file: Path, tmp_path: Path) -> None:
         assert caught.value.exit_code == 2
         with JournalView(file, tmp_path) as onlooker:
             assert only(onlooker).state is State.RUNNING
+
+
+def test_to_look_makes_no_file(file: Path, tmp_path: Path) -> None:
+    """Nor may a journal be in a folder that only its owner writes to."""
+    with Journal(file, tmp_path, recipe="one") as journal:
+        journal.record(A, Fingerprint(1, 1), State.WAITING)
+    before = sorted(each.name for each in file.parent.iterdir())
+    with JournalView(file, tmp_path) as onlooker:
+        assert only(onlooker).state is State.WAITING
+        assert root_of(file)[0] == str(tmp_path)
+        assert sorted(each.name for each in file.parent.iterdir()) == before
+    with Journal(file, tmp_path, recipe="one") as journal, JournalView(file, tmp_path) as onlooker:
+        journal.record(A, Fingerprint(1, 1), State.ARRIVING)
+        assert only(onlooker).state is State.ARRIVING, "who writes is waited for"
 
 
 def test_a_killed_process_leaves_the_folder_and_its_work(file: Path, tmp_path: Path) -> None:

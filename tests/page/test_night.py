@@ -79,6 +79,10 @@ def test_what_became_of_light_is_told_from_beginning_to_end() -> None:
     page = night_html("run", lines, [], shown, Pixels(Path(), FilesSettings()))
     for chart in ("gain over raw (dB)", "light of bright regions over raw (%)", "half the light"):
         assert f'aria-label="{chart}' in page
+    chart = page[page.index('aria-label="gain over raw (dB)') :].partition("</svg>")[0]
+    ends = [time.strftime("%H:%M:%S", time.localtime(1e9 + n * 10 + 3)) for n in (0, 39)]
+    assert all(f"{end}</text>" in chart for end in ends), "when"
+    assert all(f">{value}</text>" in chart for value in (0, 12)), "how much"
 
 
 def test_what_failed_comes_first_and_alike_reasons_are_one() -> None:
@@ -123,7 +127,9 @@ def test_results_that_are_missing_or_changed_are_named(recorded: Recorded, tmp_p
     with changed.open("r+b") as image:
         image.write(b"II*\0")
     os.utime(changed, (time.time() + 5, time.time() + 5))
+    (root / "files/odd voxels.ome.tif").rename(root / "files/odd.ome.tif")
     told = status(copy.state, root)
+    assert told["renamed"] == ["files/odd voxels.ome.tif"]
     assert told["missing"] == ["files/cell_t000.ome.tif"]
     assert told["changed"] == ["files/cell_t001.ome.tif"]
     words = run_command(copy.state, "status", root).stdout
