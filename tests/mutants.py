@@ -58,6 +58,7 @@ _ANNOTATIONS = "tests/outputs/test_annotations.py"
 _FLUX = "tests/inference/test_flux.py"
 _THINNING = "tests/inference/test_thinning.py"
 _LESS_LIGHT = "tests/inference/test_less_light.py"
+_OME_ZARR = "tests/outputs/test_ome_zarr_output.py"
 _OVER_TIME = "tests/trust/test_over_time.py"
 _HOUSE = "tests/test_house.py"
 _FOLDERS = "tests/cases/test_acquisition_folders.py"
@@ -1484,5 +1485,29 @@ MUTANTS = (
         "if certificates is None and not is_loopback(address):",
         "if False:",
         ("tests/cluster/test_certificates.py",),
+    ),
+    Mutant(
+        2,
+        "image-made-anew",
+        "an image that is moved away while it is written is not begun without its mark",
+        "folder.mkdir(exist_ok=True)\n",
+        "folder.mkdir(parents=True, exist_ok=True)\n",
+        (f"{_OME_ZARR}::test_an_image_that_is_renamed_while_it_is_written_is_not_made_anew",),
+    ),
+    Mutant(
+        HOUSE,
+        "journal-only-looked-at",
+        "to look at a journal makes no file beside it",
+        'at_rest = not Path(f"{path}-wal").exists()',
+        "at_rest = False",
+        (f"{_JOURNAL}::test_to_look_makes_no_file",),
+    ),
+    Mutant(
+        HOUSE,
+        "terminal-of-others",
+        "a watch in the background is not stopped by its terminal",
+        "return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()",
+        "return True",
+        ("tests/cli/test_terminal.py::test_in_the_background_it_goes_on",),
     ),
 )

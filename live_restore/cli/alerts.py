@@ -19,7 +19,7 @@ from live_restore.cli.parsing import (
     add_command,
     folder,
     load_settings_of,
-    watched_journal,
+    watched_run,
 )
 from live_restore.errors import LiveRestoreError, UsageError
 
@@ -70,7 +70,10 @@ def run(arguments: argparse.Namespace) -> int:
     # Beside a daemon that has only begun, there may be none yet.
     folder = settings.journal.folder
     beside = arguments.beside is not None
-    journal = journal_path(root, folder) if beside else watched_journal(root, settings)
+    if beside:
+        journal = journal_path(root, folder)
+    else:
+        root, journal = watched_run(root, settings)
     give_way(settings.process)
     log = log_path(root, journal, ".alerts.log")
     configure_logging(settings.log, log, terminal=not beside)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -165,7 +166,7 @@ def live_display(
 @contextmanager
 def _no_echo_of_keys() -> Iterator[None]:
     """Keep the terminal from writing ``^C`` into the display, which then stood there twice."""
-    if termios is None or not sys.stdin.isatty():
+    if termios is None or not sys.stdin.isatty() or not _in_foreground():
         yield
         return
     number = sys.stdin.fileno()
@@ -177,7 +178,18 @@ def _no_echo_of_keys() -> Iterator[None]:
         yield
     finally:
         with suppress(termios.error):  # the terminal may be gone
-            termios.tcsetattr(number, termios.TCSANOW, before)
+            if _in_foreground():
+                termios.tcsetattr(number, termios.TCSANOW, before)
+
+
+def _in_foreground() -> bool:
+    """Return whether the terminal is this program's; who sets it from the background is stopped."""
+    if sys.platform == "win32":
+        return False
+    try:
+        return os.tcgetpgrp(sys.stdin.fileno()) == os.getpgrp()
+    except OSError:  # one that sends no signals, or is gone
+        return True
 
 
 def wants_display() -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ def configured(config: Path | None) -> list[WatchedFolder]:
     Raises
     ------
     UsageError
-        There are none, or the settings are wrong.
+        There are none, one is there under two names, or the settings are wrong.
     """
     from live_restore.settings.load import watched_folders
 
@@ -34,6 +35,15 @@ def configured(config: Path | None) -> list[WatchedFolder]:
             "no folder is named, and no settings file names one in [[watch]]", None,
             "name the folder",
         )  # fmt: skip
+    real: dict[str, Path] = {}
+    for each in found:
+        # Here and not where settings are read: to look where links lead takes the disks.
+        other = real.setdefault(os.path.normcase(os.path.realpath(each.folder)), each.folder)
+        if other != each.folder:
+            raise UsageError(
+                f"is the same folder as {other}, and both are in [[watch]]", each.folder,
+                "remove one of them",
+            )  # fmt: skip
     return found
 
 

@@ -7,21 +7,17 @@ The leash is standard input; ``hooks/leash.py`` says why.
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
 import threading
 
 from live_restore.cli.main import main
+from live_restore.engine.signals import end_as_let_go
 from live_restore.hooks.leash import wait_until_dropped
 
 
 def _wait_for_the_end() -> None:
     wait_until_dropped()
-    if sys.platform == "win32":
-        signal.raise_signal(signal.SIGBREAK)
-    else:
-        os.kill(os.getpid(), signal.SIGTERM)
+    end_as_let_go()
 
 
 if __name__ == "__main__":

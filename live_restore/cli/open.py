@@ -10,7 +10,7 @@ from live_restore.cli.parsing import (
     add_command,
     folder,
     load_settings_of,
-    watched_journal,
+    watched_run,
 )
 from live_restore.errors import UsageError
 from live_restore.installation import pip_install
@@ -38,8 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
     from live_restore.page.pixels import Pixels
 
     settings = load_settings_of(arguments)
-    root = arguments.folder.resolve()
-    overview = Run.read(root, watched_journal(root, settings))
+    root, journal = watched_run(arguments.folder.resolve(), settings)
+    overview = Run.read(root, journal)
     if importlib.util.find_spec("napari") is None:
         raise UsageError(
             "napari is not installed", None,

@@ -20,7 +20,7 @@ from live_restore.cli.parsing import (
     folder,
     load_settings_of,
     port,
-    watched_journal,
+    watched_run,
 )
 from live_restore.errors import LiveRestoreError, UsageError
 from live_restore.installation import install_with
@@ -75,9 +75,10 @@ def run(arguments: argparse.Namespace) -> int:
     if not root.is_dir():
         raise UsageError("is no folder", arguments.folder, "name the folder that is watched")
     settings = load_settings_of(arguments)
+    root, journal = watched_run(root, settings)
     serve(
         root,
-        watched_journal(root, settings),
+        journal,
         Address(arguments.host, arguments.port),
         files=settings.files,
         models=tuple(rule.model for rule in settings.models if not rule.skip),

@@ -106,20 +106,33 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     return settings
 
 
-def watched_journal(root: Path, settings: Settings) -> Path:
-    """Return the journal's file of a folder; raises ``UsageError`` if it was never watched."""
+def watched_run(root: Path, settings: Settings) -> tuple[Path, Path]:
+    """Return a folder that was watched, and its journal's file.
+
+    Of a folder that was not, but holds one that was, such as the demo's, it is that one, and
+    standard error says so.
+
+    Raises
+    ------
+    UsageError
+        It was never watched, and holds none or several that were.
+    """
     from live_restore.journal.location import journal_path, watched_near
 
     path = journal_path(root, settings.journal.folder)
-    if not path.exists():
-        if not root.is_dir():
-            raise UsageError("does not exist", root, "check the path")
-        near = watched_near(root, settings.journal.folder)
-        remedy = f'start with: live-restore watch "{root}"'
-        if near is not None:
-            remedy = f'"{near}" has: name that folder'
-        raise UsageError("has never been watched on this computer", root, remedy)
-    return path
+    if path.exists():
+        return root, path
+    if not root.is_dir():
+        raise UsageError("does not exist", root, "check the path")
+    near = watched_near(root, settings.journal.folder)
+    inside = [each for each in near if root in each.parents]
+    if len(inside) == 1:
+        print(f"live-restore: this is {inside[0]}, which was watched", file=sys.stderr)
+        return inside[0], journal_path(inside[0], settings.journal.folder)
+    remedy = (
+        f'"{near[0]}" has: name that folder' if near else f'start with: live-restore watch "{root}"'
+    )
+    raise UsageError("has never been watched on this computer", root, remedy)
 
 
 def refuse_beside_micromanager(arguments: argparse.Namespace, *names: str) -> None:

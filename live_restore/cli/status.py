@@ -18,7 +18,7 @@ from live_restore.cli.parsing import (
     duration,
     folder,
     load_settings_of,
-    watched_journal,
+    watched_run,
 )
 from live_restore.errors import UsageError, one_line
 
@@ -65,7 +65,6 @@ def run(arguments: argparse.Namespace) -> int:
     from live_restore.alerts.problem import AlertProblem
     from live_restore.engine.daemon import watched_folder
     from live_restore.journal.location import log_path
-    from live_restore.journal.view import JournalView
     from live_restore.overview.results import night_of
     from live_restore.overview.run import Run
 
@@ -75,15 +74,13 @@ def run(arguments: argparse.Namespace) -> int:
         return list_folders(arguments)
     root = watched_folder(arguments.folder, remedy="check the path")
     settings = load_settings_of(arguments)
-    path = watched_journal(root, settings)
+    root, path = watched_run(root, settings)
     overview = Run.read(root, path)
     report = night_of(overview, plane_pattern=settings.files.plane_pattern)
     log = log_path(root, path)
     reasons = _reasons(overview, report)
     passed_by, all_looked_through = _passed_by(root, settings)
-    with JournalView(path, root) as journal:
-        notes = {a.acquisition.as_posix(): a.note for a in journal.acquisitions() if a.note}
-        hanging = journal.hanging() if report.watched else ""
+    notes, hanging = overview.seen.notes, overview.seen.hanging if report.watched else ""
     problem = AlertProblem(path).read()
     lines = [
         *filter(None, (one_line(hanging), problem)),
@@ -97,13 +94,14 @@ def run(arguments: argparse.Namespace) -> int:
         )
     rows = _rows(overview, report, reasons, everything=arguments.all)
     if arguments.html is not None:
-        _write_html(arguments.html, overview, lines, rows, settings.files)
+        told = [*lines, f"log: {log}"]
+        _write_html(arguments.html, overview, told, rows, settings.files)
         print(f"written: {arguments.html}", file=sys.stderr)
     if arguments.json:
         everything = _everything(overview, report, path, log, reasons)
         everything["not_looked_at"] = [each.to_json() for each in passed_by]
         everything["all_looked_through"] = all_looked_through
-        everything["passed_by"] = notes
+        everything["passed_by"] = dict(notes)
         everything["hanging"] = hanging
         everything["alerts"] = problem
         print(json.dumps(everything, indent=1))
@@ -160,6 +158,9 @@ def summary_lines(report: NightReport) -> Iterator[str]:
         if keys:
             yield f"{len(keys)} {what}: {', '.join(one_line(key) for key in keys[:_NAMES])}"
             yield f"    what to do: {remedy}"
+    if report.renamed:
+        names = ", ".join(one_line(key) for key in report.renamed[:_NAMES])
+        yield f"{len(report.renamed)} done of raw data that were renamed, moved or deleted: {names}"
     for channel, trend in report.signal_to_noise.items():
         of = f" of {one_line(channel)}" if len(report.signal_to_noise) > 1 else ""
         yield f"signal to noise{of}: {trend.words}, {trend.first:.1f} to {trend.last:.1f}"
@@ -235,6 +236,7 @@ def _everything(
         "pace": report.pace.to_json(),
         "missing": [key.path.as_posix() for key in report.missing],
         "changed": [key.path.as_posix() for key in report.changed],
+        "renamed": [key.path.as_posix() for key in report.renamed],
         "files": [_as_json(each.entry, reasons[each.entry.key]) for each in overview.shown()],
     }  # fmt: skip
 

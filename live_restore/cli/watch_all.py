@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from live_restore.cli.folders import configured
-from live_restore.errors import UsageError
+from live_restore.errors import UsageError, one_line
 
 if TYPE_CHECKING:
     from live_restore.service.definition import Service
@@ -41,7 +41,11 @@ def watch_all(arguments: argparse.Namespace, options: list[str]) -> int:
     options = [*options, *(f"--{n.replace('_', '-')}" for n in _FLAGS if getattr(arguments, n))]
     if arguments.once:
         folders = [str(each.folder) for each in configured(arguments.config)]
-        return run_in_turn([["watch", name, "--once", *options] for name in folders])
+        # In turn: side by side, each would load its models and take the processor from the others.
+        return run_in_turn(
+            [["watch", name, "--once", *options] for name in folders],
+            lambda command: _print(f"live-restore: {one_line(command[1])}"),
+        )
     if arguments.retry_failed or arguments.redo_missing:
         # What is started again after a crash would try again what made it crash.
         raise UsageError(

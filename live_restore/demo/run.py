@@ -19,6 +19,7 @@ from live_restore.engine.signals import stopping_on_signals
 from live_restore.errors import LiveRestoreError
 from live_restore.files import user_folders
 from live_restore.inference.model_set import ModelSet
+from live_restore.journal.states import State
 from live_restore.settings.model import Settings
 from live_restore.simulation.quality import best_gaussian, psnr
 from live_restore.simulation.scene import LivingCell
@@ -92,11 +93,10 @@ def run_demo(
                     refresh()
                     snapshot = daemon.progress.snapshot()
                     bad = snapshot.files_failed or snapshot.files_refused
-                    if (
-                        microscope.poll() not in (None, 0)
-                        or bad
-                        or snapshot.files_restored >= times
-                    ):
+                    # The last stack may be restored before its file is known to be whole.
+                    done = snapshot.files_restored >= times
+                    whole = done and not journal.counts()[State.ARRIVING]
+                    if microscope.poll() not in (None, 0) or bad or whole:
                         daemon.stop()
 
                 daemon.run(tick=tick)

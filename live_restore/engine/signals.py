@@ -7,8 +7,10 @@ start; the journal knows.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -59,9 +61,10 @@ def stopping_on_signals(stop: Callable[[str], None]) -> Iterator[None]:
 
     def ask(number: int, frame: FrameType | None) -> None:
         del frame
+        why = _LET_GO if _let_go.is_set() else _WORDS[number]
         # A terminal that is gone sends its signal more than once; none of them is a second wish.
         signal.signal(number, signal.SIG_IGN if number in _TERMINAL_GONE else signal.SIG_DFL)
-        stop(_WORDS[number])
+        stop(why)
 
     # Whoever started it with nohup has ignored that signal, and means it.
     gone = [each for each in _TERMINAL_GONE if signal.getsignal(each) is not signal.SIG_IGN]
@@ -89,6 +92,18 @@ def ending_on_signals() -> Iterator[None]:
         yield
 
 
+def end_as_let_go() -> None:
+    """Raise the signal that ends this program, and have it told as what it is.
+
+    For a thread that sees that whoever holds its leash has let go.
+    """
+    _let_go.set()
+    if sys.platform == "win32":
+        signal.raise_signal(signal.SIGBREAK)
+    else:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _of_this_system(words: dict[str, str]) -> dict[int, str]:
     return {
         int(getattr(signal, name)): said for name, said in words.items() if hasattr(signal, name)
@@ -103,6 +118,8 @@ _WORDS = _of_this_system(
         "SIGBREAK": "its window was closed, or stopped by Ctrl-Break",
     }
 )
+_LET_GO = "the program that started it has ended, or asked it to stop"
+_let_go = threading.Event()
 _TERMINAL_GONE = tuple(_of_this_system({"SIGHUP": ""}))
 
 

@@ -6,13 +6,14 @@ import glob
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from live_restore.stack import StackIndex, StackKey
 
 TEMPORARY_SUFFIX = ".live-restore-part"
 _RESULTS = "_restored"
+_REPORTS = ".reports"
 
 # What is an ending of the format rather than part of the name.
 _ENDINGS = re.compile(r"(\.ome)?\.(tiff?|btf|tf[28])$", re.IGNORECASE)
@@ -147,6 +148,43 @@ def report_path(result: Path) -> Path:
     return result.with_name(result.name.removesuffix(".ome.tif") + ".json")
 
 
+def is_report_beside(path: Path, images: Collection[str], template: str) -> bool:
+    """Return whether a file is, by its name, the report of a result.
+
+    Parameters
+    ----------
+    path
+        The file.
+    images
+        Names of images in its folder.
+    template
+        ``output.template``. Results of files that it puts into a folder of their own lie beside
+        nothing else; those of an acquisition that was renamed since are found here.
+
+    Examples
+    --------
+    >>> beside = "{folder}/{name}_restored.ome.tif"
+    >>> images = ["a.ome.tif", "a_restored.ome.tif"]
+    >>> [is_report_beside(Path(name), images, beside) for name in ("a_restored.json", "a.json")]
+    [True, False]
+    >>> is_report_beside(Path("run_1_restored/p000.reports/p000_t0002_c01.json"), [], beside)
+    True
+    """
+    if path.suffix != ".json":
+        return False
+    if path.parent.name.endswith(_REPORTS):
+        return acquisition_of_results(path.parent.parent) is not None
+    image = path.name.removesuffix(".json") + ".ome.tif"
+    if image not in images:
+        return False
+    if acquisition_of_results(path.parent) is not None:
+        return True
+    before, _, after = Path(template).name.format(name="\0").partition("\0")
+    return output_folder_name(template) is None and (
+        image.startswith(before) and image.endswith(after)
+    )
+
+
 def error_bars_path(result: Path) -> Path:
     """Return where the error bars of a result go, beside it.
 
@@ -172,7 +210,7 @@ def stack_report_path(result: Path, label: str) -> Path:
     image = result.name.removesuffix(".ome.zarr")
     if image == result.name:
         return report_path(result)
-    return result.with_name(f"{image}.reports") / f"{label}.json"
+    return result.with_name(f"{image}{_REPORTS}") / f"{label}.json"
 
 
 def output_folder_name(template: str) -> str | None:

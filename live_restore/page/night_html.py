@@ -6,6 +6,7 @@ No script and nothing from elsewhere: it opens in ten years, and from a memory s
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
 
@@ -18,11 +19,15 @@ from live_restore.stack import StackIndex
 _MOST_PICTURES = 200
 """About 2 MB of pictures: what a mail and a lab book take."""
 _PLANES = 8
-_CHART = (560, 90)
+_CHART = (560, 110, 52, 20)
+"""Width, height, and the room for the axes at the left and below."""
+_LIGHT = "light of bright regions over raw (%)"
+_AT_LEAST = {_LIGHT: (90.0, 110.0)}
+"""From where to where an axis goes at least, if not from 0: bleaching is percents."""
 _CHARTS: dict[str, Callable[[ShownStack], float | None]] = {
     "signal to noise": lambda stack: stack.snr,
     "gain over raw (dB)": lambda stack: stack.gain_db,
-    "light of bright regions over raw (%)": lambda stack: (
+    _LIGHT: lambda stack: (
         None if stack.flux_bias_percent is None else 100 + stack.flux_bias_percent
     ),
     "half the light would cost (dB)": lambda stack: stack.half_light_db,
@@ -40,8 +45,9 @@ th, td { text-align: left; vertical-align: top; padding: .15rem .8rem .15rem 0;
 figure { margin: 0; width: 112px; font-size: .75rem; overflow-wrap: anywhere }
 img { width: 112px; display: block; background: #000; border-radius: 3px }
 .doubtful img { outline: 3px solid #b45309 } .doubtful b { color: #92400e }
-svg { display: block; margin: .3rem 0 1rem; max-width: 100% } text { font-size: 11px; fill: #555 }
-polyline { fill: none; stroke: #0f62ac; stroke-width: 1.5 }
+figure.chart { width: auto; font-size: .85rem; margin: .3rem 0 .8rem }
+svg { display: block; max-width: 100% } text { font-size: 11px; fill: #555 }
+line { stroke: #ddd } polyline { fill: none; stroke: #0f62ac; stroke-width: 1.5 }
 """
 
 
@@ -104,19 +110,37 @@ def _series(shown: Sequence[ShownEntry]) -> Iterator[tuple[str, list[tuple[float
 
 
 def _chart(what: str, values: Sequence[tuple[float, float]]) -> str:
-    width, height = _CHART
+    """Return one curve with its axes: clock times below, values at the left."""
+    width, height, left, bottom = _CHART
     first, last = values[0][0], values[-1][0]
-    most = max(value for _, value in values) or 1.0
-    span = (last - first) or 1.0
-    points = " ".join(
-        f"{(at - first) / span * width:.1f},{height - value / most * (height - 14):.1f}"
-        for at, value in values
+    known = [value for _, value in values]
+    floor, ceiling = _AT_LEAST.get(what.partition(",")[0], (0.0, 0.0))
+    low, high = min(floor, *known), max(ceiling, *known)
+    span, rise = (last - first) or 1.0, (high - low) or 1.0
+
+    def place(at: float, value: float) -> tuple[float, float]:
+        x = left + (at - first) / span * (width - left - 4)
+        return x, 6 + (1 - (value - low) / rise) * (height - bottom - 6)
+
+    points = " ".join("{:.1f},{:.1f}".format(*place(at, value)) for at, value in values)
+    lines = "".join(
+        f'<line x1="{left}" x2="{width}" y1="{y:.1f}" y2="{y:.1f}"/>'
+        f'<text x="{left - 5}" y="{y + 4:.1f}" text-anchor="end">{value:.4g}</text>'
+        for value in dict.fromkeys((low, max(low, 0.0), high))
+        for _, y in (place(first, value),)
     )
+    name = escape(one_line(what), quote=True)
     return (
-        f'<svg viewBox="0 0 {width} {height + 4}" width="{width}" role="img" '
-        f'aria-label="{escape(what, quote=True)}"><polyline points="{points}"/>'
-        f'<text x="2" y="11">{escape(one_line(what))}, up to {most:.3g}</text></svg>'
+        f'<figure class="chart"><figcaption>{name}</figcaption>'
+        f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" aria-label="{name}, '
+        f'{known[0]:.4g} to {known[-1]:.4g}">{lines}<polyline points="{points}"/>'
+        f'<text x="{left}" y="{height - 2}">{_clock(first)}</text>'
+        f'<text x="{width}" y="{height - 2}" text-anchor="end">{_clock(last)}</text></svg></figure>'
     )
+
+
+def _clock(at: float) -> str:
+    return time.strftime("%d %b %H:%M:%S", time.localtime(at))
 
 
 def _tiles(shown: Sequence[ShownEntry], pixels: Pixels) -> Iterator[str]:

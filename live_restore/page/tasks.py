@@ -42,6 +42,8 @@ class Task:
         The stack of a preview; "": none.
     state
         "waiting", "running", "done" or "failed".
+    now
+        What is done just now, in words.
     done, failed
         Names of results, and what could not be restored.
     began, ended
@@ -54,6 +56,7 @@ class Task:
     of: int
     stack: str = ""
     state: str = "waiting"
+    now: str = ""
     done: tuple[str, ...] = ()
     failed: tuple[str, ...] = ()
     began: float | None = None
@@ -75,6 +78,7 @@ class Task:
             "of": self.of,
             "stack": self.stack,
             "state": self.state,
+            "now": self.now,
             "done": len(self.done),
             "results": self.done[-5:],
             "failed": self.failed[-5:],
@@ -211,7 +215,8 @@ class Tasks:
                     told = json.loads(line)
                     done += [told["done"]] if "done" in told else []
                     failed += [one_line(told[name]) for name in ("failed", "error") if name in told]
-                    self._change(number, done=tuple(done), failed=tuple(failed))
+                    now = one_line(told.get("now", ""))
+                    self._change(number, now=now, done=tuple(done), failed=tuple(failed))
             except (OSError, ValueError):
                 child.kill()
         self._child = None
@@ -222,7 +227,7 @@ class Tasks:
 
     def _end(self, number: int, failed: Sequence[str], *, well: bool) -> None:
         state = "done" if well else "failed"
-        self._change(number, state=state, failed=tuple(failed), ended=time.monotonic())
+        self._change(number, state=state, now="", failed=tuple(failed), ended=time.monotonic())
 
     def _change(self, number: int, **changes: Any) -> None:
         with self._lock:

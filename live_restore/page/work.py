@@ -9,6 +9,7 @@ when standard input ends, so does it.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -70,7 +71,9 @@ def preview(request: dict[str, Any], settings: Settings) -> None:
     target = Path(request["preview"])
     _require_free(target.parent, settings)
     key, at = _key(request["key"]), StackIndex(*request["at"])
+    _report({"now": "reading the stack"})
     raw = RawVolumes(Path(request["root"]), settings.files).read(key, at)
+    _report({"now": "loading the model"})
     model_set = load_models(settings)
     _, restorer = model_set.rules[0]
     if restorer is None or restorer.model.card.input_channels > 1:
@@ -81,7 +84,13 @@ def preview(request: dict[str, Any], settings: Settings) -> None:
     chosen = choose_camera(model_set.cameras, str(channel), channel, "").camera
     if chosen is not None:
         restorer = restorer.with_camera(chosen.settings, chosen.bad_pixels)
-    volume = restorer.restore(raw).volume
+    tiles = itertools.count(1)
+
+    def before_tile() -> bool:
+        _report({"now": f"tile {next(tiles)}"})
+        return False
+
+    volume = restorer.restore(raw, before_tile).volume
     temporary = target.with_suffix(".part")
     with temporary.open("wb") as file:
         np.save(file, volume, allow_pickle=False)

@@ -121,8 +121,10 @@ def supervise(
     return 0
 
 
-def run_in_turn(commands: Sequence[Sequence[str]]) -> int:
+def run_in_turn(commands: Sequence[Sequence[str]], begins: Callable[[Sequence[str]], None]) -> int:
     """Run command lines of this program, one after the other; return the highest exit code.
+
+    ``begins`` is called with each before it is run.
 
     To be asked to stop ends the one that runs, and begins no further one.
     """
@@ -132,6 +134,7 @@ def run_in_turn(commands: Sequence[Sequence[str]]) -> int:
         for command in commands:
             if stop.is_set():
                 break
+            begins(command)
             process = subprocess.Popen(
                 [*PYTHON, _LEASHED, *command], stdin=subprocess.PIPE, start_new_session=True
             )

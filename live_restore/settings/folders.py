@@ -56,7 +56,8 @@ class WatchedFolder:
         """Return whether a folder lies inside this one, which is watched with its sub-folders."""
         watch = self.layer.values.get(FOLDERS)
         recursive = watch.get("recursive", True) if isinstance(watch, dict) else True
-        return recursive is not False and any(map(self.is_called, folder.parents))
+        above = Path(os.path.normpath(folder)).parents
+        return recursive is not False and any(map(self.is_called, above))
 
     @property
     def is_there(self) -> bool:
@@ -134,7 +135,8 @@ def _entry_for(entries: Sequence[WatchedFolder], folder: Path | None) -> Watched
 
 
 def _same(one: str | Path, other: str | Path) -> bool:
-    return os.path.normcase(one) == os.path.normcase(other)
+    one, other = (os.path.normcase(os.path.normpath(each)) for each in (one, other))
+    return one == other
 
 
 def _naming(layers: Sequence[Layer]) -> Layer | None:

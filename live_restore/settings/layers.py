@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -26,6 +27,8 @@ FOLDERS = "watch"
 FOLDER = "folder"
 _NAME = "config.toml"
 _MAX_FILE_BYTES = 2**18
+_SECTION = re.compile(rf"^[ \t]*\[[ \t]*{FOLDERS}[ \t]*\]", re.MULTILINE)
+_ENTRY = re.compile(rf"^[ \t]*\[\[[ \t]*{FOLDERS}[ \t]*\]\]", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -195,6 +198,8 @@ def _toml(path: Path) -> dict[str, Any]:
     ------
     OSError
         It cannot be read, or is far larger than any settings.
+    SettingsError
+        It has folders of both kinds.
     ValueError, RecursionError
         It is not TOML.
     """
@@ -202,7 +207,16 @@ def _toml(path: Path) -> dict[str, Any]:
         text = file.read(_MAX_FILE_BYTES + 1)
     if len(text) > _MAX_FILE_BYTES:
         raise OSError(errno.EFBIG, f"larger than {_MAX_FILE_BYTES:,} bytes", str(path))
-    return tomllib.loads(text.decode().replace("\r\n", "\n"))
+    told = text.decode().replace("\r\n", "\n")
+    try:
+        return tomllib.loads(told)
+    except tomllib.TOMLDecodeError:
+        if _SECTION.search(told) and _ENTRY.search(told):
+            raise SettingsError(
+                "holds both [watch] and [[watch]], which take each other's place", path,
+                "put a # before [watch] and its keys; an entry of [[watch]] may have the same keys",
+            ) from None  # fmt: skip
+        raise
 
 
 def _looks_like_path(model: str) -> bool:

@@ -19,6 +19,7 @@ from live_restore.errors import one_line
 from live_restore.files.naming import (
     TEMPORARY_SUFFIX,
     acquisition_of_results,
+    is_report_beside,
     output_folder_name,
 )
 from live_restore.formats.acquisition_format import AcquisitionFormat
@@ -89,10 +90,13 @@ class PassedBy:
     ----------
     root
         The watched folder (absolute).
+    template
+        ``output.template``: reports of results are passed by without a word.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, template: str) -> None:
         self._root = root
+        self._template = template
         self._folders: dict[Path, dict[str, tuple[int, str]]] = {}
         self._met: set[Path] = set()
 
@@ -106,7 +110,7 @@ class PassedBy:
         names: Collection[str],
         links: Collection[str] = (),
         *,
-        images: bool = False,
+        images: Collection[str] = (),
     ) -> None:
         """Take what is passed by in a folder, in the place of what was before.
 
@@ -117,10 +121,14 @@ class PassedBy:
         names, links
             Of its files that nobody looks at, and of its symbolic links.
         images
-            Whether there are files beside them that are looked at, with what describes those.
+            Of files beside them that are looked at, with what describes those.
         """
         found: dict[str, tuple[int, str]] = {}
-        names = [name for name in names if not (images and name.lower().endswith(_COMPANION))]
+        names = [
+            name for name in names
+            if not (images and name.lower().endswith(_COMPANION))
+            and not is_report_beside(folder / name, images, self._template)
+        ]  # fmt: skip
         for name, kind in [*((n, _kind(n)) for n in names), *((n, _LINKS) for n in links)]:
             count, example = found.get(kind, (0, name))
             found[kind] = (count + 1, min(example, name))
@@ -203,7 +211,7 @@ def survey(
     bool
         Whether all of it was seen; else there may be more.
     """
-    passed_by = PassedBy(root)
+    passed_by = PassedBy(root, settings.output.template)
     results = output_folder_name(settings.output.template)
     until, left = clock() + _WALK_S, _WALK_ENTRIES
     folders = [root]
@@ -224,7 +232,7 @@ def survey(
         raw = acquisition_of_results(folder)
         if folder != root and raw and acquisition_format_for(raw, acquisition_formats):
             continue
-        files, links, images = [], [], False
+        files, links, images = [], [], set()
         for entry in entries:
             if entry.is_symlink():
                 links.append(entry.name)
@@ -235,7 +243,7 @@ def survey(
                 if format_for(folder / entry.name, formats) is None:
                     files.append(entry.name)
                 else:
-                    images = True
+                    images.add(entry.name)
         passed_by.listed(folder, files, links, images=images)
     return passed_by.summary(), True
 

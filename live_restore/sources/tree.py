@@ -106,7 +106,7 @@ class Tree:
         self.unreadable: set[Path] = set()
         self._unreadable_now: set[Path] = set()
         self._checked_results: set[Path] = set()
-        self.passed_by = PassedBy(root)
+        self.passed_by = PassedBy(root, settings.output.template)
         self._listed: dict[Path, _Listed] = {}
 
     def begin(self) -> None:
@@ -166,7 +166,7 @@ class Tree:
             folder, passed, known = folders.pop(), known, frozenset()
             passed_by: list[str] = []
             links: list[str] = []
-            images = False
+            images: set[str] = set()
             try:
                 entries = self._list(folder)
             except OSError as error:
@@ -192,7 +192,7 @@ class Tree:
                         if entry.is_symlink():
                             links.append(entry.name)
                     elif self.is_input_name(path):
-                        images = True
+                        images.add(entry.name)
                         if is_new:
                             # Not as listed: of a file that is being written, NTFS lists the size
                             # that it had when it was opened.

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from live_restore.journal.location import journal_path, log_path
@@ -27,14 +28,22 @@ _CODE = (
 )
 
 
+_IN_BACKGROUND = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); child = os.fork()\n"
+    "if child: sys.exit(os.waitpid(child, 0)[1])\n"
+    "os.setpgid(0, 0)\n"
+    "from live_restore.cli.main import main; sys.exit(main(sys.argv[1:]))"
+)
+
+
 class AtTerminal:
     """``live-restore watch`` with a terminal of its own, and what it wrote there so far."""
 
-    def __init__(self, root: Path, state: Path) -> None:
+    def __init__(self, root: Path, state: Path, code: str) -> None:
         self.master, slave = pty.openpty()
         model = write_model(root.parent / "tanh.onnx", operator="Tanh")
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _CODE, "watch", str(root), "--model", str(model),
+            [sys.executable, "-c", code, "watch", str(root), "--model", str(model),
              "--device", "cpu"],
             stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
             env={**environment(state), "TERM": "xterm", "COLUMNS": "100", "LINES": "40"},
@@ -67,18 +76,28 @@ class AtTerminal:
 
 
 @contextmanager
-def at_terminal(tmp_path: Path) -> Iterator[AtTerminal]:
+def at_terminal(tmp_path: Path, code: str = _CODE) -> Iterator[AtTerminal]:
     root = tmp_path / "run"
     root.mkdir()
     (root / "broken.tif").write_bytes(b"no TIFF at all " * 100)
-    terminal = AtTerminal(root, tmp_path / "state")
+    terminal = AtTerminal(root, tmp_path / "state", code)
     try:
         wait_for(lambda: "1 refused" in terminal.text() or "1 failed" in terminal.text(), "it")
         yield terminal
     finally:
         if terminal.process.poll() is None:
+            for child in psutil.Process(terminal.process.pid).children():
+                child.kill()  # a stopped one would stay
             terminal.process.kill()
         terminal.end()
+
+
+def test_in_the_background_it_goes_on(tmp_path: Path) -> None:
+    """As ``live-restore watch DIR &``: who sets a terminal from there is stopped."""
+    with at_terminal(tmp_path, _IN_BACKGROUND) as terminal:
+        (child,) = psutil.Process(terminal.process.pid).children()
+        child.terminate()
+        assert terminal.end() == 0
 
 
 def test_after_ctrl_c_one_display_stays_and_a_summary_closes_it(tmp_path: Path) -> None:

@@ -34,9 +34,12 @@ def test_demo_restores_and_shows_it(tmp_path: Path) -> None:
     found = status(state, stacks)
     assert found["counts"]["done"] == 2
     assert Path(found["log"]).exists()
-    beside = run_command(state, "status", numbers["folder"])
-    assert beside.returncode == 2
-    assert f'"{stacks}" has: name that folder' in beside.stderr
+    beside = run_command(state, "status", numbers["folder"], "--json")
+    assert beside.stderr == f"live-restore: this is {stacks}, which was watched\n"
+    assert json.loads(beside.stdout)["counts"] == found["counts"]
+    inside = run_command(state, "status", stacks / "restored")
+    assert inside.returncode == 2
+    assert f'"{stacks}" has: name that folder' in inside.stderr
 
 
 def test_an_earlier_demo_in_a_folder_of_this_name_is_forgotten(tmp_path: Path) -> None:

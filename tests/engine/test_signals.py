@@ -26,6 +26,15 @@ def test_the_first_asks_and_former_handlers_come_back(number: signal.Signals) ->
     assert signal.getsignal(number) == former
 
 
+def test_a_leash_that_is_dropped_is_not_told_as_a_signal() -> None:
+    code = (
+        "from live_restore.engine.signals import end_as_let_go, stopping_on_signals\n"
+        "with stopping_on_signals(print): end_as_let_go()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "the program that started it has ended, or asked it to stop\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_second_ends_at_once(number: signal.Signals) -> None:
     code = (

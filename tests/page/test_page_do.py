@@ -20,7 +20,9 @@ from live_restore.engine.control import Control, Orders
 from live_restore.engine.progress import Progress
 from live_restore.journal.journal import Journal
 from live_restore.journal.wishes import Wish, send_wish, take_wishes, wishes_folder
-from live_restore.page.tasks import Task, Tasks, TooMuchError
+from live_restore.page.tasks import Task, Tasks, TooMuchError, as_request
+from live_restore.page.work import preview
+from live_restore.settings.load import load_settings
 from live_restore.stack import StackIndex, StackKey
 from tests.page.runs import Recorded, client_of, entries, named, spots, write_file
 from tests.support.processes import digests, run_command, stop, wait_for, watching
@@ -80,6 +82,20 @@ def test_a_preview_is_what_that_model_makes_and_nothing_is_published(
     highest = acting.get(url, params={"projection": "max", "axis": "y"})
     assert highest.content == truth.max(axis=1).tobytes()
     assert digests(run.root / "files" / "restored") == before
+
+
+def test_how_far_a_preview_is_is_told(
+    run: Recorded, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    request = {
+        "root": str(run.root),
+        "key": as_request(StackKey(Path("files/cell_t001.ome.tif"))),
+        "at": [0, 0, 0],
+        "preview": str(tmp_path / "1.npy"),
+    }
+    preview(request, load_settings(None, {"models": [{"model": str(run.model)}]}))
+    told = [json.loads(line)["now"] for line in capfd.readouterr().out.splitlines()]
+    assert told == ["reading the stack", "loading the model", "tile 1"]
 
 
 def test_it_is_told_for_how_long_something_has_been_worked_on() -> None:

@@ -245,6 +245,9 @@ def test_all_folders_of_the_settings_are_watched_side_by_side(
     assert code == 0
     logs = [service_log(Service(each)).read_text("utf-8") for each in (*folders, away)]
     assert ["watch stopped as asked, code 0" in log for log in logs[:2]] == [True, True]
+    for folder in folders:
+        ended = json.loads(run_command(state_folder, "status", folder, "--json").stdout)["ended"]
+        assert ended == "the program that started it has ended, or asked it to stop"
     assert "does not exist" in logs[2]
     assert (f"{away}: watch ended by itself, code 2 (" in said) is (words == ["watch"])
     assert f"{away}: not being watched, and it is not there" in listed.stdout
@@ -262,6 +265,10 @@ def test_all_once_in_turn(tmp_path: Path, state_folder: Path) -> None:
     state = tmp_path / "j"
     done = run_command(state, "watch", "--once", *flags)
     assert done.returncode == 1, "one failed, and the other folder was restored all the same"
+    said = [line for line in done.stderr.splitlines() if line.startswith("live-restore: ")]
+    named = [said.index(f"live-restore: {folder}") for folder in folders]
+    summaries = [number for number, line in enumerate(said) if "1 restored, " in line]
+    assert sorted([*named, *summaries]) == [named[0], summaries[0], named[1], summaries[1]], said
     assert all((folder / "restored" / "a.json").exists() for folder in folders)
     told = json.loads(run_command(state, "status", "--json", "--config", config).stdout)
     assert [each["folder"] for each in told["folders"]] == [str(each) for each in folders]

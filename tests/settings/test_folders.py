@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from live_restore.cli.main import main
 from live_restore.errors import SettingsError
 from live_restore.settings.load import load_settings, load_with_origins, watched_folders
 from tests.support.processes import run_command
@@ -109,6 +110,9 @@ def test_a_folder_is_the_same_through_a_link(two: Path) -> None:
          "watch.stall_s?"),
         ("[[watch]]\nfolder = 'a'\n[watch.infernce]\nthreads = 1", "did you mean watch.inference?"),
         ("[[watch]]\nfolder = 'a'\n[[watch]]\nfolder = './a'", "a twice in [[watch]]"),
+        ("[[watch]]\nfolder = 'a'\n[[watch]]\nfolder = 'b/../a'", "a twice in [[watch]]"),
+        ("[[watch]]\nfolder = 'b/../a/c'\n[[watch]]\nfolder = 'a'", "which is inside"),
+        ("[watch]\nstall_s = 1\n[[watch]]\nfolder = 'a'", "holds both [watch] and [[watch]]"),
         ("[[watch]]\nfolder = 'a/b'\n[[watch]]\nfolder = 'a'", "which is inside"),
         ("[[watch]]\nfolder = 'a'\n[[watch]]\nfolder = 'a/b'", "which is inside"),
     ],
@@ -119,6 +123,17 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, said: str) -> None:
         load_settings(path)
     assert str(refused.value).startswith(str(path))
     assert said in str(refused.value)
+
+
+@needs_links
+@pytest.mark.parametrize("command", [("watch",), ("watch", "--once"), ("status",)])
+def test_a_folder_that_is_named_twice_through_a_link(
+    two: Path, capsys: pytest.CaptureFixture[str], command: tuple[str, ...]
+) -> None:
+    (two.parent / "screens").rmdir()
+    (two.parent / "screens").symlink_to(two.parent / "cells")
+    assert main([*command, "--config", str(two)]) == 2
+    assert "is the same folder as" in capsys.readouterr().err
 
 
 def test_a_wrong_value_of_a_folder_names_its_entry(tmp_path: Path) -> None:

@@ -114,6 +114,23 @@ def test_what_is_no_input_is_not_looked_at(scene: Scene) -> None:
     assert scene.states() == {}
 
 
+def test_reports_beside_results_are_not_told_as_files_that_nobody_looks_at(scene: Scene) -> None:
+    scene.restart(output={"template": "{folder}/{name}_restored.ome.tif"})
+    for name in ("a.tif", "a_restored.ome.tif"):
+        stack(scene.root / name)
+    for name in ("a_restored.json", "b_restored.json", "a.json"):
+        (scene.root / name).write_text("{}")
+    scene.settle()
+    of_a_run = scene.root / "run_1_restored"  # which has been renamed
+    stack(of_a_run / "p000_t0000_c00.ome.tif")
+    (of_a_run / "p001.reports").mkdir()
+    for report in ("p000_t0000_c00.json", "p001.reports/p001_t0000_c00.json"):
+        (of_a_run / report).write_text("{}")
+    scene.settle()
+    (others,) = scene.source.passed_by()
+    assert (others.count, others.example) == (2, Path("a.json"))
+
+
 @posix
 def test_links_pipes_and_folders_are_left_alone(scene: Scene) -> None:
     outside = stack(scene.root.parent / "outside.tif")

@@ -63,6 +63,6 @@ export class Doing extends EventTarget {
 function told(task) {
   const count = task.stack || task.of === 1 ? "" : `${task.done} of ${task.of}, `;
   const what = task.state === "running" ? task.what.replace(/^preview/, "restoring preview") : task.what;
-  const took = task.seconds === null ? "" : task.state === "running" ? ` … ${Math.floor(task.seconds)} s` : ` in ${seconds(task.seconds)}`;
+  const took = task.seconds === null ? "" : task.state === "running" ? `, ${task.now ? `${task.now}, ` : ""}${Math.floor(task.seconds)} s` : ` in ${seconds(task.seconds)}`;
   return `${what} with ${task.model}: ${count}${task.state}${took}`;
 }

@@ -81,7 +81,7 @@ export class Run extends EventTarget {
       if (!where.cells.has(key)) where.cells.set(key, { key, position, time, channels: new Map(), series: where });
       where.cells.get(key).channels.set(channel, { entry, stack });
       if (!where.channels.has(channel) || stack?.channel_name) {
-        where.channels.set(channel, stack?.channel_name ?? where.channels.get(channel) ?? String(channel));
+        where.channels.set(channel, stack?.channel_name ?? where.channels.get(channel) ?? `channel ${channel}`);
       }
       where.newest = Math.max(where.newest, entry.finished_at ?? 0);
     };
