@@ -40,9 +40,9 @@ MAY_ACT = "live_restore.may_act"
 """In the scope of a request: whether it has shown the token."""
 _ACTS = "/api/do/"
 _MOST_BODY = 64 * 1024
-_REQUESTS_PER_S = 60.0
+_REQUESTS_PER_S = 30.0
 _BURST = 600.0
-"""A page that plays asks 20 times a second, and for 200 thumbnails when it opens."""
+"""A page that plays two channels asks 20 times a second, and for 200 thumbnails when it opens."""
 _PAUSE_S = 0.5
 _MOST_PAUSING = 16
 """Who asks too often waits for the refusal, or asking and refusing would take a core; but waiting

@@ -35,8 +35,8 @@ from live_restore.page.tasks import Tasks
 from live_restore.settings.model import FilesSettings
 
 _LOOPBACK = frozenset(("127.0.0.1", "localhost", "::1"))
-_NICE = 12
-"""Below the daemon (10), which is below the acquisition program."""
+_NICE = 15
+"""Below the daemon (5), which is below the acquisition program."""
 _MOST_CONNECTIONS = 200
 _CLOSE_S = 1
 _STOP_LOOK_S = 0.1
@@ -206,3 +206,6 @@ def _give_way() -> None:
         process.nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
     else:
         process.nice(max(_NICE, process.nice()))
+    if sys.platform == "linux":
+        # To wake up for a request interrupts nobody who computes; it waits for some milliseconds.
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))

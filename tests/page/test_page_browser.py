@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from live_restore.journal.wishes import Wish, send_wish, wishes_folder
 from tests.page.runs import (
     HOSTILE,
     SHAPE,
@@ -288,6 +290,47 @@ def test_a_preview_by_keyboard_stands_in_the_place_of_raw(
         assert page.locator("#do-pause").is_disabled(), "nobody watches"
 
 
+def test_a_page_leaves_the_processor_to_what_restores(
+    tmp_path: Path, chromium: Path, recorded: Recorded
+) -> None:
+    """Beside work of this computer it plays a time point a second, and nothing moves by itself."""
+    shutil.copytree(recorded.root / "files", tmp_path / "run" / "files")
+    live = Recorded(tmp_path / "run", tmp_path, recorded.model)
+    flags = ("--model", str(recorded.model), "--device", "cpu", "--plain")
+    with watching(tmp_path, live.root, *flags) as daemon:
+        wait_for(live.journal.exists, "the journal", 30)
+        with page_process(live) as (_, url), page_of(chromium, url) as page:
+            page.locator('.tile[data-state="done"]').first.wait_for()
+            send_wish(wishes_folder(live.journal), Wish.PAUSE)
+            page.wait_for_function("document.getElementById('watched').textContent === 'paused'")
+            assert "slowed" not in playing_on(page), "nothing is to be done"
+            write_file(live.root / "files" / "new.ome.tif", spots(3))
+            page.locator('.tile[data-state="waiting"]').wait_for()
+            page.wait_for_function("document.getElementById('play').textContent.includes('slowed')")
+            began = page.evaluate(_PAINTS)
+            page.wait_for_timeout(3000)
+            assert page.evaluate("window.paints") - began <= 4
+            page.keyboard.press(" ")
+            assert page.evaluate("document.getAnimations().length") == 0
+        stop(daemon)
+
+
+def playing_on(page: Any) -> str:
+    """Let it play; return what stands on the button then."""
+    page.keyboard.press(" ")
+    page.wait_for_timeout(500)
+    return str(page.inner_text("#play"))
+
+
+_PAINTS = """() => {
+  const put = CanvasRenderingContext2D.prototype.putImageData;
+  window.paints = 0;
+  CanvasRenderingContext2D.prototype.putImageData = function (...all) {
+    window.paints += 1;
+    put.apply(this, all);
+  };
+  return 0;
+}"""
 PARTS = (".top", ".stage > .bar", ".canvas-frame", ".scrub", "#channels", ".strip-head", "#strip")
 
 

@@ -8,6 +8,10 @@ import { Run, stateOf } from "./run.js";
 import { Strip } from "./strip.js";
 
 const PLAY_MS = 200;
+const PLAY_BESIDE_WORK_MS = 1000; // drawing a time point takes 20 ms of a processor
+// News are shown at once, and then no more often; beside work of this computer, as seldom as can be borne.
+const [ENTRIES_MS, ENTRIES_BESIDE_WORK_MS] = [250, 1000];
+const [PLOTS_MS, PLOTS_BESIDE_WORK_MS] = [1000, 5000];
 const run = new Run();
 const picture = new Picture($("canvas"));
 const strip = new Strip((cell) => choose(cell, { follow: false }));
@@ -24,7 +28,7 @@ function cellNow() {
   return chosen && (run.series.get(chosen.series)?.cells.get(`${chosen.position},${chosen.time}`) ?? null);
 }
 
-async function choose(cell, { follow = following } = {}) {
+async function choose(cell, { follow = following, atOnce = false } = {}) {
   if (!cell) return;
   if (!follow && following) setFollowing(false);
   chosen = { series: cell.series.id, position: cell.position, time: cell.time };
@@ -32,7 +36,7 @@ async function choose(cell, { follow = following } = {}) {
   pressed();
   controls(cell);
   details(cell);
-  await picture.show(cell);
+  await picture.show(cell, { atOnce });
 }
 
 function setFollowing(on) {
@@ -144,7 +148,7 @@ function details(cell) {
       ["signal to noise", list((stack) => (stack.snr === null ? "unknown" : number(stack.snr)))],
       ["mean, raw", list((stack) => number(stack.raw_mean, 4))],
       ["mean, restored", list((stack) => number(stack.restored_mean, 4))],
-      ["light, restored over raw", list((stack) => (stack.flux_bias_percent === null ? "unknown" : `${number(100 + stack.flux_bias_percent)} %`))],
+      ["light over raw", list((stack) => (stack.flux_bias_percent === null ? "unknown" : `${number(100 + stack.flux_bias_percent)} %`))],
       ...stacks.filter(({ stack }) => stack?.less_light).map(({ stack }) => ["less light", stack.less_light]),
       ["model", report.model || "none"],
     );
@@ -187,7 +191,13 @@ run.addEventListener("lost", () => {
   $("watched").className = "pill off";
 });
 
-run.addEventListener("entries", () => {
+let entriesShownAt = -Infinity;
+run.addEventListener("entries", () => later("entries", Math.max(0, entriesShownAt + unlessRestoring(ENTRIES_MS, ENTRIES_BESIDE_WORK_MS) - performance.now()), showEntries));
+document.addEventListener("visibilitychange", () => { if (!document.hidden && run.summary) showEntries(); });
+
+function showEntries() {
+  if (document.hidden) return; // it is shown when somebody looks again
+  entriesShownAt = performance.now();
   showStrip();
   if (following || !cellNow()) {
     const newest = run.newestCell() ?? [...run.series.values()][0]?.cells.values().next().value;
@@ -203,13 +213,13 @@ run.addEventListener("entries", () => {
     details(now);
   }
   $("empty").hidden = run.newestCell() !== null;
-  later("plots", 1000, async () => {
+  later("plots", unlessRestoring(PLOTS_MS, PLOTS_BESIDE_WORK_MS), async () => {
     const answer = await fetch("/api/disk").catch(() => null);
     if (answer?.ok) disk = await answer.json();
     showPlots(run, disk, (id) => choose(cellOfEntry(id), { follow: false }));
   });
-  later("reasons", 700, showReasons);
-});
+  later("reasons", unlessRestoring(PLOTS_MS, PLOTS_BESIDE_WORK_MS), showReasons);
+}
 
 function stacksOf(cell) {
   return [...cell.channels.values()].map(({ entry, stack }) => (stack ? `${stack.id}${entry.finished_at}` : "")).join();
@@ -392,7 +402,7 @@ function stepTime(by, around = false) {
   let at = times.indexOf(cell.time) + by;
   if (around) at = (at + times.length) % times.length;
   const next = cell.series.cells.get(`${cell.position},${times[Math.min(times.length - 1, Math.max(0, at))]}`);
-  return next ? choose(next, { follow: false }) : Promise.resolve();
+  return next ? choose(next, { follow: false, atOnce: around }) : Promise.resolve();
 }
 
 function stepPosition(by) {
@@ -407,17 +417,35 @@ function stepPosition(by) {
 function play() {
   playing = playing ? 0 : Date.now();
   const mine = playing;
-  $("play").setAttribute("aria-pressed", String(Boolean(playing)));
-  $("play").textContent = playing ? "Pause" : "Play";
+  showPlaying();
   if (!playing) return;
   setFollowing(false);
   const next = async () => {
     if (playing !== mine) return;
     const began = performance.now();
-    await stepTime(1, true);
-    setTimeout(next, Math.max(20, PLAY_MS - (performance.now() - began)));
+    if (!document.hidden) await stepTime(1, true);
+    showPlaying();
+    setTimeout(next, Math.max(20, unlessRestoring(PLAY_MS, PLAY_BESIDE_WORK_MS) - (performance.now() - began)));
   };
   next();
+}
+
+function showPlaying() {
+  const slow = playing && restoringHere();
+  $("play").setAttribute("aria-pressed", String(Boolean(playing)));
+  $("play").textContent = !playing ? "Play" : slow ? "Pause (slowed)" : "Pause";
+  $("play").title = slow ? "A time point a second while this computer restores: drawing more would take from that" : "Play over time (space)";
+}
+
+function unlessRestoring(usual, beside) {
+  return restoringHere() ? beside : usual;
+}
+
+/** Whether what this page draws takes from what restores: the processor of this computer. */
+function restoringHere() {
+  const told = run.summary;
+  const here = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
+  return here && Boolean(told?.watched) && told.backlog > 0 && /cpu/i.test(told.device);
 }
 
 function previewedStack() {

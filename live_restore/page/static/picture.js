@@ -39,6 +39,7 @@ export class Picture extends EventTarget {
   #frame = 0;
   #detailTimer = 0;
   #range = 1;
+  #image = null;
 
   constructor(canvas) {
     super();
@@ -102,8 +103,8 @@ export class Picture extends EventTarget {
     return Math.min(sizes[this.axis] - 1, Math.max(0, wished));
   }
 
-  /** Shows a cell; resolves when something of it is on the screen. */
-  async show(cell) {
+  /** Shows a cell, what is here of it first, or `atOnce` the whole of it; resolves when it is shown. */
+  async show(cell, { atOnce = false } = {}) {
     this.cell = cell;
     const wanted = (this.#wanted += 1);
     const stacks = this.stacks().filter(({ channel }) => this.#look(channel).shown);
@@ -133,7 +134,7 @@ export class Picture extends EventTarget {
           plane(layer.stack.id, finished, source, what).then(
             (base) => {
               layer[side] = { base, detail: null };
-              if (wanted === this.#wanted) this.#take(layers, shape, aspect);
+              if (!atOnce && wanted === this.#wanted) this.#take(layers, shape, aspect);
             },
             (error) => { failure = { side, text: error.message }; },
           ),
@@ -142,8 +143,7 @@ export class Picture extends EventTarget {
     }
     await Promise.all(loads);
     if (wanted !== this.#wanted) return;
-    this.#contrastFor(layers, false);
-    this.#draw();
+    this.#take(layers, shape, aspect);
     this.dispatchEvent(new CustomEvent("shown", { detail: failure }));
     this.#wantDetail();
   }
@@ -174,7 +174,7 @@ export class Picture extends EventTarget {
       this.dispatchEvent(new Event("contrast"));
     }
     const first = layers.find((layer) => layer.raw && layer.restored);
-    if (first) this.#range = differenceRange(first.raw.base.data, first.restored.base.data);
+    if (first && this.mode === "difference") this.#range = differenceRange(first.raw.base.data, first.restored.base.data);
   }
 
   autoContrast() {
@@ -342,7 +342,8 @@ export class Picture extends EventTarget {
 
   #paint() {
     const { width, height } = this.#canvas;
-    const image = this.#context.createImageData(width, height);
+    if (this.#image?.width !== width || this.#image.height !== height) this.#image = this.#context.createImageData(width, height);
+    const image = this.#image;
     const out = new Uint32Array(image.data.buffer);
     out.fill(0xff0a0805);
     if (this.#layers.length) {
@@ -377,14 +378,13 @@ export class Picture extends EventTarget {
     const maps = layers.map((layer) => this.#maps(layer[side], from, to, offset));
     const looks = layers.map(({ look }) => {
       const [low, high] = this.contrast(look);
-      return { low: low ?? 0, scale: 255 / Math.max(1e-9, (high ?? 1) - (low ?? 0)), colour: look.colour.map((each) => each / 255) };
+      return { low: low ?? 0, scale: 255 / Math.max(1e-9, (high ?? 1) - (low ?? 0)), shades: shadesOf(look.colour) };
     });
     for (let sy = 0; sy < height; sy += 1) {
       const start = sy * width;
       for (let number = 0; number < layers.length; number += 1) {
         const map = maps[number];
-        const { low, scale, colour } = looks[number];
-        const [r, g, b] = colour;
+        const { low, scale, shades } = looks[number];
         const baseRow = map.baseRow[sy];
         if (baseRow < 0) continue;
         const detailRow = map.detailRow ? map.detailRow[sy] : -1;
@@ -397,13 +397,9 @@ export class Picture extends EventTarget {
             if (column < 0) continue;
             value = map.base[baseRow + column];
           }
-          let grey = (value - low) * scale;
-          grey = grey < 0 ? 0 : grey > 255 ? 255 : grey;
-          const old = number === 0 ? 0 : out[start + sx];
-          const red = Math.min(255, (old & 255) + grey * r);
-          const green = Math.min(255, ((old >>> 8) & 255) + grey * g);
-          const blue = Math.min(255, ((old >>> 16) & 255) + grey * b);
-          out[start + sx] = 0xff000000 | (blue << 16) | (green << 8) | red;
+          const grey = (value - low) * scale;
+          const shade = shades[grey < 0 ? 0 : grey > 255 ? 255 : grey | 0];
+          out[start + sx] = number === 0 ? shade : sum(out[start + sx], shade);
         }
       }
     }
@@ -464,6 +460,22 @@ export class Picture extends EventTarget {
       detailColumn: detail ? at(detail.columns, columns, 1, { down: down(detail.level), start: detail.x }) : null,
     };
   }
+}
+
+/** Returns what 256 grey levels are in a colour, as the canvas holds pixels (A, B, G, R). */
+function shadesOf([r, g, b]) {
+  return Uint32Array.from({ length: 256 }, (_, grey) => {
+    const [red, green, blue] = [r, g, b].map((each) => Math.round((grey * each) / 255));
+    return 0xff000000 | (blue << 16) | (green << 8) | red;
+  });
+}
+
+/** Adds the light of two pixels. */
+function sum(one, other) {
+  const red = Math.min(255, (one & 255) + (other & 255));
+  const green = Math.min(255, ((one >>> 8) & 255) + ((other >>> 8) & 255));
+  const blue = Math.min(255, ((one >>> 16) & 255) + ((other >>> 16) & 255));
+  return 0xff000000 | (blue << 16) | (green << 8) | red;
 }
 
 function pick(map, sy, sx) {

@@ -111,6 +111,9 @@ function draw(frame, plot, onPick) {
   frame.hidden = points.length < 2;
   if (frame.hidden) return;
   const width = Math.max(200, frame.clientWidth);
+  const shown = JSON.stringify([width, plot.note, plot.lines]);
+  if (frame.shown === shown) return; // to draw it again would take from what restores
+  frame.shown = shown;
   const [x0, x1] = extent(points.map((point) => point[0]));
   let [y0, y1] = extent(points.map((point) => point[1]));
   if (!FROM_NEAR.has(plot.title)) y0 = Math.min(0, y0);
@@ -143,7 +146,7 @@ function draw(frame, plot, onPick) {
   const last = plot.lines.map((line) => line.points.at(-1)).filter(Boolean);
   const unit = plot.unit ? ` ${plot.unit}` : "";
   const say = (values) => values.map((point) => plot.say(point[1])).join(" / ") + unit;
-  const out = make("output", {}, plot.note || say(last));
+  const out = make("output", { title: plot.note }, plot.note || say(last));
   const nearest = (event) => {
     const box = svg.getBoundingClientRect();
     const at = ((event.clientX - box.left) / box.width) * width;
