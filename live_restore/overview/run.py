@@ -141,8 +141,8 @@ class Run:
         """
         if afresh:
             self._looked_at = (float("-inf"), float("-inf"))
-        changed = self._look_around()
         signature, before = self._signature_now(), self.seen
+        changed = self._look_around(written=signature != before.signature)
         if signature != before.signature or changed or before.error is not None:
             version = self.version
             try:
@@ -177,12 +177,15 @@ class Run:
                 found.append((status.st_ino, status.st_size, status.st_mtime_ns))
         return tuple(found)
 
-    def _look_around(self) -> bool:
-        """See whether the daemon lives, and how much space is left on the disk."""
+    def _look_around(self, *, written: bool) -> bool:
+        """See whether the daemon lives, and how much space is left on the disk.
+
+        ``written``: somebody writes to the journal, so a daemon has begun if there was none.
+        """
         now = time.monotonic()
         watched_at, disk_at = self._looked_at
         changed = False
-        if now - watched_at >= _WATCHED_EVERY_S:
+        if now - watched_at >= _WATCHED_EVERY_S or (written and not self._watched):
             watched_at = now
             watched = lock_is_held(self._journal)
             changed = watched != self._watched

@@ -302,11 +302,15 @@ def test_a_page_leaves_the_processor_to_what_restores(
         with page_process(live) as (_, url), page_of(chromium, url) as page:
             page.locator('.tile[data-state="done"]').first.wait_for()
             send_wish(wishes_folder(live.journal), Wish.PAUSE)
-            page.wait_for_function("document.getElementById('watched').textContent === 'paused'")
+            page.wait_for_function(
+                "() => document.getElementById('watched').textContent === 'paused'"
+            )
             assert "slowed" not in playing_on(page), "nothing is to be done"
             write_file(live.root / "files" / "new.ome.tif", spots(3))
             page.locator('.tile[data-state="waiting"]').wait_for()
-            page.wait_for_function("document.getElementById('play').textContent.includes('slowed')")
+            page.wait_for_function(
+                "() => document.getElementById('play').textContent.includes('slowed')"
+            )
             began = page.evaluate(_PAINTS)
             page.wait_for_timeout(3000)
             assert page.evaluate("window.paints") - began <= 4

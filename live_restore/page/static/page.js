@@ -2,6 +2,7 @@
 
 import { Doing } from "./do.js";
 import { $, STATE_WORDS, clock, make, number, seconds } from "./elements.js";
+import { atMostEvery, restoringHere } from "./pace.js";
 import { Picture, sizesOf } from "./picture.js";
 import { showPlots } from "./plots.js";
 import { Run, stateOf } from "./run.js";
@@ -21,6 +22,9 @@ let playing = 0;
 let chosen = null; // {series, position, time}
 let disk = [];
 const hidden = matchMedia("(prefers-color-scheme: light)");
+
+/** Returns how often something is done: beside work of this computer's processor more seldom. */
+const pace = (usual, beside) => (restoringHere(run.summary) ? beside : usual);
 
 // ---- what is shown
 
@@ -191,13 +195,11 @@ run.addEventListener("lost", () => {
   $("watched").className = "pill off";
 });
 
-let entriesShownAt = -Infinity;
-run.addEventListener("entries", () => later("entries", Math.max(0, entriesShownAt + unlessRestoring(ENTRIES_MS, ENTRIES_BESIDE_WORK_MS) - performance.now()), showEntries));
+run.addEventListener("entries", () => atMostEvery(pace(ENTRIES_MS, ENTRIES_BESIDE_WORK_MS), showEntries));
 document.addEventListener("visibilitychange", () => { if (!document.hidden && run.summary) showEntries(); });
 
 function showEntries() {
   if (document.hidden) return; // it is shown when somebody looks again
-  entriesShownAt = performance.now();
   showStrip();
   if (following || !cellNow()) {
     const newest = run.newestCell() ?? [...run.series.values()][0]?.cells.values().next().value;
@@ -213,22 +215,18 @@ function showEntries() {
     details(now);
   }
   $("empty").hidden = run.newestCell() !== null;
-  later("plots", unlessRestoring(PLOTS_MS, PLOTS_BESIDE_WORK_MS), async () => {
-    const answer = await fetch("/api/disk").catch(() => null);
-    if (answer?.ok) disk = await answer.json();
-    showPlots(run, disk, (id) => choose(cellOfEntry(id), { follow: false }));
-  });
-  later("reasons", unlessRestoring(PLOTS_MS, PLOTS_BESIDE_WORK_MS), showReasons);
+  atMostEvery(pace(PLOTS_MS, PLOTS_BESIDE_WORK_MS), showNumbers);
+  atMostEvery(pace(PLOTS_MS, PLOTS_BESIDE_WORK_MS), showReasons);
+}
+
+async function showNumbers() {
+  const answer = await fetch("/api/disk").catch(() => null);
+  if (answer?.ok) disk = await answer.json();
+  showPlots(run, disk, (id) => choose(cellOfEntry(id), { follow: false }));
 }
 
 function stacksOf(cell) {
   return [...cell.channels.values()].map(({ entry, stack }) => (stack ? `${stack.id}${entry.finished_at}` : "")).join();
-}
-
-const timers = new Map();
-function later(name, ms, work) {
-  if (timers.has(name)) return;
-  timers.set(name, setTimeout(() => { timers.delete(name); work(); }, ms));
 }
 
 function showStrip() {
@@ -425,27 +423,16 @@ function play() {
     const began = performance.now();
     if (!document.hidden) await stepTime(1, true);
     showPlaying();
-    setTimeout(next, Math.max(20, unlessRestoring(PLAY_MS, PLAY_BESIDE_WORK_MS) - (performance.now() - began)));
+    setTimeout(next, Math.max(20, pace(PLAY_MS, PLAY_BESIDE_WORK_MS) - (performance.now() - began)));
   };
   next();
 }
 
 function showPlaying() {
-  const slow = playing && restoringHere();
+  const slow = playing && restoringHere(run.summary);
   $("play").setAttribute("aria-pressed", String(Boolean(playing)));
   $("play").textContent = !playing ? "Play" : slow ? "Pause (slowed)" : "Pause";
   $("play").title = slow ? "A time point a second while this computer restores: drawing more would take from that" : "Play over time (space)";
-}
-
-function unlessRestoring(usual, beside) {
-  return restoringHere() ? beside : usual;
-}
-
-/** Whether what this page draws takes from what restores: the processor of this computer. */
-function restoringHere() {
-  const told = run.summary;
-  const here = ["localhost", "127.0.0.1", "[::1]"].includes(location.hostname);
-  return here && Boolean(told?.watched) && told.backlog > 0 && /cpu/i.test(told.device);
 }
 
 function previewedStack() {
