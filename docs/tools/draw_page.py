@@ -1,4 +1,4 @@
-"""Takes the pictures of the page in the documentation anew, from a demo that runs.
+"""Takes the pictures of the page in the documentation anew, from a demo that has ended.
 
     python docs/tools/draw_page.py            needs Debian's Chromium and playwright
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,7 +24,7 @@ PICTURES = {
     "page-dark-1920.png": ("dark", 1920, 1080),
     "page-light-1920.png": ("light", 1920, 1080),
 }
-TIMES, SHOWN = 40, 12
+TIMES = 12
 
 
 def main() -> None:
@@ -53,15 +54,15 @@ def main() -> None:
                     page.close()
                 browser.close()
         finally:
-            demo.terminate()
+            demo.send_signal(signal.SIGINT)
             demo.communicate()
 
 
 def _ready(page: Page) -> None:
     page.wait_for_function(
         "n => document.querySelectorAll('.tile[data-state=done], .tile[data-state=doubtful]')"
-        ".length >= n",
-        arg=SHOWN,
+        ".length === n && document.getElementById('watched').textContent === 'not watched'",
+        arg=TIMES,
     )
     page.wait_for_timeout(2500)  # thumbnails and plots
     page.mouse.move(*_middle(page))

@@ -39,7 +39,7 @@ _MOST_WAITING = 200
 _THUMBNAIL_BYTES = 24 * 2**20
 _THUMBNAIL_PLANES = 8
 _TEXT_BYTES = 8 * 2**20
-"""5,000 entries of one stack each; to put one into words takes 0.1 ms."""
+"""8,000 entries of one stack each; to put one into words takes 0.15 ms."""
 _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",

@@ -9,7 +9,7 @@ import { Run, stateOf } from "./run.js";
 import { Strip } from "./strip.js";
 
 const PLAY_MS = 200;
-const PLAY_BESIDE_WORK_MS = 1000; // drawing a time point takes 20 ms of a processor
+const PLAY_BESIDE_WORK_MS = 1000; // drawing a time point takes 16 ms of a processor
 // News are shown at once, and then no more often; beside work of this computer, as seldom as can be borne.
 const [ENTRIES_MS, ENTRIES_BESIDE_WORK_MS] = [250, 1000];
 const [PLOTS_MS, PLOTS_BESIDE_WORK_MS] = [1000, 5000];
