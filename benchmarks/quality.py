@@ -3,13 +3,15 @@
     python benchmarks/quality.py --model standard --model fast --table docs/quality.json
     python benchmarks/quality.py --clean golgi.tif --clean plate.tif --table docs/quality.json
     python benchmarks/quality.py --stacks 0 --judges 2 --model fast --table judges.json
+    python benchmarks/quality.py --times 6 --model fast --model standard
 
 Simulated stacks come from seeds and structure counts that no training drew; ``--judges`` adds so
 many of each kind in ``judges.py``, which shares nothing with the simulator; ``--clean`` adds real
 stacks, taken as truth and photographed by the camera model. Methods that the table already holds
 are not computed again (``--again METHOD`` does). BM4D is given the true noise after a
 variance-stabilising transform; its package is not free for every use and is not installed with
-this project: without it the column stays as it is.
+this project: without it the column stays as it is. ``--times`` compares time-lapses of a moving
+cell instead, of so many time points: signal-to-noise ratio over space and time, and of the changes.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ from live_restore.inference.load import find_model, load_model
 from live_restore.inference.restorer import Restorer
 from live_restore.settings.camera import CameraSettings
 from live_restore.settings.model import InferenceSettings
-from live_restore.simulation.quality import best_gaussian, psnr
+from live_restore.simulation.quality import best_gaussian, psnr, time_lapse_snr
+from live_restore.simulation.scene import LivingCell
 
 BACKGROUND_FRACTION = 0.1
 # More kinds of structure at once than in training, and seeds far from its own.
@@ -134,6 +137,18 @@ def markdown(rows: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
+def time_lapses(methods: dict[str, Method], times: int) -> None:
+    """Print signal-to-noise ratios (dB) over space and time, and of changes, light by light."""
+    print("| peak e- | " + " | ".join(methods) + " |\n" + "|---" * (len(methods) + 1) + "|")
+    for peak_e in PEAKS_E:
+        cell = LivingCell((12, 128, 128), peak_e, BACKGROUND_FRACTION * peak_e, camera=CAMERA)
+        pairs = [(cell.exposed(time), cell.truth_adu(time)) for time in range(times)]
+        truths = [truth for _, truth in pairs]
+        found = [time_lapse_snr([run(*each) for each in pairs], truths) for run in methods.values()]
+        cells = [f"{each.space_time_db:.1f}, {each.changes_db:.1f}" for each in found]
+        print(f"| {peak_e:g} | " + " | ".join(cells) + " |", flush=True)
+
+
 def _place(method: str) -> tuple[int, str]:
     known = ["raw", "Gaussian", "BM4D", "fast", "standard", "sharpen"]
     model = method.split(" ")[0]
@@ -148,14 +163,16 @@ def main() -> None:
     parser.add_argument("--model", action="append", default=[], help="bundled name or ONNX file")
     parser.add_argument("--camera", action="store_true", help="models that know the camera, too")
     parser.add_argument("--again", action="append", default=[], help="method to compute again")
-    parser.add_argument("--table", type=Path, required=True, help="JSON file that is added to")
+    parser.add_argument("--times", type=int, default=0, help="time points: compare time-lapses")
+    parser.add_argument("--table", type=Path, help="JSON file that is added to")
     options = parser.parse_args()
+    if not (options.times or options.table):
+        parser.error("--table is needed, or --times")
     told = CameraSettings(
         gain_adu_per_e=CAMERA.gain_adu_per_e,
         offset_adu=CAMERA.offset_adu,
         read_noise_e=CAMERA.read_noise_e,
     )
-    rows = json.loads(options.table.read_text()) if options.table.exists() else {}
     methods: dict[str, Method] = {
         "raw": lambda raw, _: raw,
         "Gaussian": lambda raw, truth: best_gaussian(raw, truth)[0],
@@ -169,6 +186,10 @@ def main() -> None:
     denoise = bm4d_method()
     if denoise is not None:
         methods["BM4D"] = denoise
+    if options.times:
+        time_lapses(methods, options.times)
+        return
+    rows = json.loads(options.table.read_text()) if options.table.exists() else {}
     signals = [
         (f"simulated {i}", simulate_scene(UNSEEN, FIRST_SEED + i).signal, FIRST_SEED + i)
         for i in range(options.stacks)

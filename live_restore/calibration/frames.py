@@ -132,10 +132,8 @@ def read_dark(path: Path) -> list[Frame]:
 def _channel_of(
     order: NDArray[np.intp], axes: str, channel: int | None, path: Path
 ) -> tuple[NDArray[np.intp], str]:
-    if "C" not in axes:
-        return order, axes
-    at = axes.index("C")
-    count = order.shape[at]
+    at = axes.find("C")
+    count = 1 if at < 0 else order.shape[at]
     if count > 1 and channel is None:
         raise UsageError(
             f"holds {count} channels, which may be of different cameras", path,
@@ -143,6 +141,8 @@ def _channel_of(
         )  # fmt: skip
     if channel is not None and channel >= count:
         raise UsageError(f"holds {count} channel(s), counted from 0", path, "name one of them")
+    if at < 0:
+        return order, axes
     return np.asarray(order.take(channel or 0, at)), axes[:at] + axes[at + 1 :]
 
 
@@ -161,6 +161,8 @@ def _opened(path: Path) -> Iterator[tuple[Any, NDArray[np.intp], str]]:
     """Open a TIFF file; yield its pages, their numbers by all axes but Y and X, and those axes."""
     from tifffile import TiffFile
 
+    if path.is_dir():
+        raise UsageError("is a folder", path, "name the TIFF files in it that hold the frames")
     try:
         with open_regular(path, buffered=True) as stream, TiffFile(stream, name=path.name) as tif:
             series = tif.series[0]

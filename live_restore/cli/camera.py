@@ -214,6 +214,7 @@ def _print(estimate: CameraEstimate | None, dark: Darkness | None, bad: Mask | N
         print(
             f"read noise: {_in_words(dark.noise_adu, '.3g')} grey values; over the gain, electrons"
         )
+        print("without lit frames beside it, a weak and even light in it is not noticed")
     if bad is not None:
         print(f"{int(bad.sum())} bad pixel(s) of {bad.shape[0]} x {bad.shape[1]}")
 

@@ -49,8 +49,19 @@ def _reports(path: Path) -> list[dict[str, Any]]:
             report = read_report(each)
         except (OSError, NotJsonError) as error:
             if each == path:
-                raise UsageError(f"is no report that can be read ({error})", path) from None
+                raise UsageError(
+                    _why_not(error), path,
+                    "name a report (.json beside a result), or the folder of results",
+                ) from error  # fmt: skip
             continue  # of others, such as settings beside images
         if report.get("format") == REPORT_FORMAT:
             found.append(report)
     return found
+
+
+def _why_not(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "does not exist"
+    if isinstance(error, OSError):
+        return f"cannot be read ({error.strerror or error})"
+    return "is no report of live-restore"

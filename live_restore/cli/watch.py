@@ -123,7 +123,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.retry_failed:
             journal.retry_failed()
         if arguments.redo_missing:
-            journal.redo_missing(root)
+            journal.redo_missing(root, error_bars=settings.output.error_bars)
         daemon = Daemon(root, settings, model_set, journal)
         news.goes_to(daemon.progress.warn)
         with ExitStack() as stack:

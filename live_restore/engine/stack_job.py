@@ -33,7 +33,12 @@ from live_restore.outputs.output import (
     Publication,
     ResultRequest,
 )
-from live_restore.outputs.provenance import begun_by_another, is_current, restored_pixels
+from live_restore.outputs.provenance import (
+    begun_by_another,
+    has_error_bars,
+    is_current,
+    restored_pixels,
+)
 from live_restore.outputs.table import output_of_acquisitions
 from live_restore.recording import ChannelMetadata, ImageMetadata, PlaneMetadata
 from live_restore.settings.model import Settings
@@ -132,7 +137,8 @@ class StackJob:
 
     def _is_of_its_pixels(self, report: Path) -> bool:
         known = restored_pixels(report)
-        return known is not None and known == checksum_of(self._read())
+        same = known is not None and known == checksum_of(self._read())
+        return same and has_error_bars(report)
 
     def read(self) -> Iterator[RawStack]:
         """Yield the stack; see ``Job``."""

@@ -24,7 +24,7 @@ def read_bad_pixels(path: Path) -> Mask:
     Raises
     ------
     SettingsError
-        It cannot be read, or is not one grey image.
+        It cannot be read, is not one grey image of numbers, or marks what no camera has.
     """
     from tifffile import TiffFile
 
@@ -35,7 +35,10 @@ def read_bad_pixels(path: Path) -> Mask:
             shape = page.shape
             if len(tif.pages) > 1 or len(shape) != 2 or shape[0] * shape[1] > _MOST_PIXELS:
                 raise SettingsError(f"is not one grey image, but {shape}", path, remedy)
-            bad = np.asarray(page.asarray() > 0)
+            pixels = page.asarray()
+            if not np.isfinite(pixels).all():
+                raise SettingsError("holds pixels that are no numbers (NaN)", path, remedy)
+            bad = np.asarray(pixels > 0)
     except OSError as error:
         raise SettingsError(f"cannot be read ({error.strerror})", path, remedy) from None
     except (ValueError, TypeError, LookupError, RuntimeError, ArithmeticError) as error:

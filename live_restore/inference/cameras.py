@@ -60,7 +60,8 @@ def choose_camera(
     """Return the camera that belongs to a channel and a serial number.
 
     One with that serial number goes before those without any, and one that names the channel before
-    those of every channel. Where two are left that could be meant, none is.
+    those that record it because they record every channel ("*"). Where two are left that could be
+    meant, none is.
 
     Parameters
     ----------
@@ -86,9 +87,11 @@ def choose_camera(
     meant: dict[tuple[bool, bool], list[KnownCamera]] = {}
     for camera in cameras:
         right = not serial or camera.serial in ("", serial)
-        if right and any(matches(pattern, channel, number) for pattern in camera.channels):
+        patterns = [each for each in camera.channels if matches(each, channel, number)]
+        if right and patterns:
             exact = bool(serial) and camera.serial == serial
-            meant.setdefault((exact, "*" not in camera.channels), []).append(camera)
+            named = any(each.strip("*") for each in patterns)
+            meant.setdefault((exact, named), []).append(camera)
     if not meant:
         if serial and any(camera.serial for camera in cameras):
             return CameraChoice(None, f'no camera of the settings has the serial number "{serial}"')

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from live_restore.errors import LiveRestoreError, one_line
+from live_restore.files.naming import error_bars_path
 from live_restore.journal.states import State
 from live_restore.stack import Fingerprint, StackIndex, StackKey
 
@@ -83,9 +84,15 @@ class Entry:
             )
         return self.reason
 
-    def lost_its_result(self, root: Path) -> bool:
-        """Return whether it is done, its raw file is there, and its result certainly is not."""
-        if self.state is not State.DONE or not self.result or not _is_gone(Path(self.result)):
+    def lost_its_result(self, root: Path, error_bars: bool = False) -> bool:
+        """Return whether it is done, its raw file is there, and its result certainly is not.
+
+        ``error_bars``: or those of the result are not.
+        """
+        if self.state is not State.DONE or not self.result:
+            return False
+        result = Path(self.result)
+        if not (_is_gone(result) or (error_bars and _is_gone(error_bars_path(result)))):
             return False
         try:
             (root / self.key.acquisition).lstat()

@@ -348,9 +348,12 @@ class Journal(JournalView):
             ]
         return [entry_of(row) for row in rows]
 
-    def redo_missing(self, root: Path) -> int:
-        """Let every done entry whose result is gone wait again; return how many they are."""
-        gone = [entry for entry in self.entries() if entry.lost_its_result(root)]
+    def redo_missing(self, root: Path, *, error_bars: bool = False) -> int:
+        """Let every done entry whose result is gone wait again; return how many they are.
+
+        ``error_bars``: or whose error bars are, which such results have.
+        """
+        gone = [each for each in self.entries() if each.lost_its_result(root, error_bars)]
         with self._file.transaction() as db:
             for entry in gone:
                 db.execute(

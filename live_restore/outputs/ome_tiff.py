@@ -63,8 +63,7 @@ class OmeTiffOutput:
             there = path != source and is_there(path, source)
             if path != source and (there or number > 0 or not request.apart):
                 report = report_path(path)
-                images = [path, *([error_bars_path(path)] if request.error_bars else [])]
-                ours = all(_free_or_ours(each, token, source) for each in images)
+                ours = all(_free_or_ours(each, token, source) for each in _images(request, path))
                 if ours and report_name_is_ours(report):
                     return ResultPath(path, report, token, there)
             tried.append(path)
@@ -93,7 +92,9 @@ class OmeTiffOutput:
         self, request: ResultRequest, result_path: ResultPath, verify: Verify = tuple
     ) -> Publication:
         """Begin to write a file aside; see ``Output``."""
-        if not result_path.taken and result_path.image.exists():
+        image, *bars = _images(request, result_path.image)
+        free = result_path.taken or not image.exists()
+        if not (free and all(_free_or_ours(each, result_path.token, image) for each in bars)):
             # Since it was chosen, ``a.tif`` was given the name that ``a.ome.tif`` had found free.
             result_path = self.choose(request)
         if request.growth is not None:
@@ -103,6 +104,11 @@ class OmeTiffOutput:
     def made(self, path: Path) -> bool:
         """Return whether a file is a result of ours; see ``Output``."""
         return read_token(path) is not None
+
+
+def _images(request: ResultRequest, image: Path) -> list[Path]:
+    """Return what a result of this name is made of."""
+    return [image, *([error_bars_path(image)] if request.error_bars else [])]
 
 
 class _AbandonedError(Exception):

@@ -88,16 +88,17 @@ class OmeZarrOutput:
             ours = mark is not None and mark.get("result") == token
             report = stack_report_path(image, stack.label)
             free = ours or not image.exists()
+            holds = mark is not None and _holds(mark, stack)
             if request.error_bars:
                 bars = error_bars_path(image)
                 of_bars = _mark(bars)
                 same = of_bars is not None and of_bars.get("result") == token
                 free = free and (same or not bars.exists())
+                holds = holds and of_bars is not None and _holds(of_bars, stack)
             if free and report_name_is_ours(report):
                 if mark is not None:
                     _require_shape(file_stacks, mark, image)
-                taken = mark is not None and _holds(mark, stack)
-                return ResultPath(image, report, token, taken, begun=ours)
+                return ResultPath(image, report, token, holds, begun=ours)
         raise OutputError(
             "is taken by something that live-restore did not write", image, "move it away"
         )

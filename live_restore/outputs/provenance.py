@@ -168,16 +168,30 @@ def made_by(report: Path, recipe: str) -> bool:
 def is_of_file(report: Path, file_stacks: FileStacks) -> bool:
     """Return whether a report tells of a file of this size and time, whatever it was called.
 
-    And of all of it: where a result lacks stacks, whoever asks wants to know of those.
+    And of all of it: where a result lacks stacks or its error bars, whoever asks wants those.
     """
     try:
         found = read_report(report)
         source = found["source"]
         same = (source["size"], source["mtime_ns"]) == tuple(file_stacks.fingerprint)
         whole = not found.get("left_out") and found.get("finished", True) is True
-    except (OSError, NotJsonError, LookupError, TypeError, AttributeError):
+        whole = whole and _has_error_bars(report, found)
+    except (OSError, NotJsonError, LookupError, TypeError, ValueError, AttributeError):
         return False
     return bool(same and whole)
+
+
+def has_error_bars(report: Path) -> bool:
+    """Return whether the image of error bars that a report names is there, or it names none."""
+    try:
+        return _has_error_bars(report, read_report(report))
+    except (OSError, NotJsonError, TypeError, ValueError, AttributeError):
+        return False
+
+
+def _has_error_bars(path: Path, report: dict[str, Any]) -> bool:
+    name = report.get("error_bars")
+    return name is None or path.with_name(Path(name).name).exists()
 
 
 def report_name_is_ours(path: Path) -> bool:

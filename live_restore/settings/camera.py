@@ -63,7 +63,7 @@ class TrustSettings(Section):
     """What is estimated about results without knowing the truth."""
 
     every: Annotated[int, Field(ge=0)] = Field(
-        10,
+        20,
         description="estimate of one stack in so many how much nearer to the truth it is than the "
         "raw one, with [camera] only; 0: of none",
         json_schema_extra=NO_PIXELS,

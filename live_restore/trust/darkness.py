@@ -20,9 +20,9 @@ ROUNDING = 1 / 12
 # Of the reading of a pixel: what a single frame shows.
 _BAD_OFFSET, _BAD_NOISE = 6.0, 5.0
 _MOST_BAD = 0.1
-# Offsets of cameras are 100 to some 500 grey values in 16 bits, up to 20 in 8; of the highest grey
-# value, as a share.
-_HIGHEST_OFFSET = 1 / 10
+# Offsets of cameras are 100 to some 500 grey values in 16 bits (of 12 that fill the upper bits of
+# 16, up to 1600), and up to 20 in 8.
+_HIGHEST_OFFSET = {1: 25, 2: 2048}
 # In the dark, the levels of parts of a sensor differ by a small part of its noise (columns of sCMOS
 # cameras by some tenths of a grey value at a noise of 3); of a cell of 10 e- by several times it.
 _BLOCK = 16
@@ -112,7 +112,7 @@ def _refuse_light(means: _Doubles, noise: float, dtype: np.dtype[np.generic]) ->
     """
     level = float(np.median(means))
     remedy = "record it with the shutter closed and the lamps off, or give it as lit frames"
-    if dtype.kind in "iu" and level > _HIGHEST_OFFSET * np.iinfo(dtype).max:  # type: ignore[type-var]
+    if dtype.kind in "iu" and level > _HIGHEST_OFFSET.get(dtype.itemsize, math.inf):
         raise StackRefusedError(
             f"is not dark: its mean of {level:.0f} is far above what an offset can be", None, remedy
         )

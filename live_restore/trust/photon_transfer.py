@@ -17,7 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from live_restore.errors import StackRefusedError
-from live_restore.inference.image.finest_detail import finest_detail
+from live_restore.inference.image.finest_detail import (
+    finest_detail,
+    mean_around_detail,
+    mean_under_detail,
+    weighted_mean,
+)
 from live_restore.stack import Mask
 from live_restore.trust.bootstrap import DRAWS, PARTS, Measured, interval
 from live_restore.trust.darkness import ROUNDING, Darkness
@@ -152,8 +157,7 @@ _COUNT, _MEAN, _FINE, _COARSE, _GROUP = range(5)
 def _points(pair: Pair, number: int, good: Mask | None) -> _Doubles:
     """Return a table of points of the curve; variances are those of one frame.
 
-    Places are put into classes by the ring of 16 voxels around those that are measured, whose
-    noise has no say in the choice.
+    Places are put into classes by what lies around them, whose noise has no say in the choice.
     """
     one, other = (frame.astype(np.float32) for frame in pair)
     if one.shape != other.shape or one.ndim != 2 or min(one.shape) < 5:
@@ -164,9 +168,7 @@ def _points(pair: Pair, number: int, good: Mask | None) -> _Doubles:
     difference, mean = one - other, (one + other) / np.float32(2)
     fine = np.asarray(finest_detail(difference)[1:-1, 1:-1] ** 2 / 2, np.float32)
     coarse = _at_twice_the_step(difference) ** 2 / 2
-    # Weighted as the squares of the operator weight the variances.
-    inner = _weighted(mean, (1, 4, 1))[1:-1, 1:-1]
-    ring = (25 * _weighted(mean, (1, 1, 1, 1, 1)) - 9 * _weighted(mean, (1, 1, 1))[1:-1, 1:-1]) / 16
+    inner, ring = mean_under_detail(mean)[1:-1, 1:-1], mean_around_detail(mean)
     edges = np.quantile(ring[usable], _CLASS_RANKS) if usable.any() else np.zeros(_CLASSES - 1)
     brightness = np.searchsorted(edges, ring)
     rows, columns = fine.shape
@@ -258,19 +260,7 @@ def _not_cut_off(one: _Floats, other: _Floats) -> Mask:
 def _around_all(good: Mask) -> Mask:
     """Return where all of 5 x 5 are good, (Y - 4, X - 4)."""
     bad = (~good).astype(np.float32)
-    return np.asarray(_weighted(bad, (1, 1, 1, 1, 1)) == 0)
-
-
-def _weighted(image: _Floats, weights: tuple[int, ...]) -> _Floats:
-    """Return the weighted mean over a square around each place that has all of it."""
-    rows, columns = (size - len(weights) + 1 for size in image.shape)
-    along = np.zeros((len(image), columns), np.float32)
-    both = np.zeros((rows, columns), np.float32)
-    for first, weight in enumerate(weights):
-        along += np.float32(weight) * image[:, first : first + columns]
-    for first, weight in enumerate(weights):
-        both += np.float32(weight) * along[first : first + rows]
-    return np.asarray(both / np.float32(sum(weights) ** 2))
+    return np.asarray(weighted_mean(bad, (1, 1, 1, 1, 1)) == 0)
 
 
 def _at_twice_the_step(image: _Floats) -> _Floats:

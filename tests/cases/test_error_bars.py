@@ -60,3 +60,42 @@ def test_they_lie_beside_results_and_are_never_watched(tmp_path: Path) -> None:
     assert main(["restore", str(raw), "--config", str(plain), "-o", str(tmp_path / "out")]) == 0
     assert np.array_equal(tifffile.imread(tmp_path / "out" / "cell.ome.tif"), restored)
     assert not (tmp_path / "out" / "cell.standard-error.ome.tif").exists()
+
+
+def small_stack(path: Path) -> Path:
+    data = np.random.default_rng(1).integers(100, 300, (4, 32, 32), np.uint16)
+    tifffile.imwrite(path, data, photometric="minisblack", ome=True, metadata={"axes": "ZYX"})
+    return path
+
+
+def test_lost_ones_are_made_again(tmp_path: Path) -> None:
+    root, config = tmp_path / "data", tmp_path / "config.toml"
+    root.mkdir()
+    config.write_text(CONFIG.replace("{folder}", "{folder}/restored"))
+    raw = small_stack(root / "cell.ome.tif")
+    bars = root / "restored" / "cell_restored.standard-error.ome.tif"
+    watch = ("watch", root, "--once", "--config", config)
+    assert run_command(tmp_path / "state", *watch).returncode == 0
+    bars.unlink()
+    done = run_command(tmp_path / "state", *watch, "--redo-missing")
+    assert (done.returncode, bars.exists()) == (0, True), done.stderr
+    restore = ["restore", str(raw), "--config", str(config)]
+    bars.unlink()
+    assert main(restore) == 0
+    assert bars.exists()
+    made = bars.stat().st_mtime_ns
+    assert main(restore) == 0
+    assert bars.stat().st_mtime_ns == made, "what is there is not made again"
+
+
+def test_a_raw_file_may_have_the_name_of_error_bars(tmp_path: Path) -> None:
+    root, config = tmp_path / "data", tmp_path / "config.toml"
+    root.mkdir()
+    config.write_text(CONFIG.replace("{folder}/{name}_restored", "{folder}/restored/{name}"))
+    for name in ("x.ome.tif", "x.standard-error.ome.tif", "y.standard-error.ome.tif", "y.ome.tif"):
+        small_stack(root / name)
+    done = run_command(tmp_path / "state", "watch", root, "--once", "--config", config)
+    assert done.returncode == 0, done.stderr
+    found = status(tmp_path / "state", root)
+    assert found["counts"]["done"] == 4, found
+    assert len(list((root / "restored").glob("*.json"))) == 4

@@ -119,7 +119,7 @@ def test_a_camera_is_written_by_its_serial_number(
 @pytest.mark.parametrize(
     ("light", "reason"),
     [
-        (np.full(SIZE, 5000.0), "far above what an offset can be"),
+        (np.full(SIZE, 1100.0), "far above what an offset can be"),
         (LivingCell(shape_zyx=(1, *SIZE), peak_e=60).expected_e(0)[0], "it shows something"),
         (np.linspace(0, 40, SIZE[1])[np.newaxis].repeat(SIZE[0], 0), "it shows something"),
         (np.full(SIZE, 900.0), "is darker"),
@@ -176,6 +176,9 @@ def test_what_is_not_known_is_not_written(
         (["camera", "--dark", "one.tif"], 1, "1 frame"),
         (["camera", "--dark", "header.tif"], 1, "can be read"),
         (["camera", "constant.tif", "--offset", "3"], 1, "has no noise"),
+        (["camera", "constant.tif", "--channel", "3"], 2, r"holds 1 channel\(s\), counted from 0"),
+        (["camera", "."], 2, "is a folder"),
+        (["camera", "--dark", "."], 2, "is a folder"),
     ],
 )
 def test_errors_are_one_line(

@@ -118,3 +118,6 @@ def test_where_there_is_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[
     (tmp_path / "other.json").write_text("[]")
     assert main(["methods", str(tmp_path)]) == 2
     assert "holds no report" in capsys.readouterr().err
+    for name, reason in (("other.json", "no report of"), ("no.json", "does not exist")):
+        assert main(["methods", str(tmp_path / name)]) == 2
+        assert reason in capsys.readouterr().err

@@ -248,5 +248,8 @@ def test_what_is_no_map_is_refused(tmp_path: Path, content: bytes) -> None:
     tifffile.imwrite(path, np.zeros((3, 20, 20), np.uint16), photometric="minisblack")
     with pytest.raises(SettingsError, match="one grey image"):
         read_bad_pixels(path)
+    tifffile.imwrite(path, np.full((20, 20), np.nan, np.float32), photometric="minisblack")
+    with pytest.raises(SettingsError, match="no numbers"):
+        read_bad_pixels(path)
     with pytest.raises(SettingsError, match="cannot be read"):
         read_bad_pixels(tmp_path / "nothing.tif")

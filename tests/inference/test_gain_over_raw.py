@@ -75,6 +75,14 @@ def test_a_wrong_camera_is_noticed(wrong: dict[str, float]) -> None:
     assert "[camera]" in str(wrong_camera_note(gain))
 
 
+def test_the_noise_of_even_places_is_that_of_the_camera() -> None:
+    """Though a network finds dark what few photons reached by chance, which has less noise."""
+    raw = CAMERA.expose(np.full((12, 128, 128), 4.0), np.random.default_rng(2))
+    gain = leaking(0.05).restore(raw).gain
+    assert gain is not None
+    assert gain.noise_as_set == pytest.approx(1, abs=0.015)
+
+
 def test_processed_stacks_have_no_gain() -> None:
     raw = CAMERA.expose(light(60), np.random.default_rng(1))
     smooth = ndimage.gaussian_filter(raw.astype(np.float32), 0.5)

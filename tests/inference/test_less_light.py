@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -16,7 +18,9 @@ from live_restore.inference.image.less_light import (
 )
 from live_restore.inference.image.thinning import thinned
 from live_restore.inference.load import find_model, load_model
+from live_restore.inference.model_set import ModelSet
 from live_restore.inference.restorer import Restorer
+from live_restore.settings.load import load_settings
 from live_restore.settings.model import InferenceSettings
 from live_restore.simulation.quality import psnr
 from live_restore.testing.fakes import fake_model
@@ -112,6 +116,20 @@ def test_of_one_in_so_many_of_those_whose_gain_is_estimated() -> None:
         each.less_light is not None for each in found
     ]
     assert len(tiles) == 6 + 3 + 2 * len(SHARES)
+
+
+@pytest.mark.parametrize(("settings", "passes"), [({}, True), ({"trust": {"every": 0}}, False)])
+def test_one_setting_ends_all_that_runs_the_network_again(
+    settings: dict[str, Any], passes: bool
+) -> None:
+    given = {"camera": TOLD.model_dump(), "inference": {"device": "cpu"}, **settings}
+    models = ModelSet.load(load_settings(None, given))
+    ((_, restorer),) = models.rules
+    assert restorer is not None
+    raw = CAMERA.expose(smooth_light(60)[:4], np.random.default_rng(1))
+    found = restorer.with_camera(models.cameras[0].settings).restore(raw)
+    assert (found.gain is not None, found.less_light is not None) == (passes, passes)
+    assert {"gain", "less_light"}.issubset(found.seconds) is passes
 
 
 def test_the_result_is_the_same_to_the_bit() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -140,6 +141,9 @@ def test_a_growing_zarr_has_one_that_grows_with_it(tmp_path: Path, zarr: Any) ->
     assert zarr.open_group(str(done.image), mode="r")["0"].dtype == np.uint16
     text = (path / "zarr.json").read_text(encoding="utf-8")
     assert json.loads(text)["attributes"]["live-restore"]["restored"] == [[0, 0, 1]]
+    assert OmeZarrOutput().choose(request).taken
+    shutil.rmtree(path)
+    assert not OmeZarrOutput().choose(request).taken, "without them, it has to be made again"
 
 
 def test_a_result_that_grows_says_that_it_has_none(tmp_path: Path) -> None:
