@@ -75,14 +75,15 @@ def clean_signal(path: Path) -> NDArray[np.float32]:
 
 def scenes(options: argparse.Namespace) -> list[tuple[str, NDArray[np.float32]]]:
     """Return the names and signals of all stacks that are asked for."""
+    first = options.first
     found = [
         (f"simulated {n}", simulate_scene(UNSEEN, FIRST_SEED + n).signal)
-        for n in range(options.scenes)
+        for n in range(first, first + options.scenes)
     ]
     found += [
         (f"judge {kind} {n}", judges.signal(kind, n))
         for kind in judges.KINDS
-        for n in range(options.judges)
+        for n in range(first, first + options.judges)
     ]
     return [*found, *((f"real {path.stem}", clean_signal(path)) for path in options.clean)]
 
@@ -169,7 +170,7 @@ def less_light(options: argparse.Namespace) -> None:
                 said = restorer.restore(raw).less_light
                 assert said is not None
                 levels = [
-                    f"{cost:.2f} dB ({bias:+.1f} %): {level.in_words}"
+                    f"{cost:.2f} dB ({bias:+.1f} %): {level.cost_db}, {level.flux.bias_percent}"
                     for cost, bias, level in zip(costs, biases, said.levels, strict=False)
                 ]
                 what = " | ".join(levels) or said.in_words
@@ -258,6 +259,7 @@ def main() -> None:
     )
     parser.add_argument("--scenes", type=int, default=3, help="simulated scenes (default 3)")
     parser.add_argument("--judges", type=int, default=0, help="judge stacks of each kind")
+    parser.add_argument("--first", type=int, default=0, help="number of the first of both")
     parser.add_argument("--peak", type=float, action="append", help="photo-electrons at the peak")
     parser.add_argument("--told", action="append", choices=list(TOLD), help="the camera's settings")
     parser.add_argument("--clean", type=Path, action="append", default=[], help="real stack")

@@ -36,6 +36,7 @@ from live_restore.settings.camera import CameraSettings
 from live_restore.settings.model import InferenceSettings
 from live_restore.simulation.camera import Camera
 from live_restore.simulation.quality import psnr
+from live_restore.trust.snr import estimate_snr
 
 PIXEL_MAPS = "pixel maps"
 Numbers = dict[str, Any]
@@ -101,11 +102,17 @@ def measured(
         assert done.less_light is not None
         squares = [float(np.mean((each - truth) ** 2)) for each in (raw, image)]
         brightness = flux_bias(raw, image, done.defects)
+        top, low = np.percentile(expected, (99.9, 5))
+        snr = estimate_snr(raw)
         line = {
             "model": model.card.name, "stack": name, "peak_e": peak_e, "told": told,
             "gain": [10 * np.log10(squares[0] / squares[1]), done.gain.db, done.gain.error_db],
             "gain_unknown": done.gain.unknown_because,
             "noise_as_set": done.gain.noise_as_set,
+            "snr": [
+                float((top - low) / np.sqrt(top + CAMERA.read_noise_e**2)),
+                None if snr is None else snr.ratio,
+            ],
             "brightness": [
                 true_bias(image, truth, peak_e), brightness.bias_percent, brightness.error_percent
             ],
@@ -189,11 +196,18 @@ def covered_cell(lines: list[Numbers]) -> str:
     )
 
 
+def snr_cell(lines: list[Numbers]) -> str:
+    pairs = [each["snr"] for each in lines if each["snr"][1] is not None]
+    off = [100 * (stated / true - 1) for true, stated in pairs]
+    return f"{len(off)} stated; {min(off):+.0f} to {max(off):+.0f} %" if off else "none stated"
+
+
 CELLS: dict[str, Callable[[list[Numbers]], str]] = {
     "gain over raw (dB)": gain_cell,
     "less light (dB)": less_light_cell,
     "brightness (%)": brightness_cell,
     "error bars of 90 %": covered_cell,
+    "signal to noise": snr_cell,
     "defects where there are none": lambda lines: f"{sum(each['defects'] for each in lines)}",
 }
 

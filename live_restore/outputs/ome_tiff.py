@@ -92,9 +92,10 @@ class OmeTiffOutput:
         self, request: ResultRequest, result_path: ResultPath, verify: Verify = tuple
     ) -> Publication:
         """Begin to write a file aside; see ``Output``."""
+        source, token = request.file_stacks.path, result_path.token
         image, *bars = _images(request, result_path.image)
         free = result_path.taken or not image.exists()
-        if not (free and all(_free_or_ours(each, result_path.token, image) for each in bars)):
+        if not (free and all(_free_or_ours(each, token, source) for each in bars)):
             # Since it was chosen, ``a.tif`` was given the name that ``a.ome.tif`` had found free.
             result_path = self.choose(request)
         if request.growth is not None:

@@ -52,7 +52,7 @@ def used(choice: CameraChoice | None) -> str:
         ([{"channels": ["RFP"]}, {"channels": [0]}], (), 'channels "0"'),
         ([{"channels": ["RFP"]}], (), 'records the channel "GFP"'),
         ([{}, {"channels": ["GFP"]}], (), 'channels "GFP"'),
-        ([{"channels": ["**"]}, {"channels": ["*", "GFP"]}], (), 'channels "*", "GFP"'),
+        ([{"channels": ["**"]}, {"channels": ["*", "GFP"]}], (), '[[cameras]] channels "*", "GFP"'),
         ([{"channels": ["**"]}, {"channels": ["*", "RFP"]}], (), "two of [[cameras]]"),
         ([{}, {}], (), "two of [[cameras]] could be meant"),
         ([{"channels": ["GFP"]}, {"channels": ["gfp"]}], (), "two of [[cameras]]"),

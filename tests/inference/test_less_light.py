@@ -57,8 +57,22 @@ def test_of_the_bundled_model_it_is_what_less_light_costs() -> None:
     for level, cost in zip(said.levels, costs, strict=True):
         assert level.cost_db is not None
         assert level.error_db is not None
-        assert abs(level.cost_db - cost) <= level.error_db, (level, cost)
-    assert "half the light" in said.in_words
+        assert 0 <= level.cost_db - cost <= level.error_db, (level, cost)
+        assert level.over_raw_db is not None
+    first, *others = (level.cost_db for level in said.levels)
+    assert said.in_words == (
+        f"half the light would cost {first:.1f} dB at most, a quarter {others[0]:.1f} dB, "
+        f"a tenth {others[1]:.1f} dB"
+    )
+
+
+def test_what_a_network_loses_at_all_lights_is_not_forgotten() -> None:
+    """Results that share an error: how far they are apart tells less than what it costs."""
+    gain = Gain(10.0, 0.5, "", 1.0)
+    fair, dim = dealt_with_error(1.5, gain), dealt_with_error(3.0, gain)
+    assert fair.cost_db is not None
+    assert dim.cost_db is not None
+    assert dim.cost_db > fair.cost_db + 0.4
 
 
 def dealt_with_error(error_adu: float, gain: Gain) -> LightLevel:
@@ -78,10 +92,10 @@ def test_the_photons_left_out_are_a_witness() -> None:
         assert dealt_with_error(1.0, gain).over_raw_db is not None
         wrong = dealt_with_error(8.0, gain)
         assert (wrong.cost_db, wrong.over_raw_db) == (None, None)
-        assert wrong.in_words.startswith("half the light not known")
+        assert LessLight((wrong,)).in_words.startswith("not known: the photons left out")
     above = dealt_with_error(1.0, Gain(None, None, "", 1.0))
     assert above.cost_db is None
-    assert "leaves more than 15.0 dB over raw" in above.in_words
+    assert "half the light would leave 1" in LessLight((above,)).in_words
 
 
 @pytest.mark.parametrize("wrong", [{"gain_adu_per_e": 2.2}, {"offset_adu": 102.0}])

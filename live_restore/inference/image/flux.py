@@ -36,7 +36,7 @@ _FEWEST = 20
 # Standard errors that are stated, and what else was found to be off (docs/explanation/trust.md).
 _SURE = 2.0
 _BESIDES_PERCENT = 0.5
-_MOST_ERROR_PERCENT = 2.0
+_MOST_ERROR_PERCENT = 1.8
 """A bias that may be wrong by more is not stated."""
 DOUBTFUL_PERCENT = 5.0
 """Of a bleaching curve or a ratio of two channels, what people take for no difference."""
