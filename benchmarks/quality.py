@@ -139,14 +139,14 @@ def markdown(rows: dict[str, dict[str, float]]) -> str:
 
 def time_lapses(methods: dict[str, Method], times: int) -> None:
     """Print signal-to-noise ratios (dB) over space and time, and of changes, light by light."""
-    print("| peak e- | " + " | ".join(methods) + " |\n" + "|---" * (len(methods) + 1) + "|")
+    print("| peak | " + " | ".join(methods) + " |\n" + "|---" * (len(methods) + 1) + "|")
     for peak_e in PEAKS_E:
         cell = LivingCell((12, 128, 128), peak_e, BACKGROUND_FRACTION * peak_e, camera=CAMERA)
         pairs = [(cell.exposed(time), cell.truth_adu(time)) for time in range(times)]
         truths = [truth for _, truth in pairs]
         found = [time_lapse_snr([run(*each) for each in pairs], truths) for run in methods.values()]
         cells = [f"{each.space_time_db:.1f}, {each.changes_db:.1f}" for each in found]
-        print(f"| {peak_e:g} | " + " | ".join(cells) + " |", flush=True)
+        print(f"| {peak_e:g} e- | " + " | ".join(cells) + " |", flush=True)
 
 
 def _place(method: str) -> tuple[int, str]:
