@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from live_restore_export.simulator.aberrations import NONE, aberrated_psf, draw_aberrations
 from live_restore_export.simulator.optics import Optics
 from live_restore_export.simulator.simulate import (
     SimulationConfig,
@@ -220,3 +221,43 @@ def test_detectors_are_drawn_by_their_shares() -> None:
     assert {(c.offset_adu, c.gain_adu_per_e) for c in counting} == {(0.0, 1.0)}
     assert 60 < sum(c.multiplies for c in cameras) < 120
     assert not any(random_camera(SMALL, rng).multiplies for _ in range(50))
+
+
+def test_without_aberrations_the_scalar_psf_is_nearly_the_vectorial_one() -> None:
+    optics = Optics(numerical_aperture=0.7, immersion_index=1.333, sample_index=1.333, depth_um=0)
+    vectorial = optics.psf((0.4, 0.15, 0.15))
+    scalar = aberrated_psf(vectorial.shape, (0.4, 0.15, 0.15), 0.7, 1.333, 0.52, NONE)
+    assert np.corrcoef(vectorial.ravel(), scalar.ravel())[0, 1] > 0.99
+
+
+def test_aberrations_take_light_from_the_focus_in_proportion_to_their_square() -> None:
+    """Strehl's ratio is exp(-(2 pi rms)^2), after Marechal."""
+    peaks = [
+        aberrated_psf(
+            (9, 41, 41), (0.2, 0.06, 0.06), 1.0, 1.333, 0.52, (0.0, 0.0, waves, 0.0, 0.0)
+        )[4].max()
+        for waves in (0.0, 0.05, 0.1)
+    ]
+    assert peaks[1] / peaks[0] == pytest.approx(np.exp(-((2 * np.pi * 0.05) ** 2)), abs=0.03)
+    assert peaks[2] / peaks[0] == pytest.approx(np.exp(-((2 * np.pi * 0.1) ** 2)), abs=0.06)
+    drawn = draw_aberrations(np.random.default_rng(0), 0.1)
+    assert np.linalg.norm(drawn) == pytest.approx(0.1)
+
+
+def test_aberrated_stacks_are_drawn_and_leave_other_seeds_alone() -> None:
+    plain = simulate_scene(SMALL, 3)
+    none = simulate_scene(SMALL.model_copy(update={"aberrated_share": 0.0}), 3)
+    bent = simulate_scene(SMALL.model_copy(update={"aberrated_share": 1.0}), 3)
+    assert np.array_equal(plain.signal, none.signal)
+    assert bent.structures == plain.structures
+    assert any(bent.optics.aberrations)
+    assert not np.array_equal(plain.signal, bent.signal)
+    assert np.isfinite(bent.signal).all()
+
+
+@pytest.mark.parametrize("microscope", ["wide-field", "confocal", "light-sheet", "image-scanning"])
+def test_every_microscope_may_be_aberrated(microscope: str) -> None:
+    optics = Optics(microscope=microscope, aberrations=(0.05, 0.05, 0.1, 0.0, 0.05))
+    psf = optics.psf((0.3, 0.4, 0.4))
+    assert psf.sum() == pytest.approx(1, abs=1e-5)
+    assert psf.min() >= 0

@@ -14,6 +14,8 @@ import psfmodels
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from live_restore_export.simulator.aberrations import NONE, Aberrations, aberrated_psf
+
 Microscope = Literal["wide-field", "confocal", "light-sheet", "image-scanning"]
 
 # Half the volume in which a PSF is computed (um): light farther out is the haze of the scene.
@@ -39,6 +41,7 @@ class Optics(BaseModel):
     excitation_um: float = Field(0.488, gt=0.3, lt=1.2)
     pinhole_airy_units: float = Field(1.0, gt=0, le=20)
     sheet_sigma_um: float = Field(0.8, gt=0.05, description="standard deviation of a light sheet")
+    aberrations: Aberrations = Field(NONE, description="waves, see simulator.aberrations")
 
     @model_validator(mode="after")
     def _aperture_fits_immersion(self) -> Self:
@@ -89,6 +92,16 @@ class Optics(BaseModel):
         self, wavelength_um: float, planes: int, pixels: int, z_um: float, xy_um: float
     ) -> NDArray[np.float64]:
         """Return the intensity PSF of the objective with its best focus in the middle plane."""
+        if any(self.aberrations):
+            psf = aberrated_psf(
+                (planes, pixels, pixels),
+                (z_um, xy_um, xy_um),
+                min(self.numerical_aperture, 0.98 * self.sample_index),
+                self.sample_index,
+                wavelength_um,
+                self.aberrations,
+            )
+            return self._focused(psf)
         psf = np.asarray(
             psfmodels.make_psf(
                 z=planes,
@@ -105,9 +118,12 @@ class Optics(BaseModel):
                 model="vectorial",
             )
         )
-        # A refractive mismatch moves the focus; the microscopist has followed it.
+        return self._focused(psf)
+
+    def _focused(self, psf: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return it with its brightest plane in the middle: the microscopist has focused."""
         best = int(psf.max(axis=(1, 2)).argmax())
-        return np.roll(psf, planes // 2 - best, axis=0)
+        return np.roll(psf, len(psf) // 2 - best, axis=0)
 
 
 def _through_pinhole(psf: NDArray[np.float64], radius_pixels: float) -> NDArray[np.float64]:

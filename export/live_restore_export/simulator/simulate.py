@@ -18,6 +18,7 @@ from scipy.signal import oaconvolve
 
 from live_restore.simulation.camera import Camera
 from live_restore.simulation.emitters import rasterise
+from live_restore_export.simulator.aberrations import draw_aberrations
 from live_restore_export.simulator.fields import random_sample
 from live_restore_export.simulator.optics import Microscope, Optics
 from live_restore_export.simulator.structures import STRUCTURES, Range, log_uniform, uniform
@@ -43,6 +44,10 @@ class SimulationConfig(BaseModel):
     truth_psf_width: float = Field(
         1.0, gt=0.2, le=1, description="below 1: the truth has a PSF that much narrower"
     )
+    aberrated_share: float = Field(
+        0.0, ge=0, le=1, description="stacks through optics with astigmatism, coma and the like"
+    )
+    aberration_waves: Range = Field((0.02, 0.2), description="their root mean square, all together")
     sharp_share: float = Field(
         0.0, ge=0, le=1, description="stacks with a PSF 0.2 to 0.7 as wide: coarse pixels, Airyscan"
     )
@@ -138,6 +143,11 @@ def simulate_scene(config: SimulationConfig, seed: int) -> Scene:
     low, high = config.structures_per_stack
     names = rng.choice(list(STRUCTURES), size=int(rng.integers(low, high + 1)), replace=False)
     optics = random_optics(config, rng)
+    aberrations = np.random.default_rng((seed, 4))
+    if aberrations.random() < config.aberrated_share:
+        waves = log_uniform(aberrations, config.aberration_waves)
+        drawn = draw_aberrations(aberrations, waves)
+        optics = optics.model_copy(update={"aberrations": drawn})
     sharp = sharpness.random() < config.sharp_share
     width = uniform(sharpness, (0.2, 0.7)) if sharp else 1.0
     psf = optics.psf(voxel_zyx_um, width)
