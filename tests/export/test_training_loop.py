@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,20 +66,28 @@ class Stopped(Exception):  # noqa: N818 - not an error of ours: the hand that pu
     """Raised in the middle of a run."""
 
 
-def stopped_run(
-    config: TrainConfig, folder: Path, at_step: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Train, and stop before ``at_step`` is taken."""
-
+def _stop_before(at_step: int) -> Callable[..., None]:
     def stop(average: torch.nn.Module, model: torch.nn.Module, step: int, decay: float) -> None:
         if step == at_step:
             raise Stopped
         optimisation.follow(average, model, step, decay)
 
+    return stop
+
+
+def stopped_run(
+    config: TrainConfig,
+    folder: Path,
+    at_step: int,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    resume: bool = False,
+) -> None:
+    """Train, or go on, and stop before ``at_step`` is taken."""
     with monkeypatch.context() as patch:
-        patch.setattr("live_restore_export.training.loop.follow", stop)
+        patch.setattr("live_restore_export.training.loop.follow", _stop_before(at_step))
         with pytest.raises(Stopped):
-            run(config, folder)
+            run(config, folder, resume=resume)
 
 
 def test_it_learns(tmp_path: Path) -> None:
@@ -218,6 +227,33 @@ def test_a_schedule_may_grow_again_when_there_is_time_after_all(
     state = run(config, tmp_path / "run", resume=True)
     assert state["training"]["steps_done"] == 70
     assert [line["step"] for line in log_of(tmp_path / "run")] == [30, 60, 70]
+
+
+def test_over_many_starts_it_is_one_run_with_one_schedule(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped three times, it takes the very steps of a run that never was; time adds up."""
+    config = tiny(tmp_path, training={"steps": 24, "checkpoint_every": 4})
+    whole = run(config, tmp_path / "whole")
+    minutes = [0.0]
+    for at_step in (7, 14, 21):
+        stopped_run(config, tmp_path / "run", at_step, monkeypatch, resume=at_step > 7)
+        minutes.append(torch.load(tmp_path / "run" / "last.pt", weights_only=True)["seconds"])
+    assert_same_weights(whole, run(config, tmp_path / "run", resume=True))
+    assert minutes == sorted(minutes)
+    assert minutes[-1] > minutes[1] > 0
+    rates = [line["learning_rate"] for line in log_of(tmp_path / "run")]
+    assert rates == [line["learning_rate"] for line in log_of(tmp_path / "whole")]
+
+
+def test_whoever_goes_on_may_give_it_other_minutes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {"steps": 100_000, "max_minutes": 60, "checkpoint_every": 50}
+    stopped_run(tiny(tmp_path, training=options), tmp_path / "run", 60, monkeypatch)
+    less = tiny(tmp_path, training={**options, "max_minutes": 0.001})
+    state = run(less, tmp_path / "run", resume=True)
+    assert state["training"]["steps_done"] == 50, "its time was over before it went on"
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from live_restore_export.cli.parsing import Commands, add_command
+from live_restore_export.cli.parsing import Commands, add_command, positive
 
 if TYPE_CHECKING:
     from live_restore.inference.model.card import ModelCard
@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
         "train a network on simulated or measured stacks and convert it",
         "  live-restore-export train export/live_restore_export/configs/fast.toml -o runs/fast\n"
         "  live-restore-export train actin.toml -o runs/actin --init bundled\n"
-        "  live-restore-export train actin.toml -o runs/actin --resume",
+        "  live-restore-export train actin.toml -o runs/actin --resume --minutes 600",
         run,
     )
     parser.add_argument(
@@ -36,6 +36,10 @@ def add(commands: Commands) -> None:
     parser.add_argument("config", type=Path, help="training configuration, TOML")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--resume", action="store_true", help="go on where a training was stopped")
+    parser.add_argument(
+        "--minutes", type=positive, metavar="N",
+        help="end within so many, over all starts together, instead of training.max_minutes",
+    )  # fmt: skip
     parser.add_argument(
         "--init",
         metavar="WEIGHTS",
@@ -55,6 +59,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     folder: Path = arguments.output
     config = TrainConfig.load(arguments.config)
+    if arguments.minutes is not None:
+        options = config.training.model_copy(update={"max_minutes": arguments.minutes})
+        config = config.model_copy(update={"training": options})
     check_folder(folder, resume=arguments.resume)
     start = None if arguments.init is None else find_start(arguments.init)
     architecture = architecture_for(config, start, arguments.config)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import datetime
+import itertools
 import json
 import math
 import os
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -23,6 +23,7 @@ from live_restore_export.checkpoints.torch_file import OUR_FORMAT
 from live_restore_export.network import RCANConfig
 from live_restore_export.training.bank import SubjectBank
 from live_restore_export.training.batches import Batch, batches
+from live_restore_export.training.clock import WorkClock
 from live_restore_export.training.config import TrainConfig
 from live_restore_export.training.data import TrainingData, validation_patches
 from live_restore_export.training.lanes import lane_batches
@@ -185,25 +186,24 @@ class _Run:
         """Take steps until the run has ended."""
         state, options = self._state, self._options
         self._write_log()
-        before, started = state.seconds, 0.0
-        look_steps = _LOOK_STEPS[device.type]
-        for batch in stream:
-            # Not before: until the first batch comes, stacks are drawn.
-            started = started or time.monotonic() - before
-            self._unseen.append(self._learn(batch, device))
-            state.step += 1
-            follow(state.average, state.model, state.step, options.ema_decay)
-            state.seconds = time.monotonic() - started
-            if options.max_minutes is not None and state.step % _CLOCK_STEPS == 0:
-                state.total = self._affordable_steps(options.max_minutes)
-            validate = state.step % options.checkpoint_every == 0 or state.step >= state.total
-            if validate or state.step % look_steps == 0:
-                self._look()
-            if validate:
-                self._validate(device)
-            self._shown.step(state.step, state.total)
-            if validate and self.ended:
-                return
+        before, look_steps = state.seconds, _LOOK_STEPS[device.type]
+        first = next(stream)  # until it comes, stacks are drawn: that time does not count
+        with WorkClock() as clock:
+            for batch in itertools.chain([first], stream):
+                self._unseen.append(self._learn(batch, device))
+                state.step += 1
+                follow(state.average, state.model, state.step, options.ema_decay)
+                state.seconds = before + clock.seconds
+                if options.max_minutes is not None and state.step % _CLOCK_STEPS == 0:
+                    state.total = state.affordable_steps(options)
+                validate = state.step % options.checkpoint_every == 0 or state.step >= state.total
+                if validate or state.step % look_steps == 0:
+                    self._look()
+                if validate:
+                    self._validate(device)
+                self._shown.step(state.step, state.total)
+                if validate and self.ended:
+                    return
 
     def _learn(self, batch: Batch, device: torch.device) -> torch.Tensor:
         """Take one step; return its loss."""
@@ -238,12 +238,6 @@ class _Run:
         state.scaler.unscale_(state.optimiser)
         norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), options.gradient_clip)
         return loss.detach(), norm
-
-    def _affordable_steps(self, max_minutes: float) -> int:
-        """Return the steps that fit: the schedule bends smoothly to the time that there is."""
-        state = self._state
-        left_s = max(0.0, max_minutes * 60 - state.seconds)
-        return min(self._options.steps, int(state.step + state.step / state.seconds * left_s))
 
     def _restored(self, device: torch.device) -> list[NDArray[np.float32]]:
         """Return what the averaged weights make of the validation patches."""

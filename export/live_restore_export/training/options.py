@@ -74,7 +74,8 @@ class TrainingOptions(_Section):
     max_minutes: float | None = Field(
         None,
         gt=0,
-        description="shortens the schedule to what fits in it, stacks once drawn",
+        description="shortens the schedule to what fits in it, stacks once drawn, over all starts "
+        "together; time in which the process is stopped, or waits for a processor, does not count",
     )
     batch: int = Field(2, gt=0)
     patch_zyx: tuple[PositiveInt, PositiveInt, PositiveInt] = (16, 64, 64)

@@ -15,19 +15,22 @@ from live_restore.files.publish import publishing
 from live_restore_export.network import RCAN, RCANConfig, begin_near_identity
 from live_restore_export.training.config import TrainConfig
 from live_restore_export.training.optimisation import make_optimiser
+from live_restore_export.training.options import TrainingOptions
 from live_restore_export.training.progress import Record
 
 LAST, FINAL, LOG = "last.pt", "final.pt", "log.jsonl"
 
-# What a person may change before going on: none of it decides what the next batch or rate is.
-_FREE = {"checkpoint_every", "patience", "processes", "device"}
+# What a person may change before going on: none of it decides what the next batch is, and only the
+# time that there is, at what rate it is learnt from.
+_FREE = {"checkpoint_every", "patience", "processes", "device", "max_minutes"}
 
 
 @dataclass
 class RunState:
     """Weights, their running average, optimiser, scaler, and how far the run is.
 
-    ``total`` is the number of steps that the schedule ends at; ``seconds`` the time spent so far.
+    ``total`` is the number of steps that the schedule ends at; ``seconds`` the time spent so far,
+    as a ``WorkClock`` counts it.
     """
 
     model: RCAN
@@ -67,6 +70,13 @@ class RunState:
             started_from,
             total=options.steps,
         )
+
+    def affordable_steps(self, options: TrainingOptions) -> int:
+        """Return the steps that fit: the schedule bends smoothly to the time that there is."""
+        if options.max_minutes is None or not self.seconds:
+            return options.steps
+        left_s = max(0.0, options.max_minutes * 60 - self.seconds)
+        return min(options.steps, int(self.step + self.step / self.seconds * left_s))
 
     def save(self, path: Path, config: TrainConfig) -> None:
         """Write such that ``path`` is the old or the new file, never a part of one."""
@@ -112,6 +122,9 @@ class RunState:
                 state.total, state.best = saved["total"], saved["best"]
                 state.started_from = saved["started_from"]
                 state.history = [Record(**record) for record in saved["history"]]
+                minutes = config.training.max_minutes
+                if saved["config"]["training"].get("max_minutes") != minutes:
+                    state.total = state.affordable_steps(config.training)
                 return state
         except Exception as error:  # a damaged pickle makes its reader raise anything
             raise CheckpointError(
