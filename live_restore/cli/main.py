@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from live_restore._version import __version__
 from live_restore.cli import (
+    adapt,
     alerts,
     bench,
     bundle,
@@ -36,8 +37,8 @@ from live_restore.cli.parsing import Handler, Parser
 from live_restore.errors import LiveRestoreError, one_line
 
 COMMANDS = (
-    demo, watch, restore, status, page, open_run, alerts, methods, camera, models, bench, doctor,
-    prepare, config, service, bundle, worker, scheduler, cluster,
+    demo, watch, restore, status, page, open_run, alerts, methods, camera, models, adapt, bench,
+    doctor, prepare, config, service, bundle, worker, scheduler, cluster,
 )  # fmt: skip
 """Every command, in the order of ``--help``."""
 

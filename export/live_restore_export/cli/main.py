@@ -9,6 +9,7 @@ from types import TracebackType
 
 from live_restore.errors import LiveRestoreError, one_line
 from live_restore_export.cli import (
+    adapt,
     bioimageio,
     degrade,
     gain,
@@ -20,7 +21,7 @@ from live_restore_export.cli import (
 )
 from live_restore_export.cli.parsing import Parser
 
-COMMANDS = (inspect, onnx, verify, train, degrade, gain, limits, bioimageio)
+COMMANDS = (inspect, onnx, verify, train, adapt, degrade, gain, limits, bioimageio)
 """In the order of ``--help``."""
 
 

@@ -20,6 +20,7 @@ from live_restore_export.training.stacks import (
     file_stacks_in,
     pairs_in,
     stacks_of,
+    voxel_um_of,
 )
 
 FIRST_VALIDATION_SEED = 1_000_000_000
@@ -112,7 +113,7 @@ def _paired(data: PairedData, options: TrainingOptions, seed: int, base: Path) -
             for ref in refs
         ),
         f"Trained on measured pairs of stacks ({len(kept)}).",
-        _voxel_um([ref.raw for ref in kept]),
+        voxel_um_of([ref.raw.file_stacks for ref in kept]),
     )
 
 
@@ -143,7 +144,7 @@ def _clean(
             for ref in some
         ),
         f"Trained on clean stacks ({len(kept)}) with simulated camera noise.",
-        _voxel_um(kept),
+        voxel_um_of([ref.file_stacks for ref in kept]),
     )
 
 
@@ -184,20 +185,6 @@ def _bytes(ref: StackRef) -> int:
 def _held(largest: int, stacks: int, memory_gb: float, options: TrainingOptions) -> int:
     """Return how many stacks are held: what is asked for, what there is, what memory allows."""
     return max(1, min(options.scenes_kept, stacks, int(memory_gb * 1e9 / largest)))
-
-
-def _voxel_um(refs: Sequence[StackRef]) -> dict[str, tuple[float, float]]:
-    """Return the ranges of voxel sizes (um) that the files record."""
-    sizes = {
-        "z": [ref.file_stacks.voxel.z_um for ref in refs],
-        "xy": [
-            size
-            for ref in refs
-            for size in (ref.file_stacks.voxel.y_um, ref.file_stacks.voxel.x_um)
-        ],
-    }
-    known = {axis: [v for v in values if v is not None] for axis, values in sizes.items()}
-    return {axis: (min(values), max(values)) for axis, values in known.items() if values}
 
 
 def validation_patches(source: Source, options: TrainingOptions) -> list[Patch]:

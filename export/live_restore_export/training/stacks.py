@@ -5,6 +5,7 @@ Files are read by the daemon's own reader: what it restores, and nothing else, c
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -165,13 +166,23 @@ def _extent(file_stacks: FileStacks) -> str:
     return shape if file_stacks.stack_count == 1 else f"{file_stacks.stack_count} stacks of {shape}"
 
 
+def voxel_um_of(files: Sequence[FileStacks]) -> dict[str, tuple[float, float]]:
+    """Return the ranges of voxel sizes (um), keys ``z`` and ``xy``, as far as files record them."""
+    known = {
+        "z": [each.voxel.z_um for each in files],
+        "xy": [size for each in files for size in (each.voxel.y_um, each.voxel.x_um)],
+    }
+    sizes = {axis: [v for v in values if v is not None] for axis, values in known.items()}
+    return {axis: (min(values), max(values)) for axis, values in sizes.items() if values}
+
+
 def read_stack(ref: StackRef, ranks: tuple[float, float]) -> Volume:
     """Return the voxels (Z, Y, X), native dtype, of a stack that something can be learnt from.
 
     Raises
     ------
     StackRefusedError
-        NaN or infinite values, no contrast between the percentiles ``ranks``, or saturated.
+        As :func:`require_usable`.
     StackError
         Damaged, or changed since it was listed.
     """
@@ -179,25 +190,36 @@ def read_stack(ref: StackRef, ranks: tuple[float, float]) -> Volume:
     assert chosen is not None, "it was listed by this format"
     with chosen.open(ref.file_stacks) as reader:
         volume = reader.read(ref.index)
+    require_usable(volume, ref.label, ref.path, ranks)
+    return volume
+
+
+def require_usable(volume: Volume, label: str, path: Path, ranks: tuple[float, float]) -> None:
+    """Refuse a stack (Z, Y, X) that nothing can be learnt from.
+
+    Raises
+    ------
+    StackRefusedError
+        NaN or infinite values, no contrast between the percentiles ``ranks``, or saturated.
+    """
     largest = volume.max()
     low, high = percentiles(volume, ranks)
     if volume.min() == largest:
         raise StackRefusedError(
-            f"{ref.label} is constant: every voxel is {largest:g}", ref.path, "leave it out"
+            f"{label} is constant: every voxel is {largest:g}", path, "leave it out"
         )
     plateau = float(np.count_nonzero(volume == largest)) / volume.size
     if plateau > _LARGEST_PLATEAU:
         raise StackRefusedError(
-            f"{ref.label} is saturated: {plateau:.1%} of its voxels have its largest value, "
+            f"{label} is saturated: {plateau:.1%} of its voxels have its largest value, "
             f"{largest:g}",
-            ref.path,
+            path,
             "leave it out, or record it with less light",
         )
     if low >= high:
         raise StackRefusedError(
-            f"{ref.label} has no contrast: its percentiles {ranks[0]:g} and {ranks[1]:g} are both "
+            f"{label} has no contrast: its percentiles {ranks[0]:g} and {ranks[1]:g} are both "
             f"{low:g}",
-            ref.path,
+            path,
             "leave it out, or set training.percentiles",
         )
-    return volume

@@ -1,0 +1,1 @@
+"""A model learns from a run's own noisy stacks, without any clean image."""
