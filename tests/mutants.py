@@ -1566,4 +1566,31 @@ MUTANTS = (
         "return True",
         ("tests/cli/test_terminal.py::test_in_the_background_it_goes_on",),
     ),
+    Mutant(
+        3,
+        "chain-digest",
+        "the digest of a chain tells all of its steps",
+        'digest = hashlib.sha256("\\n".join(model.digest for model in models).encode())',
+        'digest = hashlib.sha256("\\n".join(model.digest for model in models[:1]).encode())',
+        ("tests/inference/test_chain.py::test_the_recipe_tells_every_step_and_their_order",),
+    ),
+    Mutant(
+        6,
+        "chain-zoom",
+        "a stack is not enlarged without bounds between the steps of a chain",
+        "return float(min(max(wanted, 1 / MOST_ZOOM), MOST_ZOOM))",
+        "return float(wanted)",
+        ("tests/inference/test_chain.py::test_no_file_can_make_a_stack_huge",),
+    ),
+    Mutant(
+        8,
+        "chain-defects",
+        "hot pixels of the raw stack stay in the result of a chain",
+        "                result[where] = stack[where]",
+        "                result[where] = result[where]",
+        (
+            "tests/inference/test_chain.py::"
+            "test_only_the_first_step_has_a_camera_and_hot_pixels_stay_as_they_were",
+        ),
+    ),
 )

@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     settings = load_settings_of(arguments)
     rule = next((rule for rule in settings.models if not rule.skip), None)
-    path = find_model("fast" if rule is None else rule.model)
+    path = find_model("fast" if rule is None else rule.names[0])
     card = load_model(path, "cpu").card
     what = Bench(path, arguments.shape, settings)
     reduced = settings.inference.reduced

@@ -84,8 +84,8 @@ def _check(settings: Settings) -> None:
     from live_restore.journal.location import journal_path
 
     for rule in settings.models:
-        if not rule.skip:
-            find_model(rule.model)
+        for name in () if rule.skip else rule.names:
+            find_model(name)
     journal_path(Path(), settings.journal.folder)
 
 

@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
         journal,
         Address(arguments.host, arguments.port),
         files=settings.files,
-        models=tuple(rule.model for rule in settings.models if not rule.skip),
+        models=tuple(rule.model for rule in settings.models if not (rule.skip or rule.steps)),
         config=arguments.config and arguments.config.absolute(),
         report=_report,
         no_browser=_no_browser if arguments.open else None,

@@ -38,10 +38,8 @@ def run(arguments: argparse.Namespace) -> int:
     if why_not := backend.obstacle():
         raise DeviceError(f'device "{name}" cannot be prepared: {why_not}')
     limits = Limits(inference.threads, inference.gpu_memory_gb, build=True)
-    for rule in settings.models:
-        if rule.skip:
-            continue
-        path = find_model(rule.model)
+    for each in [name for rule in settings.models if not rule.skip for name in rule.names]:
+        path = find_model(each)
         card = load_model(path, "cpu").card
         content = model_bytes(path)
         source = ModelSource(path, content, hashlib.sha256(content).hexdigest())

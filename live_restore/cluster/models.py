@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import structlog
 
-from live_restore.errors import DeviceError
+from live_restore.errors import DeviceError, SettingsError
 from live_restore.inference.backends.backend import Limits
 from live_restore.inference.backends.session import Device
 from live_restore.inference.device.check import known_tile, small_shape
@@ -96,10 +96,16 @@ def _remote(
     ahead = Ahead(int(cluster.most_ahead_mb * 1e6))
     options = options_text(settings)
     device = Device(address, "Dask", "workers on other computers", on_gpu=True, elsewhere=True)
-    local = {} if here is None else {rule.model: restorer for rule, restorer in here.rules}
+    local = {} if here is None else {rule.names: restorer for rule, restorer in here.rules}
 
-    def restorer(name: str) -> RemoteRestorer:
-        path = find_model(name)
+    def restorer(names: tuple[str, ...]) -> RemoteRestorer:
+        if len(names) > 1:
+            raise SettingsError(
+                "other computers restore with one model, and not with several one after the other",
+                None,
+                "leave out steps, or restore on this computer",
+            )
+        path = find_model(names[0])
         source, card, trusted = load_trusted(path, Limits(settings.inference.threads))
         model = Model(path, source.digest, card, RemoteSession(device))
         error_bars_for(model, settings)  # a model without them is better known at the start
@@ -112,7 +118,7 @@ def _remote(
             settings.trust.less_light_every,
             ahead,
             report,
-            local.get(name),
+            local.get(names),
         )
 
     found = ModelSet.of(settings, cameras_of(settings), restorer)

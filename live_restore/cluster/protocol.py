@@ -16,7 +16,7 @@ from live_restore.cluster.message import Message
 from live_restore.cluster.values import DamagedMessageError, made, plain
 from live_restore.files.values import NotJsonError, json_object
 from live_restore.inference.backends.session import Device, Floats
-from live_restore.inference.restorer import Restored
+from live_restore.inference.restored import Restored
 from live_restore.settings.camera import CameraSettings, DefectVoxels
 from live_restore.settings.model import InferenceSettings, Settings
 from live_restore.settings.section import NO_PIXELS

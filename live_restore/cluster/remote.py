@@ -32,7 +32,8 @@ from live_restore.inference.device.check import TOLERANCE_FP32, relative_rms
 from live_restore.inference.device.precision import ERROR_BOUND
 from live_restore.inference.further_passes import Turns
 from live_restore.inference.model.model import Model
-from live_restore.inference.restorer import CancelledError, Restored
+from live_restore.inference.restored import Restored
+from live_restore.inference.restorer import CancelledError
 from live_restore.inference.stack_restorer import StackRestorer
 from live_restore.settings.camera import CameraSettings
 from live_restore.stack import Mask, Volume

@@ -64,7 +64,7 @@ def work_for(
         raise SettingsError(str(error), None) from None
     wire.prepare(settings.cluster.timeout_s)
     name = socket.gethostname()
-    models = [find_model(rule.model) for rule in settings.models if not rule.skip]
+    models = [find_model(name) for rule in settings.models if not rule.skip for name in rule.names]
     if not models:
         raise UsageError("no model to restore with", None, "name one with --model")
     station = Station(Equipment({model_digest(m): m for m in models}, settings.inference, name))

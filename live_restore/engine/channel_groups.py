@@ -9,8 +9,9 @@ import numpy as np
 
 from live_restore.engine.job import RawStack
 from live_restore.errors import StackRefusedError
+from live_restore.inference.chain import ChainRestorer
 from live_restore.inference.model_set import ModelSet
-from live_restore.inference.restorer import Restored
+from live_restore.inference.restored import Restored
 from live_restore.outputs.output import FinishedStack
 from live_restore.stack import FileStacks
 from live_restore.trust.over_time import TimeLapses
@@ -118,6 +119,8 @@ class ChannelGroup:
         camera = model_set.camera_of(self.file_stacks, [each.index.channel for each in stacks])
         if camera is not None and camera.camera is not None:
             restorer = restorer.with_camera(camera.camera.settings, camera.camera.bad_pixels)
+        if isinstance(restorer, ChainRestorer):
+            restorer = restorer.with_voxel(self.file_stacks.voxel)
         alone = len(stacks) == 1
         volume = stacks[0].volume if alone else np.stack([s.volume for s in stacks])
         try:

@@ -74,8 +74,8 @@ class LiveRestore:
         settings = load_settings(self._config)
         self._journals = settings.journal.folder
         for rule in settings.models:
-            if not rule.skip:
-                find_model(rule.model)
+            for name in () if rule.skip else rule.names:
+                find_model(name)
         self._finish_s = finish_s
         self._restorations: Restorations | None = None
         self.outcomes: list[Outcome] = []

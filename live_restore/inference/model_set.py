@@ -11,6 +11,7 @@ from live_restore.errors import SettingsError
 from live_restore.inference.backends.session import Device
 from live_restore.inference.bad_pixels import read_bad_pixels
 from live_restore.inference.cameras import CameraChoice, KnownCamera, choose_camera
+from live_restore.inference.chain import ChainRestorer
 from live_restore.inference.channel_patterns import matches
 from live_restore.inference.error_bar_tables import table_for
 from live_restore.inference.image.error_bars import ErrorBarTable
@@ -77,14 +78,19 @@ class ModelSet:
     def _on(cls, device: str, settings: Settings, cameras: tuple[KnownCamera, ...]) -> ModelSet:
         inference = settings.inference
 
-        def restorer(name: str) -> Restorer:
-            model = load_model(
+        def loaded(name: str) -> Model:
+            return load_model(
                 find_model(name),
                 device,
                 inference.threads,
                 reduced=inference.reduced,
                 gpu_memory_gb=inference.gpu_memory_gb,
             )
+
+        def restorer(names: tuple[str, ...]) -> StackRestorer:
+            if len(names) > 1:
+                return _chain([loaded(name) for name in names], settings)
+            model = loaded(names[0])
             return Restorer(
                 model,
                 inference,
@@ -103,18 +109,18 @@ class ModelSet:
         cls,
         settings: Settings,
         cameras: tuple[KnownCamera, ...],
-        make_restorer: Callable[[str], StackRestorer],
+        make_restorer: Callable[[tuple[str, ...]], StackRestorer],
     ) -> ModelSet:
-        """Return the set of what ``make_restorer`` makes of each model's name, once."""
-        loaded: dict[str, StackRestorer] = {}
+        """Return the set of what ``make_restorer`` makes of each rule's models, once."""
+        loaded: dict[tuple[str, ...], StackRestorer] = {}
         rules: list[tuple[ModelRule, StackRestorer | None]] = []
         for rule in settings.models:
             if rule.skip:
                 rules.append((rule, None))
                 continue
-            if rule.model not in loaded:
-                loaded[rule.model] = make_restorer(rule.model)
-            rules.append((rule, loaded[rule.model]))
+            if rule.names not in loaded:
+                loaded[rule.names] = make_restorer(rule.names)
+            rules.append((rule, loaded[rule.names]))
         described = [
             (rule.channels, None if restorer is None else restorer.model.digest)
             for rule, restorer in rules
@@ -196,6 +202,27 @@ class ModelSet:
 
     def _worth_at_once(self) -> int:
         return 2 if any(m.session.device.on_gpu for m in self.models) else 1
+
+
+def _chain(models: Sequence[Model], settings: Settings) -> ChainRestorer:
+    """Return models as one; raises ``SettingsError`` where error bars are asked for."""
+    if settings.output.error_bars:
+        raise SettingsError(
+            "the errors of models one after the other were never measured, so that there are no "
+            "error bars",
+            None,
+            "leave out output.error_bars, or steps",
+        )
+    inference, flux = settings.inference, settings.output.keep_flux
+    first, *others = models
+    steps = [
+        Restorer(first, inference, "camera-float", defects="mend", keep_flux=flux),
+        *(
+            Restorer(model, inference, "camera-float", keep_flux=flux, of_raw=False)
+            for model in others
+        ),
+    ]
+    return ChainRestorer(steps, settings.output.units, settings.output.defects)
 
 
 def cameras_of(settings: Settings) -> tuple[KnownCamera, ...]:

@@ -6,7 +6,6 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,87 +18,19 @@ from live_restore.errors import (
 from live_restore.inference.device.tile_size import TileLimit, largest_tile_voxels
 from live_restore.inference.further_passes import FurtherPasses
 from live_restore.inference.image.defects import Defects, defects_of, without_defects
-from live_restore.inference.image.error_bars import ErrorBars, ErrorBarTable, error_bars_of
+from live_restore.inference.image.error_bars import ErrorBarTable, error_bars_of
 from live_restore.inference.image.finished import finished_volume
 from live_restore.inference.image.flux import add_light_back
-from live_restore.inference.image.gain import Gain
 from live_restore.inference.image.intensity import IntensityScale
 from live_restore.inference.image.intensity_of_stack import scale_of
-from live_restore.inference.image.less_light import LessLight
 from live_restore.inference.image.reference_tiling import blend_tiles
-from live_restore.inference.image.residual import GivenBack, give_back
+from live_restore.inference.image.residual import give_back
 from live_restore.inference.image.tiling import plan_tiles, run_tiled
 from live_restore.inference.model.model import Model
+from live_restore.inference.restored import Restored
 from live_restore.settings.camera import CameraSettings, DefectVoxels
 from live_restore.settings.model import InferenceSettings
 from live_restore.stack import Units, Volume, result_dtype
-
-
-@dataclass(frozen=True)
-class Restored:
-    """A restored stack and how it came about.
-
-    Parameters
-    ----------
-    volume
-        (Z, Y, X), the raw stack's shape; its dtype and camera units, or float32 network units.
-    scale
-        Grey values that were 0 and 1 in network units.
-    clipped_voxels
-        Voxels that lay outside the dtype and were clipped to it.
-    tile_zyx, tile_count
-        Tiles that were run.
-    seconds
-        Time of each stage: ``normalise``, ``network``, ``finish``; ``gain`` and
-        ``less_light`` if those were estimated;
-        and, where it was any, ``waited`` for whoever was asked before a tile.
-    brightest
-        The brightest voxel of the raw stack but for its defects (network units).
-    percentiles
-        Of the raw stack, that were to be 0 and 1 in network units.
-    scale_from_extremes
-        Whether those were equal, so that its lowest and highest voxel had to do.
-    tiles_reduced
-        Why tiles are smaller than they should be; empty when they are not.
-    given_back
-        What the network took away beyond the camera's noise; ``None`` where that was not asked.
-    defects
-        Of each channel, what was hidden from the network; empty where nobody looked for any.
-    map_not_used
-        Why the camera's map of bad pixels says nothing about this stack; empty when it does.
-    gain
-        How much nearer to the truth it is than the raw stack; ``None`` where that was not asked.
-    error_bars
-        How far its voxels may be from the truth; ``None`` where that was not asked.
-    less_light
-        What less light would cost; ``None`` where that was not asked.
-    in_camera_units
-        Whether it is in the raw stack's grey values.
-    """
-
-    volume: Volume
-    scale: IntensityScale
-    clipped_voxels: int
-    tile_zyx: tuple[int, int, int]
-    tile_count: int
-    seconds: dict[str, float]
-    brightest: float
-    percentiles: tuple[float, float]
-    scale_from_extremes: bool = False
-    tiles_reduced: str = ""
-    given_back: GivenBack | None = None
-    defects: tuple[Defects, ...] = ()
-    map_not_used: str = ""
-    gain: Gain | None = None
-    error_bars: ErrorBars | None = None
-    less_light: LessLight | None = None
-    in_camera_units: bool = True
-
-    @property
-    def tile_s(self) -> float:
-        """How long the network took for a tile (s)."""
-        return self.seconds["network"] / max(1, self.tile_count)
-
 
 # Asking takes a microsecond; so much is a wait.
 _WORTH_TELLING_S = 0.001
@@ -143,6 +74,8 @@ class Restorer:
         and the gain of every stack.
     keep_flux
         Give the result back the light that the network took from it, in bright regions and dim.
+    of_raw
+        Whether stacks come from a camera: of what another model made none has defects.
 
     Raises
     ------
@@ -164,6 +97,7 @@ class Restorer:
         *,
         error_bars: ErrorBarTable | None = None,
         keep_flux: bool = False,
+        of_raw: bool = True,
     ) -> None:
         self.model = model
         self._units = units
@@ -179,6 +113,7 @@ class Restorer:
         self._bad_pixels = bad_pixels
         self._error_bars = error_bars
         self._keep_flux = keep_flux
+        self._of_raw = of_raw
         self._settings = settings
         if settings.tiling == "reference" and self._block is None:
             raise SettingsError(
@@ -326,7 +261,8 @@ class Restorer:
 
     def _find_defects(self, channels: Volume) -> tuple[tuple[Defects, ...], str]:
         """Return the defects of each channel, and why the camera's map does not count."""
-        if self._units == "network" or self._settings.tiling == "reference":
+        reference = self._units == "network" or self._settings.tiling == "reference"
+        if reference or not self._of_raw:
             return (), ""
         return defects_of(channels, self._bad_pixels)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from live_restore.inference.model.model import Model
-from live_restore.inference.restorer import Restored
+from live_restore.inference.restored import Restored
 from live_restore.settings.camera import CameraSettings
 from live_restore.stack import Mask, Volume
 

@@ -14,7 +14,7 @@ import numpy as np
 from live_restore.formats.acquisition_format import AcquisitionInfo
 from live_restore.inference.cameras import CameraChoice
 from live_restore.inference.model.model import Model
-from live_restore.inference.restorer import Restored
+from live_restore.inference.restored import Restored
 from live_restore.stack import FileStacks, StackIndex, Units, Volume
 from live_restore.trust.stack_trust import StackTrust
 

@@ -14,7 +14,7 @@ from live_restore.files.publish import publish_text
 from live_restore.inference.backends.session import Device
 from live_restore.inference.cameras import CameraChoice
 from live_restore.inference.model.model import Model
-from live_restore.inference.restorer import Restored
+from live_restore.inference.restored import Restored
 from live_restore.outputs.annotations import Pairs, about_stacks, about_the_result
 from live_restore.outputs.output import FinishedStack, Published, ResultPath, ResultRequest
 from live_restore.outputs.provenance import EarlierReport
@@ -127,6 +127,11 @@ class Report:
         if restored.tiles_reduced:
             line["tiles"]["reduced_because"] = restored.tiles_reduced
         line["seconds"] = {k: round(v, 4) for k, v in restored.seconds.items()}
+        if restored.steps:
+            line["steps"] = [
+                {"model": step.model, "zoom_zyx": [round(zoom, 4) for zoom in step.zoom_zyx]}
+                for step in restored.steps
+            ]
         if restored.given_back is not None:
             line["given_back"] = {k: round(v, 4) for k, v in asdict(restored.given_back).items()}
         if restored.gain is not None:
@@ -158,6 +163,7 @@ class Report:
             "precision": model.card.precision,
             "percentiles": list(model.card.percentiles),
             "device": _described(model.session.device),
+            **_steps_of(model),
         }
         warning = model.session.device.warning
         if warning and warning not in self.device_warnings:
@@ -310,6 +316,21 @@ class Report:
             indent=1,
             ensure_ascii=False,
         )
+
+
+def _steps_of(model: Model) -> dict[str, Any]:
+    """Return what a report holds of the models of a chain; nothing of one model."""
+    steps = [
+        {
+            "name": step.card.name,
+            "version": step.card.version,
+            "sha256": step.digest,
+            "weights_sha256": step.card.weights_sha256,
+            "percentiles": list(step.card.percentiles),
+        }
+        for step in model.steps
+    ]
+    return {"steps": steps} if steps else {}
 
 
 def _described(device: Device) -> dict[str, Any]:

@@ -164,6 +164,12 @@ def _make_paths_absolute(values: dict[str, Any], base: Path) -> None:
         model = rule.get("model") if isinstance(rule, dict) else None
         if isinstance(model, str) and _looks_like_path(model):
             rule["model"] = str(base / model)
+        steps = rule.get("steps") if isinstance(rule, dict) else None
+        if isinstance(steps, list):
+            rule["steps"] = [
+                str(base / each) if isinstance(each, str) and _looks_like_path(each) else each
+                for each in steps
+            ]
     tables = [(values.get("journal"), FOLDER), (values.get("camera"), "bad_pixels")]
     several = values.get("cameras")
     tables += [(each, "bad_pixels") for each in (several if isinstance(several, list) else [])]

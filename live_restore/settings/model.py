@@ -219,9 +219,28 @@ class ModelRule(Section):
         description="name of a bundled model, or path of an .onnx file or a zoo package",
         json_schema_extra=IN_RECIPE,
     )
+    steps: Annotated[tuple[str, ...], Field(max_length=4)] = Field(
+        (),
+        description="instead of model, several one after the other, each on what the one before it "
+        'made, such as ["standard", "sharpen"]',
+        json_schema_extra=IN_RECIPE,
+    )
     skip: bool = Field(
         False, description="leave these channels as they are", json_schema_extra=IN_RECIPE
     )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names or paths of its models, in order."""
+        return self.steps or (self.model,)
+
+    @model_validator(mode="after")
+    def _model_or_steps(self) -> ModelRule:
+        if len(self.steps) == 1:
+            raise ValueError("steps names one model only: write model instead")
+        if self.steps and self.model != type(self).model_fields["model"].default:
+            raise ValueError("model and steps exclude each other: omit one")
+        return self
 
 
 LISTS: dict[str, type[Section]] = {"cameras": OneOfSeveralCameras, "models": ModelRule}
@@ -281,6 +300,14 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _steps_have_camera_units(self) -> Settings:
+        if any(rule.steps for rule in self.models) and self.output.units == "network":
+            raise ValueError(
+                'models one after the other give camera units: leave out output.units = "network"'
+            )
+        return self
+
+    @model_validator(mode="after")
     def _bars_have_a_camera(self) -> Settings:
         if self.output.error_bars and self.camera is None and not self.cameras:
             raise ValueError(
@@ -317,7 +344,12 @@ class Settings(BaseSettings):
             found["cameras"] = [
                 each.model_dump(mode="json", exclude_none=True) for each in self.cameras
             ]
-        return {**found, "models": [rule.model_dump(mode="json") for rule in self.models]}
+        # Without steps as reports had it before there were any.
+        rules = [
+            rule.model_dump(mode="json", exclude=set() if rule.steps else {"steps"})
+            for rule in self.models
+        ]
+        return {**found, "models": rules}
 
     def pixel_digest(self) -> str:
         """Return a digest (hex) of the settings that can change a restored voxel.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from live_restore.inference.model.model import Model
-from live_restore.inference.restorer import Restored
+from live_restore.inference.restored import Restored
 from live_restore.outputs.output import (
     FinishedStack,
     Output,

@@ -19,7 +19,7 @@ from live_restore.inference.image.gain import Gain
 from live_restore.inference.image.residual import GivenBack
 from live_restore.inference.model.card import ModelCard
 from live_restore.inference.model.envelope import Envelope, Range, range_in_words
-from live_restore.inference.restorer import Restored
+from live_restore.inference.restored import Restored
 from live_restore.stack import VoxelSize
 from live_restore.trust.snr import SignalToNoise
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from live_restore.inference.image.flux import Flux, flux_bias
 from live_restore.inference.model.card import ModelCard
-from live_restore.inference.restorer import Restored
+from live_restore.inference.restored import Restored
 from live_restore.stack import Volume, VoxelSize, checksum_of
 from live_restore.trust import doubts
 from live_restore.trust.sharpness import Sharpness, sharpness

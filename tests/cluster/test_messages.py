@@ -27,7 +27,7 @@ from live_restore.cluster.protocol import (
     version_of,
 )
 from live_restore.cluster.values import DamagedMessageError, made, plain
-from live_restore.inference.restorer import Restored
+from live_restore.inference.restored import Restored
 from live_restore.settings.camera import CameraSettings
 from live_restore.settings.load import load_settings
 from live_restore.settings.output import OutputSettings

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from live_restore.files import disk, publish
-from live_restore.inference.restorer import Restored
+from live_restore.inference.restored import Restored
 from live_restore.outputs.ome_tiff import OmeTiffOutput
 from live_restore.outputs.output import ResultRequest
 from live_restore.testing.results import finished_stack, publish_all

@@ -19,7 +19,8 @@ from live_restore.inference.image.error_bars import (
 from live_restore.inference.image.gain import Gain
 from live_restore.inference.load import find_model, load_model
 from live_restore.inference.model_set import ModelSet
-from live_restore.inference.restorer import Restored, Restorer
+from live_restore.inference.restored import Restored
+from live_restore.inference.restorer import Restorer
 from live_restore.settings.camera import CameraSettings
 from live_restore.settings.load import load_settings
 from live_restore.settings.model import InferenceSettings

@@ -13,7 +13,7 @@ from live_restore.errors import DeviceMemoryError
 from live_restore.inference.backends.session import Device
 from live_restore.inference.device.tile_size import bytes_per_voxel, largest_tile_voxels
 from live_restore.inference.model.card import ModelCard
-from live_restore.inference.restorer import Restored
+from live_restore.inference.restored import Restored
 from tests.support.fakes import FakeSession, Floats, fake_restorer, halve
 
 CARD = ModelCard(name="x", architecture={"channels": 32})

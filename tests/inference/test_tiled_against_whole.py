@@ -11,7 +11,8 @@ import tifffile
 from live_restore.inference.device import tile_size
 from live_restore.inference.load import bundled_models, find_model, load_model
 from live_restore.inference.model.model import Model
-from live_restore.inference.restorer import Restored, Restorer
+from live_restore.inference.restored import Restored
+from live_restore.inference.restorer import Restorer
 from live_restore.settings.model import InferenceSettings
 
 LEAST_PSNR_DB = 45.0

@@ -17,7 +17,7 @@ from ome_types import from_xml
 
 from live_restore.errors import DiskFullError, OutputError, StackChangedError
 from live_restore.files import disk
-from live_restore.inference.restorer import Restored
+from live_restore.inference.restored import Restored
 from live_restore.outputs.growing_tiff import Contents, contents_of
 from live_restore.outputs.ome_tiff import OmeTiffOutput, read_token
 from live_restore.outputs.output import Growth, Published, ResultRequest, Verify

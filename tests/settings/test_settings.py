@@ -55,7 +55,7 @@ def test_the_example_names_every_key_and_no_other() -> None:
     for name, field in Settings.model_fields.items():
         section = field.annotation
         if name == "models":
-            expected[name] = {"channels", "model", "skip"}
+            expected[name] = {"channels", "model", "steps", "skip"}
         elif name == "camera":
             expected[name] = set(CameraSettings.model_fields)
         elif name == "cameras":

@@ -53,6 +53,8 @@ class ModelCard(BaseModel):
     truth_psf_width: float = Field(1.0, gt=0, le=1)
     """1: it denoises. Below: it was trained to return a point spread function so many times as
     wide, and adds what the optics did not transmit."""
+    steps: tuple[str, ...] = ()
+    """Of a chain of models, their names in order; the card of a file has none."""
     precision: Literal["fp32", "fp16", "bf16", "mixed"] = "fp32"
     weights_sha256: str = ""
     """Digest of the weights alone, independent of how the file was serialised."""
@@ -75,6 +77,11 @@ class ModelCard(BaseModel):
         """Return what a person must know of a model without an envelope, or ""."""
         if self.envelope is not None:
             return ""
+        if self.steps:
+            return (
+                f"nobody has measured where {', then '.join(self.steps)} together help, so that no "
+                "stack is called too dark for them: compare with the first of them alone"
+            )
         return (
             f"nobody has measured where the model {self.name} helps, so that no stack is called "
             "too dark for it: measure it with live-restore-export limits MODEL --record"

@@ -17,3 +17,5 @@ class Model:
     digest: str
     card: ModelCard
     session: Session
+    steps: tuple[Model, ...] = ()
+    """Of a chain, its models in order."""
