@@ -218,7 +218,7 @@ def _chain(models: Sequence[Model], settings: Settings) -> ChainRestorer:
     steps = [
         Restorer(first, inference, "camera-float", defects="mend", keep_flux=flux),
         *(
-            Restorer(model, inference, "camera-float", keep_flux=flux, of_raw=False)
+            Restorer(model, inference, "camera-float", defects=None, keep_flux=flux)
             for model in others
         ),
     ]

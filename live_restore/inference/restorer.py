@@ -59,7 +59,8 @@ class Restorer:
         its noise. Not of models that sharpen: they return what no raw stack has.
     defects
         What the voxels become that no sample made: ``"keep"``, what they were, or ``"mend"``, what
-        the network makes of their neighbours. Of published numbers (network units, reference
+        the network makes of their neighbours; ``None``: none are looked for, as in stacks that
+        another model made. Of published numbers (network units, reference
         tiling) none are looked for.
     bad_pixels
         (Y, X), the camera's map of them, where there is one.
@@ -74,8 +75,6 @@ class Restorer:
         and the gain of every stack.
     keep_flux
         Give the result back the light that the network took from it, in bright regions and dim.
-    of_raw
-        Whether stacks come from a camera: of what another model made none has defects.
 
     Raises
     ------
@@ -90,14 +89,13 @@ class Restorer:
         settings: InferenceSettings,
         units: Units = "camera",
         camera: CameraSettings | None = None,
-        defects: DefectVoxels = "keep",
+        defects: DefectVoxels | None = "keep",
         bad_pixels: NDArray[np.bool_] | None = None,
         gain_every: int = 0,
         less_light_every: int = 0,
         *,
         error_bars: ErrorBarTable | None = None,
         keep_flux: bool = False,
-        of_raw: bool = True,
     ) -> None:
         self.model = model
         self._units = units
@@ -113,7 +111,6 @@ class Restorer:
         self._bad_pixels = bad_pixels
         self._error_bars = error_bars
         self._keep_flux = keep_flux
-        self._of_raw = of_raw
         self._settings = settings
         if settings.tiling == "reference" and self._block is None:
             raise SettingsError(
@@ -262,7 +259,7 @@ class Restorer:
     def _find_defects(self, channels: Volume) -> tuple[tuple[Defects, ...], str]:
         """Return the defects of each channel, and why the camera's map does not count."""
         reference = self._units == "network" or self._settings.tiling == "reference"
-        if reference or not self._of_raw:
+        if reference or self._defects is None:
             return (), ""
         return defects_of(channels, self._bad_pixels)
 

@@ -19,7 +19,8 @@ from tests.support.processes import run_command
 
 COMMANDS = [
     "demo", "watch", "restore", "status", "page", "open", "alerts", "methods", "camera", "models",
-    "bench", "doctor", "prepare", "config", "service", "bundle", "worker", "scheduler", "cluster",
+    "adapt", "bench", "doctor", "prepare", "config", "service", "bundle", "worker", "scheduler",
+    "cluster",
 ]  # fmt: skip
 
 

@@ -191,7 +191,7 @@ def test_what_is_no_better_is_not_written(tmp_path: Path, command: Callable[...,
     start = write_start(tmp_path / "copying.onnx")
     refused = command(
         "adapt", tmp_path / "run_1", "--config", tmp_path / "config.toml", "--model", start,
-        "--minutes", "0.00001",
+        "--minutes", "0.0001", "--learning-rate", "1e-12",
     )  # fmt: skip
     assert refused.code == 1
     assert "no model was written" in refused.err

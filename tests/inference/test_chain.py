@@ -43,16 +43,10 @@ def test_a_chain_is_its_steps_one_after_the_other() -> None:
     (_, chain), *_ = chain_of("fast", "sharpen").rules
     assert isinstance(chain, ChainRestorer)
     made = chain.restore(raw)
-    volume: NDArray[np.generic] = raw
-    for name in ("fast", "sharpen"):
-        model = load_model(bundled_models()[name], "cpu")
-        volume = (
-            Restorer(model, InferenceSettings(), "camera-float", "mend").restore(volume).volume
-            if name == "fast"
-            else Restorer(model, InferenceSettings(), "camera-float", of_raw=False)
-            .restore(volume)
-            .volume
-        )
+    fast, sharpen = (load_model(bundled_models()[name], "cpu") for name in ("fast", "sharpen"))
+    settings = InferenceSettings()
+    between = Restorer(fast, settings, "camera-float", defects="mend").restore(raw).volume
+    volume = Restorer(sharpen, settings, "camera-float", defects=None).restore(between).volume
     assert made.volume.dtype == raw.dtype
     assert (made.volume == np.rint(volume).astype(np.uint16)).all()
     assert [step.model for step in made.steps] == ["fast", "sharpen"]
@@ -73,11 +67,11 @@ def test_the_recipe_tells_every_step_and_their_order() -> None:
 def test_voxels_that_a_step_does_not_know_are_resampled_for_it(tmp_path: Path) -> None:
     card = {**CARD, "shape_multiple_zyx": [1, 1, 1]}
     coarse = {**card, "name": "coarse", "trained_voxel_um": {"z": [0.1, 0.3], "xy": [0.1, 0.1]}}
-    steps = [
-        Restorer(load_model(write_model(tmp_path / f"{n}.onnx", card=c), "cpu"),
-                 InferenceSettings(), "camera-float", "mend", of_raw=not n)
-        for n, c in enumerate((card, coarse))
-    ]  # fmt: skip
+    models = [
+        load_model(write_model(tmp_path / f"{number}.onnx", card=each), "cpu")
+        for number, each in enumerate((card, coarse))
+    ]
+    steps = [Restorer(m, InferenceSettings(), "camera-float", defects=None) for m in models]
     raw = stack()
     smooth = np.broadcast_to(np.linspace(100, 300, 32), SHAPE).astype(np.float32)
     chain = ChainRestorer(steps, "camera-float").with_voxel(VoxelSize(0.6, 0.15, 0.15))

@@ -23,7 +23,7 @@ _Floats = NDArray[np.float32]
 # Of a run, that is looked at between steps; the verdict looks at all that is held out.
 _MOST_LOOKED_AT = 3
 # Looks at the held-out stacks, spread over the run, and how many may pass without a better one.
-_LOOKS, _PATIENCE = 12, 4
+_LOOKS, _PATIENCE = 12, 6
 _EMA_DECAY = 0.99
 _LAST_RATE = 0.02
 _GRADIENT_CLIP = 0.3

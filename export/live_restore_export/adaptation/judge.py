@@ -78,6 +78,8 @@ class AtShare:
         Of the light.
     before, after
         Estimated mean squared errors (e-**2) of the network to begin with and the adapted one.
+    chance
+        Standard error of the smaller of the two.
     surprise
         By how much the photons left out are less surprising after than before.
     worst
@@ -92,6 +94,7 @@ class AtShare:
     share: float
     before: float
     after: float
+    chance: float
     surprise: Difference
     worst: float
     snr: tuple[float, float]
@@ -100,7 +103,7 @@ class AtShare:
     @property
     def gain_db(self) -> float | None:
         """By how much the squared error fell (dB); ``None`` where chance hides it."""
-        if min(self.before, self.after) <= 0:
+        if min(self.before, self.after) <= ERRORS * self.chance:
             return None
         return 10 * math.log10(self.before / self.after)
 
@@ -181,10 +184,13 @@ def _at(share: float, cases: Sequence[HeldOut], before: Network, after: Network)
         np.concatenate([each.surprise for each in old]),
         np.concatenate([each.surprise for each in new]),
     )
+    squared = [np.concatenate([each.squared_error for each in found]) for found in (old, new)]
+    least = min(squared, key=lambda values: float(values.mean()))
     return AtShare(
         share,
-        float(np.concatenate([each.squared_error for each in old]).mean()),
-        float(np.concatenate([each.squared_error for each in new]).mean()),
+        float(squared[0].mean()),
+        float(squared[1].mean()),
+        float(least.std()) / least.size**0.5,
         surprise,
         min(each.mean / each.error if each.error > 0 else 0.0 for each in pairs),
         (min(ratios, default=0.0), max(ratios, default=0.0)),
