@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--model", default="fast", help="to begin with")
     parser.add_argument("--scratch", action="store_true", help="begin with random weights")
     parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--learning-rate", type=float, default=3e-4)
+    parser.add_argument("--learning-rate", type=float, default=1e-4)
     parser.add_argument("--table", type=Path, required=True, help="JSON file that is added to")
     options = parser.parse_args()
     for kind in options.kind or judges.KINDS:

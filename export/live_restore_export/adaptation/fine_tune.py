@@ -49,7 +49,7 @@ class AdaptOptions:
 
     minutes: float = 30.0
     steps: int = 4000
-    learning_rate: float = 3e-4
+    learning_rate: float = 1e-4
     batch: int = 4
     patch_zyx: tuple[int, int, int] = (16, 64, 64)
     device: str = "auto"

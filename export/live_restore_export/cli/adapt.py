@@ -49,7 +49,7 @@ def add(commands: Commands) -> None:
         "--minutes", type=positive, default=MINUTES, help=f"that it may learn ({MINUTES:g})"
     )
     parser.add_argument("--channel", type=seed, default=0, help="which, from 0 (0)")
-    parser.add_argument("--learning-rate", type=positive, default=3e-4, help="at its largest")
+    parser.add_argument("--learning-rate", type=positive, default=1e-4, help="at its largest")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument(
         "-o", "--output", type=Path, metavar="MODEL.onnx",
