@@ -25,6 +25,7 @@ from live_restore.cli.main import main as live_restore
 from live_restore.inference.image.thinning import thinned
 from live_restore.settings.camera import CameraSettings
 from live_restore.simulation.camera import Camera
+from tests.support.plane_files import generic, write_plane
 
 if TYPE_CHECKING:
     from live_restore_export.network import RCAN
@@ -102,7 +103,7 @@ def test_it_learns_to_take_noise_away_and_leaves_its_beginning_alone() -> None:
     start = copying()
     before = {name: value.clone() for name, value in start.state_dict().items()}
     options = fine_tuning.AdaptOptions(
-        minutes=1, steps=24, learning_rate=1e-2, batch=2, patch_zyx=(8, 32, 32), device="cpu"
+        minutes=1, steps=12, learning_rate=1e-2, batch=2, patch_zyx=(8, 32, 32), device="cpu"
     )
     stacks = [noisy(seed) for seed in range(4)]
     network, looks = fine_tuning.fine_tune(start, stacks[:3], stacks[3:], options, lambda _: None)
@@ -169,7 +170,7 @@ def test_from_a_run_to_a_model_with_card_and_envelope(
     before = {path: path.read_bytes() for path in (tmp_path / "run_1").iterdir()}
     done = command(
         "adapt", tmp_path / "run_1", "--config", tmp_path / "config.toml", "--model", start,
-        "--minutes", "0.02", "--learning-rate", "0.01",
+        "--minutes", "0.01", "--learning-rate", "0.01",
     )  # fmt: skip
     assert done.code == 0, done.err
     assert "learning from 3 stacks, judged by 1 others" in done.out
@@ -228,6 +229,27 @@ def test_a_part_with_structure_is_used_of_a_large_field(
     stacks = read_run(tmp_path / "run", load_settings(tmp_path / "config.toml"), 0, (2.0, 99.9))
     assert [s.raw.shape for s in (*stacks.learning, *stacks.held_out)] == [(8, 32, 32)] * 2
     assert stacks.learning[0].raw.max() > 250
+
+
+def test_stacks_of_an_acquisition_folder_are_found_by_channel(tmp_path: Path) -> None:
+    """Of a plane that is missing, its stack is left out; results of another channel do not mix."""
+    from live_restore.settings.load import load_settings
+
+    raws = {time: exposed(time)[0] for time in range(5)}
+    for time, raw in raws.items():
+        for z, plane in enumerate(raw):
+            write_plane(tmp_path / "run" / generic(0, time, 0, z), plane)
+            write_plane(tmp_path / "run" / generic(0, time, 1, z), plane // 2)
+    (tmp_path / "run" / generic(0, 4, 1, 7)).unlink()
+    (tmp_path / "config.toml").write_text(CONFIG)
+    settings = load_settings(tmp_path / "config.toml")
+    stacks = read_run(tmp_path / "run", settings, 0, (2.0, 99.9))
+    assert len(stacks.learning) == 4
+    assert len(stacks.held_out) == 1
+    assert (stacks.held_out[0].raw == raws[3]).all()
+    assert (stacks.learning[0].raw == raws[0]).all()
+    other = read_run(tmp_path / "run", settings, 1, (2.0, 99.9))
+    assert len(other.learning) + len(other.held_out) == 4
 
 
 def test_the_daemons_command_starts_the_workshop(tmp_path: Path) -> None:
