@@ -2,7 +2,8 @@
 
 It has the form that ``sha256sum --check`` reads, so that nobody has to believe the program that is
 being checked. It lies in the program folder and names, beside what is in there, the scripts of the
-folder above (``../NAME``).
+folder above (``../NAME``). Nothing is added to a program folder while it is used: its Python keeps
+what it compiles elsewhere, see ``python.py``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from live_restore.errors import LiveRestoreError
 from live_restore.files.reading import open_regular, read_regular
 
 LIST_NAME = "SHA256SUMS"
-CACHE = "__pycache__"
 # Two hundred times what the largest bundle has.
 _MOST_LIST_BYTES = 2**28
 _BLOCK_BYTES = 2**20
@@ -93,7 +93,7 @@ def listed(program: Path) -> dict[str, str]:
 
 
 def differences(program: Path) -> Iterator[Difference]:
-    """Compare a program folder with its list; caches of Python are passed by.
+    """Compare a program folder with its list.
 
     Raises
     ------
@@ -113,15 +113,8 @@ def differences(program: Path) -> Iterator[Difference]:
         yield Difference(name, "not in the list")
 
 
-def caches(program: Path) -> int:
-    """Return how many files Python compiled for itself: no list can name them."""
-    return sum(CACHE in Path(folder).parts for folder, _, names in os.walk(program) for _ in names)
-
-
 def _files(program: Path) -> Iterator[str]:
     for folder, folders, names in os.walk(program):
-        if CACHE in folders:
-            folders.remove(CACHE)
         # os.walk does not enter links to folders: they are as foreign as files are.
         links = [name for name in folders if (Path(folder) / name).is_symlink()]
         for name in (*names, *links):

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from live_restore.bundle.hashes import LIST_NAME, differences, listed
 from live_restore.bundle.scripts import PROGRAM_PREFIX
@@ -62,12 +62,15 @@ def older_and_newer(top: Path) -> list[Path]:
 def foreign_files(program: Path) -> list[str]:
     """Return what lies in a program folder and is not of the bundle: data that somebody put there.
 
+    What another Python compiled there is nobody's.
+
     Raises
     ------
     LiveRestoreError
         The list of the bundle cannot be read.
     """
-    return [each.name for each in differences(program) if each.what == "not in the list"]
+    added = [each.name for each in differences(program) if each.what == "not in the list"]
+    return [name for name in added if "__pycache__" not in PurePosixPath(name).parts]
 
 
 def processes_of(top: Path, patience_s: float = 0.0) -> list[int]:
@@ -132,4 +135,7 @@ def what_stays(top: Path) -> list[tuple[Path, str]]:
         (computer_file(), "settings of all users of this computer"),
     )
     others = [(path, "not of the bundle") for path in beside]
+    if sys.pycache_prefix is not None:
+        compiled = (Path(sys.pycache_prefix), "what Python compiled; delete it at any time")
+        kept = (*kept, compiled)
     return others + [(path, what) for path, what in kept if path.exists()]

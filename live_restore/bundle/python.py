@@ -7,6 +7,10 @@
               copy of the Python that runs this command, with the libraries that it loads
 
 A copy needs a glibc at least as new as this computer's; a downloaded one says itself what it needs.
+
+Either keeps what it compiles in the user's cache folder, and reads nothing compiled from beside a
+module: a file in a ``__pycache__`` of the bundle would run instead of the module that the list of
+hashes has, and no list could name what Python adds there by itself.
 """
 
 from __future__ import annotations
@@ -177,7 +181,18 @@ def _embeddable(source: PythonSource, into: Path) -> Placed:
     path_file = into / f"python{major}{minor}._pth"
     lines = [f"python{major}{minor}.zip", ".", r"Lib\site-packages", "import site", ""]
     path_file.write_bytes("\r\n".join(lines).encode("ascii"))
-    return Placed(into / "Lib" / "site-packages", "64-bit Windows 10 or newer")
+    packages = into / "Lib" / "site-packages"
+    packages.mkdir(parents=True)
+    (packages / "live-restore.pth").write_text(_COMPILED_ELSEWHERE, "ascii", newline="\r\n")
+    return Placed(packages, "64-bit Windows 10 or newer")
+
+
+# A line that begins with "import" is run as it stands, and before that, an embeddable Python reads
+# nothing but its zip. Without that variable nothing is kept: no folder can be made below NUL.
+_COMPILED_ELSEWHERE = (
+    "import os, sys; sys.pycache_prefix = os.path.join("
+    'os.environ.get("LOCALAPPDATA", "NUL"), "live-restore", "Cache", "compiled")\n'
+)
 
 
 def _is_amd64(program: Path) -> bool:
@@ -216,11 +231,12 @@ def _running(source: PythonSource, into: Path) -> Placed:
 
 _START = """#!/bin/sh
 # The libraries of this Python lie in ../lib. It reads no packages but its own: neither those that
-# the user installed (-s) nor those that PYTHONPATH names (-E).
+# the user installed (-s) nor those that PYTHONPATH names (-E). It compiles into the user's cache.
 case $0 in */*) here=${{0%/*}} ;; *) here=. ;; esac
 export BUNDLE_OUTER_LIBRARIES="$LD_LIBRARY_PATH"
 export LD_LIBRARY_PATH="$here/../lib${{LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}}"
-exec "$here/python{}" -s -E "$@"
+compiled="${{XDG_CACHE_HOME:-$HOME/.cache}}/live-restore/compiled"
+exec "$here/python{}" -s -E -X "pycache_prefix=$compiled" "$@"
 """
 _IN_PYTHON = '''"""What this process has loaded stays; what it starts loads its own."""
 

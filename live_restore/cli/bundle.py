@@ -106,14 +106,13 @@ def _build(arguments: argparse.Namespace) -> int:
 
 
 def _verify(where: Path | Literal[True], *, as_json: bool) -> int:
-    from live_restore.bundle.hashes import caches, differences, listed
+    from live_restore.bundle.hashes import differences, listed
     from live_restore.bundle.installed import program_folder, program_of
 
     program = program_folder() if where is True else program_of(where)
     found = list(differences(program))
-    compiled = caches(program)
     if as_json:
-        answer = {"bundle": str(program), "whole": not found, "compiled": compiled,
+        answer = {"bundle": str(program), "whole": not found,
                   "differences": [asdict(each) for each in found]}  # fmt: skip
         print(json.dumps(answer, indent=1))
         return 1 if found else 0
@@ -121,9 +120,6 @@ def _verify(where: Path | Literal[True], *, as_json: bool) -> int:
         print(f"{each.what}: {one_line(each.name)}")
     if len(found) > _SHOWN:
         print(f"and {len(found) - _SHOWN} more")
-    if compiled:
-        print(f"not looked at: {compiled} files that Python compiled here (__pycache__); delete "
-              "them for a strict check")  # fmt: skip
     count = len(listed(program))
     print(f"{program}: {'not ' if found else ''}as it was built, {count} files")
     if found:

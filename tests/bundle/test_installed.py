@@ -95,9 +95,11 @@ def test_nothing_is_uninstalled_where_somebody_keeps_data(
     python = unpacked(top, "app-1-a")
     runs_from(python)
     installed.install(Service(tmp_path / "data"), tmp_path / "journal")
+    (python.parent / "__pycache__").mkdir()
+    (python.parent / "__pycache__" / "a.cpython-311.pyc").touch()
     (python.parent / "cell.tif").write_bytes(b"the only copy")
     assert main(["bundle", "--uninstall"]) == 2
-    assert "python/bin/cell.tif" in capsys.readouterr().err
+    assert "not of the bundle: python/bin/cell.tif;" in capsys.readouterr().err
     assert len(installed.all_installed()) == 1
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
+import py_compile
 import shutil
 import struct
 import subprocess
@@ -151,6 +153,9 @@ def test_an_embeddable_python_reads_its_own_packages_only(tmp_path: Path) -> Non
     lines = (tmp_path / "program" / "python" / "python312._pth").read_text().split()
     assert lines == ["python312.zip", ".", r"Lib\site-packages", "import", "site"]
     assert not list(tmp_path.rglob("evil.dll"))
+    (line,) = (placed.packages / "live-restore.pth").read_text().splitlines()
+    assert line.startswith("import "), "only then it is run"
+    assert "pycache_prefix" in line
 
 
 def test_another_python_than_a_64_bit_one_for_windows_is_refused(tmp_path: Path) -> None:
@@ -202,6 +207,17 @@ def test_a_relocatable_python_is_taken_without_what_nobody_runs(tmp_path: Path) 
         look_at(tmp_path, "linux")
 
 
+def planted_instead_of(module: Path) -> None:
+    """Lay a compiled file beside a module, such that Python runs it without looking at that."""
+    evil = module.with_name("evil.py")
+    evil.write_text("import os\nos._exit(66)\n")
+    py_compile.compile(
+        str(evil), importlib.util.cache_from_source(str(module)), doraise=True,
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+    )  # fmt: skip
+    evil.unlink()
+
+
 @posix
 @pytest.mark.skipif(not shutil.which("ldd"), reason="ldd is not installed")
 def test_a_copy_of_this_python_runs_and_so_do_its_children(tmp_path: Path) -> None:
@@ -221,5 +237,11 @@ if len(sys.argv) == 2:
 """
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(tmp_path), "HOME": str(tmp_path)}
     command = [str(folder / "bin" / "python3"), "-P", "-c", probe, str(folder)]
+    before = set(folder.rglob("*"))
+    for name in ("encodings", "sqlite3"):
+        planted_instead_of(next(folder.glob(f"lib/python3*/{name}/__init__.py")))
     subprocess.run(command, env=environment, check=True)
+    added = {path for path in set(folder.rglob("*")) - before if path.is_file()}
+    assert [path.name.partition(".")[0] for path in added] == ["__init__"] * 2, "but those planted"
+    assert list((tmp_path / ".cache" / "live-restore" / "compiled").rglob("sqlite3/*.pyc"))
     assert not [path for path in placed.libraries if path.name.startswith(("libc.", "libreadline"))]
