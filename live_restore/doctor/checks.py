@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -124,14 +125,17 @@ def _processor() -> Finding:
 
 
 def _backends() -> Iterator[Finding]:
-    for backend in make_backends():
-        obstacle = backend.obstacle()
-        what = f"device {backend.name}"
+    # What two devices lack, OpenVINO for both of its own, is one thing to do.
+    for obstacle, same in groupby(make_backends(), lambda backend: backend.obstacle()):
+        backends = list(same)
         if obstacle:
+            names = ", ".join(backend.name for backend in backends)
             found, _, remedy = obstacle.partition("; ")
-            yield Finding(what, "note", found, remedy)
-        else:
-            yield Finding(what, "good", f"{backend.version()}, {', '.join(backend.precisions())}")
+            yield Finding(f"device {names}", "note", found, remedy)
+            continue
+        for backend in backends:
+            found = f"{backend.version()}, {', '.join(backend.precisions())}"
+            yield Finding(f"device {backend.name}", "good", found)
 
 
 def examine_models(settings: Settings) -> Iterator[Finding]:
