@@ -91,9 +91,15 @@ def table(licences: Sequence[Licence]) -> str:
     lines = ["What is in this bundle, the licence that its maker declares, and its texts here:", ""]
     for each in licences:
         texts = f"{each.texts} text{'' if each.texts == 1 else 's'}"
-        name = f"{each.name} {each.version}".strip()
-        lines.append(f"{name}: {each.declared or 'not declared'}; {texts}")
+        lines.append(f"{_named(each)}: {each.declared or 'not declared'}; {texts}")
+    if closed := [each for each in licences if "proprietary" in each.declared.lower()]:
+        warning = "Not free software; read their makers' terms before you pass this bundle on:"
+        lines += ["", warning, "", *map(_named, closed)]
     return "\n".join(lines) + "\n"
+
+
+def _named(licence: Licence) -> str:
+    return f"{licence.name} {licence.version}".strip()
 
 
 def _texts(distribution: Distribution, site_packages: Path) -> Iterator[Path]:
