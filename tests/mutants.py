@@ -99,6 +99,14 @@ MUTANTS = (
         ("tests/engine/test_priority.py",),
     ),
     Mutant(
+        10,
+        "killed-at-last",
+        "a child that does not listen is not left behind",
+        "        child.kill()\n        with suppress(subprocess.TimeoutExpired):\n",
+        "        with suppress(subprocess.TimeoutExpired):\n",
+        ("tests/hooks/test_child.py::test_the_time_limit_ends_a_child_that_does_not_listen",),
+    ),
+    Mutant(
         1,
         "hook-gives-way",
         "what restores beside an acquisition script has the lowest priority",
@@ -1483,6 +1491,14 @@ MUTANTS = (
         "if sha256_of(program / name) != expected:",
         "if False:",
         ("tests/bundle/test_hashes.py",),
+    ),
+    Mutant(
+        HOUSE,
+        "planted-bytecode",
+        "what somebody compiled and laid into a bundle is not run instead of its modules",
+        '-s -E -X "pycache_prefix=$compiled" "$@"',
+        '-s -E "$@"',
+        ("tests/bundle/test_parts.py::test_a_copy_of_this_python_runs_and_so_do_its_children",),
     ),
     Mutant(
         HOUSE,

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from live_restore.cli.beside import let_go, variables_for
+from live_restore.cli.beside import variables_for
 from live_restore.cli.parsing import (
     Commands,
     add_command,
@@ -22,6 +22,7 @@ from live_restore.cli.parsing import (
     watched_run,
 )
 from live_restore.errors import LiveRestoreError, UsageError
+from live_restore.hooks.leash import end, wait_until_dropped
 
 if TYPE_CHECKING:
     from live_restore.settings.model import Settings
@@ -126,15 +127,14 @@ def alerts_beside(root: Path, settings: Settings, config: Path | None) -> Iterat
     try:
         yield
     finally:
-        let_go(child, _CLOSE_S)
+        end(child, _CLOSE_S)
 
 
 def _when_stdin_ends() -> threading.Event:
     gone = threading.Event()
 
     def wait() -> None:
-        while os.read(0, 4096):
-            pass
+        wait_until_dropped()
         gone.set()
 
     threading.Thread(target=wait, name="leash", daemon=True).start()

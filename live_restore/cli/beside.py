@@ -1,9 +1,8 @@
-"""Processes that run beside the daemon: what they have to know of its settings, and their end."""
+"""Processes that run beside the daemon: what they have to know of its settings."""
 
 from __future__ import annotations
 
 import os
-import subprocess
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,14 +22,3 @@ def variables_for(settings: Settings) -> dict[str, str]:
     if settings.journal.folder is not None:
         variables["LIVE_RESTORE_JOURNAL__FOLDER"] = str(settings.journal.folder)
     return variables
-
-
-def let_go(child: subprocess.Popen[bytes], patience_s: float) -> None:
-    """Let a process know by the end of its input that it is over; end it where it does not go."""
-    assert child.stdin is not None
-    child.stdin.close()
-    try:
-        child.wait(patience_s)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()

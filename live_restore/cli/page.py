@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from live_restore.cli.beside import let_go, variables_for
+from live_restore.cli.beside import variables_for
 from live_restore.cli.folders import the_folder
 from live_restore.cli.parsing import (
     Commands,
@@ -23,6 +23,7 @@ from live_restore.cli.parsing import (
     watched_run,
 )
 from live_restore.errors import LiveRestoreError, UsageError
+from live_restore.hooks.leash import end
 from live_restore.installation import install_with
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def page_beside(
     try:
         yield child
     finally:
-        let_go(child, _CLOSE_S)
+        end(child, _CLOSE_S)
 
 
 def _report(url: str, to_act: str) -> None:

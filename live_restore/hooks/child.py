@@ -28,13 +28,12 @@ import psutil
 
 from live_restore.errors import LiveRestoreError, one_line
 from live_restore.files.user_folders import state_folder
+from live_restore.hooks.leash import end, let_go
 
 Command = Callable[..., "list[str] | None"]
 
 # What `watch` takes to give the stack in hand back, with room for a slow disk.
 _STOP_S = 10.0
-# A child that was killed leaves at once, unless the disk holds it inside the system.
-_KILLED_S = 2.0
 _RETRY_S = (1.0, 5.0, 30.0)
 _MOST_FAILURES = 3
 _LOOK_S = 0.1
@@ -193,15 +192,8 @@ class Restorations:
 
     def abandon(self) -> None:
         """Stop the child, by force if it does not obey, and leave the rest as it is."""
-        child = self._child
-        if child is None:
-            return
-        self._ask_to_stop(child)
-        for patience_s in (_STOP_S, _KILLED_S):
-            with suppress(subprocess.TimeoutExpired):
-                child.process.wait(patience_s)
-                break
-            child.process.kill()
+        if self._child is not None:
+            end(self._child.process, _STOP_S)
         self._child = None
 
     def _wanted(self) -> _Run | None:
@@ -239,7 +231,7 @@ class Restorations:
             if child.kill_at is not None and time.monotonic() > child.kill_at:
                 child.process.kill()
             return
-        _let_go(child.process)
+        let_go(child.process)
         self._child = None
         run = child.run
         if child.kill_at is not None:
@@ -271,7 +263,7 @@ class Restorations:
     def _ask_to_stop(self, child: _Child) -> None:
         if child.kill_at is None:
             child.kill_at = time.monotonic() + _STOP_S
-            _let_go(child.process)
+            let_go(child.process)
 
 
 def _spawn(arguments: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -292,10 +284,3 @@ def _spawn(arguments: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
         with suppress(psutil.Error):
             psutil.Process(process.pid).nice(max(_NICE, os.nice(0)))
     return process
-
-
-def _let_go(process: subprocess.Popen[bytes]) -> None:
-    """Let go of the child's leash."""
-    if process.stdin is not None:
-        with suppress(OSError):
-            process.stdin.close()

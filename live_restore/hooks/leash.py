@@ -7,10 +7,43 @@ parent unnoticed, and asking it to stop needs no signal that Windows does not ha
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
+from contextlib import suppress
 
 _LOOK_S = 0.1
+# What was killed leaves at once, unless the disk holds it inside the system.
+_KILLED_S = 2.0
+
+
+def let_go(child: subprocess.Popen[bytes]) -> None:
+    """Ask a child to stop: let go of its leash, once or again."""
+    assert child.stdin is not None
+    with suppress(OSError):
+        child.stdin.close()
+
+
+def end(child: subprocess.Popen[bytes], patience_s: float) -> bool:
+    """Ask a child to stop, and kill it where it does not; return whether it obeyed.
+
+    Parameters
+    ----------
+    child
+        Started with a pipe as its standard input.
+    patience_s
+        How long it may take to obey.
+    """
+    let_go(child)
+    try:
+        child.wait(patience_s)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(_KILLED_S)
+        return False
+    return True
+
 
 if sys.platform == "win32":
     import ctypes

@@ -26,6 +26,7 @@ from live_restore.cluster.models import load_models
 from live_restore.engine.one_shot import Attempt, OneShot
 from live_restore.engine.priority import give_way
 from live_restore.errors import DiskFullError, LiveRestoreError, StackRefusedError
+from live_restore.hooks.leash import wait_until_dropped
 from live_restore.inference.cameras import choose_camera
 from live_restore.page.raw_volumes import RawVolumes
 from live_restore.settings.load import load_settings
@@ -146,8 +147,7 @@ def _report(line: dict[str, str]) -> None:
 
 
 def _end_with_stdin() -> None:
-    while os.read(0, 4096):
-        pass
+    wait_until_dropped()
     os._exit(0)  # what it was writing has a temporary name
 
 

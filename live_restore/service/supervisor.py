@@ -24,6 +24,7 @@ from pathlib import Path
 from live_restore.engine.signals import stopping_on_signals
 from live_restore.errors import LiveRestoreError
 from live_restore.hooks.child import PYTHON
+from live_restore.hooks.leash import end
 from live_restore.service.definition import Service
 from live_restore.service.log import ServiceLog, opened_log, service_log
 from live_restore.service.system_log import Happening
@@ -139,7 +140,7 @@ def run_in_turn(commands: Sequence[Sequence[str]], begins: Callable[[Sequence[st
                 [*PYTHON, _LEASHED, *command], stdin=subprocess.PIPE, start_new_session=True
             )
             code = _wait_for_the_end(process, stop.is_set)
-            highest = max(highest, abs(code))
+            highest = max(highest, 1 if code is None else abs(code))
     return highest
 
 
@@ -221,19 +222,12 @@ def _wait_for_the_end(
     process: subprocess.Popen[bytes],
     stop_asked: Callable[[], bool],
     line: Callable[[str], None] = lambda _: None,
-) -> int:
+) -> int | None:
     """Wait until a process on a leash ends; let go of it when that is asked for."""
-    assert process.stdin is not None
     try:
         while process.poll() is None and not stop_asked():
             time.sleep(_LOOK_S)
     finally:
-        with suppress(OSError):
-            process.stdin.close()
-        try:
-            process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            line(f"watch did not stop within {_STOP_S:g} s and is ended")
-            process.kill()
-            process.wait()
+        if not end(process, _STOP_S):
+            line(f"watch did not stop within {_STOP_S:g} s and was ended")
     return process.returncode

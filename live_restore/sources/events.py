@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,12 +33,16 @@ def watch_events(root: Path, recursive: bool, hint: Callable[[Path], None]) -> C
 
     observer = Observer()
     try:
+        root.stat()  # or an observer on Windows finds that out in a thread, whose error nobody gets
         observer.schedule(_Waker(), str(root), recursive=recursive)
         observer.start()
-    except (OSError, RecursionError) as error:  # it walks the tree recursively on Python 3.11
+    # It walks the tree recursively on Python 3.11. On Windows it waits 2 s for the disk, which may be
+    # that of a share, and then raises what its own queue raised.
+    except (OSError, RecursionError, queue.Empty) as error:
         observer.stop()  # it may have started a thread before it gave up
+        why = getattr(error, "strerror", None) or str(error) or "the disk does not answer"
         raise LiveRestoreError(
-            f"file events are not available ({getattr(error, 'strerror', None) or error})",
+            f"file events are not available ({why})",
             root,
             "nothing to do: the folder is scanned instead",
         ) from None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tests.bundle import isolated
-from tests.bundle.builds import build, paths_in_texts, program_in, unpack
+from tests.bundle.builds import build, paths_in_texts, planted_instead_of, program_in, unpack
 from tests.page.runs import spots, write_file
 from tests.support.systems import posix
 
@@ -96,19 +97,29 @@ def test_from_the_zip_to_the_uninstallation(root: Path, archives: tuple[Path, Pa
     uninstall = run_in(root, "uninstall", given="y\n")
     assert uninstall.returncode == 0
     assert not bundle.exists()
-    for kept in (f"{HOME}/.local/state/live-restore", f"{HOME}/.config/live-restore/config.toml"):
+    for kept in (
+        f"{HOME}/.local/state/live-restore", f"{HOME}/.config/live-restore/config.toml",
+        f"{HOME}/.cache/live-restore/compiled",
+    ):  # fmt: skip
         assert f"  {kept}: " in uninstall.stdout
         assert (root / kept[1:]).exists()
     assert (data / "restored" / "cell.ome.tif").exists()
 
 
-def test_one_changed_byte_is_found(root: Path, archives: tuple[Path, Path]) -> None:
+def test_one_changed_byte_and_one_planted_file_are_found(
+    root: Path, archives: tuple[Path, Path]
+) -> None:
     bundle = unpack(archives[0], root / PLACE)
     script = next((program_in(bundle) / "python").rglob("tifffile/tifffile.py"))
     content = bytearray(script.read_bytes())
     content[-2] ^= 1
     script.write_bytes(content)
+    planted_instead_of(script.parents[1] / "live_restore" / "__init__.py")
     verify = run_in(root, "live-restore", "bundle", "--verify")
     assert verify.returncode == 1
-    assert "tifffile.py" in verify.stdout.splitlines()[0]
-    assert "not as it was built" in verify.stdout
+    changed, added, whole = verify.stdout.splitlines()
+    assert changed.startswith("changed: ")
+    assert changed.endswith("/tifffile/tifffile.py")
+    assert added.startswith("not in the list: ")
+    assert added.endswith(f"/live_restore/__pycache__/__init__.{sys.implementation.cache_tag}.pyc")
+    assert "not as it was built" in whole

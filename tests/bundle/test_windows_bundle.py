@@ -12,7 +12,14 @@ from pathlib import Path
 import pytest
 
 from tests.bundle import isolated
-from tests.bundle.builds import ROOT, build, paths_in_texts, program_in, unpack
+from tests.bundle.builds import (
+    ROOT,
+    build,
+    paths_in_texts,
+    planted_instead_of,
+    program_in,
+    unpack,
+)
 from tests.page.runs import spots, write_file
 from tests.support.systems import posix
 
@@ -47,7 +54,11 @@ def archive(bed_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--constraints",
         str(folder / "constraints.txt"),
     )
-    print(build(folder / "windows.zip", "windows", *options))
+    built = build(folder / "windows.zip", "windows", *options)
+    print(built)
+    lock = str(program_in(unpack(folder / "windows.zip", folder / "again")) / "requirements.lock")
+    same = build(folder / "same.zip", "windows", *options[:2], "--lock", lock)
+    assert same["sha256"] == built["sha256"]
     return folder / "windows.zip"
 
 
@@ -59,6 +70,8 @@ def drive(bed_python: Path, tmp_path: Path) -> Iterator[Path]:
         subprocess.run(program, env=wine(prefix), capture_output=True, timeout=300, check=True)
     drive = prefix / "drive_c"
     shutil.copy2(bed_python / "bcryptprimitives.dll", drive / "windows" / "system32")
+    (prefix / "dosdevices" / "d:").symlink_to(tmp_path / "drive_d")
+    (tmp_path / "drive_d" / "data").mkdir(parents=True)
     yield drive
     subprocess.run(["wineserver", "--kill"], env=wine(prefix), check=False)
 
@@ -85,10 +98,38 @@ def run_in(
     return done
 
 
+def documented_lines() -> list[list[str]]:
+    """Return the words of what a facility is told to run on each PC."""
+    page = (ROOT / "docs" / "how-to" / "install.md").read_text("utf-8")
+    (block,) = [each for each in page.split("```") if "\\\\server" in each]
+    start = ".\\live-restore "
+    return [line.removeprefix(start).split() for line in block.splitlines() if start in line]
+
+
+def test_what_a_facility_is_told_to_run(drive: Path, archive: Path) -> None:
+    """Word by word, but for PowerShell's own commands, which Wine does not have."""
+    bundle = unpack(archive, drive / "live restore ä")
+    settings = drive / "ProgramData" / "live-restore" / "config.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("[watch]\nstall_s = 77.0\n")
+    lines = documented_lines()
+    assert [words[0] for words in lines] == ["bundle", "config", "doctor", "service"]
+    for words in lines:
+        assert run_in(drive, "live-restore.cmd", *words).returncode == 0, words
+    shown = run_in(drive, "live-restore.cmd", "config", "show").stdout
+    assert "watch.stall_s = 77.0" in shown
+    assert r"D:\data" in run_in(drive, "live-restore.cmd", "service", "status").stdout
+    uninstall = run_in(drive, "uninstall.cmd", given="y\r\n")
+    assert "live-restore-data-" in uninstall.stdout
+    assert not list(bundle.glob("app-*"))
+
+
 def test_from_the_zip_to_the_uninstallation(drive: Path, archive: Path) -> None:
     bundle = unpack(archive, drive / "live restore ä")
     assert paths_in_texts(bundle) == []
     assert "PYTHONWARNINGS" not in os.environ
+    licences = next(bundle.glob("app-*/licences/index.txt")).read_text("utf-8")
+    assert "msvc_runtime" in licences.partition("before you pass this bundle on")[2]
 
     doctor = run_in(drive, "doctor.cmd")
     assert "ready" in doctor.stdout.splitlines()
@@ -105,8 +146,18 @@ def test_from_the_zip_to_the_uninstallation(drive: Path, archive: Path) -> None:
     assert run_in(drive, "live-restore.cmd", "watch", r"C:\data", "--once").returncode == 0
     assert (data / "restored" / "cell.ome.tif").exists()
 
-    # A newer bundle over this one: here the same under another name.
+    # Nothing was added meanwhile; and what is added is not run, and found.
     program = program_in(bundle)
+    assert run_in(drive, "live-restore.cmd", "bundle", "--verify").returncode == 0
+    packages = program / "python" / "Lib" / "site-packages"
+    assert [path.name for path in packages.glob("*.pth")] == ["live-restore.pth"]
+    planted = planted_instead_of(packages / "live_restore" / "__init__.py")
+    verify = run_in(drive, "live-restore.cmd", "bundle", "--verify")
+    assert verify.returncode == 1
+    assert planted.name in verify.stdout
+    shutil.rmtree(planted.parent)
+
+    # A newer bundle over this one: here the same under another name.
     shutil.copytree(program, program.with_name("app-0.0.9-00000000"))
     update = run_in(drive, "update.cmd")
     assert "not used any more" in update.stdout

@@ -39,7 +39,7 @@ def test_what_a_person_wants_to_know() -> None:
     ))  # fmt: skip
     for part in (
         "arrived", "20", "restored", "7", "1.3 s", "0.50 Mvoxel/s", "a processor", "fast 1",
-        "run/a.tif", "! on the CPU", "1 h 02 min", "/data", "Ctrl-C stops",
+        "run/a.tif", "! on the CPU", "1 h 02 min", str(Path("/data")), "Ctrl-C stops",
     ):  # fmt: skip
         assert part in text, part
     rows = {line.split()[1]: line.split() for line in text.splitlines() if "│" in line}
@@ -92,7 +92,8 @@ def test_names_are_shown_as_they_are(name: str) -> None:
     assert "\x1b" not in text
     assert all(line[0] in "╭│╰" for line in text.splitlines())
     if name.isprintable():
-        assert text.count(name) == 4
+        in_title = name in str(Path(f"/data/{name}"))  # on Windows a slash is none in a path
+        assert text.count(name) == 3 + in_title
 
 
 @given(st.text(max_size=40))

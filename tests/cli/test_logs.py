@@ -15,6 +15,7 @@ import structlog
 from live_restore.cli.logs import configure_logging
 from live_restore.errors import LiveRestoreError
 from live_restore.settings.process import LogSettings
+from tests.support.systems import posix
 
 ODD = "two\nlines \x1b[2J " + "\udcff"
 
@@ -118,6 +119,7 @@ def test_without_file_and_terminal_nothing_is_said(capsys: pytest.CaptureFixture
     assert capsys.readouterr() == ("", "")
 
 
+@posix
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a file that is always full")
 def test_a_full_disk_costs_lines_and_is_said_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

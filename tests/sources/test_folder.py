@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -728,7 +729,7 @@ def test_raw_files_where_results_go_are_pointed_out_once(scene: Scene) -> None:
     scene.settle()
     scene.settle()
     (warning,) = scene.warnings
-    assert warning.startswith("other/restored is where results go")
+    assert warning.startswith(f"{Path('other/restored')} is where results go")
     assert "raw.tif" in warning
     assert "output.template" in warning
     assert scene.states() == {}
@@ -758,6 +759,20 @@ def test_events_name_files_and_moved_folders(tmp_path: Path) -> None:
 def test_events_that_the_system_refuses(tmp_path: Path) -> None:
     with pytest.raises(LiveRestoreError, match=r"file events are not available.*scanned instead"):
         watch_events(tmp_path / "absent", True, lambda _: None)
+
+
+def test_events_of_a_share_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As watchdog has it on Windows, where it gives up after 2 s."""
+    from watchdog.observers import Observer
+
+    def give_up(_: object) -> None:
+        raise queue.Empty
+
+    monkeypatch.setattr(Observer, "start", give_up)
+    with pytest.raises(LiveRestoreError, match=r"the disk does not answer.*scanned instead"):
+        watch_events(tmp_path, True, lambda _: None)
 
 
 def test_a_hint_from_another_thread_ends_the_wait(scene: Scene) -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 from tests.support.console_events import ConsoleEvent, send
 from tests.support.nursery import CAN_FORK, ForkedProcess, nursery
+from tests.support.systems import without_chatter
 
 # A slow machine under load must not fail a test that is about being right.
 PATIENCE_S = 120.0
@@ -40,7 +41,7 @@ def run_command(
     """
     words = [str(argument) for argument in arguments]
     if before or real or not CAN_FORK:
-        return subprocess.run(
+        done = subprocess.run(
             [*before, sys.executable, "-m", "live_restore", *words],
             env=environment(state),
             capture_output=True,
@@ -48,6 +49,8 @@ def run_command(
             timeout=PATIENCE_S,
             check=False,
         )
+        done.stderr = without_chatter(done.stderr)
+        return done
     process = nursery().start(words, environment(state))
     try:
         stdout, stderr = process.communicate(PATIENCE_S)

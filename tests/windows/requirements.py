@@ -10,9 +10,12 @@ import sys
 import tomllib
 from pathlib import Path
 
-_EXTRAS = ("page", "zarr", "openvino", "alerts")
+_EXTRAS = ("page", "zarr", "openvino", "alerts", "micromanager")
 # Of the extras `test` and `export`; tests that need the others are not of the Windows part.
-_TEST_TOOLS = ("httpx2", "hypothesis", "onnx", "pytest", "pytest-timeout", "pytest-xdist")
+_TEST_TOOLS = (
+    "httpx2", "hypothesis", "ome-types", "onnx", "playwright", "pytest", "pytest-timeout",
+    "pytest-xdist", "yaozarrs",
+)  # fmt: skip
 # numpy 2 needs functions of ucrtbase.dll that Wine 8 has not. The plain ONNX Runtime stands in for
 # the GPU build, of which nothing can be used here. msvc-runtime: what Windows has of itself.
 _INSTEAD = ("numpy==1.26.4", "onnxruntime>=1.23", "msvc-runtime", "pywin32")
