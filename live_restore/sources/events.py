@@ -36,8 +36,8 @@ def watch_events(root: Path, recursive: bool, hint: Callable[[Path], None]) -> C
         root.stat()  # or an observer on Windows finds that out in a thread, whose error nobody gets
         observer.schedule(_Waker(), str(root), recursive=recursive)
         observer.start()
-    # It walks the tree recursively on Python 3.11. On Windows it waits 2 s for the disk, which may be
-    # that of a share, and then raises what its own queue raised.
+    # It walks the tree recursively on Python 3.11. On Windows it waits 2 s for the disk, maybe that
+    # of a share, and then raises what its own queue raised.
     except (OSError, RecursionError, queue.Empty) as error:
         observer.stop()  # it may have started a thread before it gave up
         why = getattr(error, "strerror", None) or str(error) or "the disk does not answer"
