@@ -128,14 +128,13 @@ def what_stays(top: Path) -> list[tuple[Path, str]]:
     programs = older_and_newer(top)
     scripts = {name.removeprefix("../") for each in programs for name in listed(each)}
     beside = sorted(set(top.iterdir()) - set(programs) - {top / name for name in scripts})
-    kept = (
+    kept = [
         (state_folder(), "journals, logs and measured devices; without it, results are recognised"),
         (unsaved_folder(), "planes that no program saved: the only copy of them"),
         (user_file(), "settings of this user"),
         (computer_file(), "settings of all users of this computer"),
-    )
+    ]
     others = [(path, "not of the bundle") for path in beside]
     if sys.pycache_prefix is not None:
-        compiled = (Path(sys.pycache_prefix), "what Python compiled; delete it at any time")
-        kept = (*kept, compiled)
+        kept.append((Path(sys.pycache_prefix), "what Python compiled; delete it at any time"))
     return others + [(path, what) for path, what in kept if path.exists()]

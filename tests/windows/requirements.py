@@ -18,6 +18,7 @@ _TEST_TOOLS = (
 )  # fmt: skip
 # numpy 2 needs functions of ucrtbase.dll that Wine 8 has not. The plain ONNX Runtime stands in for
 # the GPU build, of which nothing can be used here. msvc-runtime: what Windows has of itself.
+_REPLACED = ("numpy", "onnxruntime", "onnxruntime-gpu")
 _INSTEAD = ("numpy==1.26.4", "onnxruntime>=1.23", "msvc-runtime", "pywin32")
 
 
@@ -28,8 +29,7 @@ def main(pyproject: Path) -> None:
     wanted = [*project["dependencies"], *(line for name in _EXTRAS for line in extras[name])]
     tools = [*extras["test"], *extras["export"]]
     wanted += [line for line in tools if _name(line) in _TEST_TOOLS]
-    replaced = {"numpy", "onnxruntime", "onnxruntime-gpu"}
-    print("\n".join([line for line in wanted if _name(line) not in replaced] + [*_INSTEAD]))
+    print("\n".join([line for line in wanted if _name(line) not in _REPLACED] + [*_INSTEAD]))
 
 
 def _name(requirement: str) -> str:
