@@ -89,8 +89,11 @@ def _running_from(top: Path) -> list[int]:
 
     own = {psutil.Process().pid, *(each.pid for each in psutil.Process().parents())}
     found = []
-    for process in psutil.process_iter(["exe"]):
-        program = process.info["exe"]
+    for process in psutil.process_iter():
+        try:
+            program = process.exe()
+        except (psutil.Error, OSError):  # ended, somebody else's, or a system that does not tell
+            continue
         if program and process.pid not in own and Path(program).is_relative_to(top):
             found.append(process.pid)
     return sorted(found)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from live_restore.bundle.hashes import LIST_NAME, sha256_of, write_list
@@ -115,6 +116,23 @@ def test_nothing_is_uninstalled_under_a_running_watch(
         assert f"process {watch.pid}" in capsys.readouterr().err
         watch.communicate()
     assert main(["bundle", "--uninstall"]) == 0
+
+
+def test_a_process_of_which_the_system_tells_nothing_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under Wine, where to ask is an error."""
+    python, told = unpacked(tmp_path / "bundle", "app-1-a"), psutil.Process.exe
+
+    def exe(process: psutil.Process) -> str:
+        if process.pid != watch.pid:
+            raise OSError(22, "Invalid parameter")
+        return told(process)
+
+    with subprocess.Popen([str(python), "-c", "read x"], stdin=subprocess.PIPE) as watch:
+        monkeypatch.setattr(psutil.Process, "exe", exe)
+        assert processes_of(tmp_path / "bundle") == [watch.pid]
+        watch.communicate()
 
 
 def test_in_a_bundle_nobody_is_sent_to_pip(tmp_path: Path, runs_from: Become) -> None:
