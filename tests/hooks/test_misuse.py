@@ -19,6 +19,7 @@ from live_restore.formats.script_plan import PlanReader, ScriptPlan
 from live_restore.hooks import child as restoring
 from live_restore.hooks import session
 from live_restore.hooks.child import fresh_log, restoring_command
+from tests.support.systems import WINDOWS
 
 PATIENCE_S = 30.0
 
@@ -254,7 +255,10 @@ def test_a_callback_costs_less_than_a_millisecond_whatever_is_stuck_behind_it(
     release.set()
     assert live._restorations is not None
     live._restorations.abandon()  # the thread that was left behind may have started a child
-    assert sorted(costs)[-10] < 0.001, "and not the garbage collection of a large process alone"
+    if WINDOWS:  # its clock ticks every 10 to 16 ms
+        assert sum(costs) / len(costs) < 0.001
+    else:
+        assert sorted(costs)[-10] < 0.001, "and not the garbage collection of a large process alone"
     assert "a disk or network does not respond" in capsys.readouterr().err
 
 
