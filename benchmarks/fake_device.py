@@ -24,6 +24,11 @@ from typing import Any
 from live_restore.inference.backends.backend import Limits, ModelSource
 from live_restore.inference.backends.session import Device, Floats, Shape5
 
+try:
+    from live_restore.inference.backends.session import Counts, InCounts, Scale
+except ImportError:  # in an older checkout, which does not ask for them
+    Counts = InCounts = Scale = Any  # type: ignore[misc]
+
 STAGES = {
     "known answer": ["inference.device.check:Checker.checked"],
     "find": ["formats.tiff.tiff_format:TiffFormat.inspect",
@@ -33,12 +38,14 @@ STAGES = {
     "defects": ["inference.image.defects:find_defects", "inference.image.defects:without_defects"],
     "percentiles": ["inference.restorer:Restorer._scale"],
     "normalise": ["inference.image.intensity:IntensityScale.normalise"],
-    "network": ["fake_device:FakeSession.run"],
+    "network": ["fake_device:FakeSession.run", "fake_device:FakeCountsSession.run_counts"],
     "blend": ["inference.image.tiling:run_tiled"],
     "unscale": ["inference.image.finished:finished_volume"],
     "checksum": ["stack:checksum_of"],
     "statistics": ["trust.statistics:image_statistics", "trust.statistics:statistics_of"],
     "SNR": ["trust.snr:estimate_snr"],
+    "brightness": ["inference.image.flux:flux_bias"],
+    "sharpness": ["trust.sharpness:sharpness"],
     "begin": ["outputs.ome_tiff:OmeTiffOutput.choose", "outputs.ome_tiff:OmeTiffOutput.begin"],
     "write": ["outputs.ome_tiff:OmeTiffWriter.write", "files.disk:Disk.sync"],
     "read back": ["outputs.ome_tiff:OmeTiffWriter.check"],
@@ -111,9 +118,27 @@ class FakeSession:
 
     def run(self, tile: Floats) -> Floats:
         """Return the tile."""
-        if self._voxels_per_s:
-            time.sleep(tile.size / self._voxels_per_s)
+        self.wait_for(tile.size)
         return tile
+
+    def wait_for(self, voxels: int) -> None:
+        """Take the time of the device."""
+        if self._voxels_per_s:
+            time.sleep(voxels / self._voxels_per_s)
+
+
+class FakeCountsSession:
+    """The same of grey values, which the processor then neither scales nor rounds."""
+
+    def __init__(self, session: FakeSession) -> None:
+        self.device = session.device
+        self._session = session
+
+    def run_counts(self, tile: Counts, scale: Scale) -> InCounts:
+        """Return the tile."""
+        del scale
+        self._session.wait_for(tile.size)
+        return InCounts(tile.copy(), 0, 0)
 
 
 class FakeDevice:
@@ -149,3 +174,9 @@ class FakeDevice:
             self._clock = Clock(Path(clock))
         device = Device("fake", "fake", "fake", precision=precision, on_gpu=True)
         return FakeSession(device, float(os.environ.get("HOST_RATE", "0")) * 1e6)
+
+    def open_counts(
+        self, source: ModelSource, shape: Shape5, precision: str, index: int, limits: Limits
+    ) -> FakeCountsSession:
+        """Return a session that takes grey values, as a CUDA device has one."""
+        return FakeCountsSession(self.open(source, shape, precision, index, limits))

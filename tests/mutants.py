@@ -711,6 +711,25 @@ MUTANTS = (
     ),
     Mutant(
         8,
+        "counts-rounded",
+        "grey values that a device finishes are rounded as on the processor",
+        '_node("Round", ["counts/adu"], "counts/whole")',
+        '_node("Floor", ["counts/adu"], "counts/whole")',
+        ("tests/inference/test_counts.py::test_what_lies_outside_is_clipped_and_counted",),
+    ),
+    Mutant(
+        9,
+        "counts-known-answer",
+        "a device that finishes grey values is asked the known answer",
+        "            error = math.inf  # there is room for all that a right network makes of it\n"
+        "        _require(error, TOLERANCE_FP32 if full else TOLERANCE_REDUCED, shape)\n",
+        "            error = math.inf\n",
+        (
+            "tests/inference/test_counts.py::test_grey_values_that_are_wrong_are_not_used_and_the_reason_is_kept",
+        ),
+    ),
+    Mutant(
+        8,
         "clipped",
         "values outside the camera's type are clipped",
         "    np.clip(values, lowest, highest, out=values)\n",

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from live_restore.errors import (
-    DeviceMemoryError,
-    InferenceError,
-    SettingsError,
-)
-from live_restore.inference.device.tile_size import TileLimit, largest_tile_voxels
+from live_restore.errors import SettingsError
 from live_restore.inference.further_passes import FurtherPasses
 from live_restore.inference.image.defects import Defects, defects_of, without_defects
 from live_restore.inference.image.error_bars import ErrorBarTable, error_bars_of
@@ -23,21 +17,18 @@ from live_restore.inference.image.finished import finished_volume
 from live_restore.inference.image.flux import add_light_back
 from live_restore.inference.image.intensity import IntensityScale
 from live_restore.inference.image.intensity_of_stack import scale_of
-from live_restore.inference.image.reference_tiling import blend_tiles
 from live_restore.inference.image.residual import give_back
-from live_restore.inference.image.tiling import plan_tiles, run_tiled
 from live_restore.inference.model.model import Model
+from live_restore.inference.network_runs import CancelledError, NetworkRuns
 from live_restore.inference.restored import Restored
 from live_restore.settings.camera import CameraSettings, DefectVoxels
 from live_restore.settings.model import InferenceSettings
 from live_restore.stack import Units, Volume, result_dtype
 
+__all__ = ["CancelledError", "Restored", "Restorer"]
+
 # Asking takes a microsecond; so much is a wait.
 _WORTH_TELLING_S = 0.001
-
-
-class CancelledError(Exception):
-    """Restoration was asked to stop between two tiles; nothing is wrong with the stack."""
 
 
 class Restorer:
@@ -112,13 +103,7 @@ class Restorer:
         self._error_bars = error_bars
         self._keep_flux = keep_flux
         self._settings = settings
-        if settings.tiling == "reference" and self._block is None:
-            raise SettingsError(
-                'tiling = "reference" needs a tile, and the model does not say what it was '
-                "trained on",
-                model.path,
-                "set inference.block_zyx",
-            )
+        self._network = NetworkRuns(model, settings)
         self._percentiles = settings.percentiles or model.card.percentiles
         alone = model.card.input_channels == 1
         self._further = FurtherPasses(
@@ -127,17 +112,6 @@ class Restorer:
             self._percentiles,
             gain_of_all=alone and error_bars is not None,
         )
-        self._overlap = settings.overlap_zyx or model.card.overlap_zyx
-        asked = settings.max_tile_mvoxel
-        self._tile_limit = TileLimit(
-            largest_tile_voxels(model.card, model.session.device)
-            if asked is None
-            else int(asked * 1e6)
-        )
-
-    @property
-    def _block(self) -> tuple[int, int, int] | None:
-        return self._settings.block_zyx or self.model.card.trained_patch_zyx
 
     def with_camera(
         self, camera: CameraSettings | None, bad_pixels: NDArray[np.bool_] | None = None
@@ -182,12 +156,10 @@ class Restorer:
         channels = without_defects(raw, defects)
         scale, brightest, scale_from_extremes = self._scale(channels)
         scaled = time.perf_counter()
-        if self._settings.tiling == "reference":
-            network, tile, count = self._reference(channels, scale, asked)
-            reduced = ""
-        else:
-            network, tile, count, reduced = self._tiled(channels, scale, asked)
-        network = network.reshape(stack.shape)
+        run = self._network.in_counts(channels, scale, asked) if self._as_it_comes else None
+        if run is None:
+            run = self._network.run(channels, scale, asked)
+        network = run.voxels.reshape(stack.shape)
         ran = time.perf_counter()
         to_camera = None if self._units == "network" else scale
         given_back, further, error_bars, estimated = None, None, None, ran
@@ -197,8 +169,9 @@ class Restorer:
             in_channels = network.reshape(channels.shape)
 
             def again(other: Volume, scale: IntensityScale) -> NDArray[np.float32]:
-                made, *_ = self._tiled(other[np.newaxis], scale, cancelled)
-                return scale.restore(made[0])
+                return scale.restore(
+                    self._network.run(other[np.newaxis], scale, cancelled).voxels[0]
+                )
 
             further = self._further.of_next(self._camera, channels[0], in_channels[0], scale, again)
             estimated = time.perf_counter()
@@ -217,9 +190,11 @@ class Restorer:
         if self._keep_flux:
             for recorded, made in zip(channels, network.reshape(channels.shape), strict=True):
                 add_light_back(recorded, made)
-        volume, clipped = finished_volume(
-            network, to_camera, result_dtype(stack.dtype, self._units)
-        )
+        clipped = run.clipped_voxels
+        volume: Volume = network
+        if clipped is None:
+            dtype = result_dtype(stack.dtype, self._units)
+            volume, clipped = finished_volume(network, to_camera, dtype)
         if self._defects == "keep":
             for recorded, kept, found in zip(raw, _channels(volume), defects, strict=False):
                 where = found.indices(len(recorded))
@@ -240,13 +215,13 @@ class Restorer:
             volume=volume,
             scale=scale,
             clipped_voxels=clipped,
-            tile_zyx=tile,
-            tile_count=count,
+            tile_zyx=run.tile_zyx,
+            tile_count=run.tile_count,
             seconds=seconds,
             brightest=brightest,
             percentiles=self._percentiles,
             scale_from_extremes=scale_from_extremes,
-            tiles_reduced=reduced,
+            tiles_reduced=run.reduced_because,
             given_back=given_back,
             defects=defects,
             map_not_used=map_not_used,
@@ -255,6 +230,12 @@ class Restorer:
             less_light=None if further is None else further.less_light,
             in_camera_units=self._units != "network",
         )
+
+    @property
+    def _as_it_comes(self) -> bool:
+        """Whether a result is what the network gives, in whole grey values, and nothing else."""
+        looks = self._camera is not None or self._keep_flux or self._error_bars is not None
+        return self._units == "camera" and self._settings.tiling != "reference" and not looks
 
     def _find_defects(self, channels: Volume) -> tuple[tuple[Defects, ...], str]:
         """Return the defects of each channel, and why the camera's map does not count."""
@@ -268,65 +249,6 @@ class Restorer:
         # Counts are counts; and reference tiling is asked for to get the published numbers.
         any_unit = stack.dtype.kind == "f" and self._settings.tiling != "reference"
         return scale_of(stack, self._percentiles, any_unit=any_unit)
-
-    def _tiled(
-        self, channels: Volume, scale: IntensityScale, cancelled: Callable[[], bool]
-    ) -> tuple[NDArray[np.float32], tuple[int, int, int], int, str]:
-        def run(tile: NDArray[np.float32]) -> NDArray[np.float32]:
-            return np.asarray(self._run(tile[np.newaxis], cancelled)[0])
-
-        _, z, y, x = channels.shape
-        multiple = self.model.card.shape_multiple_zyx
-        most, reduced = self._tile_limit.read()
-        plan = plan_tiles((z, y, x), most, self._overlap, multiple)
-        while True:
-            try:
-                network = run_tiled(channels, plan, scale.normalise, run)
-            except DeviceMemoryError as error:
-                # Another worker may have gone further down in the meantime.
-                most = min(math.prod(plan.tile_zyx) // 2, self._tile_limit.read()[0])
-                smaller = plan_tiles((z, y, x), most, self._overlap, multiple)
-                if math.prod(smaller.tile_zyx) >= math.prod(plan.tile_zyx):
-                    raise
-                _, reduced = self._tile_limit.lower(
-                    math.prod(smaller.tile_zyx),
-                    f"tiles of {plan.tile_zyx} did not fit into the memory of "
-                    f"{self.model.session.device.hardware}: {error.what}",
-                )
-                plan = smaller
-            else:
-                return network, plan.tile_zyx, plan.tile_count, reduced
-
-    def _reference(
-        self, channels: Volume, scale: IntensityScale, cancelled: Callable[[], bool]
-    ) -> tuple[NDArray[np.float32], tuple[int, int, int], int]:
-        assert self._block is not None
-        tiles = 0
-
-        def run(tile: NDArray[np.float32]) -> NDArray[np.float32]:
-            nonlocal tiles
-            tiles += 1
-            return self._run(tile, cancelled)
-
-        blended = blend_tiles(
-            scale.normalise(channels), run, self._block, self._settings.overlap_zyx
-        )
-        return blended, self._block, tiles
-
-    def _run(
-        self, batch: NDArray[np.float32], cancelled: Callable[[], bool]
-    ) -> NDArray[np.float32]:
-        """Run one tile (1, C, Z, Y, X)."""
-        if cancelled():
-            raise CancelledError
-        restored = self.model.session.run(np.ascontiguousarray(batch))
-        if restored.shape != batch.shape:
-            raise InferenceError(
-                f"the model made {restored.shape} of a tile of {batch.shape}",
-                None,
-                "use a model whose output has the shape of its input",
-            )
-        return restored
 
 
 def _channels(stack: Volume) -> Volume:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from live_restore.errors import DeviceMemoryError, RuntimeFailureError
-from live_restore.inference.backends.session import Session, Shape5
+from live_restore.inference.backends.session import CountsSession, Session, Shape5
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,30 @@ class Backend(Protocol):
             The runtime cannot load the model.
         DeviceError
             The device does not work, or another one would be used in silence.
+        """
+        ...
+
+
+@runtime_checkable
+class TakesCounts(Protocol):
+    """A backend whose sessions can do all that is done per voxel, not only the network.
+
+    Where tiles are carried to a device and back, half the bytes go there and back, and nothing of
+    it is left for the processor.
+    """
+
+    def open_counts(
+        self, source: ModelSource, shape: Shape5, precision: str, index: int, limits: Limits
+    ) -> CountsSession:
+        """Return a session for tiles of grey values, as :meth:`Backend.open` does.
+
+        Its voxels are equal to the bit to those of the other session, scaled and finished on the
+        processor.
+
+        Raises
+        ------
+        ModelError, DeviceError
+            As :meth:`Backend.open`; the model may be none that can be extended.
         """
         ...
 

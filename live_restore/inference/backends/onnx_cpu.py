@@ -8,6 +8,7 @@ from __future__ import annotations
 from live_restore.errors import ModelError
 from live_restore.inference.backends.backend import Limits, ModelSource
 from live_restore.inference.backends.onnx import CPU, OnnxSession, create, runtime_version
+from live_restore.inference.backends.onnx_counts import OnnxCountsSession, create_counts
 from live_restore.inference.backends.session import Device, Shape5
 from live_restore.inference.device.hardware import available_memory_bytes, cpu_name
 
@@ -17,13 +18,7 @@ class TrustedSession(OnnxSession):
 
     def __init__(self, source: ModelSource, limits: Limits) -> None:
         session = create(source, [CPU], limits)
-        device = Device(
-            name="cpu",
-            provider=f"onnxruntime {CPU}",
-            hardware=cpu_name(),
-            memory_bytes=available_memory_bytes(),
-        )
-        super().__init__(source, session, device)
+        super().__init__(source, session, _device())
         try:
             self.metadata = dict(session.get_modelmeta().custom_metadata_map)
         except UnicodeDecodeError:
@@ -56,3 +51,21 @@ class OnnxCpu:
         """Return a session; it takes tiles of any shape."""
         del shape, precision, index
         return TrustedSession(source, limits)
+
+    def open_counts(
+        self, source: ModelSource, shape: Shape5, precision: str, index: int, limits: Limits
+    ) -> OnnxCountsSession:
+        """Return a session for tiles of grey values; see ``TakesCounts``."""
+        del precision, index
+        return OnnxCountsSession(
+            create_counts(source, shape, [CPU], limits), _device(), shape, "cpu", 0
+        )
+
+
+def _device() -> Device:
+    return Device(
+        name="cpu",
+        provider=f"onnxruntime {CPU}",
+        hardware=cpu_name(),
+        memory_bytes=available_memory_bytes(),
+    )

@@ -23,6 +23,7 @@ from live_restore.inference.backends.onnx import (
     runtime_version,
     signature,
 )
+from live_restore.inference.backends.onnx_counts import OnnxCountsSession, counts_source
 from live_restore.inference.backends.session import Device, Floats, Shape5
 from live_restore.inference.device.hardware import nvidia_gpu
 from live_restore.installation import install_with
@@ -95,6 +96,21 @@ class OnnxCuda:
         self, source: ModelSource, shape: Shape5, precision: str, index: int, limits: Limits
     ) -> BoundSession:
         """Return a session for tiles of one shape."""
+        session, device = self._created(source, precision, index, limits)
+        return BoundSession(source, session, device, shape, index)
+
+    def open_counts(
+        self, source: ModelSource, shape: Shape5, precision: str, index: int, limits: Limits
+    ) -> OnnxCountsSession:
+        """Return a session for tiles of grey values; see ``TakesCounts``."""
+        extended = counts_source(source, shape)
+        session, device = self._created(extended, precision, index, limits)
+        return OnnxCountsSession(session, device, shape, "cuda", index)
+
+    def _created(
+        self, source: ModelSource, precision: str, index: int, limits: Limits
+    ) -> tuple[Any, Device]:
+        """Return a session on the GPU, which it is known to be on, and the GPU."""
         import onnxruntime
 
         if hasattr(onnxruntime, "preload_dlls"):
@@ -118,7 +134,7 @@ class OnnxCuda:
             memory_bytes=free_bytes,
             on_gpu=True,
         )
-        return BoundSession(source, session, device, shape, index)
+        return session, device
 
 
 class BoundSession:

@@ -19,8 +19,23 @@ from typing import Any
 import numpy as np
 
 from live_restore.errors import DeviceError, InferenceError, ModelError
-from live_restore.inference.backends.backend import Backend, Limits, ModelSource, tile_failure
-from live_restore.inference.backends.session import Device, Floats, Session, Shape5
+from live_restore.inference.backends.backend import (
+    Backend,
+    Limits,
+    ModelSource,
+    TakesCounts,
+    tile_failure,
+)
+from live_restore.inference.backends.session import (
+    Counts,
+    CountsSession,
+    Device,
+    Floats,
+    InCounts,
+    Scale,
+    Session,
+    Shape5,
+)
 from live_restore.settings.devices import BACKEND_GROUP, installed_backends, is_device_name
 
 _REMEDY = "update or uninstall it"
@@ -121,6 +136,22 @@ class PlugIn:
             raise DeviceError(f"package {self._package}: its session names no device; {_REMEDY}")
         return _PlugInSession(session, device)
 
+    def open_counts(
+        self, source: ModelSource, shape: Shape5, precision: str, index: int, limits: Limits
+    ) -> CountsSession:
+        """Return a session for tiles of grey values, where the package has any."""
+        if why_not := self.obstacle():
+            raise DeviceError(why_not)
+        if not isinstance(self._backend, TakesCounts):
+            raise DeviceError(f"package {self._package} takes no grey values")
+        try:
+            session = self._backend.open_counts(source, shape, precision, index, limits)
+        except (DeviceError, ModelError, InferenceError):
+            raise
+        except (Exception, SystemExit) as error:
+            raise DeviceError(self._blame(error)) from error
+        return _PlugInCountsSession(session, session.device)
+
     def _load(self) -> str:
         """Load the backend and return its own obstacle."""
         self._backend = backend = self._make()
@@ -154,6 +185,26 @@ class _PlugInSession:
         """Run one tile."""
         try:
             return np.asarray(self._session.run(tile), np.float32)
+        except InferenceError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise tile_failure(tile.shape, error) from error
+
+
+class _PlugInCountsSession:
+    """The same, for tiles of grey values."""
+
+    def __init__(self, session: Any, device: Device) -> None:
+        self.device = device
+        self._session = session
+
+    def run_counts(self, tile: Counts, scale: Scale) -> InCounts:
+        """Run one tile."""
+        try:
+            found = self._session.run_counts(tile, scale)
+            return InCounts(
+                np.asarray(found.volume, np.uint16), found.clipped_voxels, found.not_finite
+            )
         except InferenceError:
             raise
         except (Exception, SystemExit) as error:

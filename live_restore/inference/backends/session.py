@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Counts = NDArray[np.uint16]
 Shape5 = tuple[int, int, int, int, int]
 """(N, C, Z, Y, X)."""
+Scale = tuple[np.float32, np.float32, np.float32]
+"""What grey values are scaled with: what is taken off, the factor to network units, and back."""
 
 
 @dataclass(frozen=True)
@@ -75,4 +78,44 @@ class Session(Protocol):
         InferenceError
             The model failed on it; ``DeviceMemoryError`` where memory ran out.
         """
+        ...
+
+
+@dataclass(frozen=True)
+class InCounts:
+    """A tile that was scaled, restored, and brought back to grey values on the device.
+
+    Parameters
+    ----------
+    volume
+        (N, C, Z, Y, X) uint16, a new array that the caller may change.
+    clipped_voxels, not_finite
+        How many lay outside of what 16 bits hold; how many were no number at all, and then
+        ``volume`` must not be used.
+    """
+
+    volume: Counts
+    clipped_voxels: int
+    not_finite: int
+
+
+class CountsSession(Protocol):
+    """A warm model that takes grey values and gives grey values (``model/counts_graph.py``)."""
+
+    @property
+    def device(self) -> Device:
+        """Where it runs."""
+        ...
+
+    def run_counts(self, tile: Counts, scale: Scale) -> InCounts:
+        """Run one (N, C, Z, Y, X) uint16 tile; raises as :meth:`Session.run`."""
+        ...
+
+
+@runtime_checkable
+class MayTakeCounts(Protocol):
+    """A session that takes grey values where its device gains by that."""
+
+    def run_counts(self, tile: Counts, scale: Scale) -> InCounts | None:
+        """Run one (N, C, Z, Y, X) uint16 tile; ``None``: scale it yourself, and run that."""
         ...

@@ -21,7 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from live_restore.inference.backends.backend import Variant
-from live_restore.inference.backends.session import Floats, Session, Shape5
+from live_restore.inference.backends.session import (
+    Counts,
+    CountsSession,
+    Floats,
+    Scale,
+    Session,
+    Shape5,
+)
 from live_restore.inference.device.cache import DeviceCache
 from live_restore.inference.device.opening import Opener
 from live_restore.inference.device.precision import ERROR_BOUND
@@ -94,6 +101,17 @@ def known_tile(shape: Shape5, card: ModelCard) -> Floats:
     index = [np.arange(size) % p for size, p in zip(shape[2:], period, strict=True)]
     tile = texture.astype(np.float32)[np.ix_(np.arange(shape[1]), *index)]
     return np.broadcast_to(tile, shape).copy()
+
+
+def counts_of(tile: Floats) -> tuple[Counts, Scale]:
+    """Return a tile in grey values of 16 bits, and their scale.
+
+    The tile takes half of them, with as much room below and above. Rounding is 1 % of 1 %.
+    """
+    lowest, span = tile.min(), np.ptp(tile)
+    factor = np.float32(span / 2**15)
+    low = np.float32(np.rint(2**14 - lowest / factor))
+    return np.rint(tile / factor + low).astype(np.uint16), (low, factor, np.float32(1 / factor))
 
 
 def worst_error(found: Floats, trusted: Floats, card: ModelCard) -> float:
@@ -195,6 +213,31 @@ class Checker:
             found = session.run(known_tile(shape, card))
             error = worst_error(found, self._answer(trusted_shape(shape, card)), card)
             _require(error, TOLERANCE_FP32 if full else TOLERANCE_REDUCED, shape)
+        return session
+
+    def checked_counts(self, variant: Variant, shape: Shape5) -> CountsSession:
+        """Return a session for tiles of grey values whose numbers are right at full size.
+
+        Raises
+        ------
+        WrongNumbersError
+            They are not; or, as :meth:`checked`, those of the other session are not.
+        ModelError, DeviceError, InferenceError
+            It cannot be opened, or fails.
+        """
+        card, full = self._opener.card, variant.precision == "fp32"
+        if variant not in self._approved and not self._opener.is_trusted(variant):
+            self.checked(variant, small_shape(card))
+        session = self._opener.open_counts(variant, shape)
+        tile, scale = counts_of(known_tile(shape, card))
+        found = session.run_counts(tile, scale)
+        low, factor, _ = scale
+        error = worst_error(
+            (found.volume - low) * factor, self._answer(trusted_shape(shape, card)), card
+        )
+        if found.not_finite or found.clipped_voxels:
+            error = math.inf  # there is room for all that a right network makes of it
+        _require(error, TOLERANCE_FP32 if full else TOLERANCE_REDUCED, shape)
         return session
 
     def _answer(self, shape: Shape5) -> Floats:

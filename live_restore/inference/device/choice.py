@@ -15,9 +15,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from live_restore.errors import DeviceError, DeviceMemoryError, RuntimeFailureError
+from live_restore.errors import (
+    DeviceError,
+    DeviceMemoryError,
+    InferenceError,
+    RuntimeFailureError,
+)
 from live_restore.inference.backends.backend import Backend, Limits, ModelSource, Variant
-from live_restore.inference.backends.session import Device, Floats, Session, Shape5
+from live_restore.inference.backends.session import (
+    Counts,
+    CountsSession,
+    Device,
+    Floats,
+    InCounts,
+    Scale,
+    Session,
+    Shape5,
+)
 from live_restore.inference.backends.table import parse_device
 from live_restore.inference.device.cache import DeviceCache
 from live_restore.inference.device.check import Checker, small_shape
@@ -87,6 +101,15 @@ class _Chosen:
     device: Device
 
 
+@dataclass(frozen=True)
+class _ChosenCounts:
+    """What runs tiles of grey values of one shape."""
+
+    variant: Variant
+    session: CountsSession
+    device: Device
+
+
 class ChosenSession:
     """A session on the fastest backend whose numbers are right.
 
@@ -131,9 +154,11 @@ class ChosenSession:
         self._checker = Checker(self._opener, device_cache)
         self._refusals = Refusals()
         self._sessions: dict[Shape5, _Chosen] = {}
+        self._counts: dict[Shape5, _ChosenCounts] = {}
+        self._without_counts: dict[Variant, str] = {}
         self._lock = threading.Lock()
         # Settled before the first stack: a device that cannot work is better known at the start.
-        self._current = self._open(small_shape(card))
+        self._current: _Chosen | _ChosenCounts = self._open(small_shape(card))
 
     @property
     def device(self) -> Device:
@@ -146,7 +171,8 @@ class ChosenSession:
         # One tile at a time: sessions hold its tensors. Whoever waits has prepared its own.
         with self._lock:
             while True:
-                chosen = self._current = self._open(shape)
+                chosen = self._open(shape)
+                self._current = chosen
                 try:
                     return chosen.session.run(tile)
                 except DeviceMemoryError:
@@ -156,6 +182,48 @@ class ChosenSession:
                         self._forget(chosen.variant)  # opened anew for the next tile
                         raise
                     self._refuse(chosen.variant, LostError(f"it failed ({error.what})"))
+
+    def run_counts(self, tile: Counts, scale: Scale) -> InCounts | None:
+        """Run one tile of grey values where the device may gain by that, else return ``None``.
+
+        It gains where tiles are carried to it and back. Nothing depends on that it works: where it
+        does not, whoever asks scales the tile, and :meth:`run` decides what a failure means.
+        """
+        shape: Any = tile.shape
+        with self._lock:
+            chosen = self._open_counts(shape)
+            if chosen is None:
+                return None
+            self._current = chosen
+            try:
+                return chosen.session.run_counts(tile, scale)
+            except InferenceError as error:
+                self._without_counts[chosen.variant] = error.what
+                self._counts.clear()
+                return None
+
+    def _open_counts(self, shape: Shape5) -> _ChosenCounts | None:
+        """Return what runs tiles of grey values of one shape, ``None`` where nothing does."""
+        found = self._counts.get(shape)
+        if found is not None:
+            return found
+        order, rates = self._order(shape)
+        for variant in order:
+            if variant.backend.on_cpu or variant in self._without_counts:
+                return None
+            # Both sessions of a shape at once might not fit into a GPU's memory.
+            self._sessions.pop(shape, None)
+            try:
+                session = self._checker.checked_counts(variant, shape)
+            except FAILURES as error:
+                self._without_counts[variant] = error.what
+                return None
+            while len(self._counts) >= _MOST_SHAPES:
+                del self._counts[next(iter(self._counts))]
+            device = self._described(session.device, variant, rates)
+            self._counts[shape] = found = _ChosenCounts(variant, session, device)
+            return found
+        return None
 
     def _is_lost(self, variant: Variant) -> bool:
         """Return whether a device that failed cannot do any more what it once could."""
@@ -217,6 +285,7 @@ class ChosenSession:
     def _forget(self, variant: Variant) -> None:
         self._checker.forget(variant)
         self._sessions = {k: v for k, v in self._sessions.items() if v.variant != variant}
+        self._counts = {k: v for k, v in self._counts.items() if v.variant != variant}
 
     def _described(self, device: Device, variant: Variant, rates: Rates) -> Device:
         """Return the device with the reason of the choice and what a person must know."""
@@ -227,6 +296,8 @@ class ChosenSession:
             parts.append(f"measured on this computer, {rates.date} (Mvoxel/s): {listed}")
         elif asked == "auto":
             parts.append("nothing else works here")
+        if why := self._without_counts.get(variant):
+            parts.append(f"scaled on the processor: {why}")
         if refused := self._refusals.summary():
             parts.append(f"not used: {refused}")
         warnings = self._refusals.warnings()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from live_restore.inference.backends.backend import Limits, ModelSource, Variant
-from live_restore.inference.backends.session import Session, Shape5
+from live_restore.errors import DeviceError
+from live_restore.inference.backends.backend import Limits, ModelSource, TakesCounts, Variant
+from live_restore.inference.backends.session import CountsSession, Session, Shape5
 from live_restore.inference.model.card import ModelCard
 
 
@@ -43,5 +44,13 @@ class Opener:
         if self.is_trusted(variant):
             return self.trusted
         return variant.backend.open(
+            self.source, shape, variant.precision, variant.index, self.limits
+        )
+
+    def open_counts(self, variant: Variant, shape: Shape5) -> CountsSession:
+        """Return a session for tiles of grey values; raises as :meth:`TakesCounts.open_counts`."""
+        if not isinstance(variant.backend, TakesCounts):
+            raise DeviceError(f"{variant.backend.name} takes no grey values")
+        return variant.backend.open_counts(
             self.source, shape, variant.precision, variant.index, self.limits
         )

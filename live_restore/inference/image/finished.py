@@ -40,15 +40,20 @@ def finished_volume(
             scale.restore(values)
         if not (np.isfinite(values.min()) and np.isfinite(values.max())):  # NaN is both
             # Reduced precision can overflow; a black or NaN image must never look like a result.
-            raise InferenceError(
-                "the model returned values that are not finite",
-                None,
-                "use a model in fp32, and report this stack",
-            )
+            raise not_finite()
         if volume is not network:
             volume[index], outside = to_dtype(values, dtype)
             clipped += outside
     return volume, clipped
+
+
+def not_finite() -> InferenceError:
+    """Return the error to raise where a network gave something else than numbers."""
+    return InferenceError(
+        "the model returned values that are not finite",
+        None,
+        "use a model in fp32, and report this stack",
+    )
 
 
 def to_dtype(values: NDArray[np.float32], dtype: np.dtype[np.generic]) -> tuple[Volume, int]:

@@ -52,20 +52,33 @@ class IntensityScale:
     def _divisor(self) -> float:
         return self.high_adu - self.low_adu + self.epsilon_adu
 
+    def as_float32(self) -> tuple[np.float32, np.float32, np.float32]:
+        """Return the three numbers that are computed with.
+
+        They are what is taken off grey values, by what the rest is multiplied, and by what network
+        units are multiplied on the way back.
+        """
+        return (
+            np.float32(self.low_adu),
+            np.float32(1.0 / self._divisor),
+            np.float32(self._divisor),
+        )
+
     def normalise(self, adu: NDArray[np.generic]) -> NDArray[np.float32]:
         """Map grey values (any shape) to network units, float32."""
-        factor = 1.0 / self._divisor
         with np.errstate(over="ignore", invalid="ignore"):
+            low, factor, _ = self.as_float32()
             out = np.array(adu, dtype=np.float32)  # the one copy that there is
-            out -= np.float32(self.low_adu)
-            out *= np.float32(factor)
+            out -= low
+            out *= factor
         return out
 
     def restore(self, normalised: NDArray[np.float32]) -> NDArray[np.float32]:
         """Map network units (any shape) back to grey values (ADU), float32, in place."""
         with np.errstate(over="ignore", invalid="ignore"):
-            normalised *= np.float32(self._divisor)
-            normalised += np.float32(self.low_adu)
+            low, _, divisor = self.as_float32()
+            normalised *= divisor
+            normalised += low
         return normalised
 
 

@@ -9,8 +9,9 @@ Field numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from enum import Enum
+
+from live_restore.inference.model.protobuf import DamagedMessageError, fields
 
 _DEEPEST = 40
 _NO_MODEL = "is not a model that ONNX Runtime can load (not an ONNX file, or cut off)"
@@ -77,7 +78,11 @@ def require_self_contained(content: bytes) -> None:
         if depth > _DEEPEST:
             raise HostileModelError(f"nests graphs deeper than {_DEEPEST}")
         inner = _INNER.get(kind, {})
-        for field, value in _fields(data):
+        try:
+            held = list(fields(data))
+        except DamagedMessageError:
+            raise HostileModelError(_NO_MODEL) from None
+        for field, value, _ in held:
             if kind is _Message.TENSOR and field in (_EXTERNAL_DATA, _DATA_LOCATION) and value:
                 raise HostileModelError("keeps its weights in another file, which is not opened")
             if isinstance(value, int):
@@ -88,38 +93,3 @@ def require_self_contained(content: bytes) -> None:
                     raise HostileModelError(f"needs operators of {domain[:60]!r}")
             if field in inner:
                 waiting.append((inner[field], value, depth + 1))
-
-
-def _fields(data: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yield the fields of a message: their numbers, and a whole number or what they hold."""
-    at = 0
-    while at < len(data):
-        key, at = _varint(data, at)
-        wire = key & 7
-        if wire == 0:
-            value, at = _varint(data, at)
-            yield key >> 3, value
-            continue
-        if wire == 2:
-            length, at = _varint(data, at)
-        elif wire in (1, 5):
-            length = 8 if wire == 1 else 4
-        else:
-            raise HostileModelError(_NO_MODEL)
-        if length > len(data) - at:
-            raise HostileModelError(_NO_MODEL)
-        yield key >> 3, data[at : at + length]
-        at += length
-
-
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= len(data):
-            break
-        byte = data[at]
-        value |= (byte & 0x7F) << shift
-        at += 1
-        if byte < 0x80:
-            return value, at
-    raise HostileModelError(_NO_MODEL)
