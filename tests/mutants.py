@@ -715,7 +715,7 @@ MUTANTS = (
         "grey values that a device finishes are rounded as on the processor",
         '_node("Round", ["counts/adu"], "counts/whole")',
         '_node("Floor", ["counts/adu"], "counts/whole")',
-        ("tests/inference/test_counts.py::test_what_lies_outside_is_clipped_and_counted",),
+        ("tests/inference/test_counts.py::test_voxels_are_rounded_as_on_the_processor",),
     ),
     Mutant(
         9,

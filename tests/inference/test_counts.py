@@ -97,6 +97,13 @@ def test_voxels_are_equal_to_the_bit(
         assert (made.clipped_voxels, made.not_finite) == (clipped, 0)
 
 
+def test_voxels_are_rounded_as_on_the_processor() -> None:
+    """As the test above, without the shared stacks."""
+    raw = np.ascontiguousarray(STACK[:4, :32, :32])
+    given = OnnxCpu(), source(find_model("fast")), raw, scale_from_percentiles(raw, 2, 99.9)
+    assert np.array_equal(on_the_device(*given).volume, on_the_processor(*given)[0])
+
+
 def test_what_lies_outside_is_clipped_and_counted(tmp_path: Path) -> None:
     model = source(write_model(tmp_path / "m.onnx", operator="Neg"))
     scale = IntensityScale(100.0, 300.0)
