@@ -1570,6 +1570,32 @@ MUTANTS = (
         ),
     ),
     Mutant(
+        9,
+        "wrong-numbers-published",
+        "a worker that computes wrong numbers publishes none of them",
+        "            if wrong:\n                raise _SickError(wrong)",
+        "            if False:\n                raise _SickError(wrong)",
+        ("tests/archive/test_archive.py::test_a_worker_with_wrong_numbers_leaves_no_result",),
+    ),
+    Mutant(
+        7,
+        "worker-killer",
+        "a stack that kills its workers is set aside",
+        "if entry.attempts < self._settings.journal.max_attempts:",
+        "if True:",
+        (
+            "tests/archive/test_archive.py::test_a_stack_that_kills_its_workers_is_set_aside_and_the_others_are_restored",
+        ),
+    ),
+    Mutant(
+        HOUSE,
+        "out-of-the-archive",
+        "a worker is led nowhere but into the archive's folder",
+        'if path.is_absolute() or ".." in path.parts or Path(path).drive:',
+        "if False:",
+        ("tests/archive/test_tasks.py",),
+    ),
+    Mutant(
         HOUSE,
         "beyond-loopback",
         "nobody is spoken to beyond this computer without certificates",

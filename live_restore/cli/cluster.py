@@ -15,12 +15,19 @@ from live_restore.cli.parsing import (
     duration,
     folder,
     positive,
+    seconds,
     shape_zyx,
 )
+from live_restore.cluster.plan import MOST_GPUS, MOST_STACKS
 from live_restore.errors import UsageError
 
 if TYPE_CHECKING:
-    from live_restore.cluster.plan import Forecast
+    from live_restore.cluster.plan import Forecast, Site
+
+# Times in s and rates in millions per second outside these are slips of the keyboard.
+_LEAST, _MOST = 1e-3, 1e6
+_MOST_MVOXEL = 1e5
+_MOST_SHOWN = 10.0
 
 
 def add(commands: Commands) -> None:
@@ -47,12 +54,22 @@ def add(commands: Commands) -> None:
     )  # fmt: skip
     for flag, kind, default, what in (
         ("--instruments", positive, 10, "microscopes that record at the same time"),
-        ("--every-s", seconds, 60.0, "time between two time points of one"),
+        ("--every-s", _believable, 60.0, "time between two time points of one"),
         ("--stacks", positive, 1, "stacks of a time point: positions times channels"),
         ("--stack", shape_zyx, (32, 512, 512), "shape of a stack, Z,Y,X"),
-        ("--gpu-mvoxel-per-s", seconds, None, "what a GPU does, as live-restore bench measures it"),
-        ("--network-mb-per-s", seconds, 110.0, "of the GPU computer's link"),
-        ("--within-s", seconds, None, "how late a result may be; else: until the next time point"),
+        (
+            "--gpu-mvoxel-per-s",
+            _believable,
+            None,
+            "what a GPU does, as live-restore bench measures it",
+        ),
+        ("--network-mb-per-s", _believable, 110.0, "of the GPU computer's link"),
+        (
+            "--within-s",
+            _believable,
+            None,
+            "how late a result may be; else: until the next time point",
+        ),
         ("--gpus", positive, None, "forecast for so many; else: find the fewest"),
     ):
         shown = "" if default is None else f" ({default})".replace("(32, 512, 512)", "32,512,512")
@@ -74,14 +91,11 @@ def run_init(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def seconds(text: str) -> float:
-    """Return a number above 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError("must be a number above 0")
+def _believable(text: str) -> float:
+    """Return a number that something real may have: of others the forecast says nothing."""
+    number = seconds(text)
+    if not _LEAST <= number <= _MOST:
+        raise argparse.ArgumentTypeError(f"must be between {_LEAST:g} and {_MOST:g}")
     return number
 
 
@@ -99,6 +113,7 @@ def run_plan(arguments: argparse.Namespace) -> int:
         arguments.gpu_mvoxel_per_s,
         network_mb_per_s=arguments.network_mb_per_s,
     )
+    _require_bearable(site)
     within_s = arguments.within_s or arguments.every_s
     if arguments.gpus:
         found: Forecast | None = forecast(site)
@@ -106,7 +121,7 @@ def run_plan(arguments: argparse.Namespace) -> int:
         found = fewest_gpus(site, within_s)
     if found is None:
         why = (
-            f"the network alone is busy {site.network_load:.0%} of the time"
+            f"the network alone is busy {_share(site.network_load)} of the time"
             if site.network_load >= 1
             else f"a stack alone takes {duration(site.gpu_s + 2 * site.link_s)}, and only "
             f"{site.stacks_ahead} of each microscope are on their way at once"
@@ -125,10 +140,32 @@ def run_plan(arguments: argparse.Namespace) -> int:
     return 0 if found.keeps_up else 1
 
 
+def _require_bearable(site: Site) -> None:
+    """Refuse what could not be played in a few seconds, or is of no microscope."""
+    for name, number, most in (
+        ("stacks that all microscopes together record per time point",
+         site.instruments * site.stacks, MOST_STACKS),
+        ("GPUs", site.gpus, MOST_GPUS),
+        ("million voxels of a stack", site.stack_mvoxel, _MOST_MVOXEL),
+    ):  # fmt: skip
+        if number > most:
+            raise UsageError(f"{number:g} {name} are more than {most:g}, the most that can be "
+                             "forecast", None, "give fewer")  # fmt: skip
+
+
+def _share(load: float) -> str:
+    """Return how busy something is.
+
+    >>> _share(0.25), _share(1e9)
+    ('25%', 'more than 1000%')
+    """
+    return f"{load:.0%}" if load <= _MOST_SHOWN else f"more than {_MOST_SHOWN:.0%}"
+
+
 def _print_forecast(found: Forecast) -> None:
     site = found.site
     print(f"{site.gpus} GPU(s) for {site.instruments} microscope(s)")
-    print(f"  busy: GPUs {site.gpu_load:.0%}, network {site.network_load:.0%} of the time")
+    print(f"  busy: GPUs {_share(site.gpu_load)}, network {_share(site.network_load)} of the time")
     if not found.keeps_up:
         print("  does not keep up: results come later and later")
         return

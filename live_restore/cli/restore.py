@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from live_restore.cli.parsing import Commands, add_command, file, load_settings_of
+from live_restore.cli.restore_cluster import add_flags, restore_archive
 from live_restore.errors import LiveRestoreError, StackError, UsageError, one_line
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def add(commands: Commands) -> None:
         "live-restore restore cell.tif", "live-restore restore D:\\data\\run_1",
         "live-restore restore *.tif -o restored --json",
         "live-restore restore cell.tif --like old/cell.json -o again",
+        "live-restore restore /nas/archive --cluster dask://gpu-pc:8786 --config config.toml",
     )  # fmt: skip
     parser.add_argument(
         "files", type=file, nargs="+", metavar="FILE", help="a TIFF file or an acquisition's folder"
@@ -37,10 +39,15 @@ def add(commands: Commands) -> None:
         help="with the settings and the models of this report, and no others",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print results as JSON")
+    add_flags(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run ``live-restore restore``."""
+    if arguments.cluster is not None:
+        return restore_archive(arguments)
+    if arguments.workers or arguments.listen:
+        raise UsageError("--workers and --listen are for --cluster", None, "omit them")
     from live_restore.cluster.models import load_models
     from live_restore.engine.one_shot import OneShot, absolute
     from live_restore.engine.priority import give_way

@@ -145,11 +145,12 @@ def run(arguments: argparse.Namespace) -> int:
 
             failed = daemon.run(once=arguments.once, tick=tick)
         with suppress(OSError):  # its terminal may be what was closed
-            _print_summary(daemon)
+            print_summary(daemon)
     return 1 if arguments.once and failed else 0
 
 
-def _print_summary(daemon: Daemon) -> None:
+def print_summary(daemon: Daemon) -> None:
+    """Print what a run did, and what it left as it is."""
     less_light = daemon.progress.snapshot().less_light
     advice = (f"less light: {less_light}",) if less_light else ()
     for line in (daemon.summary(), *advice, *daemon.account(now=True)):

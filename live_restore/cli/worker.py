@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 from live_restore.cli.for_others import (
     add_certificates_flag,
@@ -10,7 +11,7 @@ from live_restore.cli.for_others import (
     report,
     until_stopped,
 )
-from live_restore.cli.parsing import Commands, add_command, load_settings_of
+from live_restore.cli.parsing import Commands, add_command, load_settings_of, seconds
 
 
 def add(commands: Commands) -> None:
@@ -29,6 +30,10 @@ def add(commands: Commands) -> None:
         help="address of this computer that watchers send stacks to (the one that leads to the "
         "scheduler)",
     )  # fmt: skip
+    parser.add_argument(
+        "--wait-s", type=seconds, default=math.inf, metavar="S",
+        help="end when there has been no scheduler for so long (never)",
+    )  # fmt: skip
     add_certificates_flag(parser)
 
 
@@ -37,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     from live_restore.cluster.needed import require_packages
 
     require_packages()
+    from live_restore.archive.desk import Desk
     from live_restore.cluster.models import refuse_remote
     from live_restore.cluster.worker import work_for
     from live_restore.engine.priority import give_way
@@ -45,5 +51,13 @@ def run(arguments: argparse.Namespace) -> int:
     refuse_remote(settings, "a worker")
     give_way(settings.process)
     with until_stopped() as stopping:
-        work_for(arguments.scheduler, settings, report, stopping, host=arguments.listen)
+        work_for(
+            arguments.scheduler,
+            settings,
+            report,
+            stopping,
+            host=arguments.listen,
+            wait_s=arguments.wait_s,
+            plugins=lambda station: (Desk(station, settings),),
+        )
     return 0

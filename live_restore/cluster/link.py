@@ -2,10 +2,10 @@
 
 ::
 
-    down ──(connected)──> up ──(scheduler gone: all futures are lost)──> down, tried again later
-                           │
-                           ├── worker died: the same request goes to another one
-                           └── wrong numbers: that worker is set aside, the request goes elsewhere
+    ask ──> sent to a worker ──> answered ──> fetched
+             │
+             ├── worker died: the same request goes to another one
+             └── wrong numbers: that worker is set aside, the request goes elsewhere
 
 Nothing is kept here: whoever asks still has the raw stack, and asks again.
 """
@@ -13,10 +13,9 @@ Nothing is kept here: whoever asks still has the raw stack, and asks again.
 from __future__ import annotations
 
 import asyncio
-import threading
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError as DaskCancelledError
 from contextlib import suppress
 from dataclasses import dataclass
@@ -27,9 +26,9 @@ from distributed import Client, Future
 from distributed.client import FutureCancelledError
 from distributed.scheduler import KilledWorker
 
-from live_restore.cluster import wire
+from live_restore.cluster.connection import LIVE, Connection, NobodyThereError
 from live_restore.cluster.message import Message
-from live_restore.cluster.protocol import Offer, is_offer
+from live_restore.cluster.protocol import Offer
 from live_restore.cluster.station import restore_here
 
 _POLL_S = 0.25
@@ -38,14 +37,6 @@ _LOOK_AGAIN_S = 2.0
 _BEFORE_ASKING_S = 5.0
 # A network that carries less is no help to a microscope; who takes nothing at all is gone.
 _LEAST_CARRYING_S, _SLOWEST_BYTES_PER_S = 60.0, 1e6
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 30.0
-
-LIVE, ARCHIVE = 0, -1
-"""Priorities: what a microscope waits for goes before what has waited for days."""
-
-
-class NobodyThereError(Exception):
-    """There is no scheduler, or no worker that can do it; the reason is for a person."""
 
 
 class WorkerDiedError(Exception):
@@ -62,23 +53,6 @@ class Reply:
 
     message: Message
     worker: str
-
-
-class _Client(Client):  # type: ignore[misc]
-    """Dask's client, which leaves its thread behind where it cannot connect."""
-
-    def start(self, **options: Any) -> None:
-        """Connect."""
-        try:
-            super().start(**options)
-        except BaseException:
-            self._loop_runner.stop()
-            self.status = "closed"
-            raise
-
-    async def _start(self, timeout: float, **options: Any) -> None:
-        # Who takes a connection and then says nothing would be waited for without end.
-        await asyncio.wait_for(super()._start(timeout=timeout, **options), 2 * timeout)
 
 
 class Link:
@@ -103,21 +77,17 @@ class Link:
         timeout_s: float,
         priority: int = LIVE,
     ) -> None:
-        wire.prepare(timeout_s)
-        self.address = address
-        self._certificates = certificates
-        self._security = wire.security(certificates)
-        self._timeout_s = timeout_s
+        self._connection = Connection(address, certificates, timeout_s)
         self._priority = priority
-        self._lock = threading.Lock()
-        self._client: Client | None = None
-        self._pause_s, self._again_at, self._reason = 0.0, 0.0, ""
-        self._aside: dict[str, str] = {}
+
+    @property
+    def address(self) -> str:
+        """The scheduler's."""
+        return self._connection.address
 
     def set_aside(self, worker: str, reason: str) -> None:
         """Ask a worker no more, as long as this process lives."""
-        with self._lock:
-            self._aside[worker] = reason
+        self._connection.set_aside(worker, reason)
 
     def ask(self, message: Message, offer: Offer, cancelled: Callable[[], bool]) -> Reply:
         """Return what a worker answers.
@@ -140,9 +110,9 @@ class Link:
         StoppedError
             ``cancelled``.
         """
-        client = self._connected()
+        client = self._connection.client()
         try:
-            workers = self._suited(client, offer)
+            workers = list(self._connection.suited(client, [offer]))
             sent = self._sent(client, message, workers, cancelled)
             answer = client.submit(
                 restore_here,
@@ -158,10 +128,10 @@ class Link:
             self._wait(client, answer, offer, cancelled)
             return self._fetched(client, answer, message.nbytes, cancelled)
         except (KilledWorker, FutureCancelledError, DaskCancelledError) as error:
-            self._require(client)
+            self._connection.require(client)
             raise WorkerDiedError(str(error)) from error
         except (OSError, TimeoutError, ValueError) as error:
-            self._require(client)
+            self._connection.require(client)
             raise WorkerDiedError(str(error)) from error
 
     def _sent(
@@ -178,7 +148,7 @@ class Link:
         try:
             return self._carried(client, sending, message.nbytes, cancelled)
         except (OSError, TimeoutError, ValueError) as error:
-            self._require(client)
+            self._connection.require(client)
             raise NobodyThereError(
                 f"no stack reaches {' or '.join(workers)}, where {self.address} has workers; let "
                 "its firewall pass them, or see whether they are still there"
@@ -186,31 +156,30 @@ class Link:
 
     def close(self) -> None:
         """Let go of the scheduler."""
-        with self._lock:
-            client, self._client = self._client, None
-        if client is not None:
-            client.close(timeout=self._timeout_s)
+        self._connection.close()
 
     def _wait(
         self, client: Client, answer: Future, offer: Offer, cancelled: Callable[[], bool]
     ) -> None:
         began = looked = time.monotonic()
         while not answer.done():
-            self._require(client)
+            self._connection.require(client)
             now = time.monotonic()
             if now - began > _BEFORE_ASKING_S and cancelled():
                 answer.cancel()
                 raise StoppedError
             if now - looked > _LOOK_AGAIN_S:
                 looked = now
-                self._suited(client, offer)  # else it would wait for a worker that never comes
+                self._connection.suited(
+                    client, [offer]
+                )  # else it would wait for a worker that never comes
             with suppress(TimeoutError):
                 answer.exception(timeout=_POLL_S)  # waits; the result would be fetched twice
 
     def _fetched(
         self, client: Client, answer: Future, nbytes: int, cancelled: Callable[[], bool]
     ) -> Reply:
-        holders = self._asked(client, client.scheduler.who_has, keys=[answer.key])
+        holders = self._connection.asked(client, client.scheduler.who_has, keys=[answer.key])
         worker = next(iter(holders.get(answer.key, ())), "?")
         fetching = client.gather([answer], direct=True, asynchronous=True)
         (message,) = self._carried(client, fetching, nbytes, cancelled)
@@ -231,7 +200,7 @@ class Link:
             while True:
                 with suppress(TimeoutError):
                     return running.result(_POLL_S)
-                self._require(client)
+                self._connection.require(client)
                 waited_s = time.monotonic() - began
                 if running.done() or waited_s > limit_s:
                     raise TimeoutError(f"not carried in {waited_s:.0f} s")
@@ -239,70 +208,3 @@ class Link:
                     raise StoppedError
         finally:
             running.cancel()
-
-    def _asked(self, client: Client, question: Callable[..., Any], **what: Any) -> Any:
-        """Ask the scheduler, which may not answer any more."""
-        try:
-            return client.sync(question, callback_timeout=self._timeout_s, **what)
-        except (OSError, TimeoutError) as error:
-            raise NobodyThereError(wire.reason_of(error, self.address)) from error
-
-    def _connected(self) -> Client:
-        with self._lock:
-            if self._client is not None and self._client.status == "running":
-                return self._client
-            if time.monotonic() < self._again_at:
-                raise NobodyThereError(self._reason)
-            old, self._client = self._client, None
-            if old is not None:
-                old.close(timeout=1)
-            try:
-                self._client = _Client(
-                    wire.dask_address(self.address, self._certificates),
-                    security=self._security,
-                    timeout=self._timeout_s,
-                    set_as_default=False,
-                    direct_to_workers=True,
-                    serializers=wire.SERIALIZERS,
-                    deserializers=wire.DESERIALIZERS,
-                    name="live-restore",
-                )
-            except (OSError, TimeoutError, ValueError, RuntimeError) as error:
-                self._pause_s = min(max(_FIRST_PAUSE_S, 2 * self._pause_s), _LONGEST_PAUSE_S)
-                self._again_at = time.monotonic() + self._pause_s
-                self._reason = wire.reason_of(error, self.address)
-                raise NobodyThereError(self._reason) from error
-            self._pause_s = 0.0
-            return self._client
-
-    def _require(self, client: Client) -> None:
-        """Raise ``NobodyThereError`` where the scheduler is gone."""
-        if client.status != "running":
-            raise NobodyThereError(
-                f"{self.address} does not answer any more; start live-restore scheduler there, "
-                "or check the network"
-            )
-
-    def _suited(self, client: Client, offer: Offer) -> list[str]:
-        """Return the workers that can do it, or say why there is none."""
-        known = self._asked(client, client.scheduler.identity, n_workers=-1)
-        workers: Mapping[str, Any] = known["workers"]
-        offering = [a for a, worker in workers.items() if str(offer) in worker["resources"]]
-        suited = [address for address in offering if address not in self._aside]
-        if not suited:
-            raise NobodyThereError(self._nobody(workers, offer, offering))
-        return suited
-
-    def _nobody(self, workers: Mapping[str, Any], offer: Offer, offering: list[str]) -> str:
-        if offering:
-            reasons = "; ".join(self._aside[address] for address in offering)
-            return f"every worker of {self.address} is set aside: {reasons}; restart them"
-        there = [
-            f"{worker['name']} restores with {', '.join(filter(is_offer, worker['resources']))}"
-            for worker in workers.values()
-        ]
-        return (
-            f"no worker of {self.address} restores with {offer} "
-            f"({'; '.join(there) or 'there is none'}); start live-restore worker there, of the "
-            "same version and with the same model"
-        )

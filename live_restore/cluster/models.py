@@ -86,7 +86,8 @@ def _remote(
     archive: bool,
 ) -> ModelSet:
     from live_restore.cluster.ahead import Ahead
-    from live_restore.cluster.link import ARCHIVE, LIVE, Link
+    from live_restore.cluster.connection import ARCHIVE, LIVE
+    from live_restore.cluster.link import Link
     from live_restore.cluster.protocol import options_text
     from live_restore.cluster.remote import RemoteRestorer, RemoteSession
 

@@ -23,6 +23,8 @@ from dataclasses import dataclass, field, replace
 
 MOST_GPUS = 256
 """Nobody who asks has more."""
+MOST_STACKS = 1000
+"""Of all microscopes together, per time point: an hour of them is played in some seconds."""
 # Enough time points that what once fell together falls apart again, and a second's computing.
 _TIME_POINTS = 60
 _SEED = 20261128

@@ -9,7 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from live_restore.cluster.ahead import Ahead
-from live_restore.cluster.link import Link, NobodyThereError, Reply, StoppedError, WorkerDiedError
+from live_restore.cluster.availability import Availability, Report
+from live_restore.cluster.connection import NobodyThereError
+from live_restore.cluster.link import Link, Reply, StoppedError, WorkerDiedError
 from live_restore.cluster.message import Message
 from live_restore.cluster.protocol import (
     Answer,
@@ -42,9 +44,6 @@ from live_restore.stack import Mask, Volume
 # failed attempt, as it counts the deaths of its own process.
 _MOST_DEATHS = 3
 _TICK_S = 0.2
-
-Report = Callable[[str], None]
-"""Takes a line that a person must see."""
 
 
 class RemoteSession:
@@ -113,9 +112,19 @@ class RemoteRestorer:
         self._proof = proof_of(known_answer)
         self._request = _RequestMaker(model.digest, options, Turns(gain_every, less_light_every))
         self._ahead = ahead
-        self._news = _News(report)
+        self._news = Availability(report)
         self._local = local
         self._thread = _Thread()
+
+    @property
+    def offer(self) -> Offer:
+        """What a worker must be able to do."""
+        return self._offer
+
+    @property
+    def right_answer(self) -> Floats:
+        """What a worker's device must make of the known tile."""
+        return self._proof
 
     @property
     def model(self) -> Model:
@@ -254,27 +263,3 @@ class _RequestMaker:
         return to_message(
             Request(self.digest, self.options, stack, self.camera, self.bad_pixels, *due)
         )
-
-
-class _News:
-    """Says once that nobody is there, and once that somebody is again."""
-
-    def __init__(self, report: Report) -> None:
-        self.report = report
-        self._lock = threading.Lock()
-        self._said = ""
-
-    def nobody(self, reason: str, *, waits: bool) -> None:
-        """Nobody restores elsewhere, because of ``reason``."""
-        with self._lock:
-            if reason == self._said:
-                return
-            self._said = reason
-        self.report(f"{reason}; {'stacks wait' if waits else 'restoring on this computer'}")
-
-    def again(self, address: str) -> None:
-        """Somebody restores there."""
-        with self._lock:
-            before, self._said = self._said, ""
-        if before:
-            self.report(f"{address} restores again")

@@ -80,10 +80,10 @@ class Station(WorkerPlugin):  # type: ignore[misc]
 
     def __init__(self, equipment: Equipment) -> None:
         self._equipment = equipment
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._warm: dict[tuple[str, bool], Model] = {}
         self._restorers: OrderedDict[str, Restorer] = OrderedDict()
-        self.models = {digest: self._model(digest, reduced=True) for digest in equipment.models}
+        self.models = {digest: self.model(digest, reduced=True) for digest in equipment.models}
 
     @property
     def offers(self) -> tuple[Offer, ...]:
@@ -136,7 +136,7 @@ class Station(WorkerPlugin):  # type: ignore[misc]
     def _failed(self, request: Request, error: str, what: str, remedy: str) -> Answer:
         """Return an answer that also tells whether the device still works."""
         try:
-            proof = proof_of(known_answer(self._model(request.digest, reduced=True)))
+            proof = proof_of(known_answer(self.model(request.digest, reduced=True)))
         except Exception:  # noqa: BLE001 - that there is none is the answer
             proof = None
         return Answer("failed", proof=proof, error=error, what=what, remedy=remedy)
@@ -147,7 +147,7 @@ class Station(WorkerPlugin):  # type: ignore[misc]
         with self._lock:
             found = self._restorers.get(key)
             if found is None:
-                model = self._model(request.digest, reduced=options.inference.reduced)
+                model = self.model(request.digest, reduced=options.inference.reduced)
                 found = self._restorers[key] = Restorer(
                     model,
                     options.inference,
@@ -163,18 +163,26 @@ class Station(WorkerPlugin):  # type: ignore[misc]
             self._restorers.move_to_end(key)
             return found
 
-    def _model(self, digest: str, *, reduced: bool) -> Model:
+    def model(self, digest: str, *, reduced: bool) -> Model:
+        """Return a warm model; ``reduced``: whether less than float32 may be used.
+
+        Raises
+        ------
+        ModelError, DeviceError
+            It cannot be loaded.
+        """
         key = (digest, reduced)
-        if key not in self._warm:
-            own = self._equipment.settings
-            self._warm[key] = load_model(
-                self._equipment.models[digest],
-                own.device,
-                own.threads,
-                reduced=reduced and own.reduced,
-                gpu_memory_gb=own.gpu_memory_gb,
-            )
-        return self._warm[key]
+        with self._lock:
+            if key not in self._warm:
+                own = self._equipment.settings
+                self._warm[key] = load_model(
+                    self._equipment.models[digest],
+                    own.device,
+                    own.threads,
+                    reduced=reduced and own.reduced,
+                    gpu_memory_gb=own.gpu_memory_gb,
+                )
+            return self._warm[key]
 
 
 def known_answer(model: Model) -> Floats:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import socket
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
-from distributed import Worker
+from distributed import Worker, WorkerPlugin
 from distributed.comm import connect
 
 from live_restore.cluster import wire
@@ -34,6 +36,8 @@ def work_for(
     stopping: Callable[[], bool],
     *,
     host: str | None = None,
+    wait_s: float = math.inf,
+    plugins: Callable[[Station], tuple[WorkerPlugin, ...]] = lambda _: (),
 ) -> None:
     """Restore for others until ``stopping``; a scheduler that is gone is waited for.
 
@@ -49,6 +53,10 @@ def work_for(
         Asked several times per second.
     host
         Address to listen at; ``None``: the one that the scheduler is reached from.
+    wait_s
+        For how long a scheduler is waited for (s).
+    plugins
+        Makes what else the worker is to have.
 
     Raises
     ------
@@ -68,7 +76,7 @@ def work_for(
     if not models:
         raise UsageError("no model to restore with", None, "name one with --model")
     station = Station(Equipment({model_digest(m): m for m in models}, settings.inference, name))
-    keeper = _Keeper(scheduler, settings, station, report, stopping, host)
+    keeper = _Keeper(scheduler, settings, station, plugins(station), report, stopping, host, wait_s)
     asyncio.run(keeper.run())
 
 
@@ -80,26 +88,30 @@ class _Keeper:
         scheduler: str,
         settings: Settings,
         station: Station,
+        plugins: tuple[WorkerPlugin, ...],
         report: Report,
         stopping: Callable[[], bool],
         host: str | None,
+        wait_s: float,
     ) -> None:
         self._scheduler = scheduler
         self._address = wire.dask_address(scheduler, settings.cluster.certificates)
         self._security = wire.security(settings.cluster.certificates)
         self._timeout_s = settings.cluster.timeout_s
         self._station = station
+        self._plugins = (station, *plugins)
+        self._wait_s = wait_s
         self._report = report
         self._stopping = stopping
         self._host = host
 
     async def run(self) -> None:
-        said, pause_s = "", _FIRST_PAUSE_S
-        while not self._stopping():
+        said, pause_s, until = "", _FIRST_PAUSE_S, time.monotonic() + self._wait_s
+        while not self._stopping() and time.monotonic() < until:
             try:
                 host = self._host or await self._own_address()
                 await self._serve(host)
-                said, pause_s = "", _FIRST_PAUSE_S
+                said, pause_s, until = "", _FIRST_PAUSE_S, time.monotonic() + self._wait_s
             except (OSError, TimeoutError, ValueError, RuntimeError) as error:
                 reason = wire.reason_of(error, self._scheduler)
                 if reason != said:
@@ -134,7 +146,7 @@ class _Keeper:
                 nthreads=slots,
                 name=f"{self._station.host} {Path(folder).name[-8:]}",
                 resources=offers,
-                plugins=(self._station,),
+                plugins=self._plugins,
                 security=self._security,
                 host=host,
                 dashboard_address="127.0.0.1:0",

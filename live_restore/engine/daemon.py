@@ -21,7 +21,7 @@ from live_restore.engine.control import Control, Orders
 from live_restore.engine.jobs import Jobs
 from live_restore.engine.looker import Looker
 from live_restore.engine.microscope_first import MicroscopeFirst
-from live_restore.engine.pipeline import Pipeline
+from live_restore.engine.pipeline import MakePipeline, Pipeline
 from live_restore.engine.progress import Progress
 from live_restore.engine.status import Status, StatusBoard
 from live_restore.errors import JournalError, LiveRestoreError, UsageError
@@ -84,11 +84,19 @@ class Daemon:
         The warm models.
     journal
         Open for writing, made with the recipe of ``model_set``.
+    make_pipeline
+        Makes what restores what waits in the journal.
     """
 
     def __init__(
-        self, root: Path, settings: Settings, model_set: ModelSet, journal: Journal
+        self,
+        root: Path,
+        settings: Settings,
+        model_set: ModelSet,
+        journal: Journal,
+        make_pipeline: MakePipeline = Pipeline,
     ) -> None:
+        self._make_pipeline = make_pipeline
         self._settings = settings
         self._root = root
         self._model_set = model_set
@@ -242,7 +250,7 @@ class Daemon:
             log.warning(what, reason=error.reason)
 
     def _restore(self, once: bool, tick: Callable[[], None]) -> None:
-        pipeline = Pipeline(
+        pipeline = self._make_pipeline(
             self._journal,
             self._jobs,
             self._model_set,

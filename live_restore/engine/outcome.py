@@ -159,7 +159,7 @@ class OutcomeRecorder:
     def bad(self, entry: Entry, error: BaseException) -> None:
         """There is no result, because of ``error``."""
         if isinstance(error, CancelledError):
-            self._give_back(entry, "given back when the program stopped")
+            self.give_back(entry, "given back when the program stopped")
             log.info("given back", stack_key=str(entry.key))
             return
         if isinstance(error, StackRenamedError):
@@ -175,7 +175,7 @@ class OutcomeRecorder:
             # may fit, is tried before it.
             self._disk_space.refused(self._folder_of(entry.key), error)
             self._deferrals.add(entry.key, _LONGEST_WAIT_FOR_SPACE_S)
-            self._give_back(entry, reason)
+            self.give_back(entry, reason)
             return
         if isinstance(error, OutputError):
             self._disk_space.doubt(self._folder_of(entry.key))
@@ -189,6 +189,12 @@ class OutcomeRecorder:
         self._progress.warn(f"{entry.key}: {reason}")
         trace = None if isinstance(error, LiveRestoreError) else error
         log.error("not restored", stack_key=str(entry.key), reason=reason, exc_info=trace)
+
+    def give_back(self, entry: Entry, reason: str, *, counts: bool = False) -> None:
+        """It is tried again, in its old turn; ``counts``: as a further attempt."""
+        if entry.growing:  # which the next lease must know, too
+            reason = f"{GROWING}; {reason}"
+        self._record(lambda: self._journal.give_back(entry, reason, counts=counts))
 
     def _leave(self, entry: Entry, error: StackRenamedError) -> None:
         """Forget what has another name by now, under which it is found and counted."""
@@ -258,14 +264,9 @@ class OutcomeRecorder:
     def _put_off(self, entry: Entry, reason: str, *, counts: bool = False) -> None:
         # Put off before it is given back, or the reader could lease it in between.
         self._deferrals.add(entry.key)
-        self._give_back(entry, reason, counts=counts)
+        self.give_back(entry, reason, counts=counts)
         if not self._deferrals.retry:
             self._progress.failed(entry.key)
-
-    def _give_back(self, entry: Entry, reason: str, *, counts: bool = False) -> None:
-        if entry.growing:  # which the next lease must know, too
-            reason = f"{GROWING}; {reason}"
-        self._record(lambda: self._journal.give_back(entry, reason, counts=counts))
 
     def _end_for_good(self, entry: Entry, error: BaseException, reason: str) -> None:
         if isinstance(error, StackRefusedError):

@@ -21,6 +21,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import structlog
 
@@ -51,6 +52,50 @@ log = structlog.get_logger()
 
 _LONGEST_BEAT_S = 60.0
 _TICK_S = 0.1
+
+
+class Stages(Protocol):
+    """What restores what waits in a journal; see :class:`Pipeline`."""
+
+    backoff: Backoff
+    crash: BaseException | None
+
+    def start(self) -> None:
+        """Start the threads."""
+        ...
+
+    def notify(self) -> None:
+        """There may be new work in the journal."""
+        ...
+
+    def idle(self) -> bool:
+        """Return whether nothing is in hand and nothing that could be leased now waits."""
+        ...
+
+    def stop(self, tick: Callable[[], None] = lambda: None) -> None:
+        """Finish or give back what is in hand, end the threads, and return."""
+        ...
+
+
+class MakePipeline(Protocol):
+    """Makes it; the parameters are those of :class:`Pipeline`."""
+
+    def __call__(
+        self,
+        journal: Journal,
+        jobs: Jobs,
+        model_set: ModelSet,
+        settings: Settings,
+        progress: Progress,
+        reconsider: Callable[[StackKey], None],
+        *,
+        retry: bool,
+        stop_asked: Callable[[], bool],
+        orders: Orders | None,
+        microscope: MicroscopeFirst | None,
+    ) -> Stages:
+        """Return it, not started yet."""
+        ...
 
 
 class Pipeline:
@@ -185,7 +230,7 @@ class Pipeline:
 
     def idle(self) -> bool:
         """Return whether nothing is in hand and nothing that could be leased now waits."""
-        return not self._in_hand and not self._journal.waits(self._deferrals.all())
+        return not self._in_hand and not self._journal.waits(self._deferrals.given_up())
 
     def stop(self, tick: Callable[[], None] = lambda: None) -> None:
         """Finish or give back what is in hand, end the threads, and return.

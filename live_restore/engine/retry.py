@@ -29,20 +29,25 @@ class Deferrals:
     def __contains__(self, key: StackKey) -> bool:
         return key in self._until
 
-    def add(self, key: StackKey, longest_s: float = _LONGEST_RETRY_S) -> None:
-        """Put something off, longer than the last time, at most ``longest_s``."""
+    def add(
+        self, key: StackKey, longest_s: float = _LONGEST_RETRY_S, *, retry: bool = False
+    ) -> None:
+        """Put something off, longer than the last time, at most ``longest_s``.
+
+        ``retry``: it is tried again although what the disk refuses is not.
+        """
         wait_s = min(longest_s, 2 * self._wait_s.get(key, self._first_s / 2))
         self._wait_s[key] = wait_s
-        self._until[key] = time.monotonic() + wait_s if self.retry else float("inf")
+        self._until[key] = time.monotonic() + wait_s if self.retry or retry else float("inf")
 
     def remove(self, key: StackKey) -> None:
         """Forget what has come to an end."""
         self._until.pop(key, None)
         self._wait_s.pop(key, None)
 
-    def all(self) -> frozenset[StackKey]:
-        """Return all that was put off."""
-        return frozenset(list(self._until))
+    def given_up(self) -> frozenset[StackKey]:
+        """Return what is not tried again."""
+        return frozenset(s for s, until in list(self._until.items()) if until == float("inf"))
 
     def not_yet(self) -> frozenset[StackKey]:
         """Return what has to wait still."""

@@ -90,17 +90,7 @@ class ModelSet:
         def restorer(names: tuple[str, ...]) -> StackRestorer:
             if len(names) > 1:
                 return _chain([loaded(name) for name in names], settings)
-            model = loaded(names[0])
-            return Restorer(
-                model,
-                inference,
-                settings.output.units,
-                defects=settings.output.defects,
-                gain_every=settings.trust.every,
-                error_bars=error_bars_for(model, settings),
-                less_light_every=settings.trust.less_light_every,
-                keep_flux=settings.output.keep_flux,
-            )
+            return restorer_with(loaded(names[0]), settings)
 
         return cls.of(settings, cameras, restorer)
 
@@ -223,6 +213,26 @@ def _chain(models: Sequence[Model], settings: Settings) -> ChainRestorer:
         ),
     ]
     return ChainRestorer(steps, settings.output.units, settings.output.defects)
+
+
+def restorer_with(model: Model, settings: Settings) -> Restorer:
+    """Return what restores with a warm model as the settings say.
+
+    Raises
+    ------
+    SettingsError
+        They ask for what the model does not have.
+    """
+    return Restorer(
+        model,
+        settings.inference,
+        settings.output.units,
+        defects=settings.output.defects,
+        gain_every=settings.trust.every,
+        error_bars=error_bars_for(model, settings),
+        less_light_every=settings.trust.less_light_every,
+        keep_flux=settings.output.keep_flux,
+    )
 
 
 def cameras_of(settings: Settings) -> tuple[KnownCamera, ...]:

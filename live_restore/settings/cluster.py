@@ -38,6 +38,12 @@ class ClusterSettings(Section):
         description="a computer that has not answered for so long counts as gone (s)",
         json_schema_extra=NO_PIXELS,
     )
+    paths: dict[str, str] = Field(
+        {},
+        description="of a worker that restores archives: what folders of shared storage are called "
+        'here, by what they are called on the computer that asks: {"D:/data" = "/mnt/data"}',
+        json_schema_extra=NO_PIXELS,
+    )
 
 
 def check_address(address: str, certificates: Path | None) -> None:

@@ -1,9 +1,11 @@
 """SIGKILL of workers, scheduler and daemon while stacks arrive: nothing lost, doubled, partial.
 
     python -m tests.cluster.kills --kills 50 --stacks 200 --workers 4
+    python -m tests.cluster.kills --archive
 
 Whoever is killed is started again at once. At the end every raw file must have one result, whole,
-and equal to the bit to what this process makes of it without any of them.
+and equal to the bit to what this process makes of it without any of them. With ``--archive`` all
+stacks are there from the beginning, and the workers publish them by themselves.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ from tests.support.cluster import Started, a_scheduler, free_address
 from tests.support.processes import PATIENCE_S
 
 SHAPE = (8, 96, 96)
+# Kills come every other second; three of them in a row must not look like the fault of a stack.
+_SETTINGS = "[journal]\nmax_attempts = 20\nretry_s = 0.5\nlease_s = 5\n[cluster]\ntimeout_s = 3\n"
 
 
 @dataclass
@@ -62,13 +66,30 @@ class Killed:
         self.started = self._start()
 
 
-def run(folder: Path, kills: int, stacks: int, workers: int, seed: int) -> Figures:
+def run(
+    folder: Path, kills: int, stacks: int, workers: int, seed: int, *, archive: bool = False
+) -> Figures:
     """Let stacks arrive while everybody is killed; return what became of them."""
     chance, began = random.Random(seed), time.monotonic()
     raw, address = folder / "raw", free_address()
     raw.mkdir(parents=True)
+    results = raw / "restored"
     watch = ("watch", str(raw), "--plain", "--device", address)
+    if archive:
+        watch = ("restore", str(raw), "--cluster", address)
     work = ("worker", "--scheduler", address, "--device", "cpu")
+    for who in ("daemon", "worker"):
+        (folder / who).mkdir()
+        (folder / who / "config.toml").write_text(_SETTINGS, encoding="utf-8")
+    cell = LivingCell(shape_zyx=SHAPE)
+
+    def record(number: int) -> None:
+        part = raw / f".{number}.part"
+        tifffile.imwrite(part, cell.exposed(number), metadata={"axes": "ZYX"})
+        part.rename(raw / f"cell_{number:03}.tif")
+
+    for number in range(stacks if archive else 0):
+        record(number)
     people = [
         Killed("scheduler", lambda: a_scheduler(folder / "scheduler", address)),
         *(Killed("worker", lambda: Started(folder / "worker", *work)) for _ in range(workers)),
@@ -76,23 +97,19 @@ def run(folder: Path, kills: int, stacks: int, workers: int, seed: int) -> Figur
     ]
     figures = Figures(stacks)
     try:
-        cell = LivingCell(shape_zyx=SHAPE)
         at = sorted(chance.sample(range(stacks * 4), min(kills, stacks * 4)))
         for step in range(stacks * 4):
-            if step % 4 == 0:
-                number = step // 4
-                part = raw / f".{number}.part"
-                tifffile.imwrite(part, cell.exposed(number), metadata={"axes": "ZYX"})
-                part.rename(raw / f"cell_{number:03}.tif")
+            if archive:  # as far as it has come: a kill at the end would harm nobody
+                if step in at:
+                    _wait_for(results, step // 4)
+            elif step % 4 == 0:
+                record(step // 4)
             if step in at:
                 victim = chance.choice(people)
                 victim.kill()
                 figures.kills[victim.name] = figures.kills.get(victim.name, 0) + 1
-            time.sleep(chance.uniform(0, 0.2))
-        deadline = time.monotonic() + PATIENCE_S + stacks
-        results = raw / "restored"
-        while len(list(results.glob("*.json"))) < stacks and time.monotonic() < deadline:
-            time.sleep(0.2)
+            time.sleep(0.0 if archive and step not in at else chance.uniform(0, 0.2))
+        _wait_for(results, stacks)
         time.sleep(1.0)  # the last outcome is recorded
     finally:
         for each in people:
@@ -100,6 +117,13 @@ def run(folder: Path, kills: int, stacks: int, workers: int, seed: int) -> Figur
     _audit(raw, figures)
     figures.seconds = round(time.monotonic() - began, 1)
     return figures
+
+
+def _wait_for(results: Path, count: int) -> None:
+    """Wait until there are so many results, or until there never will be."""
+    deadline = time.monotonic() + PATIENCE_S + count
+    while len(list(results.glob("*.json"))) < count and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def _audit(raw: Path, figures: Figures) -> None:
@@ -135,9 +159,13 @@ def main() -> int:
     parser.add_argument("--stacks", type=int, default=200)
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--seed", type=int, default=20261128)
+    parser.add_argument("--archive", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        figures = run(Path(folder), given.kills, given.stacks, given.workers, given.seed)
+        figures = run(
+            Path(folder), given.kills, given.stacks, given.workers, given.seed,
+            archive=given.archive,
+        )  # fmt: skip
     print(json.dumps(asdict(figures), indent=1))
     return 1 if figures.harm else 0
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
+from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from live_restore.cli.main import main
 from live_restore.cluster.plan import Site, fewest_gpus, forecast
 
 SITES = st.builds(
@@ -82,3 +87,39 @@ def test_no_stack_is_faster_than_its_parts_and_more_gpus_never_hurt(site: Site) 
     more = forecast(replace(site, gpus=site.gpus + 1))
     assert more.median_s <= found.median_s * 1.05 + 1e-9
     assert more.late_s <= found.late_s * 1.05 + 1e-9
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--every-s", "1e-300"],
+        ["--gpu-mvoxel-per-s", "1e-300"],
+        ["--network-mb-per-s", "5e-324"],
+        ["--every-s", "1e300"],
+        ["--instruments", "9" * 12],
+        ["--stacks", "9" * 12],
+        ["--stack", "99999,99999,99999"],
+        ["--gpus", "9" * 30],
+    ],
+)
+def test_what_no_microscope_does_is_refused_in_one_line(words: list[str], capsys: Any) -> None:
+    with suppress(SystemExit):
+        assert main(["cluster", "plan", "--gpu-mvoxel-per-s", "100", *words]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1
+    assert len(printed.err) < 300
+
+
+@pytest.mark.parametrize("gpus", [[], ["--gpus", "1"]])
+def test_a_site_that_is_far_too_small_is_forecast_in_finite_numbers(
+    gpus: list[str], capsys: Any
+) -> None:
+    slowest = ["--gpu-mvoxel-per-s", "0.001", "--every-s", "0.001", "--network-mb-per-s", "0.001"]
+    assert main(["cluster", "plan", *slowest, *gpus]) != 0
+    printed = capsys.readouterr()
+    assert "more than 1000%" in printed.out + printed.err
+    assert max(map(len, re.findall(r"\d+", printed.out + printed.err))) < 9
+    if gpus:
+        main(["cluster", "plan", *slowest, *gpus, "--json"])
+        json.loads(capsys.readouterr().out, parse_constant=pytest.fail)

@@ -21,7 +21,7 @@ from live_restore.inference.restored import Restored
 from live_restore.inference.restorer import CancelledError
 from live_restore.settings.load import load_settings
 from live_restore.simulation.scene import LivingCell
-from tests.support.cluster import ODD_WORKER, Started, a_scheduler, a_worker, ended, free_address
+from tests.support.cluster import Started, a_scheduler, a_worker, ended, free_address
 from tests.support.systems import needs_signals
 
 RAW = LivingCell(shape_zyx=(8, 96, 96)).exposed(0)
@@ -37,7 +37,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @contextmanager
 def restorer_at(
-    address: str, report: list[str] | None = None, beside: str = "", **sections: Any
+    address: str,
+    report: list[str] | None = None,
+    beside: str = "",
+    timeout_s: float = 10.0,
+    **sections: Any,
 ) -> Iterator[RemoteRestorer]:
     """A watcher's restorer."""
     device = f"{address}, {beside}" if beside else address
@@ -45,7 +49,7 @@ def restorer_at(
         None,
         {
             "inference": {"device": device, "threads": 1, **sections.pop("inference", {})},
-            "cluster": {"timeout_s": 10.0},
+            "cluster": {"timeout_s": timeout_s},
             **sections,
         },
     )
@@ -211,8 +215,8 @@ def test_a_stack_that_kills_its_workers_is_given_up_and_a_worker_that_dies_loses
     def supervise() -> None:
         while not stopped.is_set():
             if not deadly or deadly[-1].process.poll() is not None:
-                words = ("deadly", "worker", "--scheduler", address, "--device", "cpu")
-                deadly.append(Started(tmp_path / "w", *words, module=ODD_WORKER))
+                words = ("worker", "--scheduler", address, "--device", "cpu")
+                deadly.append(Started(tmp_path / "w", *words, odd="deadly"))
             time.sleep(0.05)
 
     thread = threading.Thread(target=supervise)

@@ -109,6 +109,14 @@ def test_many_deaths_harm_nothing(tmp_path: Path) -> None:
     assert set(figures.kills) == {"worker", "scheduler", "daemon"}
 
 
+@pytest.mark.slow
+@needs_signals
+def test_many_deaths_harm_no_archive(tmp_path: Path) -> None:
+    figures = run(tmp_path, kills=20, stacks=60, workers=2, seed=3, archive=True)
+    assert figures.harm == 0, figures
+    assert set(figures.kills) == {"worker", "scheduler", "daemon"}
+
+
 @contextmanager
 def half_open() -> Iterator[str]:
     """Give the address of something that takes connections and never answers."""

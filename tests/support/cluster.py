@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -13,9 +14,17 @@ from pathlib import Path
 
 from live_restore.files.user_folders import STATE_VARIABLE
 from live_restore.settings.layers import FILE_VARIABLES
+from tests.support.nursery import CAN_FORK, ForkedProcess, nursery
 from tests.support.processes import PATIENCE_S
 
-ODD_WORKER = "tests.support.odd_worker"
+_ODD_WORKER = "tests.support.odd_worker"
+# A second of imports each, which the nursery makes once.
+_PRELOADED = (
+    "live_restore.archive.dispatch",
+    "live_restore.cluster.scheduler",
+    "live_restore.cluster.worker",
+    _ODD_WORKER,
+)
 
 
 def free_address() -> str:
@@ -26,9 +35,19 @@ def free_address() -> str:
 
 
 class Started:
-    """A process of ours whose lines can be waited for."""
+    """A process of ours whose lines can be waited for.
 
-    def __init__(self, folder: Path, *words: str, module: str = "live_restore") -> None:
+    Parameters
+    ----------
+    folder
+        For its log, state and settings.
+    words
+        Its command line after ``live-restore``.
+    odd
+        What is wrong with it; see ``odd_worker.py``.
+    """
+
+    def __init__(self, folder: Path, *words: str, odd: str = "") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / f"{time.monotonic_ns()}.log"
         environment = {
@@ -37,14 +56,27 @@ class Started:
             **dict.fromkeys(FILE_VARIABLES, str(folder / "config.toml")),
             "OMP_NUM_THREADS": "1",
         }
+        self.process: subprocess.Popen[bytes] | ForkedProcess
+        if CAN_FORK and odd != "old":  # which it must be before anything is imported
+            self.process = nursery().start(
+                words,
+                environment,
+                log=self.log,
+                prepare=(f"{_ODD_WORKER}:be_odd", {"kind": odd}) if odd else None,
+                preload=_PRELOADED,
+            )
+            return
+        module = (_ODD_WORKER, odd) if odd else ("live_restore",)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module, *words], env=environment, stdout=log, stderr=log
+                [sys.executable, "-m", *module, *words], env=environment, stdout=log, stderr=log
             )
 
     @property
     def said(self) -> str:
         """All that it has printed."""
+        if not self.log.exists():  # not begun yet
+            return ""
         return self.log.read_text(encoding="utf-8", errors="replace")
 
     def wait_for(self, words: str) -> None:
@@ -62,7 +94,7 @@ class Started:
 
     def stop(self) -> int:
         """Ask it to end; return the exit code."""
-        self.process.terminate()
+        self.process.send_signal(signal.SIGTERM)
         return self.process.wait(PATIENCE_S)
 
 
@@ -87,7 +119,6 @@ def a_worker(
     folder: Path, address: str, *flags: str, odd: str = "", ready: str = "restores with"
 ) -> Started:
     """Start a worker, and wait until it has said ``ready``; see ``odd_worker.py``."""
-    words = ["worker", "--scheduler", address, "--device", "cpu", *flags]
-    started = Started(folder, odd, *words, module=ODD_WORKER) if odd else Started(folder, *words)
+    started = Started(folder, "worker", "--scheduler", address, "--device", "cpu", *flags, odd=odd)
     started.wait_for(ready)
     return started

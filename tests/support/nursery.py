@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -78,6 +79,7 @@ class Nursery:
         )  # fmt: skip
         self._folder = tempfile.TemporaryDirectory(prefix="nursery-")
         self._count = 0
+        self._lock = threading.Lock()
         assert self.ask({"ready": True}) == 0
 
     @property
@@ -86,12 +88,13 @@ class Nursery:
         return self._process.pid
 
     def ask(self, order: Mapping[str, Any]) -> int | None:
-        """Give an order and return the answer."""
+        """Give an order and return the answer; from any thread."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(order) + "\n")
-        self._process.stdin.flush()
-        answer = json.loads(self._process.stdout.readline())
+        with self._lock:
+            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.flush()
+            answer = json.loads(self._process.stdout.readline())
         return None if answer is None else int(answer)
 
     def start(
@@ -101,6 +104,7 @@ class Nursery:
         *,
         log: Path | None = None,
         prepare: tuple[str, Mapping[str, Any]] | None = None,
+        preload: Sequence[str] = (),
     ) -> ForkedProcess:
         """Start a command.
 
@@ -114,6 +118,8 @@ class Nursery:
             Where both streams go; ``None``: to a file each.
         prepare
             A function (``"module:name"``) that the child calls first, with these arguments.
+        preload
+            Modules that the nursery imports before it forks, if it has not yet.
         """
         self._count += 1
         folder = Path(self._folder.name)
@@ -126,6 +132,7 @@ class Nursery:
             "stdout": str(stdout),
             "stderr": str(stderr),
             "prepare": prepare,
+            "preload": list(preload),
         }
         pid = self.ask(order)
         assert pid is not None
@@ -175,6 +182,8 @@ def _serve() -> None:
             pid, status = os.waitpid(order["poll"], os.WNOHANG)
             answer = os.waitstatus_to_exitcode(status) if pid else None
         else:
+            for name in order["preload"]:
+                importlib.import_module(name)
             answer = os.fork()
             if answer == 0:
                 os._exit(_become(order))

@@ -1,0 +1,79 @@
+"""From settings and a folder to a daemon whose stacks the workers of a scheduler do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from live_restore.archive.dispatch import Dispatch
+from live_restore.archive.task import Archive, answer_text, settings_text
+from live_restore.cluster.connection import Connection
+from live_restore.cluster.protocol import Offer
+from live_restore.cluster.remote import RemoteRestorer
+from live_restore.engine.control import Orders
+from live_restore.engine.daemon import Daemon
+from live_restore.engine.jobs import Jobs
+from live_restore.engine.microscope_first import MicroscopeFirst
+from live_restore.engine.pipeline import Stages
+from live_restore.engine.progress import Progress
+from live_restore.inference.model_set import ModelSet
+from live_restore.journal.journal import Journal
+from live_restore.settings.model import Settings
+from live_restore.stack import StackKey
+
+
+def archive_of(root: Path, settings: Settings, model_set: ModelSet) -> Archive:
+    """Return what all tasks have in common; ``model_set`` is that of a scheduler's device."""
+    remote = {
+        rule.model: restorer
+        for rule, restorer in model_set.rules
+        if isinstance(restorer, RemoteRestorer)
+    }
+    return Archive(
+        str(root),
+        model_set.recipe,
+        settings_text(settings),
+        {name: restorer.model.digest for name, restorer in remote.items()},
+        {each.model.digest: answer_text(each.right_answer) for each in remote.values()},
+    )
+
+
+def archive_daemon(root: Path, settings: Settings, model_set: ModelSet, journal: Journal) -> Daemon:
+    """Return a daemon that finds what is complete, and has workers restore and publish it.
+
+    Parameters
+    ----------
+    root
+        The archive's folder (absolute).
+    settings
+        All settings; their device is the scheduler.
+    model_set
+        From ``cluster.models.load_models``.
+    journal
+        Open for writing, made with the recipe of ``model_set``.
+    """
+    archive = archive_of(root, settings, model_set)
+    offers = tuple(Offer(model.card.name, model.digest) for model in model_set.models)
+    cluster = settings.cluster
+
+    def dispatch(
+        journal: Journal,
+        jobs: Jobs,
+        model_set: ModelSet,
+        settings: Settings,
+        progress: Progress,
+        reconsider: Callable[[StackKey], None],
+        *,
+        retry: bool,
+        stop_asked: Callable[[], bool],
+        orders: Orders | None,
+        microscope: MicroscopeFirst | None,
+    ) -> Stages:
+        del model_set, retry, microscope
+        connection = Connection(settings.inference.device, cluster.certificates, cluster.timeout_s)
+        return Dispatch(
+            connection, archive, offers, journal, jobs, settings, progress, reconsider,
+            stop_asked, orders or Orders(settings.watch.newest_first),
+        )  # fmt: skip
+
+    return Daemon(root, settings, model_set, journal, dispatch)

@@ -1,0 +1,1 @@
+"""Archives that workers read and publish by themselves."""
