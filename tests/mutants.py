@@ -678,8 +678,8 @@ MUTANTS = (
         7,
         "large-put-off",
         "a stack too large for a full disk lets smaller ones go first",
-        "self._deferrals.add(entry.key, ",
-        "max(0.0, ",
+        "self._deferrals.add(entry.key, _LONGEST_WAIT",
+        "max(0.0, _LONGEST_WAIT",
         (f"{_PIPELINE}::test_a_stack_too_large_for_a_full_disk_lets_a_smaller_one_go_first",),
     ),
     Mutant(
@@ -796,8 +796,8 @@ MUTANTS = (
         10,
         "stopped-given-back",
         "a stack that a stop ended waits again",
-        "if isinstance(error, CancelledError):\n            self._give_back(",
-        "if False:\n            self._give_back(",
+        "if isinstance(error, CancelledError):\n            self.give_back(",
+        "if False:\n            self.give_back(",
         (f"{_PIPELINE}::test_stopped_in_mid_stack_it_is_given_back",),
     ),
     Mutant(
@@ -1581,8 +1581,8 @@ MUTANTS = (
         7,
         "worker-killer",
         "a stack that kills its workers is set aside",
-        "if entry.attempts < self._settings.journal.max_attempts:",
-        "if True:",
+        "if entry.attempts < self._max_attempts:\n            reason",
+        "if True:\n            reason",
         (
             "tests/archive/test_archive.py::test_a_stack_that_kills_its_workers_is_set_aside_and_the_others_are_restored",
         ),

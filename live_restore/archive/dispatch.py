@@ -29,6 +29,7 @@ from distributed.client import FutureCancelledError
 from distributed.scheduler import KilledWorker
 
 from live_restore.archive.desk import restore_task_here
+from live_restore.archive.settlement import Settlement
 from live_restore.archive.task import Archive, Task, TaskAnswer, from_text, to_text
 from live_restore.cluster.availability import Availability
 from live_restore.cluster.connection import ARCHIVE, Connection, NobodyThereError
@@ -38,24 +39,21 @@ from live_restore.engine.backoff import Backoff
 from live_restore.engine.control import Orders
 from live_restore.engine.disk_space import DiskSpace
 from live_restore.engine.in_hand import InHand
-from live_restore.engine.job import Remainder, ResultPlan
 from live_restore.engine.jobs import Jobs
 from live_restore.engine.leasing import Leasing
 from live_restore.engine.outcome import OutcomeRecorder
 from live_restore.engine.progress import Progress
 from live_restore.engine.retry import Deferrals
-from live_restore.errors import JournalError, RuntimeFailureError, StackError
+from live_restore.errors import JournalError
 from live_restore.journal.entry import Entry
 from live_restore.journal.journal import Journal
-from live_restore.outputs.output import ResultPath
 from live_restore.settings.model import Settings
-from live_restore.stack import Fingerprint, StackKey
+from live_restore.stack import StackKey
 
 log = structlog.get_logger()
 
 _TICK_S = 0.2
 _LOOK_S = 1.0
-_LONGEST_TAKEN_S = 30.0
 # For what is in hand when a stop is asked for; a worker finishes what it has begun all the same.
 _FINISH_S = 10.0
 
@@ -79,6 +77,8 @@ class _Worker:
 
 class Dispatch:
     """Has an archive restored by the workers of a scheduler; in the place of a ``Pipeline``.
+
+    Large because all that its one thread does needs who works, and what they have in hand.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ class Dispatch:
         self.crash: BaseException | None = None
         self._deferrals = Deferrals(settings.journal.retry_s, retry=False)
         self._disk_space = DiskSpace(progress, 0.0)  # whoever writes looks at the disk
-        self._outcomes = OutcomeRecorder(
+        outcomes = OutcomeRecorder(
             journal,
             progress,
             self._deferrals,
@@ -132,6 +132,14 @@ class Dispatch:
             jobs.results_folder,
             settings.journal.max_attempts,
             self._is_stopping,
+        )
+        self._settlement = Settlement(
+            outcomes,
+            self._deferrals,
+            journal,
+            connection,
+            settings.journal.max_attempts,
+            self._report,
         )
         self._availability = Availability(self._report)
         self._workers: dict[str, _Worker] = {}
@@ -248,14 +256,8 @@ class Dispatch:
         for future, entry in list(worker.given.items()):
             with suppress(Exception):  # its scheduler may be gone
                 future.cancel()
-            self._outcomes.give_back(entry, reason)
+            self._settlement.give_back(entry, reason)
             self._ended(worker, future)
-
-    def _set_aside(self, worker: _Worker, reason: str) -> None:
-        reason = f"worker {worker.address}: {reason}"
-        self._connection.set_aside(worker.address, reason)
-        self._report(f"{reason}; it gets no more stacks")
-        self._looked_at = 0.0
 
     # What is worked on -------------------------------------------------------------------------
 
@@ -300,17 +302,19 @@ class Dispatch:
                     answer = from_text(TaskAnswer, message.text)
                     remainder = answer.remainder
                 except DamagedMessageError as error:
-                    self._set_aside(worker, f"its answer cannot be read: {error}")
-                    self._outcomes.give_back(entry, "its worker is set aside")
+                    self._settlement.set_aside(
+                        worker.address, entry, f"its answer cannot be read: {error}"
+                    )
                 except (KilledWorker, FutureCancelledError, CancelledError, OSError, TimeoutError):
                     if self._client is None or self._client.status != "running":
                         continue  # the scheduler is gone, and tells nothing about the worker
-                    self._died_with(entry)
+                    self._settlement.died_with(entry)
                 except Exception as error:  # noqa: BLE001 - worker boundary: another may do better
-                    self._set_aside(worker, f"it fails at whatever it is asked ({error})")
-                    self._outcomes.give_back(entry, "its worker is set aside")
+                    self._settlement.set_aside(
+                        worker.address, entry, f"it fails at whatever it is asked ({error})"
+                    )
                 else:
-                    self._settle(worker, entry, answer, remainder)
+                    self._settlement.settle(worker.address, entry, answer, remainder)
                 self._ended(worker, future)
 
     def _ended(self, worker: _Worker, future: Future) -> None:
@@ -321,63 +325,8 @@ class Dispatch:
     def _died(self, worker: _Worker) -> None:
         """A worker is not there any more."""
         for future, entry in list(worker.given.items()):
-            self._died_with(entry)
+            self._settlement.died_with(entry)
             self._ended(worker, future)
-
-    def _died_with(self, entry: Entry) -> None:
-        """The worker died that had this in hand; so often, and it is to blame."""
-        if entry.attempts < self._settings.journal.max_attempts:
-            reason = f"attempt {entry.attempts}: the worker that had it died"
-            self._outcomes.give_back(entry, reason, counts=True)
-            self._report(f"{entry.key}: {reason}; it goes to another")
-            return
-        error = RuntimeFailureError(
-            f"{entry.attempts} workers of {self._connection.address} died while they had it; set "
-            "aside",
-            None,
-            "look at what they reported; live-restore watch --retry-failed tries it again",
-        )
-        self._outcomes.bad(entry, error)
-
-    def _settle(
-        self, worker: _Worker, entry: Entry, answer: TaskAnswer, remainder: Remainder
-    ) -> None:
-        """Record what became of a stack, or that its worker is set aside."""
-        if answer.outcome in ("unsuited", "sick"):
-            self._set_aside(worker, f"it {answer.what}")
-            self._outcomes.give_back(entry, "its worker is set aside")
-        elif answer.outcome == "taken":
-            self._deferrals.add(entry.key, _LONGEST_TAKEN_S, retry=True)
-            self._outcomes.give_back(entry, answer.what)
-        elif answer.result is None:
-            self._failed(worker, entry, answer)
-        elif answer.outcome == "there":
-            there = answer.result.here(self._journal.root)
-            path = ResultPath(there.image, there.report, "", taken=True)
-            renamed = answer.result.renamed
-            plan = ResultPlan("", path, True, there.doubt, answer.note, renamed)
-            self._outcomes.already_restored(entry, plan, remainder)
-        else:
-            published = answer.result.here(self._journal.root)
-            self._outcomes.good(entry, published, remainder, answer.note)
-
-    def _failed(self, worker: _Worker, entry: Entry, answer: TaskAnswer) -> None:
-        """Record why a stack is not restored, unless its worker sees another one under its name."""
-        error = answer.as_error()
-        if isinstance(error, StackError):
-            path = self._journal.root / entry.key.acquisition
-            with suppress(OSError):
-                here = (0, 0) if path.is_dir() else tuple(Fingerprint.of(path.stat()))
-                if answer.seen != here and here in ((0, 0), tuple(entry.fingerprint)):
-                    what = "nothing" if answer.seen is None else "another file"
-                    self._set_aside(
-                        worker,
-                        f"it sees {what} where {path} is; set cluster.paths there to what shared "
-                        "storage is called, and look at its mounts",
-                    )
-                    self._outcomes.give_back(entry, "its worker is set aside")
-                    return
-        self._outcomes.bad(entry, error)
 
     def _renew(self) -> None:
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""From settings and a folder to a daemon whose stacks the workers of a scheduler do."""
+"""From settings and a folder to what has its stacks done by the workers of a scheduler."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from live_restore.cluster.connection import Connection
 from live_restore.cluster.protocol import Offer
 from live_restore.cluster.remote import RemoteRestorer
 from live_restore.engine.control import Orders
-from live_restore.engine.daemon import Daemon
 from live_restore.engine.jobs import Jobs
 from live_restore.engine.microscope_first import MicroscopeFirst
-from live_restore.engine.pipeline import Stages
+from live_restore.engine.pipeline import MakePipeline, Stages
 from live_restore.engine.progress import Progress
 from live_restore.inference.model_set import ModelSet
 from live_restore.journal.journal import Journal
@@ -38,8 +37,8 @@ def archive_of(root: Path, settings: Settings, model_set: ModelSet) -> Archive:
     )
 
 
-def archive_daemon(root: Path, settings: Settings, model_set: ModelSet, journal: Journal) -> Daemon:
-    """Return a daemon that finds what is complete, and has workers restore and publish it.
+def dispatching(root: Path, settings: Settings, model_set: ModelSet) -> MakePipeline:
+    """Return what makes a daemon's stacks be restored and published by workers.
 
     Parameters
     ----------
@@ -49,8 +48,6 @@ def archive_daemon(root: Path, settings: Settings, model_set: ModelSet, journal:
         All settings; their device is the scheduler.
     model_set
         From ``cluster.models.load_models``.
-    journal
-        Open for writing, made with the recipe of ``model_set``.
     """
     archive = archive_of(root, settings, model_set)
     offers = tuple(Offer(model.card.name, model.digest) for model in model_set.models)
@@ -76,4 +73,4 @@ def archive_daemon(root: Path, settings: Settings, model_set: ModelSet, journal:
             stop_asked, orders or Orders(settings.watch.newest_first),
         )  # fmt: skip
 
-    return Daemon(root, settings, model_set, journal, dispatch)
+    return dispatch

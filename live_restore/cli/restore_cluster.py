@@ -11,7 +11,6 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from live_restore.cli.display import wants_display
 from live_restore.cli.parsing import Parser, duration, load_settings_of, positive
 from live_restore.errors import UsageError, one_line
 from live_restore.journal.states import State
@@ -49,11 +48,11 @@ def restore_archive(arguments: argparse.Namespace) -> int:
     from live_restore.cluster.needed import require_packages
 
     require_packages()
-    from live_restore.archive.run import archive_daemon
+    from live_restore.archive.run import dispatching
     from live_restore.cli.logs import configure_logging
     from live_restore.cli.watch import print_summary
     from live_restore.cluster.models import load_models
-    from live_restore.engine.daemon import open_daemon_journal, watched_folder
+    from live_restore.engine.daemon import Daemon, open_daemon_journal, watched_folder
     from live_restore.engine.priority import give_way
     from live_restore.engine.signals import stopping_on_signals
     from live_restore.files.user_folders import state_folder
@@ -70,7 +69,7 @@ def restore_archive(arguments: argparse.Namespace) -> int:
     give_way(own.process)
     journal_file = journal_path(root, own.journal.folder)
     logs = (own.journal.folder or state_folder()) / "archive" / journal_file.stem
-    shows = wants_display() and not arguments.json
+    shows = sys.stderr.isatty() and not arguments.json
     notices: list[str] = []
     with ExitStack() as stack:
         helpers = _helpers(arguments, own, logs, notices.append)
@@ -84,7 +83,7 @@ def restore_archive(arguments: argparse.Namespace) -> int:
         model_set = load_models(settings, archive=True)
         journal = stack.enter_context(open_daemon_journal(root, settings, model_set.recipe))
         configure_logging(settings.log, log_path(root, journal_file), terminal=False)
-        daemon = archive_daemon(root, settings, model_set, journal)
+        daemon = Daemon(root, settings, model_set, journal)
         stack.enter_context(stopping_on_signals(daemon.stop))
         show = stack.enter_context(_progress(daemon) if shows else _lines(daemon))
 
@@ -95,7 +94,8 @@ def restore_archive(arguments: argparse.Namespace) -> int:
                 daemon.progress.warn(notices.pop(0))
             show()
 
-        failed = daemon.run(once=True, tick=tick)
+        make = dispatching(root, settings, model_set)
+        failed = daemon.run(once=True, tick=tick, make_pipeline=make)
         if arguments.json:
             counts = {state.value: count for state, count in daemon.status().counts.items()}
             print(json.dumps({"folder": str(root), "failed_now": failed, **counts}, indent=1))

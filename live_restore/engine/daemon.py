@@ -84,19 +84,11 @@ class Daemon:
         The warm models.
     journal
         Open for writing, made with the recipe of ``model_set``.
-    make_pipeline
-        Makes what restores what waits in the journal.
     """
 
     def __init__(
-        self,
-        root: Path,
-        settings: Settings,
-        model_set: ModelSet,
-        journal: Journal,
-        make_pipeline: MakePipeline = Pipeline,
+        self, root: Path, settings: Settings, model_set: ModelSet, journal: Journal
     ) -> None:
-        self._make_pipeline = make_pipeline
         self._settings = settings
         self._root = root
         self._model_set = model_set
@@ -185,7 +177,13 @@ class Daemon:
             f"{counts[State.ARRIVING]} still arriving, {counts[State.WAITING]} waiting{doubtful}"
         )
 
-    def run(self, *, once: bool = False, tick: Callable[[], None] = lambda: None) -> int:
+    def run(
+        self,
+        *,
+        once: bool = False,
+        tick: Callable[[], None] = lambda: None,
+        make_pipeline: MakePipeline = Pipeline,
+    ) -> int:
         """Watch until stopped (or, with ``once``, until all that is complete is restored).
 
         Parameters
@@ -194,6 +192,8 @@ class Daemon:
             Do what there is to do, then return.
         tick
             Called a few times per second, for a display.
+        make_pipeline
+            Makes what restores what waits in the journal.
 
         Returns
         -------
@@ -218,7 +218,7 @@ class Daemon:
                 self.progress.failed(entry.key)
             self.progress.warn(f"{entry.key}: {entry.reason}")
         with self._recorded():
-            self._restore(once, tick)
+            self._restore(once, tick, make_pipeline)
         return self.progress.snapshot().files_failed
 
     @contextmanager
@@ -249,8 +249,8 @@ class Daemon:
         except LiveRestoreError as error:
             log.warning(what, reason=error.reason)
 
-    def _restore(self, once: bool, tick: Callable[[], None]) -> None:
-        pipeline = self._make_pipeline(
+    def _restore(self, once: bool, tick: Callable[[], None], make_pipeline: MakePipeline) -> None:
+        pipeline = make_pipeline(
             self._journal,
             self._jobs,
             self._model_set,

@@ -121,6 +121,7 @@ OTHER: dict[str, Any] = {
     "cluster.stacks_ahead": 3,
     "cluster.most_ahead_mb": 100,
     "cluster.timeout_s": 3,
+    "cluster.paths": {"/data": "/mnt/data"},
     "log.level": "debug",
     "log.format": "json",
 }
