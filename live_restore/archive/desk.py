@@ -156,7 +156,8 @@ class Desk(WorkerPlugin):  # type: ignore[misc]
     def _open(self, archive: Archive) -> _Opened:
         settings = settings_of(archive.settings, self._settings, self._paths.here)
 
-        def restorer(name: str) -> Restorer:
+        def restorer(names: tuple[str, ...]) -> Restorer:
+            name = " + ".join(names)  # who gives out archives has refused several
             digest = archive.digests.get(name, "")
             if digest not in self._station.models:
                 raise DamagedMessageError(f"this worker has no model {name} {digest[:12]}")
