@@ -119,6 +119,7 @@ def test_results_are_the_local_ones_and_a_second_run_does_nothing(
     assert counts["counts"]["done"] == 3
 
 
+@pytest.mark.slow
 def test_a_worker_finds_shared_storage_under_the_name_that_it_has_there(tmp_path: Path) -> None:
     archive, address = recorded(tmp_path / "a", 1), free_address()
     shutil.copytree(archive, tmp_path / "mount")  # as another computer would see it
@@ -147,6 +148,7 @@ def test_a_worker_finds_shared_storage_under_the_name_that_it_has_there(tmp_path
     assert not (archive / "restored").exists()
 
 
+@pytest.mark.slow
 def test_a_worker_that_sees_another_file_is_to_blame_and_not_the_file(
     tmp_path: Path, address: str
 ) -> None:
@@ -202,6 +204,7 @@ def test_a_stack_that_kills_its_workers_is_set_aside_and_the_others_are_restored
     assert [name for name in results(archive) if name.startswith("0poison")] == []
 
 
+@pytest.mark.slow
 def test_what_another_process_has_in_hand_is_waited_for(tmp_path: Path, address: str) -> None:
     archive = recorded(tmp_path / "a", 1)
     leases = SharedLeases(30.0)
@@ -217,6 +220,7 @@ def test_what_another_process_has_in_hand_is_waited_for(tmp_path: Path, address:
     assert results(archive) == ["0.json", "0.ome.tif"]
 
 
+@pytest.mark.slow
 @needs_signals
 def test_it_goes_on_where_it_was_killed(tmp_path: Path, address: str) -> None:
     archive = recorded(tmp_path / "a", 6)
@@ -233,6 +237,7 @@ def test_it_goes_on_where_it_was_killed(tmp_path: Path, address: str) -> None:
     assert "6 restored" not in said
 
 
+@pytest.mark.slow
 def test_local_workers_come_and_go_with_the_command(tmp_path: Path) -> None:
     import psutil
 

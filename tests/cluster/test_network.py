@@ -40,6 +40,7 @@ def behind(folder: Path, bytes_per_s: float = 0.0) -> Iterator[tuple[str, Proxy]
         yield address, proxy
 
 
+@pytest.mark.slow
 def test_a_slow_network_takes_its_time_and_changes_nothing(tmp_path: Path) -> None:
     said: list[str] = []
     with behind(tmp_path, 400e3) as (address, proxy), restorer_at(address, said) as restorer:
@@ -74,6 +75,7 @@ def test_a_connection_that_goes_silent_is_named_and_its_stack_is_not_lost(
     assert said[1:] == [f"{address} restores again"]
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_goes_silent_is_named_and_found_again(tmp_path: Path) -> None:
     said: list[str] = []
     address = free_address()
@@ -112,6 +114,7 @@ def small_disk(folder: Path, kilobytes: int) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@pytest.mark.slow
 @needs_signals
 @pytest.mark.parametrize("side", ["watcher", "worker"])
 def test_a_full_disk_on_either_side_is_one_clear_line_and_nothing_is_lost(
@@ -151,6 +154,7 @@ def test_a_full_disk_on_either_side_is_one_clear_line_and_nothing_is_lost(
     assert found == sorted(f"{n}.{end}" for n in range(3) for end in ("json", "ome.tif"))
 
 
+@pytest.mark.slow
 def test_several_watchers_get_fair_shares_and_go_before_an_archive(tmp_path: Path) -> None:
     address = free_address()
     archive = recorded(tmp_path / "a", 8)
