@@ -153,8 +153,9 @@ def test_from_the_zip_to_the_uninstallation(drive: Path, archive: Path) -> None:
     assert [path.name for path in packages.glob("*.pth")] == ["live-restore.pth"]
     planted = planted_instead_of(packages / "live_restore" / "__init__.py")
     verify = run_in(drive, "live-restore.cmd", "bundle", "--verify")
-    assert verify.returncode == 1
-    assert planted.name in verify.stdout
+    # Not by its exit code: from a script Wine's cmd gives 0 whatever the program gave.
+    assert f"/{planted.name}" in verify.stdout
+    assert "not as it was built" in verify.stdout
     shutil.rmtree(planted.parent)
 
     # A newer bundle over this one: here the same under another name.
