@@ -95,7 +95,10 @@ def test_how_far_a_preview_is_is_told(
     }
     preview(request, load_settings(None, {"models": [{"model": str(run.model)}]}))
     told = [json.loads(line)["now"] for line in capfd.readouterr().out.splitlines()]
-    assert told == ["reading the stack", "loading the model", "tile 1"]
+    assert told[:2] == ["reading the stack", "loading the model"]
+    tiles = told[2:]  # how many depends on what memory is free
+    assert tiles
+    assert tiles == [f"tile {number}" for number in range(1, len(tiles) + 1)]
 
 
 def test_it_is_told_for_how_long_something_has_been_worked_on() -> None:
