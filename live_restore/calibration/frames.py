@@ -121,12 +121,19 @@ def read_dark(path: Path) -> list[Frame]:
     Raises
     ------
     StackError
-        They cannot be read.
+        They cannot be read, or hold what is no number.
     """
     with _opened(path) as (pages, order, _):
         chosen = order.ravel()[:_MOST_FRAMES].tolist()
         _require_size(pages, len(chosen), path)
-        return [pages[index].asarray() for index in chosen]
+        frames = [pages[index].asarray() for index in chosen]
+    if not all(np.isfinite(frame).all() for frame in frames):
+        raise StackRefusedError(
+            "holds voxels that are not finite numbers",
+            path,
+            "give the frames as the camera wrote them",
+        )
+    return frames
 
 
 def _channel_of(

@@ -101,6 +101,13 @@ def _measured(arguments: argparse.Namespace, dark: Darkness | None) -> CameraEst
     from live_restore.trust.photon_transfer import photon_transfer
 
     pairs = [pair for path in arguments.files for pair in read_pairs(path, arguments.channel)]
+    if dark is not None and pairs[0][0].shape != dark.bad_pixels.shape:
+        raise UsageError(
+            f"has frames of {dark.bad_pixels.shape}, and {one_line(arguments.files[0])} of "
+            f"{pairs[0][0].shape}",
+            arguments.dark,
+            "record both with the same region of the camera",
+        )
     try:
         return photon_transfer(pairs, dark, arguments.offset)
     except StackError as error:

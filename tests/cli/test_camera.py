@@ -61,6 +61,23 @@ def test_lit_pairs_and_a_dark_stack_become_settings(
     assert np.argwhere(tifffile.imread(bad)).tolist() == [[10, 20]]
 
 
+def test_a_dark_stack_that_tells_nothing_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(6)
+    lit, dark = tmp_path / "lit.tif", tmp_path / "dark.tif"
+    tifffile.imwrite(lit, CAMERA.expose(np.full((4, 64, 64), 100.0), rng), photometric="minisblack")
+    frames = CAMERA.expose(np.zeros((20, 32, 32)), rng)
+    tifffile.imwrite(dark, frames, photometric="minisblack")
+    assert main(["camera", str(lit), "--dark", str(dark)]) == 2
+    assert "the same region of the camera" in capsys.readouterr().err
+    broken = frames.astype(np.float32)
+    broken[3, 4, 5] = np.nan
+    tifffile.imwrite(dark, broken, photometric="minisblack")
+    assert main(["camera", "--dark", str(dark)]) == 1
+    assert "not finite numbers" in capsys.readouterr().err
+
+
 def test_a_map_is_never_saved_over_raw_data(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
