@@ -1563,8 +1563,8 @@ MUTANTS = (
         9,
         "wrong-numbers-elsewhere",
         "a worker that computes wrong numbers is set aside",
-        "if not off <= bound:",
-        "if False:",
+        "if why := wrong_numbers(answer.proof, self._proof, device):",
+        "if why := False:",
         (
             "tests/cluster/test_restoring.py::test_a_worker_with_wrong_numbers_is_set_aside_and_not_the_stack",
         ),

@@ -29,7 +29,7 @@ from live_restore.archive.task import (
     version_in,
 )
 from live_restore.cluster.message import Message
-from live_restore.cluster.protocol import proof_of
+from live_restore.cluster.protocol import proof_of, wrong_numbers
 from live_restore.cluster.station import Station, known_answer
 from live_restore.cluster.values import DamagedMessageError
 from live_restore.engine.channel_groups import ChannelGroups
@@ -47,8 +47,6 @@ from live_restore.errors import (
 from live_restore.files.publish import remove_leftovers
 from live_restore.files.shared_lease import SharedLease, SharedLeases
 from live_restore.formats.table import make_acquisition_formats, make_formats
-from live_restore.inference.device.check import TOLERANCE_FP32, relative_rms
-from live_restore.inference.device.precision import ERROR_BOUND
 from live_restore.inference.model.model import Model
 from live_restore.inference.model_set import ModelSet, cameras_of, restorer_with
 from live_restore.inference.restorer import Restorer
@@ -124,7 +122,7 @@ class Desk(WorkerPlugin):  # type: ignore[misc]
                 f"sees no folder {opened.root}; set cluster.paths there to what "
                 f"{opened.archive.root} is called on that computer"
             )
-        seen = _seen(opened.root / key.acquisition)
+        seen = seen_at(opened.root / key.acquisition)
         try:
             return self._restored(opened, task)
         except _TakenError as error:
@@ -293,12 +291,11 @@ def _wrong_answer(model: Model, archive: Archive) -> str:
         found = proof_of(known_answer(model)).reshape(-1)
     except (InferenceError, DamagedMessageError) as error:
         return f"it cannot answer a known question ({error})"
-    bound = TOLERANCE_FP32 if model.session.device.precision == "fp32" else ERROR_BOUND
-    off = relative_rms(found, right) if found.shape == right.shape else float("inf")
-    return "" if off <= bound else f"it computes wrong numbers (error {off:.2g}, allowed {bound:g})"
+    return wrong_numbers(found, right, model.session.device)
 
 
-def _seen(path: Path) -> tuple[int, int] | None:
+def seen_at(path: Path) -> tuple[int, int] | None:
+    """Return what :attr:`TaskAnswer.seen` is of what this computer sees at ``path``."""
     try:
         status = path.stat()
     except (OSError, ValueError):

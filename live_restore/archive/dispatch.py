@@ -212,9 +212,8 @@ class Dispatch:
         self._looked_at = now
         try:
             client = self._connection.client()
-            if (
-                client is not self._client
-            ):  # what the one before had in hand, nobody tells us any more
+            if client is not self._client:
+                # What the one before had in hand, nobody tells us any more.
                 self._lose_all()
                 self._client = client
             there = self._connection.suited(client, self._offers)

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Protocol
 
 from live_restore.errors import LiveRestoreError, one_line
-from live_restore.hooks.child import PYTHON
+from live_restore.hooks.leash import end, leashed, let_go
 from live_restore.settings.model import Settings
 
-_LEASHED = "live_restore.cli.leash"
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
 # What ran this long was well: the next wait is the first again.
 _WELL_S = 30.0
@@ -67,7 +66,7 @@ class Child:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._what, self._log, self._report = what, log, report
-        self._command = [*PYTHON, _LEASHED, *words]
+        self._command = leashed(words)
         self._environment = {**os.environ, **(environment or {})}
         self._wait_s, self._again_at = _FIRST_WAIT_S, 0.0
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -120,18 +119,11 @@ class Child:
 
     def let_go(self) -> None:
         """Ask it to end."""
-        assert self._process.stdin is not None
-        with suppress(OSError):
-            self._process.stdin.close()
+        let_go(self._process)
 
     def close(self) -> None:
         """End it, by force if it does not obey."""
-        self.let_go()
-        try:
-            self._process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end(self._process, _STOP_S)
 
 
 class LocalHelpers:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 
+from live_restore.archive.desk import seen_at
 from live_restore.archive.task import TaskAnswer
 from live_restore.cluster.connection import Connection
 from live_restore.engine.job import Remainder, ResultPlan
@@ -14,7 +14,6 @@ from live_restore.errors import RuntimeFailureError, StackError
 from live_restore.journal.entry import Entry
 from live_restore.journal.journal import Journal
 from live_restore.outputs.output import ResultPath
-from live_restore.stack import Fingerprint
 
 _LONGEST_TAKEN_S = 30.0
 
@@ -100,15 +99,14 @@ class Settlement:
         error = answer.as_error()
         if isinstance(error, StackError):
             path = self._journal.root / entry.key.acquisition
-            with suppress(OSError):
-                here = (0, 0) if path.is_dir() else tuple(Fingerprint.of(path.stat()))
-                if answer.seen != here and here in ((0, 0), tuple(entry.fingerprint)):
-                    what = "nothing" if answer.seen is None else "another file"
-                    self.set_aside(
-                        worker,
-                        entry,
-                        f"it sees {what} where {path} is; set cluster.paths there to what shared "
-                        "storage is called, and look at its mounts",
-                    )
-                    return
+            here = seen_at(path)
+            if answer.seen != here and here in ((0, 0), tuple(entry.fingerprint)):
+                what = "nothing" if answer.seen is None else "another file"
+                self.set_aside(
+                    worker,
+                    entry,
+                    f"it sees {what} where {path} is; set cluster.paths there to what shared "
+                    "storage is called, and look at its mounts",
+                )
+                return
         self._outcomes.bad(entry, error)

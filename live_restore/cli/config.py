@@ -83,9 +83,8 @@ def _check(settings: Settings) -> None:
     from live_restore.inference.load import find_model
     from live_restore.journal.location import journal_path
 
-    for rule in settings.models:
-        for name in () if rule.skip else rule.names:
-            find_model(name)
+    for name in settings.model_names:
+        find_model(name)
     journal_path(Path(), settings.journal.folder)
 
 

@@ -28,9 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     from live_restore.inference.load import bundled_models, find_model, load_model
 
     settings = load_settings_of(arguments)
-    configured = [
-        find_model(name) for rule in settings.models if not rule.skip for name in rule.names
-    ]
+    configured = map(find_model, settings.model_names)
     paths = {str(path): path for path in (*bundled_models().values(), *configured)}
     loaded = [load_model(path, "cpu") for path in paths.values()]
     if arguments.json:

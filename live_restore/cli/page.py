@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from live_restore.cli.parsing import (
     watched_run,
 )
 from live_restore.errors import LiveRestoreError, UsageError
-from live_restore.hooks.leash import end
+from live_restore.hooks.leash import end, leashed
 from live_restore.installation import install_with
 
 if TYPE_CHECKING:
@@ -143,8 +142,7 @@ def page_beside(
         return
     require_extra()
     host, port = address
-    command = [sys.executable, "-P", "-m", "live_restore.cli.leash", "page", str(root)]
-    command += ["--host", host, "--port", str(port), *options]
+    command = leashed(["page", str(root), "--host", host, "--port", str(port), *options])
     try:
         child = subprocess.Popen(
             command,

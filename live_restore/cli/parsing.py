@@ -106,6 +106,16 @@ def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
     return settings
 
 
+def passed_on(arguments: argparse.Namespace, *names: str) -> list[str]:
+    """Return flags of the command line, for processes that do the work of this one."""
+    flags: list[str] = []
+    for name in names:
+        value = getattr(arguments, name)
+        if value:
+            flags += [f"--{name}", str(value.absolute() if isinstance(value, Path) else value)]
+    return flags
+
+
 def watched_run(root: Path, settings: Settings) -> tuple[Path, Path]:
     """Return a folder that was watched, and its journal's file.
 

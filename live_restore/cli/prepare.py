@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     if why_not := backend.obstacle():
         raise DeviceError(f'device "{name}" cannot be prepared: {why_not}')
     limits = Limits(inference.threads, inference.gpu_memory_gb, build=True)
-    for each in [name for rule in settings.models if not rule.skip for name in rule.names]:
+    for each in settings.model_names:
         path = find_model(each)
         card = load_model(path, "cpu").card
         content = model_bytes(path)

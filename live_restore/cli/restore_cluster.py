@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +12,8 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from live_restore.cli.parsing import Parser, duration, load_settings_of, positive
+from live_restore.cli.for_others import report
+from live_restore.cli.parsing import Parser, duration, load_settings_of, passed_on, positive
 from live_restore.errors import UsageError, one_line
 from live_restore.journal.states import State
 
@@ -121,16 +123,12 @@ def _helpers(
             )  # fmt: skip
         return None
     refuse_remote(settings, "a worker")
-    config = arguments.config and arguments.config.absolute()
-    given = {"--config": config, "--model": arguments.model}
-    flags = [str(part) for flag, value in given.items() if value for part in (flag, value)]
     count = arguments.workers or 0
     if arguments.cluster == "local":
         if arguments.listen:
             raise UsageError("--listen is for --cluster slurm", None, "omit it")
-        return LocalHelpers(settings, flags, count, logs, report)
-    if arguments.device:
-        flags += ["--device", arguments.device]
+        return LocalHelpers(settings, passed_on(arguments, "config", "model"), count, logs, report)
+    flags = passed_on(arguments, "config", "model", "device")
     return SlurmHelpers(settings, flags, count, arguments.listen, logs, report)
 
 
@@ -161,55 +159,65 @@ def _progress(daemon: Daemon) -> Iterator[Callable[[], None]]:
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("looking", total=None)
-        shown: dict[str, None] = {}
-        looked_at = 0.0
+        warned = _Warned(daemon)
 
         def show() -> None:
-            nonlocal looked_at
-            now = time.monotonic()
-            if now - looked_at < _LOOK_S:
-                return
-            looked_at = now
             done, of, bad = _counted(daemon)
             bar.update(task, completed=done, total=of or None,
                        description=f"restored, {bad} not" if bad else "restored")  # fmt: skip
-            for warning in daemon.progress.snapshot().warnings:
-                if warning not in shown:
-                    shown[warning] = None
-                    bar.console.print(f"! {one_line(warning)}", markup=False, highlight=False)
+            for warning in warned.new():
+                bar.console.print(f"! {one_line(warning)}", markup=False, highlight=False)
 
-        yield show
-        looked_at = 0.0
+        yield _now_and_then(show)
         show()
 
 
 @contextmanager
 def _lines(daemon: Daemon) -> Iterator[Callable[[], None]]:
     """Print a line now and then, and what must be known at once, while the block runs."""
-    began = looked_at = said_at = time.monotonic()
-    shown: dict[str, None] = {}
-
-    def say(line: str) -> None:
-        print(f"live-restore: {one_line(line)}", file=sys.stderr, flush=True)
+    began = said_at = time.monotonic()
+    warned = _Warned(daemon)
 
     def show() -> None:
-        nonlocal looked_at, said_at
+        nonlocal said_at
+        for warning in warned.new():
+            report(warning)
         now = time.monotonic()
-        if now - looked_at < _LOOK_S:
-            return
-        looked_at = now
-        for warning in daemon.progress.snapshot().warnings:
-            if warning not in shown:
-                shown[warning] = None
-                say(warning)
         if now - said_at >= _LINE_EVERY_S:
             said_at = now
             done, of, bad = _counted(daemon)
             restored = daemon.progress.snapshot().files_restored
             left = (of - done) * (now - began) / restored if restored else None
             ahead = f"; {duration(left)} to go" if left is not None else ""
-            say(f"{done} of {of} done, {bad} of them not restored{ahead}")
+            report(f"{done} of {of} done, {bad} of them not restored{ahead}")
 
-    yield show
-    looked_at = 0.0
+    yield _now_and_then(show)
     show()
+
+
+class _Warned:
+    """Knows which of a daemon's warnings have been shown."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self._daemon = daemon
+        self._shown: dict[str, None] = {}
+
+    def new(self) -> list[str]:
+        """Return those that have not."""
+        found = [w for w in self._daemon.progress.snapshot().warnings if w not in self._shown]
+        self._shown |= dict.fromkeys(found)
+        return found
+
+
+def _now_and_then(show: Callable[[], None]) -> Callable[[], None]:
+    """Return what may be called much more often than it shows anything."""
+    shown_at = -math.inf
+
+    def tick() -> None:
+        nonlocal shown_at
+        now = time.monotonic()
+        if now - shown_at >= _LOOK_S:
+            shown_at = now
+            show()
+
+    return tick

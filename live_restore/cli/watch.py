@@ -29,6 +29,7 @@ from live_restore.cli.parsing import (
     add_command,
     folder,
     load_settings_of,
+    passed_on,
     port,
     refuse_beside_micromanager,
 )
@@ -102,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.previous:
         raise UsageError("--previous is for --micromanager", None, "omit it: a folder is all there")
     if arguments.folder is None:
-        return watch_all(arguments, _for_others(arguments))
+        return watch_all(arguments, passed_on(arguments, "config", "device", "model"))
     root = watched_folder(arguments.folder)
     settings = load_settings_of(arguments)
     give_way(settings.process)
@@ -166,16 +167,9 @@ def _run_micromanager(arguments: argparse.Namespace) -> int:
     settings = load_settings_of(arguments)  # a mistake is known now, not when something has begun
     watch_micromanager(
         arguments.micromanager,
-        _for_others(arguments),
+        passed_on(arguments, "config", "device", "model"),
         settings,
         lambda what: print(f"live-restore: {what}", file=sys.stderr, flush=True),
         previous=arguments.previous,
     )
     return 0
-
-
-def _for_others(arguments: argparse.Namespace) -> list[str]:
-    """Return the options of processes that do the work of this one."""
-    config = arguments.config and arguments.config.absolute()
-    given = {"--config": config, "--device": arguments.device, "--model": arguments.model}
-    return [str(part) for flag, value in given.items() if value for part in (flag, value)]

@@ -19,14 +19,13 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError as DaskCancelledError
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from distributed import Client, Future
 from distributed.client import FutureCancelledError
 from distributed.scheduler import KilledWorker
 
-from live_restore.cluster.connection import LIVE, Connection, NobodyThereError
+from live_restore.cluster.connection import Connection, NobodyThereError
 from live_restore.cluster.message import Message
 from live_restore.cluster.protocol import Offer
 from live_restore.cluster.station import restore_here
@@ -56,28 +55,18 @@ class Reply:
 
 
 class Link:
-    """A scheduler, as long as the process lives; safe to use from several threads.
+    """Stacks to the workers of a scheduler and back; safe to use from several threads.
 
     Parameters
     ----------
-    address
-        ``dask://HOST:PORT``.
-    certificates
-        This computer's folder of them.
-    timeout_s
-        A peer that has not answered for so long counts as gone (s).
+    connection
+        To the scheduler.
     priority
         :data:`LIVE` or :data:`ARCHIVE`.
     """
 
-    def __init__(
-        self,
-        address: str,
-        certificates: Path | None,
-        timeout_s: float,
-        priority: int = LIVE,
-    ) -> None:
-        self._connection = Connection(address, certificates, timeout_s)
+    def __init__(self, connection: Connection, priority: int) -> None:
+        self._connection = connection
         self._priority = priority
 
     @property
@@ -170,9 +159,8 @@ class Link:
                 raise StoppedError
             if now - looked > _LOOK_AGAIN_S:
                 looked = now
-                self._connection.suited(
-                    client, [offer]
-                )  # else it would wait for a worker that never comes
+                # Else it would wait for a worker that never comes.
+                self._connection.suited(client, [offer])
             with suppress(TimeoutError):
                 answer.exception(timeout=_POLL_S)  # waits; the result would be fetched twice
 

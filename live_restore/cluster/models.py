@@ -86,14 +86,14 @@ def _remote(
     archive: bool,
 ) -> ModelSet:
     from live_restore.cluster.ahead import Ahead
-    from live_restore.cluster.connection import ARCHIVE, LIVE
+    from live_restore.cluster.connection import ARCHIVE, LIVE, Connection
     from live_restore.cluster.link import Link
     from live_restore.cluster.protocol import options_text
     from live_restore.cluster.remote import RemoteRestorer, RemoteSession
 
     cluster = settings.cluster
     priority = ARCHIVE if archive else LIVE
-    link = Link(address, cluster.certificates, cluster.timeout_s, priority)
+    link = Link(Connection(address, cluster.certificates, cluster.timeout_s), priority)
     ahead = Ahead(int(cluster.most_ahead_mb * 1e6))
     options = options_text(settings)
     device = Device(address, "Dask", "workers on other computers", on_gpu=True, elsewhere=True)

@@ -16,6 +16,8 @@ from live_restore.cluster.message import Message
 from live_restore.cluster.values import DamagedMessageError, made, plain
 from live_restore.files.values import NotJsonError, json_object
 from live_restore.inference.backends.session import Device, Floats
+from live_restore.inference.device.check import TOLERANCE_FP32, relative_rms
+from live_restore.inference.device.precision import ERROR_BOUND
 from live_restore.inference.restored import Restored
 from live_restore.settings.camera import CameraSettings, DefectVoxels
 from live_restore.settings.model import InferenceSettings, Settings
@@ -211,6 +213,24 @@ def proof_of(answer: Floats) -> Floats:
     whole would be the greater part of a small stack's message.
     """
     return np.ascontiguousarray(answer[..., ::2, ::2, ::2])
+
+
+def wrong_numbers(proof: Floats | None, right: Floats, device: Device | None) -> str:
+    """Return what is wrong with a device by its proof, "" where it computes rightly.
+
+    Parameters
+    ----------
+    proof, right
+        What it made of the known tile, and what is right, as :func:`proof_of` gives them; ``None``:
+        it made nothing.
+    device
+        Which; of one that is not known, as much is allowed as of float32.
+    """
+    bound = TOLERANCE_FP32 if device is None or device.precision == "fp32" else ERROR_BOUND
+    off = float("inf")
+    if proof is not None and proof.shape == right.shape:
+        off = relative_rms(proof, right)
+    return "" if off <= bound else f"it computes wrong numbers (error {off:.2g}, allowed {bound:g})"
 
 
 def to_message(value: Request | Answer) -> Message:

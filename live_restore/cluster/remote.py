@@ -21,6 +21,7 @@ from live_restore.cluster.protocol import (
     answer_of,
     proof_of,
     to_message,
+    wrong_numbers,
 )
 from live_restore.cluster.values import DamagedMessageError
 from live_restore.errors import (
@@ -30,12 +31,10 @@ from live_restore.errors import (
     StackRefusedError,
 )
 from live_restore.inference.backends.session import Device, Floats
-from live_restore.inference.device.check import TOLERANCE_FP32, relative_rms
-from live_restore.inference.device.precision import ERROR_BOUND
 from live_restore.inference.further_passes import Turns
 from live_restore.inference.model.model import Model
+from live_restore.inference.network_runs import CancelledError
 from live_restore.inference.restored import Restored
-from live_restore.inference.restorer import CancelledError
 from live_restore.inference.stack_restorer import StackRestorer
 from live_restore.settings.camera import CameraSettings
 from live_restore.stack import Mask, Volume
@@ -115,11 +114,6 @@ class RemoteRestorer:
         self._news = Availability(report)
         self._local = local
         self._thread = _Thread()
-
-    @property
-    def offer(self) -> Offer:
-        """What a worker must be able to do."""
-        return self._offer
 
     @property
     def right_answer(self) -> Floats:
@@ -209,18 +203,10 @@ class RemoteRestorer:
             return None
         if answer.outcome == "refused":
             return answer
-        off = self._error_of(answer.proof)
-        bound = TOLERANCE_FP32 if device is None or device.precision == "fp32" else ERROR_BOUND
-        if not off <= bound:
-            why = f"it computes wrong numbers (error {off:.2g}, allowed {bound:g})"
+        if why := wrong_numbers(answer.proof, self._proof, device):
             self._set_aside(reply, f"{why}; {answer.what}" if answer.what else why)
             return None
         return answer
-
-    def _error_of(self, proof: Floats | None) -> float:
-        if proof is None or proof.shape != self._proof.shape:
-            return float("inf")
-        return relative_rms(proof, self._proof)
 
     def _set_aside(self, reply: Reply, reason: str) -> None:
         reason = f"worker {reply.worker}: {reason}"

@@ -72,7 +72,7 @@ def work_for(
         raise SettingsError(str(error), None) from None
     wire.prepare(settings.cluster.timeout_s)
     name = socket.gethostname()
-    models = [find_model(name) for rule in settings.models if not rule.skip for name in rule.names]
+    models = [find_model(name) for name in settings.model_names]
     if not models:
         raise UsageError("no model to restore with", None, "name one with --model")
     station = Station(Equipment({model_digest(m): m for m in models}, settings.inference, name))

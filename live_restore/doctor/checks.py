@@ -22,7 +22,7 @@ from live_restore.formats.table import problems
 from live_restore.inference.backends.table import make_backends
 from live_restore.inference.device.cache import DeviceCache
 from live_restore.inference.device.hardware import available_cores, available_memory_bytes, cpu_name
-from live_restore.inference.restorer import CancelledError
+from live_restore.inference.network_runs import CancelledError
 from live_restore.inference.stack_restorer import StackRestorer
 from live_restore.installation import install_with
 from live_restore.journal.journal import Journal

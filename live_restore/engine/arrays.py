@@ -154,7 +154,7 @@ def _settings(settings: Settings | None, model: str | Path | None, device: str |
 
 def _warm(settings: Settings) -> ModelSet:
     """Return the models of ``settings``, loaded once; again where a model's file has changed."""
-    files = [find_model(name) for rule in settings.models if not rule.skip for name in rule.names]
+    files = [find_model(name) for name in settings.model_names]
     states = [(str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in files]
     key = f"{settings.model_dump_json()} {states}"
     if key not in _model_sets:

@@ -26,7 +26,7 @@ from live_restore.errors import (
     StackRenamedError,
     UnwritableError,
 )
-from live_restore.inference.restorer import CancelledError
+from live_restore.inference.network_runs import CancelledError
 from live_restore.journal.entry import GROWING, Entry
 from live_restore.journal.journal import Journal
 from live_restore.journal.states import State

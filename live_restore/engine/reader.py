@@ -19,7 +19,7 @@ from live_restore.engine.retry import Deferrals
 from live_restore.engine.workers import WorkerPool
 from live_restore.errors import StackBusyError
 from live_restore.files.shared_lease import SharedLeases
-from live_restore.inference.restorer import CancelledError
+from live_restore.inference.network_runs import CancelledError
 
 _TICK_S = 0.1
 _LONGEST_PAUSE_S = 1.0

@@ -28,7 +28,7 @@ import psutil
 
 from live_restore.errors import LiveRestoreError, one_line
 from live_restore.files.user_folders import state_folder
-from live_restore.hooks.leash import end, let_go
+from live_restore.hooks.leash import end, leashed, let_go
 
 Command = Callable[..., "list[str] | None"]
 
@@ -42,9 +42,6 @@ _LINE_BYTES = 2000
 _NICE = 19
 _LOGS_KEPT = 20
 _sessions = itertools.count(1)
-
-PYTHON = (sys.executable, "-P", "-m")
-"""How children are started: not with modules of the current folder, which may be one of data."""
 
 
 def restoring_command(path: Path, options: Sequence[str], *, once: bool) -> list[str] | None:
@@ -66,7 +63,7 @@ def restoring_command(path: Path, options: Sequence[str], *, once: bool) -> list
         arguments = ["restore", str(path)]
     else:
         arguments = ["watch", str(path), "--once" if once else "--plain"]
-    return [*PYTHON, "live_restore.cli.leash", *arguments, *options]
+    return leashed([*arguments, *options])
 
 
 def fresh_log() -> Path:

@@ -10,11 +10,19 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
+PYTHON = (sys.executable, "-P", "-m")
+"""How children are started: not with modules of the current folder, which may be one of data."""
 _LOOK_S = 0.1
 # What was killed leaves at once, unless the disk holds it inside the system.
 _KILLED_S = 2.0
+
+
+def leashed(words: Sequence[str]) -> list[str]:
+    """Return the command that runs the words of a command line of this program on a leash."""
+    return [*PYTHON, "live_restore.cli.leash", *words]
 
 
 def let_go(child: subprocess.Popen[bytes]) -> None:

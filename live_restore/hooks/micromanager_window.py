@@ -22,7 +22,8 @@ from live_restore.engine.progress import WAITING
 from live_restore.engine.signals import stopping_on_signals
 from live_restore.files.user_folders import unsaved_folder
 from live_restore.hooks.account import Account, read_account
-from live_restore.hooks.child import PYTHON, Restorations, fresh_log
+from live_restore.hooks.child import Restorations, fresh_log
+from live_restore.hooks.leash import PYTHON
 from live_restore.hooks.log_tail import LogTail
 from live_restore.hooks.window_runs import RunReports, SeenRuns
 from live_restore.settings.model import Settings

@@ -73,9 +73,8 @@ class LiveRestore:
         # To complain now rather than in a child, hours later.
         settings = load_settings(self._config)
         self._journals = settings.journal.folder
-        for rule in settings.models:
-            for name in () if rule.skip else rule.names:
-                find_model(name)
+        for name in settings.model_names:
+            find_model(name)
         self._finish_s = finish_s
         self._restorations: Restorations | None = None
         self.outcomes: list[Outcome] = []

@@ -19,13 +19,11 @@ from live_restore.inference.image.intensity import IntensityScale
 from live_restore.inference.image.intensity_of_stack import scale_of
 from live_restore.inference.image.residual import give_back
 from live_restore.inference.model.model import Model
-from live_restore.inference.network_runs import CancelledError, NetworkRuns
+from live_restore.inference.network_runs import NetworkRuns
 from live_restore.inference.restored import Restored
 from live_restore.settings.camera import CameraSettings, DefectVoxels
 from live_restore.settings.model import InferenceSettings
 from live_restore.stack import Units, Volume, result_dtype
-
-__all__ = ["CancelledError", "Restored", "Restorer"]
 
 # Asking takes a microsecond; so much is a wait.
 _WORTH_TELLING_S = 0.001

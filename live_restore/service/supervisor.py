@@ -23,8 +23,7 @@ from pathlib import Path
 
 from live_restore.engine.signals import stopping_on_signals
 from live_restore.errors import LiveRestoreError
-from live_restore.hooks.child import PYTHON
-from live_restore.hooks.leash import end
+from live_restore.hooks.leash import end, leashed
 from live_restore.service.definition import Service
 from live_restore.service.log import ServiceLog, opened_log, service_log
 from live_restore.service.system_log import Happening
@@ -37,7 +36,6 @@ _WELL_S = 600.0
 # is restored after the next start.
 _STOP_S = 40.0
 _LOOK_S = 0.2
-_LEASHED = "live_restore.cli.leash"
 
 
 def waits_s(failures: int) -> float:
@@ -137,7 +135,7 @@ def run_in_turn(commands: Sequence[Sequence[str]], begins: Callable[[Sequence[st
                 break
             begins(command)
             process = subprocess.Popen(
-                [*PYTHON, _LEASHED, *command], stdin=subprocess.PIPE, start_new_session=True
+                leashed(command), stdin=subprocess.PIPE, start_new_session=True
             )
             code = _wait_for_the_end(process, stop.is_set)
             highest = max(highest, 1 if code is None else abs(code))
@@ -149,7 +147,7 @@ def _wish(service: Service) -> Path:
 
 
 def _watch(service: Service) -> list[str]:
-    return [*PYTHON, _LEASHED, "watch", str(service.folder), "--plain", *service.options]
+    return leashed(["watch", str(service.folder), "--plain", *service.options])
 
 
 def _alone(service: Service) -> ExitStack:

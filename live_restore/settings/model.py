@@ -327,6 +327,11 @@ class Settings(BaseSettings):
     def _with_new_names(cls, values: dict[str, Any]) -> dict[str, Any]:
         return renamed(values)
 
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """Names or paths of all models that restore, rule by rule."""
+        return tuple(name for rule in self.models if not rule.skip for name in rule.names)
+
     def pixel_settings(self) -> dict[str, Any]:
         """Return what can change a restored voxel as it would be written in a config.toml."""
         found: dict[str, Any] = {}

@@ -18,8 +18,8 @@ from live_restore.cluster.certificates import AUTHORITY, CERTIFICATE, KEY, make_
 from live_restore.cluster.models import load_models
 from live_restore.cluster.remote import RemoteRestorer
 from live_restore.errors import SettingsError, UsageError
+from live_restore.inference.network_runs import CancelledError
 from live_restore.inference.restored import Restored
-from live_restore.inference.restorer import CancelledError
 from live_restore.installation import install_with
 from live_restore.settings.load import load_settings
 from live_restore.simulation.scene import LivingCell

@@ -13,7 +13,8 @@ import pytest
 import tifffile
 
 from live_restore.cluster import link
-from live_restore.inference.restorer import Restored
+from live_restore.cluster.remote import RemoteRestorer
+from live_restore.inference.restored import Restored
 from tests.archive.test_archive import client, recorded, results
 from tests.cluster.test_restoring import RAW, local, restorer_at
 from tests.support.cluster import Started, a_scheduler, a_worker, ended, free_address
@@ -40,6 +41,20 @@ def behind(folder: Path, bytes_per_s: float = 0.0) -> Iterator[tuple[str, Proxy]
         yield address, proxy
 
 
+def restored_while_silent(restorer: RemoteRestorer, proxy: Proxy, said: list[str]) -> None:
+    """Restore a stack, and another one in a silence that ends when somebody has complained."""
+    restorer.restore(RAW)
+    proxy.silent.set()
+    result: list[Restored] = []
+    thread = threading.Thread(target=lambda: result.append(restorer.restore(RAW)))
+    thread.start()
+    wait_for(lambda: bool(said), "a word")
+    proxy.silent.clear()
+    thread.join(PATIENCE_S)
+    assert result
+    assert result[0].volume.tobytes() == local().volume.tobytes()
+
+
 @pytest.mark.slow
 def test_a_slow_network_takes_its_time_and_changes_nothing(tmp_path: Path) -> None:
     said: list[str] = []
@@ -59,16 +74,7 @@ def test_a_connection_that_goes_silent_is_named_and_its_stack_is_not_lost(
     monkeypatch.setattr(link, "_LEAST_CARRYING_S", 1.0)
     said: list[str] = []
     with behind(tmp_path) as (address, proxy), restorer_at(address, said) as restorer:
-        restorer.restore(RAW)
-        proxy.silent.set()
-        result: list[Restored] = []
-        thread = threading.Thread(target=lambda: result.append(restorer.restore(RAW)))
-        thread.start()
-        wait_for(lambda: bool(said), "a word")
-        proxy.silent.clear()
-        thread.join(PATIENCE_S)
-    assert result
-    assert result[0].volume.tobytes() == local().volume.tobytes()
+        restored_while_silent(restorer, proxy, said)
     assert said[0].startswith("no stack reaches tcp://127.0.0.1:")
     assert "firewall" in said[0]
     assert said[0].endswith("; stacks wait")
@@ -85,16 +91,7 @@ def test_a_scheduler_that_goes_silent_is_named_and_found_again(tmp_path: Path) -
         Proxy(_port(address)) as proxy,
         restorer_at(f"dask://127.0.0.1:{proxy.port}", said, timeout_s=1.0) as restorer,
     ):
-        restorer.restore(RAW)
-        proxy.silent.set()
-        result: list[Restored] = []
-        thread = threading.Thread(target=lambda: result.append(restorer.restore(RAW)))
-        thread.start()
-        wait_for(lambda: bool(said), "a word")
-        proxy.silent.clear()
-        thread.join(PATIENCE_S)
-    assert result
-    assert result[0].volume.tobytes() == local().volume.tobytes()
+        restored_while_silent(restorer, proxy, said)
     assert "does not answer any more" in said[0]
     assert said[0].endswith("; stacks wait")
 

@@ -17,8 +17,8 @@ import pytest
 from live_restore.cluster.models import load_models
 from live_restore.cluster.remote import RemoteRestorer
 from live_restore.errors import RuntimeFailureError, StackRefusedError
+from live_restore.inference.network_runs import CancelledError
 from live_restore.inference.restored import Restored
-from live_restore.inference.restorer import CancelledError
 from live_restore.settings.load import load_settings
 from live_restore.simulation.scene import LivingCell
 from tests.support.cluster import Started, a_scheduler, a_worker, ended, free_address

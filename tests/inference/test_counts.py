@@ -212,6 +212,18 @@ def test_on_the_processor_nothing_is_gained(
     assert backend.ran == []
 
 
+def test_whether_a_device_gains_is_asked_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is in a table on the disk, which no stack should have to wait for."""
+    session = chosen(tmp_path, FakeGpu("openvino"), monkeypatch)
+    restored(session)
+    asked: list[str] = []
+    monkeypatch.setattr(DeviceCache, "get", lambda _, key: asked.append(key))
+    restored(session)
+    assert asked == []
+
+
 @pytest.mark.parametrize(
     ("gpu", "why"),
     [

@@ -12,7 +12,7 @@ import pytest
 
 from live_restore.cli.main import main
 from live_restore.errors import DeviceError, RuntimeFailureError, SettingsError
-from live_restore.inference.backends.backend import Backend, Limits
+from live_restore.inference.backends.backend import Backend, Limits, TakesCounts
 from live_restore.inference.backends.onnx_cpu import OnnxCpu
 from live_restore.inference.backends.session import Shape5
 from live_restore.inference.backends.table import make_backends
@@ -168,6 +168,16 @@ def test_one_that_opens_nothing_is_refused(site: Path, method: str, why: str) ->
     device = load_model(find_model("fast"), "auto", 1, backends=(OnnxCpu(), backend)).session.device
     assert device.name == "cpu"
     assert "npu fp32: package npu_package" in device.reason, "and reported"
+
+
+def test_one_whose_counts_session_names_no_device_is_refused(site: Path) -> None:
+    method = "def open_counts(self, *_):\n        return 3"
+    install(site, f"{GOOD}    {method}\n", "npu = npu_package:Npu")
+    backend = plug_in()
+    assert isinstance(backend, TakesCounts)
+    assert backend.obstacle() == ""
+    with pytest.raises(DeviceError, match="package npu_package does not work"):
+        backend.open_counts(source(), (1, 1, 4, 16, 16), "fp32", 0, Limits(1))
 
 
 def test_one_that_fails_on_a_tile_is_an_error_of_ours(site: Path) -> None:

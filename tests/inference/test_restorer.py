@@ -14,7 +14,8 @@ from live_restore.errors import InferenceError, StackRefusedError
 from live_restore.inference.image.finished import to_dtype
 from live_restore.inference.image.intensity import IntensityScale
 from live_restore.inference.load import find_model, load_model
-from live_restore.inference.restorer import CancelledError, Restorer
+from live_restore.inference.network_runs import CancelledError
+from live_restore.inference.restorer import Restorer
 from live_restore.settings.load import load_settings
 from live_restore.trust.doubts import intensity_doubt
 from tests.support.fakes import FakeSession, Floats, fake_restorer, halve

@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from live_restore.errors import LiveRestoreError
+from live_restore.hooks import leash
 from live_restore.service import supervisor
 from live_restore.service.definition import Service
 from live_restore.service.log import opened_log, service_log
@@ -194,7 +195,7 @@ def test_it_ends_in_peace_without_a_signal(
 ) -> None:
     """As ``service stop`` asks for on Windows."""
     monkeypatch.setattr(supervisor, "_LOOK_S", 0.02)
-    monkeypatch.setattr(supervisor, "PYTHON", (sys.executable, "-c", LEASHED))
+    monkeypatch.setattr(leash, "PYTHON", (sys.executable, "-c", LEASHED))
     monkeypatch.setattr(supervisor, "stopping_on_signals", lambda _: contextlib.nullcontext())
     service = Service(tmp_path / "data")
     thread = threading.Thread(target=supervise, args=(service, [service]))

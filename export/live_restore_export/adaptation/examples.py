@@ -131,8 +131,7 @@ def _flat_example(
     level_e *= float(rng.uniform(0.1, 1))
     planes = max(patch_zyx[0], _SCALE_VOXELS // (patch_zyx[1] * patch_zyx[2]))
     shape = (planes, *patch_zyx[1:])
-    light = rng.poisson(level_e, shape) + rng.standard_normal(shape) * camera.read_noise_e
-    raw = np.rint(light * camera.gain_adu_per_e + camera.offset_adu).astype(np.float32)
+    raw = even_exposure(level_e, shape, camera, rng)
     scale = scale_from_percentiles(raw, *stack.percentiles)
     if not scale.high_adu > scale.low_adu:  # darkness, in one grey value
         return _example(stacks, patch_zyx, rng)
@@ -140,6 +139,14 @@ def _flat_example(
     span_e = (scale.high_adu - scale.low_adu) / camera.gain_adu_per_e
     noise_e2 = level_e + read_variance_e(camera)
     return scale.normalise(raw[: patch_zyx[0]]), scale.normalise(truth), noise_e2 / span_e**2
+
+
+def even_exposure(
+    level_e: float, shape: tuple[int, ...], camera: CameraSettings, rng: np.random.Generator
+) -> _Floats:
+    """Return what a camera records of an even brightness: whole grey values (ADU), as float32."""
+    light = rng.poisson(level_e, shape) + rng.standard_normal(shape) * camera.read_noise_e
+    return np.rint(light * camera.gain_adu_per_e + camera.offset_adu).astype(np.float32)
 
 
 def _turned(kept: _Floats, rest: _Floats, rng: np.random.Generator) -> tuple[_Floats, _Floats]:

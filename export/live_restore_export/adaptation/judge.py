@@ -19,7 +19,7 @@ from live_restore.inference.image.thinning import Thinned, electrons, read_varia
 from live_restore.inference.model.envelope import Envelope
 from live_restore.settings.camera import CameraSettings
 from live_restore.trust.snr import estimate_snr
-from live_restore_export.adaptation.examples import NoisyStack
+from live_restore_export.adaptation.examples import NoisyStack, even_exposure
 from live_restore_export.adaptation.left_out import Difference, Evidence, evidence
 
 _Floats = NDArray[np.float32]
@@ -210,9 +210,7 @@ def left_of_noise(stack: NoisyStack, network: Network, seed: int) -> float:
     """
     camera: CameraSettings = stack.camera
     level_e = max(float(np.percentile(electrons(stack.expected, camera), 10)), 0.0)
-    rng = np.random.default_rng(seed)
-    light = rng.poisson(level_e, _FLAT_ZYX) + rng.standard_normal(_FLAT_ZYX) * camera.read_noise_e
-    raw = np.rint(light * camera.gain_adu_per_e + camera.offset_adu).astype(np.float32)
+    raw = even_exposure(level_e, _FLAT_ZYX, camera, np.random.default_rng(seed))
     scale = scale_from_percentiles(raw, *stack.percentiles)
     if not scale.high_adu > scale.low_adu:
         return 0.0

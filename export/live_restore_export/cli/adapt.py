@@ -118,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _model_of(settings: Settings) -> str:
     """Return the model that the settings name first."""
-    return next((rule.names[0] for rule in settings.models if not rule.skip), "fast")
+    return next(iter(settings.model_names), "fast")
 
 
 def _require_adaptable(card: ModelCard, path: Path) -> None:

@@ -72,9 +72,6 @@ class OnnxCountsSession:
             for value, number in zip(self._scale, scale, strict=True):
                 value.update_inplace(np.asarray(number, np.float32))
             self._session.run_with_iobinding(self._binding)
-            volume, outside, not_finite = self._binding.copy_outputs_to_cpu()
+            return InCounts.of(*self._binding.copy_outputs_to_cpu())
         except runtime_errors() as error:
             raise tile_failure(tile.shape, error) from error
-        # Of each plane: sums of more would be no float32.
-        clipped, broken = (int(each.sum(dtype=np.float64)) for each in (outside, not_finite))
-        return InCounts(np.asarray(volume), clipped, broken)

@@ -152,11 +152,8 @@ class OpenVINOCountsSession:
             found = self._request.infer(given, share_inputs=True)
         except (RuntimeError, MemoryError) as error:
             raise tile_failure(tile.shape, error) from error
-        clipped, broken = (
-            int(found[name].sum(dtype=np.float64))
-            for name in (counts_graph.OUTSIDE, counts_graph.BROKEN)
-        )
-        return InCounts(np.asarray(found[counts_graph.RESTORED]), clipped, broken)
+        names = (counts_graph.RESTORED, counts_graph.OUTSIDE, counts_graph.BROKEN)
+        return InCounts.of(*(found[name] for name in names))
 
 
 @functools.cache

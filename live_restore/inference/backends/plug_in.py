@@ -12,7 +12,8 @@ makes its :class:`~live_restore.inference.backends.backend.Backend`::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import EntryPoint
 from typing import Any
 
@@ -125,16 +126,9 @@ class PlugIn:
         """Return a session for tiles of one shape."""
         if why_not := self.obstacle():
             raise DeviceError(why_not)
-        try:
-            session = self._backend.open(source, shape, precision, index, limits)
-            device = session.device
-        except (DeviceError, ModelError, InferenceError):
-            raise
-        except (Exception, SystemExit) as error:
-            raise DeviceError(self._blame(error)) from error
-        if not isinstance(device, Device):
-            raise DeviceError(f"package {self._package}: its session names no device; {_REMEDY}")
-        return _PlugInSession(session, device)
+        return _PlugInSession(
+            *self._opened(lambda: self._backend.open(source, shape, precision, index, limits))
+        )
 
     def open_counts(
         self, source: ModelSource, shape: Shape5, precision: str, index: int, limits: Limits
@@ -144,13 +138,23 @@ class PlugIn:
             raise DeviceError(why_not)
         if not isinstance(self._backend, TakesCounts):
             raise DeviceError(f"package {self._package} takes no grey values")
+        backend = self._backend
+        return _PlugInCountsSession(
+            *self._opened(lambda: backend.open_counts(source, shape, precision, index, limits))
+        )
+
+    def _opened(self, make: Callable[[], Any]) -> tuple[Any, Device]:
+        """Return a session of the package and its device; whatever it raises becomes ours."""
         try:
-            session = self._backend.open_counts(source, shape, precision, index, limits)
+            session = make()
+            device = session.device
         except (DeviceError, ModelError, InferenceError):
             raise
         except (Exception, SystemExit) as error:
             raise DeviceError(self._blame(error)) from error
-        return _PlugInCountsSession(session, session.device)
+        if not isinstance(device, Device):
+            raise DeviceError(f"package {self._package}: its session names no device; {_REMEDY}")
+        return session, device
 
     def _load(self) -> str:
         """Load the backend and return its own obstacle."""
@@ -183,12 +187,8 @@ class _PlugInSession:
 
     def run(self, tile: Floats) -> Floats:
         """Run one tile."""
-        try:
+        with _failures_of(tile.shape):
             return np.asarray(self._session.run(tile), np.float32)
-        except InferenceError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise tile_failure(tile.shape, error) from error
 
 
 class _PlugInCountsSession:
@@ -200,15 +200,22 @@ class _PlugInCountsSession:
 
     def run_counts(self, tile: Counts, scale: Scale) -> InCounts:
         """Run one tile."""
-        try:
+        with _failures_of(tile.shape):
             found = self._session.run_counts(tile, scale)
             return InCounts(
                 np.asarray(found.volume, np.uint16), found.clipped_voxels, found.not_finite
             )
-        except InferenceError:
-            raise
-        except (Exception, SystemExit) as error:
-            raise tile_failure(tile.shape, error) from error
+
+
+@contextmanager
+def _failures_of(shape: tuple[int, ...]) -> Iterator[None]:
+    """Make whatever a package raises over a tile an error of ours."""
+    try:
+        yield
+    except InferenceError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise tile_failure(shape, error) from error
 
 
 def _maker(entry: EntryPoint) -> Callable[[], Any]:

@@ -98,6 +98,13 @@ class InCounts:
     clipped_voxels: int
     not_finite: int
 
+    @classmethod
+    def of(cls, volume: Counts, outside: Floats, broken: Floats) -> InCounts:
+        """Return what the outputs of ``model/counts_graph.py`` tell, in their order."""
+        # They are of each plane: a sum over more would be no float32.
+        clipped, not_finite = (int(each.sum(dtype=np.float64)) for each in (outside, broken))
+        return cls(np.asarray(volume), clipped, not_finite)
+
 
 class CountsSession(Protocol):
     """A warm model that takes grey values and gives grey values (``model/counts_graph.py``)."""

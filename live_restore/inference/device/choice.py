@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from live_restore.errors import (
     DeviceError,
@@ -40,6 +40,8 @@ from live_restore.inference.device.opening import Opener
 from live_restore.inference.device.precision import reduced_obstacle
 from live_restore.inference.device.refusals import FAILURES, Failure, LostError, Refusals
 from live_restore.inference.model.card import ModelCard
+
+_Session_co = TypeVar("_Session_co", covariant=True)
 
 # Stacks of one acquisition have one shape; a few more for channels with models of their own sizes.
 _MOST_SHAPES = 4
@@ -93,20 +95,11 @@ def candidates(request: DeviceRequest, card: ModelCard, backends: Sequence[Backe
 
 
 @dataclass(frozen=True)
-class _Chosen:
-    """What runs tiles of one shape."""
+class _Chosen(Generic[_Session_co]):
+    """What runs tiles of one shape, as float32 or as grey values."""
 
     variant: Variant
-    session: Session
-    device: Device
-
-
-@dataclass(frozen=True)
-class _ChosenCounts:
-    """What runs tiles of grey values of one shape."""
-
-    variant: Variant
-    session: CountsSession
+    session: _Session_co
     device: Device
 
 
@@ -153,12 +146,12 @@ class ChosenSession:
         self._measurement = Measurement(self._opener, device_cache)
         self._checker = Checker(self._opener, device_cache)
         self._refusals = Refusals()
-        self._sessions: dict[Shape5, _Chosen] = {}
-        self._counts: dict[Shape5, _ChosenCounts] = {}
+        self._sessions: dict[Shape5, _Chosen[Session]] = {}
+        self._counts: dict[Shape5, _Chosen[CountsSession] | None] = {}
         self._without_counts: dict[Variant, str] = {}
         self._lock = threading.Lock()
         # Settled before the first stack: a device that cannot work is better known at the start.
-        self._current: _Chosen | _ChosenCounts = self._open(small_shape(card))
+        self._current: _Chosen[Session | CountsSession] = self._open(small_shape(card))
 
     @property
     def device(self) -> Device:
@@ -202,28 +195,28 @@ class ChosenSession:
                 self._counts.clear()
                 return None
 
-    def _open_counts(self, shape: Shape5) -> _ChosenCounts | None:
+    def _open_counts(self, shape: Shape5) -> _Chosen[CountsSession] | None:
         """Return what runs tiles of grey values of one shape, ``None`` where nothing does."""
-        found = self._counts.get(shape)
-        if found is not None:
-            return found
-        order, rates = self._order(shape)
-        for variant in order:
-            if variant.backend.on_cpu or variant in self._without_counts:
-                return None
-            # Both sessions of a shape at once might not fit into a GPU's memory.
-            self._sessions.pop(shape, None)
-            try:
-                session = self._checker.checked_counts(variant, shape)
-            except FAILURES as error:
-                self._without_counts[variant] = error.what
-                return None
+        if shape not in self._counts:
+            found = self._choose_counts(shape)
             while len(self._counts) >= _MOST_SHAPES:
                 del self._counts[next(iter(self._counts))]
-            device = self._described(session.device, variant, rates)
-            self._counts[shape] = found = _ChosenCounts(variant, session, device)
-            return found
-        return None
+            self._counts[shape] = found
+        return self._counts[shape]
+
+    def _choose_counts(self, shape: Shape5) -> _Chosen[CountsSession] | None:
+        order, rates = self._order(shape)
+        if not order or order[0].backend.on_cpu or order[0] in self._without_counts:
+            return None
+        variant = order[0]
+        # Both sessions of a shape at once might not fit into a GPU's memory.
+        self._sessions.pop(shape, None)
+        try:
+            session = self._checker.checked_counts(variant, shape)
+        except FAILURES as error:
+            self._without_counts[variant] = error.what
+            return None
+        return _Chosen(variant, session, self._described(session.device, variant, rates))
 
     def _is_lost(self, variant: Variant) -> bool:
         """Return whether a device that failed cannot do any more what it once could."""
@@ -236,7 +229,7 @@ class ChosenSession:
             return True
         return False
 
-    def _open(self, shape: Shape5) -> _Chosen:
+    def _open(self, shape: Shape5) -> _Chosen[Session]:
         found = self._sessions.get(shape)
         if found is None:
             found = self._choose(shape)
@@ -245,7 +238,7 @@ class ChosenSession:
             self._sessions[shape] = found
         return found
 
-    def _choose(self, shape: Shape5) -> _Chosen:
+    def _choose(self, shape: Shape5) -> _Chosen[Session]:
         order, rates = self._order(shape)
         for variant in order:
             if variant in self._refusals:
@@ -285,7 +278,10 @@ class ChosenSession:
     def _forget(self, variant: Variant) -> None:
         self._checker.forget(variant)
         self._sessions = {k: v for k, v in self._sessions.items() if v.variant != variant}
-        self._counts = {k: v for k, v in self._counts.items() if v.variant != variant}
+        # Where nothing took grey values, another device may be the fastest now.
+        self._counts = {
+            k: v for k, v in self._counts.items() if v is not None and v.variant != variant
+        }
 
     def _described(self, device: Device, variant: Variant, rates: Rates) -> Device:
         """Return the device with the reason of the choice and what a person must know."""
