@@ -30,7 +30,7 @@ class NobodyThereError(Exception):
 
 
 class _Client(Client):  # type: ignore[misc]
-    """Dask's client, which leaves its thread behind where it cannot connect."""
+    """Dask's client; without leaving a thread behind, or a connection that it has begun."""
 
     def start(self, **options: Any) -> None:
         """Connect."""
@@ -44,6 +44,14 @@ class _Client(Client):  # type: ignore[misc]
     async def _start(self, timeout: float, **options: Any) -> None:
         # Who takes a connection and then says nothing would be waited for without end.
         await asyncio.wait_for(super()._start(timeout=timeout, **options), 2 * timeout)
+
+    async def _reconnect(self) -> None:
+        # Who has lost its scheduler is closed, and another one is made: see ``Connection.client``.
+        # One that Dask had begun to connect meanwhile would be left open.
+        self.scheduler_comm = None
+        for state in self.futures.values():
+            state.cancel()
+        self.futures.clear()
 
 
 class Connection:
