@@ -6,9 +6,11 @@ Every script finds the program folder beside itself, wherever that is: none hold
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 from live_restore.bundle.packages import Platform
 
+_Pause = Literal["never", "failed", "always"]
 PROGRAM_PREFIX = "app-"
 """How program folders begin; two versions lie beside each other until somebody deletes the old."""
 # Beside "uninstall", which deletes them all: an older bundle may have had a page.
@@ -56,28 +58,27 @@ SHA256SUMS (live-restore bundle --verify, or: sha256sum --check SHA256SUMS).
 def _windows(program: str, page: bool) -> dict[str, str]:
     python = f'"%~dp0{program}\\python\\python.exe" -P -m live_restore'
     # A folder is given as D:\.: the quote after a last backslash would be taken for a character.
-    ask = """setlocal
-set "folder=%~1"
+    ask = """set "folder=%~1"
 if not defined folder set /p "folder=Folder of the microscope (or drop it on this file): "
 if not defined folder exit /b 2
 set "folder=%folder:"=%"
 """
     beside = " --page 127.0.0.1:0" if page else ""
+    shown: _Pause = "failed" if page else "always"
     bodies = {
         # All on one line, here and below: cmd goes on reading where the line ended, which would be
         # in the middle of another one after an update has replaced the file.
-        "live-restore": f"{python} %* & exit /b",
-        "demo": f'{python} demo{beside} --out "%USERPROFILE%" %* & {_pause(always=not page)}',
-        "doctor": f"{python} doctor %* & {_pause(always=True)}",
-        "watch": f'{ask}{python} watch "%folder%\\."{beside} & {_pause()}',
-        "update": f"{python} bundle --update & {_pause(always=True)}",
-        "uninstall": f"""setlocal
-set "top=%~dp0"
+        "live-restore": f"{python} %* & {_end('never')}",
+        "demo": f'{python} demo{beside} --out "%USERPROFILE%" %* & {_end(shown)}',
+        "doctor": f"{python} doctor %* & {_end('always')}",
+        "watch": f'{ask}{python} watch "%folder%\\."{beside} & {_end("failed")}',
+        "update": f"{python} bundle --update & {_end('always')}",
+        "uninstall": f"""set "top=%~dp0"
 set "answer="
 set /p "answer=Remove live-restore, its services included? [y/N] "
 if /i not "%answer%"=="y" exit /b 1
 {python} bundle --uninstall
-if errorlevel 1 (
+if not %errorlevel%==0 (
   pause
   exit /b 1
 )
@@ -90,15 +91,22 @@ for %%f in ({" ".join(f"{name}.cmd" for name in _NAMES)} READ-ME.txt) do del "%~
 (del "%~f0" & rmdir "%top:~0,-1%" 2>nul) & exit /b 0""",
     }
     if page:
-        bodies["page"] = f'{ask}{python} page "%folder%\\." --open --port 0 & {_pause()}'
+        bodies["page"] = f'{ask}{python} page "%folder%\\." --open --port 0 & {_end("failed")}'
     return {
-        f"{name}.cmd": f"@echo off\n{body}\n".replace("\n", "\r\n") for name, body in bodies.items()
+        f"{name}.cmd": f"@echo off\nsetlocal\n{body}\n".replace("\n", "\r\n")
+        for name, body in bodies.items()
     }
 
 
-def _pause(*, always: bool = False) -> str:
-    """Keep the window of a double click open: always, or where something went wrong."""
-    return "pause & exit /b" if always else "(if errorlevel 1 pause) & exit /b"
+def _end(pause: _Pause) -> str:
+    """Go on after the program on its own line: keep its window open or not, end with its exit code.
+
+    `exit /b` alone would end with 0, and a plain %errorlevel% is read before the program runs:
+    "call" reads it again. Before that "!" is not special, since the name of a file may hold it.
+    """
+    pauses = {"never": "", "failed": "(if not !code!==0 pause) & ", "always": "pause & "}
+    code = 'call set "code=%%errorlevel%%" & setlocal enabledelayedexpansion'
+    return f"{code} & {pauses[pause]}exit /b !code!"
 
 
 def _linux(program: str, page: bool) -> dict[str, str]:

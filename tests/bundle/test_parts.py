@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import struct
 import subprocess
@@ -43,6 +44,9 @@ def test_scripts_find_the_program_beside_them_wherever_that_is(
         assert ("--page" in text) == ("page" in choices and name.partition(".")[0] in
                                       ("demo", "watch"))  # fmt: skip
         assert ("\r\n" in text) == (platform == "windows")
+        # Without a number a script ends with 0, whatever the program said; nor is the number of a
+        # crash, which is negative, one that "if errorlevel 1" takes for a failure.
+        assert not re.search(r"exit /b(?! [!0-9])|if errorlevel", text)
         # Whoever uninstalls deletes every script.
         assert name in found[f"uninstall{end}"] or name == "uninstall.cmd"
         assert name.partition(".")[0] in read_me(platform, "1.2.3")
