@@ -1505,6 +1505,22 @@ MUTANTS = (
     ),
     Mutant(
         HOUSE,
+        "uninstall-after-a-crash",
+        "nothing is uninstalled where the program crashed over it",
+        "if not %errorlevel%==0 (",
+        "if errorlevel 1 (",
+        ("tests/bundle/test_parts.py::test_scripts_find_the_program_beside_them_wherever_that_is",),
+    ),
+    Mutant(
+        HOUSE,
+        "repeated-where-asked",
+        "a repetition runs on the device that was asked for",
+        "flags = merged([Layer(A_FLAG, overrides(arguments)), Layer(A_FLAG, more)])",
+        "flags = {**overrides(arguments), **more}",
+        ("tests/cli/test_methods.py::test_a_report_is_enough_for_paper_and_repetition",),
+    ),
+    Mutant(
+        HOUSE,
         "changed-byte",
         "a bundle with one changed byte is not called whole",
         "if sha256_of(program / name) != expected:",

@@ -81,10 +81,13 @@ def load_settings_of(arguments: argparse.Namespace, **more: dict[str, Any]) -> S
     SettingsError
         See :func:`live_restore.settings.load.load_settings`.
     """
+    from live_restore.settings.layers import A_FLAG, Layer, merged
     from live_restore.settings.load import load_settings
 
+    # Setting by setting: a flag stays beside others of its section.
+    flags = merged([Layer(A_FLAG, overrides(arguments)), Layer(A_FLAG, more)])
     return load_settings(
-        getattr(arguments, "config", None), {**overrides(arguments), **more}, report_notice,
+        getattr(arguments, "config", None), flags, report_notice,
         folder=getattr(arguments, "folder", None),
     )  # fmt: skip
 

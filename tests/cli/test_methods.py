@@ -52,6 +52,7 @@ def test_a_report_is_enough_for_paper_and_repetition(
     assert main([*again, "--device", "cpu", "-o", str(tmp_path / "again")]) == 0
     repeated = json.loads((tmp_path / "again" / "cell.json").read_text())
     assert repeated["recipe"] == written["recipe"]
+    assert repeated["models"]["fast"]["device"]["reason"] == 'device = "cpu"', "the flag counts"
     first = tifffile.imread(report.parent / "cell.ome.tif")
     assert np.array_equal(tifffile.imread(tmp_path / "again" / "cell.ome.tif"), first)
 
