@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from live_restore.engine.raw_folder import RawFolder
 from live_restore.engine.stack_job import StackJob
 from live_restore.errors import StackIncompleteError, StackRefusedError, StackUnreadableError
 from live_restore.files.naming import results_of_acquisition
@@ -104,4 +105,5 @@ class FinishedAcquisition:
             stack_index,
             Fingerprint.in_range(len(evidence.present) * plane_bytes, self._written_ns),
             results,
+            RawFolder.of(folder),
         )

@@ -63,8 +63,8 @@ class StackJob:
         Its planes' bytes, and when it was written.
     results
         The folder for the results of its acquisition.
-    root
-        The watched folder, in which the acquisition would be found under another name.
+    raw_folder
+        Where the acquisition lay before anything of it was looked at.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class StackJob:
         stack_index: StackIndex,
         fingerprint: Fingerprint,
         results: Path,
-        root: Path | None = None,
+        raw_folder: RawFolder,
     ) -> None:
         self._following = following
         self._stack_index = stack_index
@@ -92,7 +92,7 @@ class StackJob:
         if len(recorded) == present:
             metadata = replace(self._file_stacks.metadata, planes={StackIndex(): recorded})
             self._file_stacks = replace(self._file_stacks, metadata=metadata)
-        self._raw_folder = RawFolder.of(following.folder, root)
+        self._raw_folder = raw_folder
         self._begun_with = ""
         self._volume: Volume | None = None
         self._checksum = 0
@@ -297,13 +297,14 @@ class StackJobs:
         StackRefusedError
             It cannot be one stack.
         """
-        following = self._following(folder)
+        # First of all: what is renamed while it is looked at is known by this.
+        raw_folder = RawFolder.of(folder, self._root)
         try:
-            state = following.poll()
-        except StackChangedError:
-            self._followings.drop(folder)
-            following = self._following(folder)  # what was found may be another under its name
-            state = following.poll()
+            following, state = self._poll(folder)
+        except StackError:
+            if not folder.is_dir():
+                raw_folder.require_not_renamed(folder, lambda _: True)
+            raise
         evidence = state.stacks.get(stack_index)
         if evidence is not None and evidence.stage is Stage.REFUSED:
             raise StackRefusedError(evidence.reason, folder / stack_index.label)
@@ -316,8 +317,17 @@ class StackJobs:
         if size > fingerprint.size:
             raise StackChangedError("has got further planes", folder / stack_index.label)
         return StackJob(
-            following, state, stack_index, fingerprint, results_of_acquisition(folder), self._root
+            following, state, stack_index, fingerprint, results_of_acquisition(folder), raw_folder
         )
+
+    def _poll(self, folder: Path) -> tuple[Following, AcquisitionState]:
+        following = self._following(folder)
+        try:
+            return following, following.poll()
+        except StackChangedError:
+            self._followings.drop(folder)
+            following = self._following(folder)  # what was found may be another under its name
+            return following, following.poll()
 
     def _following(self, folder: Path) -> Following:
         following = self._followings.of(folder)

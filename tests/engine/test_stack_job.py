@@ -28,6 +28,7 @@ from live_restore.errors import (
     StackRenamedError,
     StackUnreadableError,
 )
+from live_restore.formats.acquisition_format import AcquisitionState
 from live_restore.formats.following import Following
 from live_restore.formats.table import make_acquisition_formats
 from live_restore.inference.model_set import ModelSet
@@ -326,6 +327,26 @@ def test_a_run_renamed_while_its_result_is_written_has_none_if_it_is_found_again
     else:
         publish(job, plan, model_set, settings, rename)
     assert plan.result_path.image.exists() is not watched
+
+
+@pytest.mark.parametrize("looked_at", [False, True])
+def test_a_run_renamed_while_it_is_looked_at_is_found_under_its_new_name(
+    run: tuple[Path, Recording], monkeypatch: pytest.MonkeyPatch, looked_at: bool
+) -> None:
+    """It is read ahead, while the stack before it is restored: nothing of it is in hand yet."""
+    folder, _ = run
+    jobs = StackJobs(make_acquisition_formats(), root=folder.parent)
+    poll = Following.poll
+
+    def renamed(following: Following) -> AcquisitionState:
+        state = poll(following) if looked_at else None
+        if folder.exists():
+            folder.rename(folder.with_name("cellA"))
+        return state or poll(following)
+
+    monkeypatch.setattr(Following, "poll", renamed)
+    with pytest.raises(StackRenamedError, match="was renamed to cellA"):
+        list(jobs.open(folder, FIRST, Fingerprint(STACK_BYTES, 17)).read())
 
 
 @pytest.mark.parametrize("change", [True, False], ids=["changed", "as it was"])
