@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from live_restore.cli.parsing import Commands, add_command, folder
+from live_restore.cli import watch
+from live_restore.cli.parsing import Commands, Parser, add_command, folder, load_settings_of
 from live_restore.errors import LiveRestoreError, UsageError
 
 if TYPE_CHECKING:
@@ -165,10 +166,9 @@ def _checked(root: Path, options: Sequence[str]) -> tuple[tuple[str, ...], Path 
     UsageError
         ``watch`` does not take them, or its settings are wrong.
     """
-    from live_restore.cli.main import build_parser
-    from live_restore.cli.parsing import load_settings_of
-
-    parsed = build_parser().parse_args(["watch", str(root), *options])
+    parser = Parser(prog="live-restore")
+    watch.add(parser.add_subparsers())
+    parsed = parser.parse_args(["watch", str(root), *options])
     if parsed.once or parsed.micromanager is not None:
         raise UsageError("a service watches until it is stopped", None, "omit --once")
     journal_folder = load_settings_of(parsed).journal.folder
