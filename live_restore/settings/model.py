@@ -219,8 +219,10 @@ class ModelRule(Section):
         description="name of a bundled model, or path of an .onnx file or a zoo package",
         json_schema_extra=IN_RECIPE,
     )
-    steps: Annotated[tuple[str, ...], Field(max_length=4)] = Field(
-        (),
+    steps: tuple[str, ...] | None = Field(
+        None,
+        min_length=1,
+        max_length=4,
         description="instead of model, several one after the other, each on what the one before it "
         'made, such as ["standard", "sharpen"]',
         json_schema_extra=IN_RECIPE,
@@ -236,7 +238,7 @@ class ModelRule(Section):
 
     @model_validator(mode="after")
     def _model_or_steps(self) -> ModelRule:
-        if len(self.steps) == 1:
+        if self.steps is not None and len(self.steps) == 1:
             raise ValueError("steps names one model only: write model instead")
         if self.steps and self.model != type(self).model_fields["model"].default:
             raise ValueError("model and steps exclude each other: omit one")

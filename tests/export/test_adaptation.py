@@ -215,6 +215,22 @@ def test_wrong_use_is_one_line(
     assert refused.err.count("\n") == 1
 
 
+def test_damaged_and_empty_stacks_are_left_out_by_name(tmp_path: Path) -> None:
+    from live_restore.settings.load import load_settings
+
+    run = tmp_path / "run_1"
+    write_run(run)
+    empty = CAMERA.expose(np.full(SHAPE, 3.0), np.random.default_rng(0))
+    write_stack(run / "empty.tif", empty)
+    (run / "half.tif").write_bytes((run / "cell_0.tif").read_bytes()[:-100])
+    stacks = read_run(run, load_settings(tmp_path / "config.toml"), 0, (2.0, 99.9))
+    damaged, noise = stacks.passed_by
+    assert "half.tif" in damaged
+    assert "empty.tif shows next to nothing but noise" in noise
+    assert [s.label for s in stacks.learning] == ["cell_0.tif", "cell_1.tif", "cell_2.tif"]
+    assert [s.label for s in stacks.held_out] == ["cell_3.tif"]
+
+
 def test_a_part_with_structure_is_used_of_a_large_field(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -129,13 +129,14 @@ def test_one_report_for_all_steps(tmp_path: Path) -> None:
     ("values", "told"),
     [
         ({"models": [{"steps": ["fast"]}]}, "write model instead"),
+        ({"models": [{"steps": []}]}, "at least 1 item"),
         ({"models": [{"steps": ["fast", "sharpen"], "model": "standard"}]}, "exclude each other"),
         (
             {"models": [{"steps": ["fast", "sharpen"]}], "output": {"units": "network"}},
             "camera units",
         ),
     ],
-    ids=["one", "both", "network units"],
+    ids=["one", "none", "both", "network units"],
 )
 def test_wrong_settings_are_refused(values: dict[str, object], told: str) -> None:
     with pytest.raises(SettingsError, match=told):

@@ -73,6 +73,17 @@ def file_stacks_in(folder: Path) -> list[FileStacks]:
         A file that is damaged, incomplete, not a stack of grey values, or a result of
         live-restore: what a network made is no truth for another.
     """
+    return [file_stacks_of(path) for path in tiff_files_in(folder)]
+
+
+def tiff_files_in(folder: Path) -> list[Path]:
+    """Return the TIFF files of ``folder``, sorted by name without endings; none is opened.
+
+    Raises
+    ------
+    UsageError
+        Not a folder, or one without TIFF files.
+    """
     formats = make_formats()
     try:
         names = [p for p in folder.iterdir() if not p.name.startswith(".") and not p.is_dir()]
@@ -84,7 +95,7 @@ def file_stacks_in(folder: Path) -> list[FileStacks]:
     files = [p for p in names if format_for(p, formats) is not None]
     if not files:
         raise UsageError("holds no TIFF stacks", folder, "put .tif files there")
-    return [file_stacks_of(path) for path in sorted(files, key=lambda p: (bare_name(p), p.name))]
+    return sorted(files, key=lambda p: (bare_name(p), p.name))
 
 
 def file_stacks_of(path: Path) -> FileStacks:
