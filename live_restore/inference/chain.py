@@ -17,6 +17,7 @@ from live_restore.inference.model.model import Model
 from live_restore.inference.restored import Restored, StepTaken
 from live_restore.inference.restorer import Restorer
 from live_restore.settings.camera import CameraSettings, DefectVoxels
+from live_restore.settings.model import InferenceSettings
 from live_restore.stack import Mask, Units, Volume, VoxelSize, result_dtype
 
 
@@ -56,6 +57,29 @@ class ChainRestorer:
         self._defects = defects
         self._voxel = VoxelSize()
         self.model = chained([step.model for step in steps])
+
+    @classmethod
+    def of(
+        cls,
+        models: Sequence[Model],
+        inference: InferenceSettings,
+        units: Units = "camera",
+        defects: DefectVoxels = "keep",
+        *,
+        keep_flux: bool = False,
+    ) -> ChainRestorer:
+        """Return the chain of some models, in order; ``keep_flux`` as for a ``Restorer``."""
+        steps = [
+            Restorer(
+                model,
+                inference,
+                "camera-float",
+                defects=None if number else "mend",
+                keep_flux=keep_flux,
+            )
+            for number, model in enumerate(models)
+        ]
+        return cls(steps, units, defects)
 
     def with_camera(
         self, camera: CameraSettings | None, bad_pixels: Mask | None = None
@@ -108,11 +132,16 @@ class ChainRestorer:
         )
 
 
+def weights_before(models: Sequence[Model]) -> str:
+    """Return how a card names the models whose results its own was measured on."""
+    return "+".join(model.card.weights_sha256 or model.digest for model in models)
+
+
 def chained(models: Sequence[Model]) -> Model:
     """Return what stands for all models of a chain: its name, its digest, and what it promises.
 
-    What the first was trained on is what a raw stack has to be like. Where the chain helps nobody
-    has measured, whatever was measured of its steps.
+    What the first was trained on is what a raw stack has to be like. Where the chain helps is known
+    if it was measured as a chain, whatever was measured of its steps.
     """
     digest = hashlib.sha256("\n".join(model.digest for model in models).encode()).hexdigest()
     cards = [model.card for model in models]
@@ -129,5 +158,6 @@ def chained(models: Sequence[Model]) -> Model:
         truth_psf_width=width,
         precision=cards[-1].precision,
         steps=tuple(card.name for card in cards),
+        envelope=cards[-1].envelopes_after.get(weights_before(models[:-1])),
     )
     return Model(models[0].path, digest, card, models[-1].session, tuple(models))

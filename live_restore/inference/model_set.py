@@ -203,16 +203,10 @@ def _chain(models: Sequence[Model], settings: Settings) -> ChainRestorer:
             None,
             "leave out output.error_bars, or steps",
         )
-    inference, flux = settings.inference, settings.output.keep_flux
-    first, *others = models
-    steps = [
-        Restorer(first, inference, "camera-float", defects="mend", keep_flux=flux),
-        *(
-            Restorer(model, inference, "camera-float", defects=None, keep_flux=flux)
-            for model in others
-        ),
-    ]
-    return ChainRestorer(steps, settings.output.units, settings.output.defects)
+    output = settings.output
+    return ChainRestorer.of(
+        models, settings.inference, output.units, output.defects, keep_flux=output.keep_flux
+    )
 
 
 def restorer_with(model: Model, settings: Settings) -> Restorer:

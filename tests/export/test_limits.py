@@ -19,6 +19,7 @@ from live_restore_export.simulator.simulate import SimulationConfig
 from PIL import Image
 from scipy import ndimage
 
+from live_restore.inference.chain import chained
 from live_restore.inference.load import bundled_models, load_model
 from live_restore.inference.model.card import ModelCard
 from tests.support.models import write_model
@@ -156,7 +157,7 @@ def test_a_blur_makes_the_whole_psf_that_much_wider(factor: float) -> None:
 def test_a_network_that_does_nothing_helps_nowhere(tmp_path: Path) -> None:
     """An identity is exactly as good as raw, and never as good as the best filter."""
     measured = limits_measure.measure_limits(
-        write_model(tmp_path / "tiny.onnx"), tiny_extent(), sweeps=(PHOTONS,)
+        [write_model(tmp_path / "tiny.onnx")], tiny_extent(), sweeps=(PHOTONS,)
     )
     assert [m.value for m in measured] == [1, 10, 100, 1000]
     for m in measured:
@@ -193,6 +194,32 @@ def test_the_command_writes_table_figure_and_card(
     assert envelope.model_dump(mode="json") == said["envelope"]
     assert set(envelope.limits) == {s.name for s in SWEEPS}
     assert "seeds 2000000000" in envelope.measured
+
+
+def test_a_chain_is_measured_as_a_chain(
+    tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last model's card says where it helps after the first; its own envelope stays."""
+    monkeypatch.setattr("live_restore_export.limits.measure.FULL", tiny_extent())
+    first = write_model(tmp_path / "tiny.onnx")
+    last = Path(shutil.copyfile(bundled_models()["fast"], tmp_path / "fast.onnx"))
+    before = load_model(last, "cpu").card
+    done = command("limits", first, last, "--record", "--json", "--stacks", 1)
+    assert done.code == 0, done.err
+    said = json.loads(done.out)["envelope"]
+    assert (tmp_path / "tiny_fast_limits" / "limits.png").exists()
+    models = [load_model(path, "cpu") for path in (first, last)]
+    card = chained(models).card
+    assert card.envelope is not None
+    assert card.envelope.model_dump(mode="json") == said
+    assert card.unmeasured_note() == ""
+    assert models[1].card.envelope == before.envelope
+    assert models[1].card.weights_sha256 == before.weights_sha256
+    assert chained(models[::-1]).card.envelope is None
+    with (tmp_path / "tiny_fast_limits" / "limits.csv").open() as file:
+        restored = {float(row["restored_psnr_db"]) for row in csv.DictReader(file)}
+    alone = limits_measure.measure_limits([first], tiny_extent(), sweeps=(PHOTONS,))
+    assert not restored & {round(m.restored.psnr_db, 4) for m in alone}
 
 
 def test_wrong_use_is_one_line(tmp_path: Path, command: Callable[..., Any]) -> None:

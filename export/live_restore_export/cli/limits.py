@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,20 +23,26 @@ def add(commands: Commands) -> None:
         "find where a model stops helping, on simulated stacks that it never saw",
         "  live-restore-export limits actin.onnx -o actin_limits\n"
         "  live-restore-export limits actin.onnx --quick\n"
-        "  live-restore-export limits actin.onnx --record",
+        "  live-restore-export limits actin.onnx --record\n"
+        "  live-restore-export limits actin.onnx sharpen.onnx --record",
         run,
     )
-    parser.add_argument("model", type=Path, help="an ONNX file written by this tool")
+    parser.add_argument(
+        "models", type=Path, nargs="+", metavar="MODEL",
+        help="an ONNX file written by this tool; or several, one after the other, as in steps",
+    )  # fmt: skip
     parser.add_argument(
         "-o", "--output", type=Path, metavar="DIR",
-        help="where table, JSON and figure go (default: beside the model, MODEL_limits)",
+        help="where table, JSON and figure go (default: beside the last model, MODEL_limits)",
     )  # fmt: skip
     parser.add_argument(
         "--quick", action="store_true", help="few points and small stacks: under a minute"
     )
     parser.add_argument("--stacks", type=whole, metavar="N", help="per point (12, with --quick 2)")
     parser.add_argument("--json", action="store_true", help="print the envelope as JSON")
-    parser.add_argument("--record", action="store_true", help="write the envelope into the card")
+    parser.add_argument(
+        "--record", action="store_true", help="write the envelope into the card (of the last)"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -50,21 +57,25 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.stacks > len(TEST_SEEDS):
             raise UsageError(f"--stacks can be {len(TEST_SEEDS)} at most: there are no more seeds")
         extent = replace(extent, stacks=arguments.stacks)
-    folder = arguments.output or arguments.model.with_name(f"{arguments.model.stem}_limits")
-    return measure(arguments.model, extent, folder, record=arguments.record, json=arguments.json)
+    models: list[Path] = arguments.models
+    stem = "_".join(model.stem for model in models)
+    folder = arguments.output or models[-1].with_name(f"{stem}_limits")
+    return measure(models, extent, folder, record=arguments.record, json=arguments.json)
 
 
-def measure(model: Path, extent: Extent, folder: Path, *, record: bool, json: bool = False) -> int:
+def measure(
+    models: Sequence[Path], extent: Extent, folder: Path, *, record: bool, json: bool = False
+) -> int:
     """Measure where a model stops helping, write that into a folder, and print it.
 
     Parameters
     ----------
-    model, extent
-        What is measured, and how much of it.
+    models, extent
+        What is measured, one model or a chain of several, and how much of it.
     folder
         For table, JSON and figure; created.
     record
-        Whether the envelope goes into the model's card.
+        Whether the envelope goes into the card of the last model.
     json
         Whether it is printed as JSON.
 
@@ -76,6 +87,8 @@ def measure(model: Path, extent: Extent, folder: Path, *, record: bool, json: bo
     from rich.console import Console
     from rich.progress import track
 
+    from live_restore.inference.chain import weights_before
+    from live_restore.inference.load import load_model as load_for_use
     from live_restore_export.limits.figure import draw_limits
     from live_restore_export.limits.measure import measure_limits
     from live_restore_export.limits.tables import as_csv, as_json
@@ -83,7 +96,7 @@ def measure(model: Path, extent: Extent, folder: Path, *, record: bool, json: bo
     from live_restore_export.onnx.export import load_model, read_card, write_atomically
     from live_restore_export.quality.gain import TEST_CAMERA, TEST_SEEDS, record_in_card
 
-    card = read_card(load_model(model))  # refuses what is none before the work
+    *before, card = [read_card(load_model(model)) for model in models]  # refuses what is none
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -92,7 +105,7 @@ def measure(model: Path, extent: Extent, folder: Path, *, record: bool, json: bo
         ) from error
     console = Console(stderr=True)
     measured = measure_limits(
-        model,
+        models,
         extent,
         progress=lambda steps, total: track(
             steps, "measuring", total, console=console, disable=not console.is_terminal
@@ -108,9 +121,14 @@ def measure(model: Path, extent: Extent, folder: Path, *, record: bool, json: bo
     as_text = as_json(measured, envelope)
     write_atomically(as_csv(measured).encode(), folder / "limits.csv")
     write_atomically(as_text.encode(), folder / "limits.json")
-    write_atomically(draw_limits(measured, envelope, card.name), folder / "limits.png")
-    if record:
-        record_in_card(model, envelope=envelope)
+    name = ", then ".join(each.name for each in (*before, card))
+    write_atomically(draw_limits(measured, envelope, name), folder / "limits.png")
+    if record and before:
+        first = weights_before([load_for_use(model, "cpu") for model in models[:-1]])
+        known = {**card.envelopes_after, first: envelope}
+        record_in_card(models[-1], envelopes_after=known)
+    elif record:
+        record_in_card(models[-1], envelope=envelope)
     if json:
         print(as_text)
         return 0

@@ -98,7 +98,7 @@ def _limits(model: Path, card: ModelCard) -> int:
             f"{card.input_channels}, so that takes stacks of your own"
         )
         return 0
-    return measure(model, FULL, model.with_name(f"{model.stem}_limits"), record=True)
+    return measure([model], FULL, model.with_name(f"{model.stem}_limits"), record=True)
 
 
 def _card(

@@ -11,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from live_restore.errors import ModelError
+from live_restore.inference.chain import ChainRestorer
 from live_restore.inference.load import load_model
 from live_restore.inference.restorer import Restorer
+from live_restore.inference.stack_restorer import StackRestorer
 from live_restore.settings.model import InferenceSettings
 from live_restore.simulation.quality import best_gaussian, psnr
+from live_restore.stack import VoxelSize
 from live_restore.trust.snr import estimate_snr
 from live_restore_export.limits.sweeps import SWEEPS, Condition, Scenes, Sweep
 from live_restore_export.quality.brightness import Brightness, brightness
@@ -76,7 +79,7 @@ class Measured:
 
 
 def measure_limits(
-    model_path: Path,
+    model_paths: Sequence[Path],
     extent: Extent = FULL,
     *,
     sweeps: Sequence[Sweep] = SWEEPS,
@@ -86,8 +89,8 @@ def measure_limits(
 
     Parameters
     ----------
-    model_path
-        An ONNX model with its card.
+    model_paths
+        An ONNX model with its card; or several, one after the other.
     extent, sweeps
         What to measure.
     progress
@@ -98,16 +101,22 @@ def measure_limits(
     ModelError
         Not a model that the daemon can run, or one of several channels.
     """
-    model = load_model(model_path, "cpu")
-    if model.card.input_channels != 1:
-        raise ModelError(
-            f"takes {model.card.input_channels} channels together, and simulated stacks have one",
-            model_path,
-            "measure it on stacks of your own",
-        )
+    models = [load_model(path, "cpu") for path in model_paths]
+    for model in models:
+        if model.card.input_channels != 1:
+            raise ModelError(
+                f"takes {model.card.input_channels} channels together, and simulated stacks have "
+                "one",
+                model.path,
+                "measure it on stacks of your own",
+            )
     # Before rounding: whole grey values are a matter of the camera, not of the model.
-    restorer = Restorer(model, InferenceSettings(), "camera-float")
-    scenes = Scenes(extent.shape_zyx, model.card)
+    restorer: StackRestorer = (
+        Restorer(models[0], InferenceSettings(), "camera-float")
+        if len(models) == 1
+        else ChainRestorer.of(models, InferenceSettings(), "camera-float")
+    )
+    scenes = Scenes(extent.shape_zyx, restorer.model.card)
     steps = [
         (sweep.name, value, condition, seed)
         for sweep in sweeps
@@ -121,7 +130,12 @@ Step = tuple[str, float, Condition, int]
 
 
 def _measure(
-    restorer: Restorer, scenes: Scenes, sweep: str, value: float, condition: Condition, seed: int
+    restorer: StackRestorer,
+    scenes: Scenes,
+    sweep: str,
+    value: float,
+    condition: Condition,
+    seed: int,
 ) -> Measured:
     sample = scenes.sample(condition, seed)
     raw, truth = exposed(
@@ -134,6 +148,8 @@ def _measure(
         resolution_um = lateral_resolution_um(image, truth, pixel_um)
         return Quality(psnr(image, truth), ssim(image, truth), resolution_um)
 
+    if isinstance(restorer, ChainRestorer):
+        restorer = restorer.with_voxel(VoxelSize(*sample.voxel_zyx_um))
     restored = restorer.restore(raw).volume
     background_e = condition.peak_e * condition.background_fraction
     floor = TEST_CAMERA.offset_adu + TEST_CAMERA.gain_adu_per_e * background_e

@@ -63,6 +63,9 @@ class ModelCard(BaseModel):
     metrics: dict[str, Any] = Field(default_factory=dict)
     envelope: Envelope | None = None
     """Where the model was shown to help; ``None`` when nobody has measured it."""
+    envelopes_after: dict[str, Envelope] = Field(default_factory=dict)
+    """Where it was shown to help on what other models had made, by the digests of their weights,
+    in order, with "+" between."""
 
     def sharpening_note(self) -> str:
         """Return what a person must know of results that are sharper than the optics, or ""."""
@@ -80,7 +83,8 @@ class ModelCard(BaseModel):
         if self.steps:
             return (
                 f"nobody has measured where {', then '.join(self.steps)} together help, so that no "
-                "stack is called too dark for them: compare with the first of them alone"
+                "stack is called too dark for them: measure it with live-restore-export limits "
+                "MODEL MODEL --record"
             )
         return (
             f"nobody has measured where the model {self.name} helps, so that no stack is called "
