@@ -8,11 +8,11 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import subprocess
-import sys
 from pathlib import Path
 
 from live_restore.cli.parsing import Commands, add_command, folder
 from live_restore.errors import UsageError
+from live_restore.hooks.leash import PYTHON
 from live_restore.installation import install_with
 
 _WORKSHOP = "live_restore_export"
@@ -45,6 +45,16 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run ``live-restore adapt``."""
+    require_workshop()
+    flags = ("config", "model", "minutes", "channel", "device", "output")
+    command = workshop_command(arguments.run, **{flag: getattr(arguments, flag) for flag in flags})
+    if arguments.debug:
+        command.insert(-2, "--debug")
+    return subprocess.run(command, check=False).returncode
+
+
+def require_workshop() -> None:
+    """Raise ``UsageError`` where what learns is not installed."""
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(
@@ -52,12 +62,18 @@ def run(arguments: argparse.Namespace) -> int:
             None,
             install_with("export"),
         )
-    command = [sys.executable, "-P", "-m", _WORKSHOP, "adapt"]
-    for flag in ("config", "model", "minutes", "channel", "device", "output"):
-        value = getattr(arguments, flag)
+
+
+def workshop_command(run: Path, *words: str, **flags: object) -> list[str]:
+    """Return the command that learns from a run; flags that are ``None`` are left out."""
+    command = [*PYTHON, _WORKSHOP, "adapt", *words]
+    for flag, value in flags.items():
         if value is not None:
             command += [f"--{flag}", str(value)]
-    if arguments.debug:
-        command.append("--debug")
-    command += ["--", str(arguments.run)]
-    return subprocess.run(command, check=False).returncode
+    return [*command, "--", str(run)]
+
+
+def adapted_model(run: Path) -> Path:
+    """Return where the model goes that has learnt from a run."""
+    run = run.resolve()
+    return run.with_name(f"{run.stem}_adapted.onnx")

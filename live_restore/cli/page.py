@@ -154,7 +154,7 @@ def page_beside(
         raise LiveRestoreError(f"the page cannot be started ({error})", root) from error
     if report is not None:
         threading.Thread(
-            target=_pass_on, args=(child, report), name="page's words", daemon=True
+            target=pass_on, args=(child, report), name="page's words", daemon=True
         ).start()
     try:
         yield child
@@ -172,7 +172,8 @@ def _no_browser() -> None:
     print("no browser could be opened; open that address yourself", flush=True)
 
 
-def _pass_on(child: subprocess.Popen[bytes], report: Callable[[str], None]) -> None:
+def pass_on(child: subprocess.Popen[bytes], report: Callable[[str], None]) -> None:
+    """Report every line that a child prints, until it ends."""
     assert child.stdout is not None
     with child.stdout:
         for line in child.stdout:

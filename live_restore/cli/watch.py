@@ -90,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     import structlog
 
     from live_restore.alerts.problem import AlertProblem
+    from live_restore.cli.adapt_beside import adapt_beside
     from live_restore.cli.alerts import alerts_beside
     from live_restore.cli.display import live_display, wants_display
     from live_restore.cli.logs import configure_logging
@@ -133,6 +134,8 @@ def run(arguments: argparse.Namespace) -> int:
             report = notices.append if display else None
             config = ("--config", str(arguments.config.absolute())) if arguments.config else ()
             stack.enter_context(page_beside(root, arguments.page, settings, *config, report=report))
+            if not arguments.once:
+                stack.enter_context(adapt_beside(root, settings, arguments.config, report))
             show: Callable[[], None] = lambda: None  # noqa: E731
             if display:
                 show = stack.enter_context(live_display(daemon, notices))

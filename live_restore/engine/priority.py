@@ -9,6 +9,7 @@ from live_restore.settings.process import ProcessSettings
 
 # Nice values go from 0 to 19; at 5 a process gets a third of what one at 0 gets of a busy core.
 _NICE = 5
+_LOWEST_NICE = 19
 
 
 def give_way(settings: ProcessSettings) -> None:
@@ -43,3 +44,14 @@ def give_way(settings: ProcessSettings) -> None:
             None,
             f"it has 0 to {have - 1}",
         ) from None
+
+
+def give_way_to_all() -> None:
+    """Set the lowest priority there is: what nobody waits for goes last."""
+    import psutil
+
+    process = psutil.Process()
+    if sys.platform == "win32":
+        process.nice(psutil.IDLE_PRIORITY_CLASS)
+    else:
+        process.nice(_LOWEST_NICE)

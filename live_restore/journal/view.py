@@ -172,3 +172,9 @@ class JournalView:
                 (self.recipe,),
             ).fetchone()
         return int(count)
+
+
+def is_busy(view: JournalView) -> bool:
+    """Return whether anything waits, or is being restored."""
+    counts = view.counts()
+    return bool(counts[State.WAITING] or counts[State.RUNNING])

@@ -20,11 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 
 from live_restore.cluster.models import load_models
 from live_restore.engine.one_shot import Attempt, OneShot
-from live_restore.engine.priority import give_way
+from live_restore.engine.priority import give_way, give_way_to_all
 from live_restore.errors import DiskFullError, LiveRestoreError, StackRefusedError
 from live_restore.hooks.leash import wait_until_dropped
 from live_restore.inference.cameras import choose_camera
@@ -32,8 +31,6 @@ from live_restore.page.raw_volumes import RawVolumes
 from live_restore.settings.load import load_settings
 from live_restore.settings.model import Settings
 from live_restore.stack import StackIndex, StackKey
-
-_LOWEST_NICE = 19
 
 
 def main() -> int:
@@ -48,7 +45,7 @@ def main() -> int:
             folder=Path(request["root"]),
         )
         give_way(settings.process)
-        _give_way_to_all()
+        give_way_to_all()
         if "preview" in request:
             preview(request, settings)
         else:
@@ -132,14 +129,6 @@ def _require_free(folder: Path, settings: Settings) -> None:
             f"the disk has {free / 1e9:.1f} GB free, and {settings.output.min_free_gb:g} GB are "
             "left for others", folder, "free some space on that disk, or set output.min_free_gb",
         )  # fmt: skip
-
-
-def _give_way_to_all() -> None:
-    process = psutil.Process()
-    if sys.platform == "win32":
-        process.nice(psutil.IDLE_PRIORITY_CLASS)
-    else:
-        process.nice(_LOWEST_NICE)
 
 
 def _report(line: dict[str, str]) -> None:

@@ -20,6 +20,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from live_restore.settings.adapt import AdaptSettings
 from live_restore.settings.alerts import AlertSettings
 from live_restore.settings.camera import (
     CameraSettings,
@@ -267,6 +268,7 @@ class Settings(BaseSettings):
     process: ProcessSettings = ProcessSettings()
     log: LogSettings = LogSettings()
     alerts: AlertSettings = AlertSettings()
+    adapt: AdaptSettings = AdaptSettings()
     cluster: ClusterSettings = ClusterSettings()
     models: tuple[ModelRule, ...] = (ModelRule(),)
 

@@ -108,6 +108,8 @@ OTHER: dict[str, Any] = {
     "process.priority": "normal",
     "process.while_acquiring": "full",
     "process.cores": [0],
+    "adapt.after_stacks": 40,
+    "adapt.minutes": 10.0,
     "alerts.to": ["json://127.0.0.1/"],
     "alerts.command": ["horn"],
     "alerts.behind_stacks": 3,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from live_restore.errors import StackRefusedError
 from live_restore.inference.image.intensity import scale_from_percentiles
@@ -34,6 +35,7 @@ def adapt(
     held_out: Sequence[RunStack],
     options: AdaptOptions,
     report: Callable[[Look], None],
+    pause: Callable[[], None] = lambda: None,
 ) -> Adapted:
     """Adapt a network to the stacks of a run, and judge it on others of that run.
 
@@ -43,7 +45,7 @@ def adapt(
         The network to begin with, and the percentiles of a stack that are 0 and 1 to it.
     learning, held_out
         See :class:`~live_restore_export.adaptation.run_stacks.RunStacks`.
-    options, report
+    options, report, pause
         As for :func:`~live_restore_export.adaptation.fine_tune.fine_tune`.
 
     Raises
@@ -55,12 +57,12 @@ def adapt(
     """
     device = choose_device(options.device)
     options = _fitting(options, start, [each.raw for each in learning])
-    before = as_network(start.to(device), device)
+    before = _between_pauses(as_network(start.to(device), device), pause)
     known, judged = (
         [_noisy(each, before, percentiles) for each in stacks] for stacks in (learning, held_out)
     )
-    network, looks = fine_tune(start, known, judged, options, report)
-    after = as_network(network.to(device), device)
+    network, looks = fine_tune(start, known, judged, options, report, pause)
+    after = _between_pauses(as_network(network.to(device), device), pause)
     verdict = judge(judged, before, after, options.seed)
     return Adapted(network.cpu(), tuple(looks), verdict)
 
@@ -72,6 +74,14 @@ def _fitting(options: AdaptOptions, start: RCAN, raws: Sequence[Volume]) -> Adap
     z, y, x = (min(a, b) for a, b in zip(options.patch_zyx, smallest, strict=True))
     side = min(y, x) // fold * fold  # patches are turned: square
     return replace(options, patch_zyx=(z, side, side))
+
+
+def _between_pauses(network: Network, pause: Callable[[], None]) -> Network:
+    def run(stack: NDArray[np.float32]) -> NDArray[np.float32]:
+        pause()
+        return network(stack)
+
+    return run
 
 
 def _noisy(stack: RunStack, network: Network, percentiles: tuple[float, float]) -> NoisyStack:

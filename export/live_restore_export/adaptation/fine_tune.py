@@ -74,6 +74,7 @@ def fine_tune(
     held_out: Sequence[NoisyStack],
     options: AdaptOptions,
     report: Callable[[Look], None],
+    pause: Callable[[], None] = lambda: None,
 ) -> tuple[RCAN, list[Look]]:
     """Return the network that made the photons left out of ``held_out`` the least surprising.
 
@@ -89,6 +90,8 @@ def fine_tune(
         How.
     report
         Takes every look.
+    pause
+        Called between steps; the time it takes does not count.
 
     Returns
     -------
@@ -114,6 +117,9 @@ def fine_tune(
         report(looks[0])
         began, step, since_best, looked_s = clock.seconds, 0, 0, 0.0
         while True:
+            before = clock.seconds
+            pause()
+            looked_s += clock.seconds - before
             worked_s = clock.seconds - began - looked_s
             done = max(step / options.steps, worked_s / (options.minutes * 60))
             if done >= len(looks) / _LOOKS or done >= 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,16 +56,27 @@ def add(commands: Commands) -> None:
         "-o", "--output", type=Path, metavar="MODEL.onnx",
         help="the adapted model (default: RUN_adapted.onnx beside the run)",
     )  # fmt: skip
+    # ROOT JOURNAL: started by a daemon that watches ROOT, to learn while it has nothing to do.
+    parser.add_argument("--beside", type=Path, nargs=2, help=argparse.SUPPRESS)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Adapt, judge, convert, write."""
+    from live_restore.cli.adapt import adapted_model
     from live_restore.inference.load import find_model
     from live_restore.settings.load import load_settings
+    from live_restore_export.adaptation.beside import (
+        end_with_whoever_started_it,
+        while_nothing_waits,
+    )
     from live_restore_export.adaptation.run_stacks import known_cameras, read_run
 
     source: Path = arguments.source
-    output = arguments.output or source.resolve().with_name(f"{source.resolve().stem}_adapted.onnx")
+    pause: Callable[[], None] = lambda: None  # noqa: E731
+    if arguments.beside:
+        end_with_whoever_started_it()
+        pause = while_nothing_waits(*arguments.beside)
+    output = arguments.output or adapted_model(source)
     check_output(output, ".onnx", source)
     settings = load_settings(arguments.config, {}, print)
     known_cameras(source, settings)  # before PyTorch is loaded, which takes seconds
@@ -99,7 +111,9 @@ def run(arguments: argparse.Namespace) -> int:
     options = AdaptOptions(
         arguments.minutes, learning_rate=arguments.learning_rate, device=arguments.device
     )
-    adapted = adapt(network, card.percentiles, stacks.learning, stacks.held_out, options, report)
+    adapted = adapt(
+        network, card.percentiles, stacks.learning, stacks.held_out, options, report, pause
+    )
     reason = adapted.verdict.refused_because
     if reason:
         raise TrainingError(

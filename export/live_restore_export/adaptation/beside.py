@@ -1,0 +1,48 @@
+"""Learning beside a daemon: it stands still while that has anything to do."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from live_restore.errors import LiveRestoreError
+from live_restore.hooks.leash import wait_until_dropped
+from live_restore.journal.view import JournalView, is_busy
+
+_LOOK_S = 0.3
+
+
+def while_nothing_waits(root: Path, journal: Path) -> Callable[[], None]:
+    """Return what to call between two steps: it returns as soon as a daemon has nothing to do.
+
+    Parameters
+    ----------
+    root, journal
+        The watched folder, and the file of its journal, which is only read.
+    """
+    looked_at = 0.0
+
+    def wait() -> None:
+        nonlocal looked_at
+        while time.monotonic() - looked_at >= _LOOK_S:
+            with suppress(LiveRestoreError), JournalView(journal, root) as view:
+                if is_busy(view):
+                    time.sleep(_LOOK_S)
+                    continue
+            looked_at = time.monotonic()
+
+    return wait
+
+
+def end_with_whoever_started_it() -> None:
+    """End this process when its standard input ends; what it was writing has a temporary name."""
+
+    def wait() -> None:
+        wait_until_dropped()
+        os._exit(0)
+
+    threading.Thread(target=wait, name="leash", daemon=True).start()

@@ -1,0 +1,217 @@
+"""A model learns from a run beside the daemon that restores it, whenever that has nothing to do.
+
+    python -m live_restore.cli.adapt_beside DIR [--config FILE]
+
+A process of its own, below everything else, on a leash. It reads the journal, and starts
+``live-restore-export adapt`` for a run that has enough stacks; that looks at the journal, too, and
+waits between its steps while anything waits or is restored. What it learnt is a file beside the
+run; nobody restores with it unless a person names it in the settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from live_restore.cli.adapt import adapted_model, require_workshop, workshop_command
+from live_restore.errors import LiveRestoreError, UsageError, one_line
+from live_restore.hooks.leash import PYTHON, end, wait_until_dropped
+from live_restore.journal.states import State
+
+if TYPE_CHECKING:
+    from live_restore.journal.entry import Entry
+    from live_restore.journal.view import JournalView
+    from live_restore.settings.model import Settings
+
+_LOOK_S, _TICK_S = 5.0, 0.3
+_CLOSE_S = 5.0
+
+
+@contextmanager
+def adapt_beside(
+    root: Path, settings: Settings, config: Path | None, report: Callable[[str], None] | None
+) -> Iterator[None]:
+    """Let a model learn from the runs of a folder while the block runs, if the settings ask for it.
+
+    Parameters
+    ----------
+    root
+        The watched folder.
+    settings, config
+        The daemon's, and the file that they came from.
+    report
+        Gets the lines for people, from another thread; ``None``: they are printed.
+
+    Raises
+    ------
+    UsageError
+        There is no camera, or PyTorch is not installed: better known now than at night.
+    """
+    if not settings.adapt.after_stacks:
+        yield
+        return
+    if settings.camera is None and not settings.cameras:
+        raise UsageError(
+            "adapt.after_stacks needs the camera: photons are dealt out by its gain", config,
+            "measure it with live-restore camera, or leave after_stacks out",
+        )  # fmt: skip
+    require_workshop()
+    from live_restore.cli.beside import variables_for
+    from live_restore.cli.page import pass_on
+
+    command = [*PYTHON, "live_restore.cli.adapt_beside", str(root)]
+    if config is not None:
+        command += ["--config", str(config.absolute())]
+    try:
+        child = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=None if report is None else subprocess.PIPE,
+            env=variables_for(settings),
+        )
+    except OSError as error:
+        raise LiveRestoreError(f"adapting cannot be started ({error})", root) from error
+    if report is not None:
+        threading.Thread(
+            target=pass_on, args=(child, report), name="adapting's words", daemon=True
+        ).start()
+    try:
+        yield
+    finally:
+        end(child, _CLOSE_S)
+
+
+def due(entries: Iterable[Entry], after: int, tried: Collection[Path]) -> tuple[Path, int] | None:
+    """Return a run that has ``after`` restored stacks and is not among ``tried``, and a channel.
+
+    Parameters
+    ----------
+    entries
+        Of the journal, in the order of completion: the run that was restored last comes first.
+    after, tried
+        Of how many stacks, and which runs were learnt from; paths relative to the watched folder.
+
+    Returns
+    -------
+    run, channel
+        Of files, the folder that they lie in; the channel that has most restored stacks, 0 where
+        files may hold several.
+    """
+    restored: dict[Path, Counter[int]] = {}
+    for entry in entries:
+        if entry.state is State.DONE:
+            key = entry.key
+            of_files = key.index is None
+            run = key.acquisition.parent if of_files else key.acquisition
+            channels = restored.pop(run, Counter())  # the last one moves to the end
+            channels[0 if key.index is None else key.index.channel] += 1
+            restored[run] = channels
+    for run, channels in reversed(restored.items()):
+        if run not in tried and channels.total() >= after:
+            return run, channels.most_common(1)[0][0]
+    return None
+
+
+class _Adapting:
+    """Looks at a journal, and learns when it is time."""
+
+    def __init__(
+        self, root: Path, journal: Path, settings: Settings, config: Path | None,
+        dropped: threading.Event,
+    ) -> None:  # fmt: skip
+        self._root, self._journal = root, journal
+        self._settings, self._config = settings, config
+        self._dropped = dropped
+        self._tried: set[Path] = set()
+
+    def run(self) -> None:
+        """Return when the leash is let go."""
+        from live_restore.journal.view import is_busy
+
+        while not self._dropped.wait(_LOOK_S):
+            with suppress(LiveRestoreError), self._view() as view:
+                if is_busy(view):
+                    continue
+                found = due(view.entries(), self._settings.adapt.after_stacks, self._tried)
+                if found is None:
+                    continue
+            if found is not None:
+                self._tried.add(found[0])
+                self._learn(*found)
+
+    def _view(self) -> JournalView:
+        from live_restore.journal.view import JournalView
+
+        return JournalView(self._journal, self._root)
+
+    def _learn(self, run: Path, channel: int) -> None:
+        folder = self._root / run
+        model = adapted_model(folder)
+        if model.exists():
+            return
+        minutes = self._settings.adapt.minutes
+        command = workshop_command(
+            folder, "--beside", str(self._root), str(self._journal),
+            config=self._config, minutes=minutes, channel=channel, output=model,
+        )  # fmt: skip
+        _say(f"learning from {folder.name} for {minutes:g} minutes, whenever nothing waits")
+        child = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        last = deque([b"it said nothing"], maxlen=1)
+        listening = threading.Thread(target=_listen, args=(child, last), daemon=True)
+        listening.start()
+        while child.poll() is None:
+            if self._dropped.wait(_TICK_S):
+                end(child, _CLOSE_S)
+                return
+        listening.join()
+        said = one_line(last[0].decode("utf-8", "replace"))
+        learnt = "learnt" if child.returncode == 0 else "nothing learnt"
+        _say(f"{learnt} from {folder.name}: {said}")
+
+
+def _listen(child: subprocess.Popen[bytes], last: deque[bytes]) -> None:
+    assert child.stdout is not None
+    with child.stdout:
+        last.extend(line.strip() for line in child.stdout if line.strip())
+
+
+def _say(line: str) -> None:
+    print(f"adapt: {line}", flush=True)
+
+
+def main() -> int:
+    """Run until the leash is let go."""
+    from live_restore.engine.priority import give_way, give_way_to_all
+    from live_restore.journal.location import journal_path
+    from live_restore.settings.load import load_settings
+
+    parser = argparse.ArgumentParser()
+    parser.add_argument("root", type=Path)
+    parser.add_argument("--config", type=Path)
+    arguments = parser.parse_args()
+    settings = load_settings(arguments.config, {}, lambda _: None, folder=arguments.root)
+    give_way(settings.process)
+    give_way_to_all()
+    dropped = threading.Event()
+
+    def wait() -> None:
+        wait_until_dropped()
+        dropped.set()
+
+    threading.Thread(target=wait, name="leash", daemon=True).start()
+    journal = journal_path(arguments.root, settings.journal.folder)
+    _Adapting(arguments.root, journal, settings, arguments.config, dropped).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,102 @@
+"""A watching computer lets a model learn from its runs, and only while nothing waits."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import pytest
+from live_restore_export.adaptation.beside import while_nothing_waits
+from live_restore_export.onnx.export import read_card
+from test_adaptation import CONFIG, exposed, write_run, write_start
+from training_files import write_stack
+
+from live_restore.cli.adapt_beside import due
+from live_restore.journal.entry import Entry
+from live_restore.journal.journal import Journal
+from live_restore.journal.states import State
+from live_restore.stack import Fingerprint, StackIndex, StackKey
+from tests.support.processes import run_command, stop, wait_for, watching
+
+SOME = Fingerprint(10, 1)
+
+
+def entry(acquisition: str, channel: int | None = None, state: State = State.DONE) -> Entry:
+    index = None if channel is None else StackIndex(0, 0, channel)
+    key = StackKey(Path(acquisition), index)
+    return Entry(key, state, "", SOME, 1, 0, "", 0.0, None)
+
+
+def test_a_run_is_due_when_enough_of_its_stacks_are_restored() -> None:
+    files = [entry(f"day/{number}.tif") for number in range(3)]
+    assert due(files, 4, ()) is None
+    assert due([*files, entry("day/3.tif", state=State.FAILED)], 4, ()) is None
+    assert due([*files, entry("other/3.tif")], 4, ()) is None
+    assert due([*files, entry("day/3.tif")], 4, ()) == (Path("day"), 0)
+    assert due([*files, entry("day/3.tif")], 4, {Path("day")}) is None
+
+
+def test_the_last_run_comes_first_and_its_commonest_channel_is_learnt_from() -> None:
+    older = [entry("run_1", 0), entry("run_1", 0)]
+    newer = [entry("run_2", 0), entry("run_2", 1), entry("run_2", 1)]
+    assert due([*older, *newer], 2, ()) == (Path("run_2"), 1)
+    assert due([*older, *newer, entry("run_1", 0)], 2, ()) == (Path("run_1"), 0)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with Journal(tmp_path / "state" / "journal.sqlite", tmp_path, recipe="one") as journal:
+        yield journal
+
+
+def test_it_stands_still_while_anything_waits_or_is_restored(
+    journal: Journal, tmp_path: Path
+) -> None:
+    pause = while_nothing_waits(tmp_path, journal.path)
+    pause()
+    journal.record(StackKey(Path("a.tif")), SOME, State.WAITING, stacks=1)
+    pause = while_nothing_waits(tmp_path, journal.path)
+    waiting = threading.Thread(target=pause)
+    waiting.start()
+    waiting.join(0.5)
+    assert waiting.is_alive()
+    leased = journal.lease(30)
+    assert leased is not None
+    waiting.join(0.5)
+    assert waiting.is_alive()
+    journal.finish(leased, State.DONE)
+    waiting.join(5)
+    assert not waiting.is_alive()
+
+
+def test_without_a_camera_it_is_refused_at_once(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "config.toml").write_text("[adapt]\nafter_stacks = 2\n")
+    refused = run_command(
+        tmp_path / "state", "watch", tmp_path / "in", "--config", tmp_path / "config.toml",
+        "--device", "cpu",
+    )  # fmt: skip
+    assert refused.returncode == 2
+    assert "adapt.after_stacks needs the camera" in refused.stderr
+
+
+@pytest.mark.slow
+def test_a_watched_run_is_learnt_from_by_itself(tmp_path: Path) -> None:
+    run = tmp_path / "in" / "run_1"
+    write_run(run)
+    start = write_start(tmp_path / "copying.onnx")
+    (tmp_path / "config.toml").write_text(
+        f"{CONFIG}[adapt]\nafter_stacks = 4\nminutes = 0.3\n"
+        f'[[models]]\nmodel = "{start.as_posix()}"\n'
+    )
+    flags = ("--config", str(tmp_path / "config.toml"), "--device", "cpu", "--plain")
+    with watching(tmp_path / "state", tmp_path / "in", *flags, real=True) as daemon:
+        model = tmp_path / "in" / "run_1_adapted.onnx"
+        wait_for(model.exists, "the model")
+        assert read_card(onnx.load(model)).training["started_from"] == "copying 7"
+        write_stack(run / "late.tif", exposed(9)[0])
+        wait_for((run / "restored" / "late.json").exists, "what came later")
+        code, log = stop(daemon)
+    assert code == 0, log
