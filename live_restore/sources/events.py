@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import os
 import queue
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from live_restore.errors import LiveRestoreError
+
+if TYPE_CHECKING:
+    from watchdog.observers.api import BaseObserver
+
+# On Windows, where events are asked for: 20 times per second no core can tell from none.
+_ASK_AGAIN_S = 0.05
 
 
 def watch_events(root: Path, recursive: bool, hint: Callable[[Path], None]) -> Callable[[], None]:
@@ -21,7 +29,6 @@ def watch_events(root: Path, recursive: bool, hint: Callable[[Path], None]) -> C
         The system refuses to watch (too many watches, too deep a tree); scans alone go on working.
     """
     from watchdog.events import FileSystemEvent, FileSystemEventHandler
-    from watchdog.observers import Observer
 
     class _Waker(FileSystemEventHandler):
         def on_any_event(self, event: FileSystemEvent) -> None:
@@ -31,7 +38,7 @@ def watch_events(root: Path, recursive: bool, hint: Callable[[Path], None]) -> C
                 return  # sent beside the event of every file in it; would cost a scan each
             hint(Path(os.fsdecode(event.dest_path or event.src_path)))
 
-    observer = Observer()
+    observer = _make_observer()
     try:
         root.stat()  # or an observer on Windows finds that out in a thread, whose error nobody gets
         observer.schedule(_Waker(), str(root), recursive=recursive)
@@ -52,3 +59,28 @@ def watch_events(root: Path, recursive: bool, hint: Callable[[Path], None]) -> C
         observer.join()
 
     return stop
+
+
+def _make_observer() -> BaseObserver:
+    """Return what watches on this system."""
+    if sys.platform != "win32":
+        from watchdog.observers import Observer
+
+        return Observer()
+
+    from watchdog.observers.api import BaseObserver
+    from watchdog.observers.read_directory_changes import WindowsApiEmitter
+
+    class PromptEmitter(WindowsApiEmitter):
+        """Hands on what there is, while more arrives.
+
+        watchdog 7 gathers until nothing has happened for the time that it is given, 1 s by itself:
+        of planes that follow each other faster it would tell nothing before the last one.
+        """
+
+        def queue_events(self, timeout: float) -> None:
+            del timeout
+            super().queue_events(0.0)
+            self.stopped_event.wait(_ASK_AGAIN_S)
+
+    return BaseObserver(PromptEmitter)

@@ -13,6 +13,8 @@ import ome_types
 import pytest
 import tifffile
 
+from live_restore.journal.location import journal_path
+from live_restore.journal.view import JournalView
 from live_restore.simulation.scene import LivingCell
 from tests.support.processes import (
     SlowCopy,
@@ -207,6 +209,14 @@ def test_a_second_watch_on_the_same_folder_says_so(tmp_path: Path) -> None:
     assert code == 0
 
 
+def has_begun(state: Path, folder: Path) -> bool:
+    """Return whether a daemon is at work, and not only starting, when any stop ends it."""
+    if not any(state.glob("*.log")):
+        return False
+    with JournalView(journal_path(folder, state), folder) as journal:
+        return journal.facts.last_run().started_at is not None
+
+
 def test_a_stop_in_a_folder_of_many_files_is_answered_at_once(
     tmp_path: Path, simulated_stacks: list[Path]
 ) -> None:
@@ -215,7 +225,7 @@ def test_a_stop_in_a_folder_of_many_files_is_answered_at_once(
     for number in range(2000):
         (folder / f"{number}.tif").hardlink_to(simulated_stacks[0])
     with watching(state, folder) as daemon:
-        wait_for(lambda: any(state.glob("*.log")), "the daemon to be up")
+        wait_for(lambda: has_begun(state, folder), "the daemon to be at work")
         time.sleep(0.7)
         began = time.monotonic()
         code, log = stop(daemon)

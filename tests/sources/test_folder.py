@@ -756,6 +756,19 @@ def test_events_name_files_and_moved_folders(tmp_path: Path) -> None:
     assert root / "sub" not in hints
 
 
+def test_events_come_while_others_follow_without_a_pause(tmp_path: Path) -> None:
+    came: list[float] = []
+    stop = watch_events(tmp_path, True, lambda _: came.append(time.monotonic()))
+    try:
+        until = time.monotonic() + 0.6
+        while time.monotonic() < until:
+            (tmp_path / "plane.tif").write_bytes(bytes(100))
+            time.sleep(0.01)
+        assert came, "nothing was told before the last one"
+    finally:
+        stop()
+
+
 def test_events_that_the_system_refuses(tmp_path: Path) -> None:
     with pytest.raises(LiveRestoreError, match=r"file events are not available.*scanned instead"):
         watch_events(tmp_path / "absent", True, lambda _: None)
@@ -765,12 +778,12 @@ def test_events_of_a_share_that_does_not_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As watchdog has it on Windows, where it gives up after 2 s."""
-    from watchdog.observers import Observer
+    from watchdog.observers.api import BaseObserver
 
     def give_up(_: object) -> None:
         raise queue.Empty
 
-    monkeypatch.setattr(Observer, "start", give_up)
+    monkeypatch.setattr(BaseObserver, "start", give_up)
     with pytest.raises(LiveRestoreError, match=r"the disk does not answer.*scanned instead"):
         watch_events(tmp_path, True, lambda _: None)
 

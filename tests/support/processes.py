@@ -10,14 +10,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tests.support.console_events import ConsoleEvent, send
 from tests.support.nursery import CAN_FORK, ForkedProcess, nursery
-from tests.support.systems import without_chatter
+from tests.support.systems import WINE, without_chatter
 
 # A slow machine under load must not fail a test that is about being right.
 PATIENCE_S = 120.0
@@ -80,6 +80,8 @@ def watching(
             stderr=subprocess.PIPE,
             text=True,
         )
+        if sys.platform == "win32":
+            _read_meanwhile(process)
     else:
         process = nursery().start(["watch", str(folder), *flags], environment(state))
     try:
@@ -90,6 +92,15 @@ def watching(
         process.communicate()
 
 
+def _read_meanwhile(process: subprocess.Popen[str]) -> None:
+    """Read what a process says while it runs: a pipe of Windows holds 4 KB, then its writer waits.
+
+    That is what ``communicate`` does on Windows, in a thread that its next call asks for the rest.
+    """
+    with suppress(subprocess.TimeoutExpired):
+        process.communicate(timeout=0)
+
+
 def stop(
     process: subprocess.Popen[str] | ForkedProcess, number: int = signal.SIGTERM
 ) -> tuple[int, str]:
@@ -98,7 +109,8 @@ def stop(
     On Windows, where a signal from outside only kills, it is told of Ctrl-C or Ctrl-Break.
     """
     if sys.platform == "win32":
-        ctrl_c = number == signal.SIGINT
+        # Of Ctrl-Break, Wine's C library makes no signal: the process ends at once, with code 0.
+        ctrl_c = WINE or number == signal.SIGINT
         send(process.pid, ConsoleEvent.CTRL_C if ctrl_c else ConsoleEvent.CTRL_BREAK)
     else:
         process.send_signal(number)
