@@ -1569,6 +1569,14 @@ MUTANTS = (
     ),
     Mutant(
         3,
+        "shared-lease-sweep",
+        "the lease of a process that died with its result published goes with the next look",
+        "self._jobs.shared.sweep(work.plan.result_path.image)",
+        "pass",
+        ("tests/engine/test_pipeline.py",),
+    ),
+    Mutant(
+        3,
         "shared-lease-own-clock",
         "a lease that still beats is not taken over",
         "if now - since < _PATIENCE * last.lease_s:",

@@ -187,6 +187,7 @@ class Desk(WorkerPlugin):  # type: ignore[misc]
         job = jobs.open(entry)
         plan = jobs.plan(job)
         if plan.current:
+            self._leases.sweep(plan.result_path.image)
             return self._there(opened, job, plan)
         opened.disk_space.require(folder, job.result_bytes)
         image = plan.result_path.image

@@ -122,8 +122,11 @@ class Reader:
             # result that is already there (the journal was lost) needs no work at all.
             with self._reading.of(work, "looking at the results of"):
                 work.plan = self._jobs.plan(job)
-                if not work.plan.current and self._jobs.shared is not None:
-                    job = self._take(work, self._jobs.shared)
+                if self._jobs.shared is not None:
+                    if work.plan.current:
+                        self._jobs.shared.sweep(work.plan.result_path.image)
+                    else:
+                        job = self._take(work, self._jobs.shared)
             work.job = job
             if not work.plan.current:
                 self._disk_space.require(folder, job.result_bytes)

@@ -14,7 +14,7 @@ from live_restore.engine.messages import StackDone, Work, WorkEnd
 from live_restore.engine.outcome import OutcomeRecorder
 from live_restore.engine.progress import Progress
 from live_restore.files.publish import remove_leftovers
-from live_restore.outputs.output import FinishedStack, Publication
+from live_restore.outputs.output import FinishedStack, Publication, Published
 
 log = structlog.get_logger()
 
@@ -84,20 +84,19 @@ class Writer:
 
     def _close(self, work: Work) -> None:
         """Publish some work, and end its lease, whatever has happened to it."""
-        if work.plan is not None and work.plan.current and work.error is None:
-            assert work.job is not None
-            self._outcomes.already_restored(work.entry, work.plan, work.job.remainder)
-        else:
-            self._publish(work)
+        there = work.plan is not None and work.plan.current and work.error is None
+        published = None if there else self._published(work)
+        # Before the outcome is recorded: after it, nobody comes back for what a kill has left.
         if work.shared_lease is not None and self._jobs.shared is not None:
             self._jobs.shared.end(work.shared_lease)
+        self._record(work, published)
         if self._in_hand.end(work.entry.key):
             self._progress.working_on("")
         self._ended()
 
-    def _publish(self, work: Work) -> None:
+    def _published(self, work: Work) -> Published | None:
+        """Publish what was written; where that fails, it is in ``work.error``."""
         publication, self._publication = self._publication, None
-        published = None
         try:
             if work.error is not None:
                 if publication is not None:
@@ -108,18 +107,23 @@ class Writer:
             with publication:
                 if work.shared_lease is not None:
                     work.shared_lease.require()
-                published = publication.close()
+                return publication.close()
         except Exception as error:  # noqa: BLE001 - worker boundary: it is the work's outcome
             work.fail(error)
             if work.plan is not None:  # a disk that went away keeps what it could not remove
                 self._cleaned_folders.discard(work.plan.result_path.image.parent)
-        if published is not None:
-            assert work.job is not None
-            job, note = work.job, "" if work.plan is None else work.plan.note
-            self._outcomes.good(work.entry, published, job.remainder, note)
-        else:
-            assert work.error is not None
+            return None
+
+    def _record(self, work: Work, published: Published | None) -> None:
+        if work.error is not None:
             self._outcomes.bad(work.entry, work.error)
+            return
+        assert work.job is not None
+        assert work.plan is not None
+        if published is None:
+            self._outcomes.already_restored(work.entry, work.plan, work.job.remainder)
+        else:
+            self._outcomes.good(work.entry, published, work.job.remainder, work.plan.note)
 
     def _begin(self, work: Work) -> Publication:
         assert work.job is not None

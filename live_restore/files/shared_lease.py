@@ -30,7 +30,7 @@ from pathlib import Path
 
 import psutil
 
-from live_restore.errors import StackBusyError, one_line
+from live_restore.errors import OutputError, StackBusyError, one_line
 from live_restore.files.publish import disk_errors, make_folder, system_identity
 from live_restore.files.reading import read_regular
 from live_restore.files.values import NotJsonError, json_object
@@ -201,6 +201,17 @@ class SharedLeases:
         with self._lock:
             self._held.discard(lease)
         lease.release()
+
+    def sweep(self, result: Path) -> None:
+        """Remove what the dead left beside a result that is there; what may be held stays.
+
+        It is taken over and released, as by somebody who wants to make the result: thus nobody
+        ever removes what he does not hold.
+        """
+        # Whatever is in the way of it is in nobody else's way: the result is there.
+        with suppress(OSError, StackBusyError, OutputError):
+            if _highest(result) is not None:
+                self.end(self.take(result))
 
     def close(self) -> None:
         """End the thread; what is still held goes stale."""

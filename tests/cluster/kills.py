@@ -30,7 +30,16 @@ from tests.support.processes import PATIENCE_S
 
 SHAPE = (8, 96, 96)
 # Kills come every other second; three of them in a row must not look like the fault of a stack.
-_SETTINGS = "[journal]\nmax_attempts = 20\nretry_s = 0.5\nlease_s = 5\n[cluster]\ntimeout_s = 3\n"
+_SETTINGS = """\
+[journal]
+max_attempts = 20
+retry_s = 0.5
+lease_s = 5
+[cluster]
+timeout_s = 3
+[output]
+shared = true
+"""
 
 
 @dataclass

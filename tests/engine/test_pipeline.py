@@ -19,6 +19,7 @@ import tifffile
 from live_restore.engine import backoff as patience_module
 from live_restore.engine.file_job import FileJob
 from live_restore.engine.jobs import Jobs
+from live_restore.engine.outcome import OutcomeRecorder
 from live_restore.engine.pipeline import Pipeline
 from live_restore.engine.progress import Progress
 from live_restore.errors import (
@@ -32,6 +33,7 @@ from live_restore.errors import (
 )
 from live_restore.files import publish as publish_module
 from live_restore.files.naming import TEMPORARY_SUFFIX
+from live_restore.files.shared_lease import SharedLeases
 from live_restore.formats.table import make_acquisition_formats, make_formats
 from live_restore.inference.model_set import ModelSet
 from live_restore.journal.entry import Entry
@@ -57,6 +59,7 @@ class Bench:
     reconsidered: list[StackKey] = field(default_factory=list)
     settings: dict[str, Any] = field(default_factory=dict)
     pipeline: Pipeline | None = None
+    jobs: Jobs | None = None
 
     def stack(self, name: str, image: np.ndarray | None = None, axes: str = "ZYX") -> Path:
         """Write a stack and let it wait in the journal."""
@@ -80,7 +83,9 @@ class Bench:
         settings = load_settings(
             None, {"journal": {"retry_s": 0.05, "lease_s": 0.3}, **self.settings}
         )
-        jobs = Jobs(self.root, make_formats(), make_acquisition_formats(), self.model_set, settings)
+        self.jobs = jobs = Jobs(
+            self.root, make_formats(), make_acquisition_formats(), self.model_set, settings
+        )
         self.pipeline = Pipeline(
             self.journal,
             jobs,
@@ -98,6 +103,8 @@ class Bench:
         if self.pipeline is not None:
             self.pipeline.stop()
             self.pipeline = None
+        if self.jobs is not None:
+            self.jobs.close()
 
     def run(self) -> None:
         """Restore all that waits."""
@@ -811,3 +818,33 @@ def test_the_newest_waits_for_no_more_than_the_one_in_hand(bench: Bench) -> None
     wait_for(lambda: bench.journal.counts()[State.DONE] == 6, "the end", PATIENCE_S)
     order = sorted(bench.journal.entries(), key=lambda e: e.finished_at or 0.0)
     assert [e.key.path.name for e in order][:2] == ["4.tif", "newest.tif"]
+
+
+@pytest.mark.parametrize("dies", ["before it is recorded", "between publishing and release"])
+def test_whoever_dies_with_a_result_that_is_there_leaves_no_lease_for_good(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, dies: str
+) -> None:
+    """What the journal calls done, nobody comes back for."""
+
+    class DeathError(BaseException):
+        pass
+
+    def die(*_: object) -> None:
+        raise DeathError
+
+    bench.settings = {"output": {"shared": True}}
+    bench.stack("cell.tif")
+    with monkeypatch.context() as patched:
+        if dies == "before it is recorded":
+            patched.setattr(OutcomeRecorder, "good", die)
+        else:
+            patched.setattr(SharedLeases, "end", die)
+        pipeline = bench.start()
+        wait_for(lambda: pipeline.crash is not None, "its death", PATIENCE_S)
+        bench.stop()
+    assert bench.result("cell.json").exists()
+    assert bench.state("cell.tif") is not State.DONE
+    bench.journal.recover(3)
+    bench.run()
+    assert bench.state("cell.tif") is State.DONE
+    assert sorted(path.name for path in bench.result("").iterdir()) == ["cell.json", "cell.ome.tif"]

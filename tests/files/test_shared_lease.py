@@ -121,14 +121,37 @@ def test_of_two_who_take_over_only_one_gets_it(
     right.close()
 
 
-def test_a_process_of_this_computer_that_died_is_not_waited_for(tmp_path: Path) -> None:
-    result = tmp_path / "cell.ome.tif"
+def left_by_the_dead(result: Path) -> None:
+    """Let a process of this computer die with a lease."""
     take_and_die = (
         "import os, pathlib, sys; from live_restore.files.shared_lease import SharedLeases; "
         "SharedLeases(3600.0).take(pathlib.Path(sys.argv[1])); os._exit(1)"
     )
     subprocess.run([sys.executable, "-c", take_and_die, str(result)], check=False, timeout=60)
-    assert len(files(tmp_path)) == 1
+    assert len(files(result.parent)) == 1
+
+
+def test_what_the_dead_left_is_swept_and_what_somebody_holds_is_not(tmp_path: Path) -> None:
+    result = tmp_path / "cell.ome.tif"
+    left_by_the_dead(result)
+    leases = SharedLeases(3600.0)
+    leases.sweep(result)
+    assert files(tmp_path) == []
+    leases.sweep(result)
+    assert files(tmp_path) == [], "nothing is made where nothing is"
+    lease = leases.take(result)
+    leases.sweep(result)
+    assert files(tmp_path) == [lease.path.name]
+    lease.require()
+    leases.end(lease)
+    leases.sweep(tmp_path / "gone" / "cell.ome.tif")
+    assert files(tmp_path) == []
+    leases.close()
+
+
+def test_a_process_of_this_computer_that_died_is_not_waited_for(tmp_path: Path) -> None:
+    result = tmp_path / "cell.ome.tif"
+    left_by_the_dead(result)
     leases = SharedLeases(3600.0)
     leases.end(leases.take(result))
     leases.close()
