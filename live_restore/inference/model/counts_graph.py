@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import struct
 
-from live_restore.inference.model.protobuf import DamagedMessageError, field, fields
+from live_restore.inference.model.protobuf import NotProtobufError, field, fields
 
 COUNTS, LOW, FACTOR, DIVISOR = "counts/in", "counts/low", "counts/factor", "counts/divisor"
 """Inputs: (1, 1, Z, Y, X) uint16, and the three numbers of the intensity scale, float32."""
@@ -61,7 +61,7 @@ def with_counts(content: bytes, shape: tuple[int, ...]) -> bytes:
             raise UnsuitableModelError("its operators are too old")
         assert not isinstance(graph, int)
         made = _around(graph, shape)
-    except (DamagedMessageError, ValueError, AssertionError, UnicodeDecodeError) as error:
+    except (NotProtobufError, ValueError, AssertionError, UnicodeDecodeError) as error:
         raise UnsuitableModelError("it is not one tensor in and one out") from error
     kept = b"".join(bytes(whole) for number, _, whole in parts if number != 7)
     return kept + field(7, made)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from live_restore.inference.model.protobuf import DamagedMessageError, fields
+from live_restore.inference.model.protobuf import NotProtobufError, fields
 
 _DEEPEST = 40
 _NO_MODEL = "is not a model that ONNX Runtime can load (not an ONNX file, or cut off)"
@@ -80,7 +80,7 @@ def require_self_contained(content: bytes) -> None:
         inner = _INNER.get(kind, {})
         try:
             held = list(fields(data))
-        except DamagedMessageError:
+        except NotProtobufError:
             raise HostileModelError(_NO_MODEL) from None
         for field, value, _ in held:
             if kind is _Message.TENSOR and field in (_EXTERNAL_DATA, _DATA_LOCATION) and value:

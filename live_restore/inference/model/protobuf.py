@@ -11,7 +11,7 @@ from collections.abc import Iterator
 _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 
 
-class DamagedMessageError(ValueError):
+class NotProtobufError(ValueError):
     """It is no message, or one that was cut off."""
 
 
@@ -22,7 +22,7 @@ def fields(data: memoryview) -> Iterator[tuple[int, int | memoryview, memoryview
 
     Raises
     ------
-    DamagedMessageError
+    NotProtobufError
         It is none.
 
     Examples
@@ -45,9 +45,9 @@ def fields(data: memoryview) -> Iterator[tuple[int, int | memoryview, memoryview
         elif wire in (_EIGHT_BYTES, _FOUR_BYTES):
             length = 8 if wire == _EIGHT_BYTES else 4
         else:
-            raise DamagedMessageError
+            raise NotProtobufError
         if length > len(data) - at:
-            raise DamagedMessageError
+            raise NotProtobufError
         yield key >> 3, data[at : at + length], data[began : at + length]
         at += length
 
@@ -70,7 +70,7 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
         at += 1
         if byte < 0x80:
             return value, at
-    raise DamagedMessageError
+    raise NotProtobufError
 
 
 def _as_varint(value: int) -> bytes:
