@@ -36,19 +36,14 @@ from live_restore.cluster.connection import ARCHIVE, Connection, NobodyThereErro
 from live_restore.cluster.protocol import Offer
 from live_restore.cluster.values import DamagedMessageError
 from live_restore.engine.backoff import Backoff
-from live_restore.engine.control import Orders
 from live_restore.engine.disk_space import DiskSpace
 from live_restore.engine.in_hand import InHand
-from live_restore.engine.jobs import Jobs
 from live_restore.engine.leasing import Leasing
 from live_restore.engine.outcome import OutcomeRecorder
-from live_restore.engine.progress import Progress
+from live_restore.engine.pipeline import Assignment
 from live_restore.engine.retry import Deferrals
 from live_restore.errors import JournalError
 from live_restore.journal.entry import Entry
-from live_restore.journal.journal import Journal
-from live_restore.settings.model import Settings
-from live_restore.stack import StackKey
 
 log = structlog.get_logger()
 
@@ -86,8 +81,8 @@ class Dispatch:
         To the scheduler.
     archive, offers
         What all tasks have in common, and what workers must be able to do.
-    journal, jobs, settings, progress, reconsider, stop_asked, orders
-        As of :class:`Pipeline`.
+    given
+        What is to be restored.
 
     Attributes
     ----------
@@ -100,43 +95,34 @@ class Dispatch:
         connection: Connection,
         archive: Archive,
         offers: tuple[Offer, ...],
-        journal: Journal,
-        jobs: Jobs,
-        settings: Settings,
-        progress: Progress,
-        reconsider: Callable[[StackKey], None],
-        stop_asked: Callable[[], bool],
-        orders: Orders,
+        given: Assignment,
     ) -> None:
+        settings, progress = given.settings, given.progress
         self._connection = connection
         self._archive_text = to_text(archive)
         self._offers = offers
-        self._journal = journal
-        self._jobs = jobs
-        self._settings = settings
-        self._progress = progress
-        self._orders = orders
-        self._stop_asked = stop_asked
+        self._given = given
+        self._journal, self._settings, self._progress = given.journal, settings, progress
         self._stopping, self._wake = threading.Event(), threading.Event()
         self.backoff = Backoff(progress)
         self.crash: BaseException | None = None
         self._deferrals = Deferrals(settings.journal.retry_s, retry=False)
         self._disk_space = DiskSpace(progress, 0.0)  # whoever writes looks at the disk
         outcomes = OutcomeRecorder(
-            journal,
+            given.journal,
             progress,
             self._deferrals,
-            reconsider,
+            given.reconsider,
             self.backoff,
             self._disk_space,
-            jobs.results_folder,
+            given.jobs.results_folder,
             settings.journal.max_attempts,
             self._is_stopping,
         )
         self._settlement = Settlement(
             outcomes,
             self._deferrals,
-            journal,
+            given.journal,
             connection,
             settings.journal.max_attempts,
             self._report,
@@ -170,7 +156,7 @@ class Dispatch:
         self._connection.close()
 
     def _is_stopping(self) -> bool:
-        return self._stopping.is_set() or self._stop_asked()
+        return self._stopping.is_set() or self._given.stop_asked()
 
     def _report(self, line: str) -> None:
         self._progress.warn(line)
@@ -225,7 +211,10 @@ class Dispatch:
         else:
             self._availability.again(self._connection.address)
         for address in self._workers.keys() - there.keys():
-            self._died(self._workers.pop(address))
+            if self._connection.is_set_aside(address):  # it may well live
+                self._give_back_all(self._workers.pop(address), "its worker is set aside")
+            else:
+                self._died(address)
         for address, at_once in there.items():
             if address not in self._workers:
                 self._workers[address] = self._worker(address, at_once)
@@ -235,12 +224,12 @@ class Dispatch:
         leasing = Leasing(
             self._journal,
             self._settings.journal.lease_s,
-            self._jobs,
+            self._given.jobs,
             in_hand,
             self._deferrals,
             self._disk_space,
             self.backoff,
-            self._orders,
+            self._given.orders,
             self._is_stopping,
         )
         return _Worker(address, max(1, at_once), in_hand, leasing)
@@ -262,15 +251,18 @@ class Dispatch:
 
     def _give_out(self) -> None:
         """Give everybody who is free one piece of work after the other."""
-        if self._orders.paused or self._client is None:
+        if self._given.orders.paused or self._client is None:
             return
         some = True
         while some and not self._is_stopping():
             some = False
             for worker in self._workers.values():
-                if worker.free and (entry := worker.leasing.next()) is not None:
+                if self._takes_more(worker) and (entry := worker.leasing.next()) is not None:
                     self._give(worker, entry)
                     some = True
+
+    def _takes_more(self, worker: _Worker) -> bool:
+        return worker.free and not self._connection.is_set_aside(worker.address)
 
     def _give(self, worker: _Worker, entry: Entry) -> None:
         assert self._client is not None
@@ -307,7 +299,8 @@ class Dispatch:
                 except (KilledWorker, FutureCancelledError, CancelledError, OSError, TimeoutError):
                     if self._client is None or self._client.status != "running":
                         continue  # the scheduler is gone, and tells nothing about the worker
-                    self._settlement.died_with(entry)
+                    self._died(worker.address)
+                    break
                 except Exception as error:  # noqa: BLE001 - worker boundary: another may do better
                     self._settlement.set_aside(
                         worker.address, entry, f"it fails at whatever it is asked ({error})"
@@ -321,8 +314,9 @@ class Dispatch:
         if worker.in_hand.end(entry.key) and not any(w.given for w in self._workers.values()):
             self._progress.working_on("")
 
-    def _died(self, worker: _Worker) -> None:
-        """A worker is not there any more."""
+    def _died(self, address: str) -> None:
+        """A worker is not there any more: it gets nothing until it is seen again."""
+        worker = self._workers.pop(address)
         for future, entry in list(worker.given.items()):
             self._settlement.died_with(entry)
             self._ended(worker, future)

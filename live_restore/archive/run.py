@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from live_restore.archive.dispatch import Dispatch
@@ -10,15 +10,9 @@ from live_restore.archive.task import Archive, answer_text, settings_text
 from live_restore.cluster.connection import Connection
 from live_restore.cluster.protocol import Offer
 from live_restore.cluster.remote import RemoteRestorer
-from live_restore.engine.control import Orders
-from live_restore.engine.jobs import Jobs
-from live_restore.engine.microscope_first import MicroscopeFirst
-from live_restore.engine.pipeline import MakePipeline, Stages
-from live_restore.engine.progress import Progress
+from live_restore.engine.pipeline import MakeStages
 from live_restore.inference.model_set import ModelSet
-from live_restore.journal.journal import Journal
 from live_restore.settings.model import Settings
-from live_restore.stack import StackKey
 
 
 def archive_of(root: Path, settings: Settings, model_set: ModelSet) -> Archive:
@@ -37,7 +31,7 @@ def archive_of(root: Path, settings: Settings, model_set: ModelSet) -> Archive:
     )
 
 
-def dispatching(root: Path, settings: Settings, model_set: ModelSet) -> MakePipeline:
+def dispatching(root: Path, settings: Settings, model_set: ModelSet) -> MakeStages:
     """Return what makes a daemon's stacks be restored and published by workers.
 
     Parameters
@@ -52,25 +46,5 @@ def dispatching(root: Path, settings: Settings, model_set: ModelSet) -> MakePipe
     archive = archive_of(root, settings, model_set)
     offers = tuple(Offer(model.card.name, model.digest) for model in model_set.models)
     cluster = settings.cluster
-
-    def dispatch(
-        journal: Journal,
-        jobs: Jobs,
-        model_set: ModelSet,
-        settings: Settings,
-        progress: Progress,
-        reconsider: Callable[[StackKey], None],
-        *,
-        retry: bool,
-        stop_asked: Callable[[], bool],
-        orders: Orders | None,
-        microscope: MicroscopeFirst | None,
-    ) -> Stages:
-        del model_set, retry, microscope
-        connection = Connection(settings.inference.device, cluster.certificates, cluster.timeout_s)
-        return Dispatch(
-            connection, archive, offers, journal, jobs, settings, progress, reconsider,
-            stop_asked, orders or Orders(settings.watch.newest_first),
-        )  # fmt: skip
-
-    return dispatch
+    connection = Connection(settings.inference.device, cluster.certificates, cluster.timeout_s)
+    return partial(Dispatch, connection, archive, offers)

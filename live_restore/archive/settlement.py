@@ -77,8 +77,10 @@ class Settlement:
 
     def settle(self, worker: str, entry: Entry, answer: TaskAnswer, remainder: Remainder) -> None:
         """Record what became of a stack, or that its worker is set aside."""
-        if answer.outcome in ("unsuited", "sick"):
+        if answer.outcome == "unsuited":
             self.set_aside(worker, entry, f"it {answer.what}")
+        elif answer.outcome == "sick":
+            self.set_aside(worker, entry, answer.what)
         elif answer.outcome == "taken":
             self._deferrals.add(entry.key, _LONGEST_TAKEN_S, retry=True)
             self._outcomes.give_back(entry, answer.what)

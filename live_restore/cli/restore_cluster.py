@@ -86,7 +86,7 @@ def restore_archive(arguments: argparse.Namespace) -> int:
         journal = stack.enter_context(open_daemon_journal(root, settings, model_set.recipe))
         configure_logging(settings.log, log_path(root, journal_file), terminal=False)
         daemon = Daemon(root, settings, model_set, journal)
-        stack.enter_context(stopping_on_signals(daemon.stop))
+        stopped = stack.enter_context(stopping_on_signals(daemon.stop))
         show = stack.enter_context(_progress(daemon) if shows else _lines(daemon))
 
         def tick() -> None:
@@ -96,15 +96,15 @@ def restore_archive(arguments: argparse.Namespace) -> int:
                 daemon.progress.warn(notices.pop(0))
             show()
 
-        make = dispatching(root, settings, model_set)
-        failed = daemon.run(once=True, tick=tick, make_pipeline=make)
+        make_stages = dispatching(root, settings, model_set)
+        failed = daemon.run(once=True, tick=tick, make_stages=make_stages)
         if arguments.json:
             counts = {state.value: count for state, count in daemon.status().counts.items()}
             print(json.dumps({"folder": str(root), "failed_now": failed, **counts}, indent=1))
         else:
             with suppress(OSError):
                 print_summary(daemon)
-    return 1 if failed else 0
+    return stopped() or (1 if failed else 0)
 
 
 def _helpers(

@@ -83,6 +83,11 @@ class Connection:
         with self._lock:
             self._aside[worker] = reason
 
+    def is_set_aside(self, worker: str) -> bool:
+        """Return whether a worker is asked no more."""
+        with self._lock:
+            return worker in self._aside
+
     def client(self) -> Client:
         """Return the connected client; raises ``NobodyThereError``."""
         with self._lock:

@@ -12,6 +12,7 @@ import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -21,7 +22,7 @@ from live_restore.engine.control import Control, Orders
 from live_restore.engine.jobs import Jobs
 from live_restore.engine.looker import Looker
 from live_restore.engine.microscope_first import MicroscopeFirst
-from live_restore.engine.pipeline import MakePipeline, Pipeline
+from live_restore.engine.pipeline import Assignment, MakeStages, Pipeline, Stages
 from live_restore.engine.progress import Progress
 from live_restore.engine.status import Status, StatusBoard
 from live_restore.errors import JournalError, LiveRestoreError, UsageError
@@ -182,7 +183,7 @@ class Daemon:
         *,
         once: bool = False,
         tick: Callable[[], None] = lambda: None,
-        make_pipeline: MakePipeline = Pipeline,
+        make_stages: MakeStages | None = None,
     ) -> int:
         """Watch until stopped (or, with ``once``, until all that is complete is restored).
 
@@ -192,8 +193,8 @@ class Daemon:
             Do what there is to do, then return.
         tick
             Called a few times per second, for a display.
-        make_pipeline
-            Makes what restores what waits in the journal.
+        make_stages
+            Makes what restores what waits in the journal; ``None``: a :class:`Pipeline`.
 
         Returns
         -------
@@ -218,7 +219,7 @@ class Daemon:
                 self.progress.failed(entry.key)
             self.progress.warn(f"{entry.key}: {entry.reason}")
         with self._recorded():
-            self._restore(once, tick, make_pipeline)
+            self._restore(once, tick, make_stages or partial(self._pipeline, retry=not once))
         return self.progress.snapshot().files_failed
 
     @contextmanager
@@ -249,18 +250,31 @@ class Daemon:
         except LiveRestoreError as error:
             log.warning(what, reason=error.reason)
 
-    def _restore(self, once: bool, tick: Callable[[], None], make_pipeline: MakePipeline) -> None:
-        pipeline = make_pipeline(
-            self._journal,
-            self._jobs,
+    def _pipeline(self, given: Assignment, *, retry: bool) -> Stages:
+        return Pipeline(
+            given.journal,
+            given.jobs,
             self._model_set,
-            self._settings,
-            self.progress,
-            self._source.reconsider,
-            retry=not once,
-            stop_asked=self._stop_asked,
-            orders=self._control.orders,
+            given.settings,
+            given.progress,
+            given.reconsider,
+            retry=retry,
+            stop_asked=given.stop_asked,
+            orders=given.orders,
             microscope=self._microscope,
+        )
+
+    def _restore(self, once: bool, tick: Callable[[], None], make_stages: MakeStages) -> None:
+        pipeline = make_stages(
+            Assignment(
+                self._journal,
+                self._jobs,
+                self._settings,
+                self.progress,
+                self._source.reconsider,
+                self._stop_asked,
+                self._control.orders,
+            )
         )
         looker = Looker(lambda: self._look(once, pipeline.backoff))
         with self._events(once), looker:

@@ -21,6 +21,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
@@ -77,25 +78,21 @@ class Stages(Protocol):
         ...
 
 
-class MakePipeline(Protocol):
-    """Makes it; the parameters are those of :class:`Pipeline`."""
+@dataclass(frozen=True)
+class Assignment:
+    """What a daemon wants restored; the fields are as of :class:`Pipeline`."""
 
-    def __call__(
-        self,
-        journal: Journal,
-        jobs: Jobs,
-        model_set: ModelSet,
-        settings: Settings,
-        progress: Progress,
-        reconsider: Callable[[StackKey], None],
-        *,
-        retry: bool,
-        stop_asked: Callable[[], bool],
-        orders: Orders | None,
-        microscope: MicroscopeFirst | None,
-    ) -> Stages:
-        """Return it, not started yet."""
-        ...
+    journal: Journal
+    jobs: Jobs
+    settings: Settings
+    progress: Progress
+    reconsider: Callable[[StackKey], None]
+    stop_asked: Callable[[], bool]
+    orders: Orders
+
+
+MakeStages = Callable[[Assignment], Stages]
+"""Makes what restores it, not started yet."""
 
 
 class Pipeline:

@@ -49,8 +49,10 @@ else:
 
 
 @contextmanager
-def stopping_on_signals(stop: Callable[[str], None]) -> Iterator[None]:
+def stopping_on_signals(stop: Callable[[str], None]) -> Iterator[Callable[[], int]]:
     """Let Ctrl-C, SIGTERM, a closed terminal and Ctrl-Break call ``stop`` while the block runs.
+
+    Gives what returns the exit code of a program whose work is then not done; 0: there was none.
 
     Parameters
     ----------
@@ -59,8 +61,12 @@ def stopping_on_signals(stop: Callable[[str], None]) -> Iterator[None]:
         interrupts may hold that lock.
     """
 
+    code = 0
+
     def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal code
         del frame
+        code = code or _exit_code(number)
         why = _LET_GO if _let_go.is_set() else _WORDS[number]
         # A terminal that is gone sends its signal more than once; none of them is a second wish.
         signal.signal(number, signal.SIG_IGN if number in _TERMINAL_GONE else signal.SIG_DFL)
@@ -69,7 +75,7 @@ def stopping_on_signals(stop: Callable[[str], None]) -> Iterator[None]:
     # Whoever started it with nohup has ignored that signal, and means it.
     gone = [each for each in _TERMINAL_GONE if signal.getsignal(each) is not signal.SIG_IGN]
     with _handling([signal.SIGINT, *_ending(), *gone], ask):
-        yield
+        yield lambda: code
 
 
 @contextmanager
@@ -85,8 +91,7 @@ def ending_on_signals() -> Iterator[None]:
     def end(number: int, frame: FrameType | None) -> None:
         del frame
         signal.signal(number, signal.SIG_DFL)
-        # The code that a shell gives a program which SIGTERM ended; Ctrl-Break counts as Ctrl-C.
-        raise SystemExit(143 if number == signal.SIGTERM else 130)
+        raise SystemExit(_exit_code(number))
 
     with _handling(_ending(), end):
         yield
@@ -121,6 +126,11 @@ _WORDS = _of_this_system(
 _LET_GO = "the program that started it has ended, or asked it to stop"
 _let_go = threading.Event()
 _TERMINAL_GONE = tuple(_of_this_system({"SIGHUP": ""}))
+
+
+def _exit_code(number: int) -> int:
+    """Return the code that a shell gives a program which a signal ended; Ctrl-Break is Ctrl-C."""
+    return 128 + (signal.SIGINT if number == getattr(signal, "SIGBREAK", 0) else number)
 
 
 def _ending() -> list[int]:

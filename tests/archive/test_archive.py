@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -16,13 +18,14 @@ import tifffile
 
 from live_restore.files.shared_lease import SharedLeases
 from live_restore.inference.model_set import ModelSet
+from live_restore.inference.stack_restorer import StackRestorer
 from live_restore.settings.load import load_settings
 from live_restore.simulation.scene import LivingCell
 from tests.support.cluster import Started, a_scheduler, a_worker, ended, free_address
 from tests.support.processes import PATIENCE_S, run_command
 from tests.support.systems import needs_signals
 
-SHAPE = (8, 96, 96)
+SHAPE = (8, 48, 96)
 
 
 @pytest.fixture(scope="module")
@@ -44,11 +47,16 @@ def recorded(folder: Path, stacks: int) -> Path:
     return folder
 
 
-def local(path: Path) -> np.ndarray:
-    """A file restored here."""
+@functools.cache
+def restorer_here() -> StackRestorer:
     restorer = ModelSet.load(load_settings(None, {"inference": {"device": "cpu"}})).rules[0][1]
     assert restorer is not None
-    return restorer.restore(tifffile.imread(path)).volume
+    return restorer
+
+
+def local(path: Path) -> np.ndarray:
+    """A file restored here."""
+    return restorer_here().restore(tifffile.imread(path)).volume
 
 
 def client(folder: Path, archive: Path, address: str, settings: str = "") -> Started:
@@ -165,7 +173,7 @@ def test_a_worker_that_sees_another_file_is_to_blame_and_not_the_file(
         started = client(tmp_path / "state", archive, other)
         with ended(started):
             started.wait_for("look at its mounts; it gets no more stacks")
-            assert started.stop() == 0
+            assert started.stop() == 143
     code, said = restored(tmp_path / "state", archive, address)
     assert (code, "1 restored, 0 failed" in said) == (0, True), said
 
@@ -181,6 +189,8 @@ def test_a_worker_with_wrong_numbers_leaves_no_result(tmp_path: Path) -> None:
             assert not list(archive.glob("restored/*.json"))
             with ended(a_worker(tmp_path / "well", address)):
                 assert started.process.wait(PATIENCE_S) == 0, started.said
+    assert "it it" not in started.said
+    assert "attempt" not in started.said, "what its worker did wrong counts against a stack"
     for number in range(2):
         found = tifffile.imread(archive / "restored" / f"{number}.ome.tif")
         assert found.tobytes() == local(archive / f"{number}.tif").tobytes()
@@ -191,7 +201,7 @@ def test_a_stack_that_kills_its_workers_is_set_aside_and_the_others_are_restored
     tmp_path: Path,
 ) -> None:
     archive, address = recorded(tmp_path / "a", 2), free_address()
-    wide = LivingCell(shape_zyx=(8, 96, 128)).exposed(0)
+    wide = LivingCell(shape_zyx=(8, 48, 128)).exposed(0)
     tifffile.imwrite(archive / "0poison.tif", wide, metadata={"axes": "ZYX"})
     with ended(a_scheduler(tmp_path / "s", address)), kept_alive(
         tmp_path / "w", address, "poisoned"
@@ -201,6 +211,7 @@ def test_a_stack_that_kills_its_workers_is_set_aside_and_the_others_are_restored
     assert "2 restored, 1 failed" in said
     assert "attempt 2: the worker that had it died; it goes to another" in said
     assert "3 workers" in said
+    assert said.count(": attempt ") == 2, "others were given to a worker that had just died"
     assert [name for name in results(archive) if name.startswith("0poison")] == []
 
 
@@ -251,6 +262,16 @@ def test_local_workers_come_and_go_with_the_command(tmp_path: Path) -> None:
     left = [each for each in psutil.process_iter(["cmdline"])
             if str(archive) in " ".join(each.info["cmdline"] or ())]  # fmt: skip
     assert left == []
+
+
+@needs_signals
+def test_ctrl_c_ends_it_with_the_code_that_it_has_everywhere(tmp_path: Path) -> None:
+    started = client(tmp_path / "state", recorded(tmp_path / "a", 1), free_address())
+    with ended(started):
+        started.wait_for("stacks wait")
+        started.process.send_signal(signal.SIGINT)
+        assert started.process.wait(PATIENCE_S) == 130, started.said
+    assert "1 waiting" in started.said
 
 
 @pytest.mark.parametrize(

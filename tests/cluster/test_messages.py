@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from live_restore.cluster.message import Message, put_together, taken_apart
@@ -164,15 +164,15 @@ class _Outer:
     array: np.ndarray
 
 
+TEXTS = st.text("ab-\x00\u00e9\u2028", max_size=5)  # of all characters: a second for their table
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: (
-        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4)
-    ),
-    max_leaves=20,
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=10,
 )
 
 
+@settings(max_examples=30)
 @given(JSON)
 def test_whatever_arrives_is_what_was_asked_for_or_refused(value: Any) -> None:
     for kind in (_Outer, _Inner, Answer, Request, tuple[int, str], dict[str, float], float):

@@ -120,7 +120,7 @@ def test_a_full_disk_on_either_side_is_one_clear_line_and_nothing_is_lost(
     raw, address = recorded(tmp_path / "raw", 3), free_address()
     with (
         ended(a_scheduler(tmp_path / "s", address), a_worker(tmp_path / "w", address)),
-        small_disk(tmp_path / "disk", 420) as disk,
+        small_disk(tmp_path / "disk", 210) as disk,
     ):
         output = f'[output]\ntemplate = "{disk}/restored/{{name}}.ome.tif"\nmin_free_gb = 0\n'
         folder = tmp_path / "state"

@@ -24,7 +24,7 @@ from live_restore.simulation.scene import LivingCell
 from tests.support.cluster import Started, a_scheduler, a_worker, ended, free_address
 from tests.support.systems import needs_signals
 
-RAW = LivingCell(shape_zyx=(8, 96, 96)).exposed(0)
+RAW = LivingCell(shape_zyx=(8, 48, 96)).exposed(1)
 
 
 @pytest.fixture(scope="module")
@@ -80,12 +80,12 @@ CAMERA = {"gain_adu_per_e": 2.0, "offset_adu": 100.0, "read_noise_e": 1.5}
     [
         {},
         {"output": {"units": "camera-float"}, "camera": CAMERA},
-        {"output": {"error_bars": True}, "camera": CAMERA},
+        {"output": {"error_bars": True}, "camera": CAMERA, "trust": {"less_light_every": 0}},
         {
             "inference": {
                 "percentiles": [1.0, 99.0],
                 "tiling": "reference",
-                "block_zyx": [8, 64, 64],
+                "block_zyx": [8, 32, 64],
             }
         },
     ],

@@ -27,7 +27,7 @@ from tests.support.cluster import Started, a_scheduler, a_worker, ended, free_ad
 from tests.support.processes import PATIENCE_S
 from tests.support.systems import needs_signals
 
-SHAPE = (8, 96, 96)
+SHAPE = (8, 48, 96)
 
 
 def recorded(folder: Path, stacks: int) -> None:

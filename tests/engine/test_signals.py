@@ -16,13 +16,15 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_asks_and_former_handlers_come_back(number: signal.Signals) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_the_first_asks_and_former_handlers_come_back(number: signal.Signals, code: int) -> None:
     former = signal.getsignal(number)
     asked: list[str] = []
-    with stopping_on_signals(lambda _: asked.append("stop")):
+    with stopping_on_signals(lambda _: asked.append("stop")) as exit_code:
+        assert exit_code() == 0
         os.kill(os.getpid(), number)
         assert asked == ["stop"]
+        assert exit_code() == code
     assert signal.getsignal(number) == former
 
 

@@ -57,7 +57,7 @@ class Started:
             "OMP_NUM_THREADS": "1",
         }
         self.process: subprocess.Popen[bytes] | ForkedProcess
-        if CAN_FORK and odd != "old":  # which it must be before anything is imported
+        if CAN_FORK:
             self.process = nursery().start(
                 words,
                 environment,

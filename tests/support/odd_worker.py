@@ -3,12 +3,14 @@
 KIND is "wrong" (its device computes right numbers at first, wrong ones from then on), "deadly" (it
 dies of every stack), "poisoned" (it dies of those that are 128 voxels wide), "failing" (its runtime
 fails on every large tile), "slow" (a stack takes it 0.3 s more), "behind PORT PORT" (it listens at
-the one, and is reached at the other), or "old" (of another version).
+the one, and is reached at the other), "old" (of another version), or "without distributed" (that
+package is not installed).
 """
 
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import signal
 import sys
@@ -16,6 +18,7 @@ import threading
 import time
 
 from live_restore.cli.main import main
+from live_restore.cluster.protocol import Offer
 from live_restore.errors import RuntimeFailureError
 from live_restore.inference.backends.onnx import OnnxSession
 from live_restore.inference.backends.session import Floats
@@ -24,9 +27,13 @@ from live_restore.inference.backends.session import Floats
 def be_odd(kind: str) -> None:
     """Break this process's runtime, or its version."""
     if kind == "old":
-        import live_restore._version
-
-        live_restore._version.__version__ = "0.0.1"
+        # What it is when the offer is made was taken from the version when it was defined.
+        Offer.__init__.__defaults__ = ("0.0.1",)
+        return
+    if kind == "without distributed":
+        find = importlib.util.find_spec
+        importlib.util.find_spec = lambda name: None if name == "distributed" else find(name)
+        sys.modules["distributed"] = None  # type: ignore[assignment]
         return
     if kind.startswith("behind"):
         from live_restore.cluster import worker
