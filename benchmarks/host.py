@@ -76,13 +76,7 @@ class Bench:
         self._warm: set[Path] = set()
         self._voxels = shape_zyx[0] * shape_zyx[1] * shape_zyx[2]
         self._model = identity_model(place)
-        metadata = place / "packages" / "fake_device-1.dist-info"
-        metadata.mkdir(parents=True)
-        (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: fake-device\nVersion: 1\n")
-        (metadata / "entry_points.txt").write_text(
-            "[live_restore.backends]\nfake = fake_device:FakeDevice\n"
-        )
-        shutil.copy(_HERE / "fake_device.py", place / "packages")
+        fake_device(place / "packages")
         (place / "made").mkdir()
         record(place / "made", LivingCell(shape_zyx=shape_zyx), min(stacks, _DIFFERENT), 0.0)
 
@@ -131,6 +125,17 @@ class Bench:
         shutil.rmtree(base)
         cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         return Run(wall, cpu, stages, threads)
+
+
+def fake_device(packages: Path) -> None:
+    """Install the fake device as a package there."""
+    metadata = packages / "fake_device-1.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: fake-device\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text(
+        "[live_restore.backends]\nfake = fake_device:FakeDevice\n"
+    )
+    shutil.copy(_HERE / "fake_device.py", packages)
 
 
 def identity_model(folder: Path) -> Path:

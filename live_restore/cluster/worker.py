@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import math
+import secrets
 import socket
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from distributed import Worker, WorkerPlugin
 from distributed.comm import connect
@@ -140,28 +139,27 @@ class _Keeper:
     async def _serve(self, host: str) -> None:
         slots = 2 if self._station.on_gpu else 1
         offers = {str(offer): float(slots) for offer in self._station.offers}
-        with tempfile.TemporaryDirectory(prefix="live-restore-worker-") as folder:
-            worker = Worker(
-                self._address,
-                nthreads=slots,
-                name=f"{self._station.host} {Path(folder).name[-8:]}",
-                resources=offers,
-                plugins=self._plugins,
-                security=self._security,
-                host=host,
-                dashboard_address="127.0.0.1:0",
-                dashboard=False,
-                local_directory=folder,
-                memory_limit=0,
-                death_timeout=self._timeout_s,
-            )
-            async with worker:
-                self._report(f"restores with {', '.join(offers)} for {self._scheduler}")
-                while worker.status.name in ("running", "paused"):
-                    if self._stopping():
-                        await worker.close(timeout=_CLOSE_S)
-                        return
-                    await asyncio.sleep(_TICK_S)
+        # Its folder for scratch is Dask's own, who removes there what killed workers have left.
+        worker = Worker(
+            self._address,
+            nthreads=slots,
+            name=f"{self._station.host} {secrets.token_hex(4)}",
+            resources=offers,
+            plugins=self._plugins,
+            security=self._security,
+            host=host,
+            dashboard_address="127.0.0.1:0",
+            dashboard=False,
+            memory_limit=0,
+            death_timeout=self._timeout_s,
+        )
+        async with worker:
+            self._report(f"restores with {', '.join(offers)} for {self._scheduler}")
+            while worker.status.name in ("running", "paused"):
+                if self._stopping():
+                    await worker.close(timeout=_CLOSE_S)
+                    return
+                await asyncio.sleep(_TICK_S)
         self._report(f"{self._scheduler} is gone; waiting for it")
 
     async def _rest(self, seconds: float) -> None:
