@@ -37,9 +37,8 @@ def time_lapse_snr(images: Sequence[Image], truths: Sequence[Image]) -> TimeLaps
     """Return the spatio-temporal signal-to-noise ratio of a time-lapse against its truth.
 
     Over all voxels r and times t, ``10 log10(sum(S**2) / sum((R - S)**2))`` of the result R and the
-    truth S, above its darkest voxel (as Li et al., Nature Methods 18, 1395 (2021) compare films);
-    and the same of what changes, each voxel's mean over time taken from both: flicker counts there,
-    and what is wrong at all times alike does not.
+    truth S above its darkest voxel; and the same of what changes, each voxel's mean over time taken
+    from both: flicker counts there, and what is wrong at all times alike does not.
 
     Parameters
     ----------
