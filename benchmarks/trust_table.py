@@ -108,6 +108,7 @@ def measured(
             "model": model.card.name, "stack": name, "peak_e": peak_e, "told": told,
             "gain": [10 * np.log10(squares[0] / squares[1]), done.gain.db, done.gain.error_db],
             "gain_unknown": done.gain.unknown_because,
+            "gain_at_least": done.gain.at_least_db,
             "noise_as_set": done.gain.noise_as_set,
             "snr": [
                 float((top - low) / np.sqrt(top + CAMERA.read_noise_e**2)),
@@ -161,10 +162,13 @@ def apart(pairs: list[tuple[float, float, float]]) -> str:
 
 def gain_cell(lines: list[Numbers]) -> str:
     found = [tuple(line["gain"]) for line in lines if line["gain"][1] is not None]
-    above = [
-        line["gain"][0] for line in lines if not line["gain_unknown"] and line["gain"][1] is None
+    bounds = [
+        (line["gain"][0], line["gain_at_least"])
+        for line in lines
+        if not line["gain_unknown"] and line["gain"][1] is None
     ]
-    more = f"; {len(above)} above 15 dB, {sum(db > 15 for db in above)} true" if above else ""
+    true = sum(db > bound for db, bound in bounds)
+    more = f'; {len(bounds)} as "more than", {true} true' if bounds else ""
     return apart(found) + more
 
 

@@ -22,7 +22,7 @@ from live_restore.outputs.recorded import planes_in_report, source_in_report
 from live_restore.outputs.report_file import REPORT_FORMAT
 from live_restore.outputs.trust_lines import brightness_in_report, less_light_in_report
 from live_restore.stack import StackIndex
-from live_restore.trust.doubts import in_one_line
+from live_restore.trust.doubt_lines import in_one_line
 
 SOFTWARE = f"live-restore {__version__}"
 _LEFT_SHOWN = 8
@@ -138,6 +138,7 @@ class Report:
             line["gain_over_raw"] = {
                 "db": restored.gain.db,
                 "error_db": restored.gain.error_db,
+                "at_least_db": restored.gain.at_least_db,
                 "not_known_because": restored.gain.unknown_because,
                 "noise_as_set": round(restored.gain.noise_as_set, 4),
                 "in_words": restored.gain.in_words,

@@ -15,8 +15,10 @@ from live_restore.trust.doubts import wrong_camera_note
 from tests.support.fakes import Floats
 from tests.support.lights import CAMERA, TOLD, light, smooth_light
 
+LARGE = (24, 128, 128)
 
-def leaking(passed: float) -> Restorer:
+
+def leaking(passed: float, **wrong: float) -> Restorer:
     """Return a restorer whose network lets a share of the noise through."""
 
     def network(tile: Floats) -> Floats:
@@ -24,7 +26,8 @@ def leaking(passed: float) -> Restorer:
         return (smooth + passed * (tile - smooth)).astype(np.float32)
 
     model = fake_model(network)
-    return Restorer(model, InferenceSettings(), "camera-float", TOLD, gain_every=1)
+    camera = TOLD.model_copy(update=wrong)
+    return Restorer(model, InferenceSettings(), "camera-float", camera, gain_every=1)
 
 
 def with_camera(**wrong: float) -> Restorer:
@@ -46,8 +49,10 @@ def restored(restorer: Restorer, light_e: np.ndarray) -> tuple[Gain, float]:
 @pytest.mark.parametrize(("passed", "peak_e"), [(0.2, 30), (0.2, 100), (0.3, 100), (0.5, 100)])
 def test_it_is_the_gain_that_the_truth_tells(passed: float, peak_e: float) -> None:
     """Of networks that let a part of the noise through."""
-    gain, truth = restored(leaking(passed), smooth_light(peak_e))
+    gain, truth = restored(leaking(passed), smooth_light(peak_e, LARGE))
     assert gain.db == pytest.approx(truth, abs=0.4), gain
+    assert gain.error_db is not None
+    assert gain.error_db < 1.5
 
 
 @pytest.mark.parametrize("peak_e", [30, 100, 300])
@@ -73,6 +78,55 @@ def test_a_wrong_camera_is_noticed(wrong: dict[str, float]) -> None:
     assert gain.db is None
     assert gain.in_words == "not known"
     assert "[camera]" in str(wrong_camera_note(gain))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"gain_adu_per_e": 2.045}, {"gain_adu_per_e": 1.965}, {"offset_adu": 102.5},
+        {"offset_adu": 96.0}, {"read_noise_e": 2.2},
+    ],
+)  # fmt: skip
+def test_what_may_be_wrong_unseen_is_in_the_stated_error(wrong: dict[str, float]) -> None:
+    """Of stacks without dark places, in which neither offset nor read noise is much."""
+    gain, truth = restored(leaking(0.2, **wrong), 50 + smooth_light(100, LARGE))
+    right, _ = restored(leaking(0.2), 50 + smooth_light(100, LARGE))
+    assert not gain.unknown_because, gain
+    assert right.db is not None
+    if gain.db is None:
+        assert gain.at_least_db is not None
+        assert gain.at_least_db < truth
+    else:
+        assert gain.error_db is not None
+        assert abs(gain.db - right.db) > 0.4, "it is wrong"
+        assert abs(gain.db - truth) <= gain.error_db, (gain, truth)
+
+
+def test_structure_that_may_hide_missing_noise_is_in_the_stated_error() -> None:
+    """As fine as a pixel, in the brighter half: there may be some in the darker one."""
+    field = smooth_light(100, LARGE)
+    texture = 1 + 0.05 * np.random.default_rng(4).standard_normal(LARGE)
+    errors = []
+    for light_e in (field, np.where(field > np.median(field), field * texture, field)):
+        gain, truth = restored(leaking(0.4), light_e)
+        assert gain.db is not None
+        assert gain.error_db is not None
+        assert abs(gain.db - truth) <= gain.error_db
+        errors.append(gain.error_db)
+    assert errors[1] > 2 * errors[0], errors
+
+
+def test_what_may_be_far_off_is_stated_as_a_bound() -> None:
+    raw = CAMERA.expose(smooth_light(100), np.random.default_rng(3))
+    found = leaking(0.1).restore(raw)
+    truth = CAMERA.noiseless_adu(smooth_light(100))
+    errors = [np.mean((image - truth) ** 2) for image in (raw, found.volume)]
+    assert found.gain is not None
+    assert found.gain.db is None
+    assert not found.gain.unknown_because
+    assert found.gain.at_least_db is not None
+    assert 8 <= found.gain.at_least_db < 10 * np.log10(errors[0] / errors[1])
+    assert found.gain.in_words == f"more than {found.gain.at_least_db:g} dB"
 
 
 def test_the_noise_of_even_places_is_that_of_the_camera() -> None:

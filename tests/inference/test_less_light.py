@@ -88,12 +88,12 @@ def dealt_with_error(error_adu: float, gain: Gain) -> LightLevel:
 
 def test_the_photons_left_out_are_a_witness() -> None:
     """Results that agree with each other, and not with them, are wrong together."""
-    for gain in (Gain(14.0, 1.5, "", 1.0), Gain(None, None, "", 1.0)):
+    for gain in (Gain(14.0, 1.5, "", 1.0), Gain(None, None, "", 1.0, 15.0)):
         assert dealt_with_error(1.0, gain).over_raw_db is not None
         wrong = dealt_with_error(8.0, gain)
         assert (wrong.cost_db, wrong.over_raw_db) == (None, None)
         assert LessLight((wrong,)).in_words.startswith("not known: the photons left out")
-    above = dealt_with_error(1.0, Gain(None, None, "", 1.0))
+    above = dealt_with_error(1.0, Gain(None, None, "", 1.0, 15.0))
     assert above.cost_db is None
     assert "half the light would leave 1" in LessLight((above,)).in_words
 

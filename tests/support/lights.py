@@ -22,7 +22,7 @@ def light(peak_e: float) -> np.ndarray[Any, Any]:
     return LivingCell(shape_zyx=(12, 96, 96), peak_e=peak_e, background_e=peak_e / 10).expected_e(0)
 
 
-def smooth_light(peak_e: float) -> np.ndarray[Any, Any]:
+def smooth_light(peak_e: float, shape: tuple[int, int, int] = (12, 96, 96)) -> np.ndarray[Any, Any]:
     """Return light without detail as fine as a voxel."""
-    field = ndimage.gaussian_filter(np.random.default_rng(1).standard_normal((12, 96, 96)), 5)
+    field = ndimage.gaussian_filter(np.random.default_rng(1).standard_normal(shape), 5)
     return peak_e * (0.1 + 0.9 * (field - field.min()) / np.ptp(field))

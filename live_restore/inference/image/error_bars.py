@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from live_restore.inference.image.defects import Defects
 from live_restore.inference.image.gain import (
-    HIGHEST_DB,
     MOST_GIVEN_BACK,
     Gain,
     part_to_look_at,
@@ -295,9 +294,5 @@ def agreement(stated: float, gain: Gain) -> float:
     """
     if stated <= 0:
         return 1.0
-    if gain.db is None or gain.error_db is None:
-        low, high = 0.0, 10 ** (-HIGHEST_DB / 10)
-    else:
-        low = 10 ** (-(gain.db + gain.error_db) / 10)
-        high = 10 ** (-(gain.db - gain.error_db) / 10)
+    low, high = gain.risk_between
     return math.sqrt(min(max(stated, low), high) / stated)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from live_restore.inference.image.flux import Flux, flux_of_less
-from live_restore.inference.image.gain import HIGHEST_DB, Gain
+from live_restore.inference.image.gain import Gain
 from live_restore.inference.image.thinning import Thinned, electrons, read_variance_e
 from live_restore.settings.camera import CameraSettings
 from live_restore.stack import Volume
@@ -34,6 +34,9 @@ _SUM_IS_RIGHT_TO = 0.08
 # (pixels that differ in offset make 1.6 % more of it at 30 e-), and what the photons left out tell,
 # in which the settings of the camera have a say.
 _OWN_IS_RIGHT_TO, _NOISE_IS_RIGHT_TO = 0.005, 0.003
+# Of what the stack's noise is away from that of its camera's settings, half is taken for chance,
+# and half for an error of the settings.
+_AWAY_SHARE = 0.5
 # Standard errors that are stated on the careful side, and of more than so many dB nothing is
 # stated: chosen on one stack of each judge and six simulated ones, tested on others
 # (docs/explanation/trust.md).
@@ -160,7 +163,7 @@ def _level(
     voxels
         That were compared.
     """
-    own = 10 ** (-(HIGHEST_DB if gain.db is None else gain.db) / 10)
+    own = 10 ** (-gain.floor_db / 10)
     error = own + apart
     if not (math.isfinite(error + witness) and error > 0):
         return LightLevel(share, None, None, None, flux)
@@ -177,7 +180,8 @@ def _level(
     weights = weight + of_witness
     likely = (weight * _db(error / own) + of_witness * _db(witness / own)) / weights
     # The error of all the light, over which both are, is in the sum as well.
-    own_unsure = math.hypot(chance, _OWN_IS_RIGHT_TO) / own
+    right_to = max(_OWN_IS_RIGHT_TO, _AWAY_SHARE * abs(gain.noise_as_set - 1))
+    own_unsure = math.hypot(chance, right_to) / own
     own_unsure *= (weight * apart / error + of_witness) / weights
     unsure_db = _db(math.e) * math.hypot(weights**-0.5, own_unsure)
     cost = max(likely + _CAREFUL * unsure_db, 0.0)
