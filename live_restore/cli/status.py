@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from live_restore.stack import StackKey
 
 _LOST_RESULT = "its result is missing; restore again with live-restore watch --redo-missing"
+_REDO_BARS = "live-restore watch DIR --redo-missing, with output.error_bars = true as before"
+_LOST_BARS = f"its error bars are missing or empty; restore again: {_REDO_BARS}"
 _CHANGED_RESULT = "its result was changed after it was published; compare it, or restore it again"
 _NAMES = 3
 """Stacks named per reason; the table below names more of them."""
@@ -131,10 +133,13 @@ def _passed_by(root: Path, settings: Settings) -> tuple[tuple[NotLookedAt, ...],
 def summary_lines(report: NightReport) -> Iterator[str]:
     """Yield the report as lines for people: what needs them first, numbers after it."""
     from live_restore.journal.states import State
+    from live_restore.stack import FOR_BRIGHTNESS
 
     numbers = [f"{n} {state}" for state, n in report.counts.items() if n]
     if report.doubtful:
         numbers.append(f"{report.doubtful} of the done doubtful")
+    if report.doubtful_brightness:
+        numbers.append(f"{report.doubtful_brightness} of the done {FOR_BRIGHTNESS} only")
     yield ", ".join(numbers) or "nothing yet"
     if report.first_at is not None and report.last_at is not None:
         yield (
@@ -153,6 +158,7 @@ def summary_lines(report: NightReport) -> Iterator[str]:
         yield f"    {names}{more}"
     for what, keys, remedy in (
         ("result missing", report.missing, "live-restore watch DIR --redo-missing"),
+        ("error bars missing or empty", report.without_bars, _REDO_BARS),
         ("result changed after it was published", report.changed, "compare it with its report"),
     ):
         if keys:
@@ -201,6 +207,7 @@ def _watching(report: NightReport) -> str:
 def _reasons(overview: Run, report: NightReport) -> dict[StackKey, str]:
     reasons = {each.entry.key: each.reason for each in overview.shown()}
     reasons |= dict.fromkeys(report.changed, _CHANGED_RESULT)
+    reasons |= dict.fromkeys(report.without_bars, _LOST_BARS)
     return reasons | dict.fromkeys(report.missing, _LOST_RESULT)
 
 
@@ -220,6 +227,7 @@ def _everything(
         "unmeasured": run.unmeasured,
         "counts": {state.value: n for state, n in report.counts.items()},
         "doubtful": report.doubtful,
+        "doubtful_brightness": report.doubtful_brightness,
         "first_at": report.first_at,
         "last_at": report.last_at,
         "reasons": [group.to_json() for group in report.groups],
@@ -235,6 +243,7 @@ def _everything(
         "longest_delay_s": None if report.longest_delay is None else report.longest_delay[0],
         "pace": report.pace.to_json(),
         "missing": [key.path.as_posix() for key in report.missing],
+        "without_error_bars": [key.path.as_posix() for key in report.without_bars],
         "changed": [key.path.as_posix() for key in report.changed],
         "renamed": [key.path.as_posix() for key in report.renamed],
         "files": [_as_json(each.entry, reasons[each.entry.key]) for each in overview.shown()],
@@ -250,6 +259,7 @@ def _as_json(entry: Entry, reason: str) -> dict[str, Any]:
         "source": entry.key.path.as_posix(),
         "state": entry.state.value,
         "doubtful": entry.doubtful,
+        "doubtful_brightness": entry.doubtful_brightness,
         "reason": reason,
         "stacks": entry.stacks,
         "attempts": entry.attempts,
@@ -277,7 +287,7 @@ def _rows(
 ) -> _Rows:
     from live_restore.journal.states import State
 
-    odd = {*report.missing, *report.changed}
+    odd = {*report.missing, *report.without_bars, *report.changed}
     alike = {key for group in report.groups if group.count > _ALIKE for key in group.keys}
     shown = [
         each.entry for each in overview.shown()

@@ -86,3 +86,14 @@ def _require_regular(mode: int, path: Path) -> None:
         raise OSError(errno.ELOOP, "a symbolic link", str(path))
     if not stat.S_ISREG(mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
+def holds_nothing(path: Path) -> bool:
+    """Return whether there is certainly no image at ``path``: nothing, or an empty file."""
+    try:
+        found = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):  # a share that does not answer, or no name: nothing is known
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size == 0

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from live_restore.errors import OutputError, StackRefusedError
+from live_restore.files.reading import holds_nothing
 
 _LONGEST_NAME = 255
 """Of NTFS, APFS (UTF-16 units), ext4 and XFS (bytes)."""
@@ -52,3 +53,8 @@ def _too_long(path: Path, source: Path) -> StackRefusedError:
         source,
         "shorten the name",
     )
+
+
+def is_emptied(path: Path) -> bool:
+    """Return whether there is a file at ``path`` that holds nothing of anybody's."""
+    return holds_nothing(path) and path.exists()

@@ -24,7 +24,7 @@ from live_restore.formats.tiff.examine import OWN_SOFTWARE
 from live_restore.formats.tiff.tags import Tag
 from live_restore.outputs.annotations import Pairs, annotated
 from live_restore.outputs.growing import GrowingPublication
-from live_restore.outputs.names import is_there
+from live_restore.outputs.names import is_emptied, is_there
 from live_restore.outputs.ome_planes import dimension_order, naming_planes, tiff_data
 from live_restore.outputs.output import (
     FinishedStack,
@@ -63,7 +63,8 @@ class OmeTiffOutput:
             there = path != source and is_there(path, source)
             if path != source and (there or number > 0 or not request.apart):
                 report = report_path(path)
-                ours = all(_free_or_ours(each, token, source) for each in _images(request, path))
+                image, *bars = _images(request, path)
+                ours = _free_or_ours(image, token, source) and _bars_have_room(bars, token, source)
                 if ours and report_name_is_ours(report):
                     return ResultPath(path, report, token, there)
             tried.append(path)
@@ -95,7 +96,7 @@ class OmeTiffOutput:
         source, token = request.file_stacks.path, result_path.token
         image, *bars = _images(request, result_path.image)
         free = result_path.taken or not image.exists()
-        if not (free and all(_free_or_ours(each, token, source) for each in bars)):
+        if not (free and _bars_have_room(bars, token, source)):
             # Since it was chosen, ``a.tif`` was given the name that ``a.ome.tif`` had found free.
             result_path = self.choose(request)
         if request.growth is not None:
@@ -144,7 +145,8 @@ class _OmeTiffPublication(Publication):
                 bars = error_bars_path(image)
                 self._report.bars_name = bars.name
                 of_bars = replace(raw, dtype=np.dtype(np.float32))
-                self._bars = begin(bars, of_bars, free=read_token(bars) != token)
+                of_ours = read_token(bars) == token or is_emptied(bars)
+                self._bars = begin(bars, of_bars, free=not of_ours)
             self._writing, self._publishing = writing.pop_all(), publishing_.pop_all()
 
     def take(self, stack: FinishedStack) -> None:
@@ -290,6 +292,14 @@ def read_token(path: Path) -> str | None:
 def _free_or_ours(path: Path, token: str, source: Path) -> bool:
     """Return whether a name can be had for the result of a token."""
     return not is_there(path, source) or read_token(path) == token
+
+
+def _bars_have_room(bars: list[Path], token: str, source: Path) -> bool:
+    """Return whether the error bars of a result can have their name.
+
+    What was emptied there holds nothing of anybody's.
+    """
+    return all(_free_or_ours(each, token, source) or is_emptied(each) for each in bars)
 
 
 def _axis_sizes(file_stacks: FileStacks, position: int) -> dict[str, int]:

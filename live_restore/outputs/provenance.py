@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from live_restore.errors import one_line
-from live_restore.files.reading import open_regular
+from live_restore.files.reading import holds_nothing, open_regular
 from live_restore.files.values import NotJsonError
 from live_restore.outputs.output import ResultPath
 from live_restore.outputs.report_file import REPORT_FORMAT, read_report
 from live_restore.stack import FileStacks, Fingerprint, StackIndex
-from live_restore.trust.doubts import in_one_line
+from live_restore.trust.doubt_lines import in_one_line
 
 _LONGEST_DOUBT = 1000
 _LONGEST_NAME = 100
@@ -182,7 +182,7 @@ def is_of_file(report: Path, file_stacks: FileStacks) -> bool:
 
 
 def has_error_bars(report: Path) -> bool:
-    """Return whether the image of error bars that a report names is there, or it names none."""
+    """Return whether the error bars that a report names are there and not empty, or it has none."""
     try:
         return _has_error_bars(report, read_report(report))
     except (OSError, NotJsonError, TypeError, ValueError, AttributeError):
@@ -191,7 +191,7 @@ def has_error_bars(report: Path) -> bool:
 
 def _has_error_bars(path: Path, report: dict[str, Any]) -> bool:
     name = report.get("error_bars")
-    return name is None or path.with_name(Path(name).name).exists()
+    return name is None or not holds_nothing(path.with_name(Path(name).name))
 
 
 def report_name_is_ours(path: Path) -> bool:

@@ -29,6 +29,7 @@ class ResultState(StrEnum):
 
     THERE = "there"
     MISSING = "missing"
+    WITHOUT_BARS = "without error bars"
     CHANGED = "changed"
     WITHOUT_RAW = "without raw data"
 
@@ -63,8 +64,9 @@ class NightReport:
         When the first stack was seen, and the last thing happened (s since 1970).
     watched, last_run
         Whether somebody watches now, and how the last watch went.
-    counts, doubtful
-        Entries per state, and how many of the done are doubtful.
+    counts, doubtful, doubtful_brightness
+        Entries per state; how many of the done are doubtful; and in how many others measuring
+        brightness is.
     groups
         Why something failed, is doubtful, or was not restored; what failed first.
     signal_to_noise, gain_db, flux_bias_percent
@@ -78,8 +80,9 @@ class NightReport:
         The longest one (s), and when (s since 1970).
     pace
         Whether restoring keeps up, or kept up at the end.
-    missing, changed
-        Results that are not there any more, or not as they were published.
+    missing, without_bars, changed
+        Results that are not there any more, whose error bars are not or hold nothing, or that are
+        not as they were published.
     renamed
         What is done of raw data that are not there any more: under another name they are restored,
         and counted, once more.
@@ -91,6 +94,7 @@ class NightReport:
     last_run: RunRecord
     counts: Mapping[State, int]
     doubtful: int
+    doubtful_brightness: int
     groups: Sequence[ReasonGroup]
     signal_to_noise: Mapping[str, Trend]
     gain_db: Mapping[str, Trend]
@@ -100,6 +104,7 @@ class NightReport:
     longest_delay: tuple[float, float] | None
     pace: Pace
     missing: tuple[StackKey, ...]
+    without_bars: tuple[StackKey, ...]
     changed: tuple[StackKey, ...]
     renamed: tuple[StackKey, ...] = ()
 
@@ -136,6 +141,10 @@ def night_report(
         and each.entry.finished_at is not None
     )
     longest = max(delays, key=lambda each: each[1], default=None)
+
+    def found_as(state: ResultState) -> tuple[StackKey, ...]:
+        return tuple(key for key, found in results.items() if found is state)
+
     return NightReport(
         first_at=min(times, default=None),
         last_at=max([*times, *ends], default=None),
@@ -143,6 +152,7 @@ def night_report(
         last_run=last_run,
         counts={state: sum(entry.state is state for entry in entries) for state in State},
         doubtful=sum(entry.doubtful for entry in entries),
+        doubtful_brightness=sum(entry.doubtful_brightness for entry in entries),
         groups=grouped(shown, pattern=plane_pattern),
         signal_to_noise=_trends(shown, lambda stack: stack.snr),
         gain_db=_trends(shown, lambda stack: stack.gain_db),
@@ -151,9 +161,10 @@ def night_report(
         delay=trend_of(delay for _, delay in delays),
         longest_delay=None if longest is None else (longest[1], longest[0]),
         pace=pace_of_entries(shown),
-        missing=tuple(key for key, state in results.items() if state is ResultState.MISSING),
-        changed=tuple(key for key, state in results.items() if state is ResultState.CHANGED),
-        renamed=tuple(key for key, state in results.items() if state is ResultState.WITHOUT_RAW),
+        missing=found_as(ResultState.MISSING),
+        without_bars=found_as(ResultState.WITHOUT_BARS),
+        changed=found_as(ResultState.CHANGED),
+        renamed=found_as(ResultState.WITHOUT_RAW),
     )
 
 

@@ -76,13 +76,24 @@ def test_lost_ones_are_made_again(tmp_path: Path) -> None:
     bars = root / "restored" / "cell_restored.standard-error.ome.tif"
     watch = ("watch", root, "--once", "--config", config)
     assert run_command(tmp_path / "state", *watch).returncode == 0
+    whole = bars.stat().st_size
+    assert status(tmp_path / "state", root)["without_error_bars"] == []
+    bars.write_bytes(b"")
+    assert status(tmp_path / "state", root)["without_error_bars"] == ["cell.ome.tif"]
+    done = run_command(tmp_path / "state", *watch, "--redo-missing")
+    assert (done.returncode, bars.stat().st_size) == (0, whole), done.stderr
+    assert len(list(bars.parent.iterdir())) == 3, "under the names that they had"
     bars.unlink()
+    assert status(tmp_path / "state", root)["without_error_bars"] == ["cell.ome.tif"]
+    words = run_command(tmp_path / "state", "status", root).stdout
+    assert "1 error bars missing or empty: cell.ome.tif" in words
     done = run_command(tmp_path / "state", *watch, "--redo-missing")
     assert (done.returncode, bars.exists()) == (0, True), done.stderr
     restore = ["restore", str(raw), "--config", str(config)]
-    bars.unlink()
-    assert main(restore) == 0
-    assert bars.exists()
+    for lose in (bars.unlink, lambda: bars.write_bytes(b"")):
+        lose()
+        assert main(restore) == 0
+        assert bars.stat().st_size == whole
     made = bars.stat().st_mtime_ns
     assert main(restore) == 0
     assert bars.stat().st_mtime_ns == made, "what is there is not made again"
