@@ -35,6 +35,10 @@ Units = Literal["camera", "camera-float", "network"]
 float32 with 0 and 1 at the percentiles of the intensity scale."""
 
 
+FOR_BRIGHTNESS = "doubtful for measuring brightness"
+"""How a doubt begins that is about intensities only: the picture may be as good as any."""
+
+
 def result_dtype(raw: np.dtype[np.generic], units: Units) -> np.dtype[np.generic]:
     """Return the dtype of a result in ``units`` of a raw stack."""
     return raw if units == "camera" else np.dtype(np.float32)

@@ -60,6 +60,7 @@ _THINNING = "tests/inference/test_thinning.py"
 _LESS_LIGHT = "tests/inference/test_less_light.py"
 _OME_ZARR = "tests/outputs/test_ome_zarr_output.py"
 _OVER_TIME = "tests/trust/test_over_time.py"
+_TRUST_OFF = "tests/trust/test_stack_trust.py::test_one_setting_switches_off_all_that_is_estimated"
 _HOUSE = "tests/test_house.py"
 _FOLDERS = "tests/cases/test_acquisition_folders.py"
 _EVERY_PROGRAM = "tests/cases/test_every_program.py"
@@ -949,7 +950,7 @@ MUTANTS = (
         HOUSE,
         "lost-error-bars",
         "a result that has lost its error bars is made again",
-        "return name is None or path.with_name(Path(name).name).exists()",
+        "return name is None or not holds_nothing(path.with_name(Path(name).name))",
         "return True",
         ("tests/cases/test_error_bars.py::test_lost_ones_are_made_again",),
     ),
@@ -1000,6 +1001,54 @@ MUTANTS = (
         "if abs(flux.bias_percent) <= DOUBTFUL_PERCENT:",
         "if True:",
         ("tests/trust/test_doubts.py",),
+    ),
+    Mutant(
+        HOUSE,
+        "brightness-is-a-class-of-its-own",
+        "what is doubtful for measuring brightness only does not count as doubtful",
+        "self.state is State.DONE and self.reason.startswith(FOR_BRIGHTNESS)",
+        "False",
+        ("tests/alerts/test_rules.py", "tests/page/test_night.py"),
+    ),
+    Mutant(
+        HOUSE,
+        "trust-off-without-the-network",
+        "trust.enabled = false looks at neither brightness nor sharpness",
+        "estimates=model_set.estimates,",
+        "estimates=True,",
+        (_TRUST_OFF,),
+    ),
+    Mutant(
+        HOUSE,
+        "trust-off-within-the-network",
+        "trust.enabled = false lets the network run once for each stack",
+        "return self.every if self.enabled else 0",
+        "return self.every",
+        (_TRUST_OFF,),
+    ),
+    Mutant(
+        HOUSE,
+        "emptied-error-bars",
+        "error bars that were emptied are made again",
+        "return stat.S_ISREG(found.st_mode) and found.st_size == 0",
+        "return False",
+        ("tests/cases/test_error_bars.py::test_lost_ones_are_made_again",),
+    ),
+    Mutant(
+        HOUSE,
+        "gain-unseen",
+        "a camera that is wrong unseen is in the stated error of the gain",
+        "unseen = max(_LEAST_UNSEEN, abs(as_set - 1) + _CHANCE * chance)",
+        "unseen = _LEAST_UNSEEN",
+        (f"{_GAIN}::test_what_may_be_wrong_unseen_is_in_the_stated_error",),
+    ),
+    Mutant(
+        HOUSE,
+        "gain-hidden",
+        "structure that may hide missing noise is in the stated error of the gain",
+        "return as_set, unseen + _HIDDEN_SHARE * hidden",
+        "return as_set, unseen",
+        (f"{_GAIN}::test_structure_that_may_hide_missing_noise_is_in_the_stated_error",),
     ),
     Mutant(
         HOUSE,

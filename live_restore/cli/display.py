@@ -50,6 +50,8 @@ def render(
     restored = Text(str(counts[State.DONE]))
     if status.doubtful:
         restored.append(f" ({status.doubtful} doubtful)", style="yellow")
+    if status.doubtful_brightness:
+        restored.append(f" ({status.doubtful_brightness} for measuring brightness)", style="dim")
     grid.add_row("arrived", str(arrived), "restored", restored)
     grid.add_row(
         "arriving",

@@ -115,7 +115,7 @@ def _remote(
             model,
             trusted.run(known_tile(small_shape(card), card)),
             options,
-            settings.trust.every if card.input_channels == 1 else 0,
+            settings.trust.gain_every if card.input_channels == 1 else 0,
             settings.trust.less_light_every,
             ahead,
             report,

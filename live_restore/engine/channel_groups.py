@@ -140,7 +140,14 @@ class ChannelGroup:
                 self.time_lapses.judged(
                     self.file_stacks,
                     stack.index,
-                    assess(stack.volume, share, card, voxel, speaks_for_group=share is shares[0]),
+                    assess(
+                        stack.volume,
+                        share,
+                        card,
+                        voxel,
+                        speaks_for_group=share is shares[0],
+                        estimates=model_set.estimates,
+                    ),
                 ),
                 read_s=stack.read_s,
                 camera=camera,

@@ -37,7 +37,7 @@ from live_restore.settings.model import Settings
 from live_restore.sources.events import watch_events
 from live_restore.sources.folder import FolderSource
 from live_restore.sources.source import Callbacks, Source
-from live_restore.stack import StackKey
+from live_restore.stack import FOR_BRIGHTNESS, StackKey
 
 log = structlog.get_logger()
 
@@ -171,6 +171,8 @@ class Daemon:
             waits = {entry.key for entry in known if entry.state not in _ENDED}
         ended = [state for key, state in self.progress.bad().items() if key not in waits]
         doubtful = f"; {status.doubtful} restored but doubtful" if status.doubtful else ""
+        if status.doubtful_brightness:
+            doubtful += f"; {status.doubtful_brightness} {FOR_BRIGHTNESS} only"
         return (
             f"{done.files_restored} restored, {ended.count(State.FAILED)} failed, "
             f"{ended.count(State.REFUSED)} refused in this run; "

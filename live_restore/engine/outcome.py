@@ -32,10 +32,14 @@ from live_restore.journal.journal import Journal
 from live_restore.journal.states import State
 from live_restore.outputs.output import Published
 from live_restore.outputs.provenance import made_of
-from live_restore.stack import StackKey
+from live_restore.stack import FOR_BRIGHTNESS, StackKey
 
 log = structlog.get_logger()
 
+_BRIGHTNESS_NOTE = (
+    f"there are results that are {FOR_BRIGHTNESS} (live-restore status counts them): measure it in "
+    "the raw stacks, or set output.keep_flux"
+)
 _LONGEST_WAIT_FOR_SPACE_S = 10.0
 # How often a wait for the journal's disk is interrupted to see whether a stop is asked (s).
 _STOP_LOOK_S = 0.1
@@ -138,14 +142,19 @@ class OutcomeRecorder:
             self._progress.less_light(published.less_light)
             log.info("less light", stack_key=str(entry.key), cost=published.less_light)
         for warning in published.warnings:
-            self._progress.warn(f"{entry.key}: {warning}")
+            if FOR_BRIGHTNESS not in warning:  # every dim stack has it: told once, and counted
+                self._progress.warn(f"{entry.key}: {warning}")
+        if FOR_BRIGHTNESS in published.doubt:
+            self._report_once(_BRIGHTNESS_NOTE, self._progress.note)
         for each in (note, *published.device_warnings):
             if each:
                 self._report_once(each, self._progress.warn)
         for each in published.notes:
             self._report_once(each, self._progress.note)
         if published.doubt:
-            log.warning("doubtful", stack_key=str(entry.key), reason=published.doubt)
+            for_brightness_only = published.doubt.startswith(FOR_BRIGHTNESS)
+            log_doubt = log.info if for_brightness_only else log.warning
+            log_doubt("doubtful", stack_key=str(entry.key), reason=published.doubt)
         log.info(
             "restored",
             stack_key=str(entry.key),

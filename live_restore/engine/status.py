@@ -18,6 +18,7 @@ from live_restore.journal.states import State
 class Status:
     """What the display shows, beside the progress of the pipeline.
 
+    ``doubtful_brightness`` are those of which nothing else is doubtful, not among ``doubtful``.
     ``account`` says why something is not restored, a line for each reason. ``paused``: a person
     has asked for a pause. ``waiting``: restoring lets the acquisition go first just now.
     """
@@ -27,6 +28,7 @@ class Status:
     models: tuple[str, ...]
     counts: dict[State, int]
     doubtful: int = 0
+    doubtful_brightness: int = 0
     account: tuple[str, ...] = ()
     paused: bool = False
     waiting: bool = False
@@ -49,7 +51,7 @@ class StatusBoard:
         self._journal = journal
         self._model_set = model_set
         self._account = Account(journal, plane_pattern)
-        self._last = Status(root, (), (), journal.counts(), journal.doubtful())
+        self._last = Status(root, (), (), journal.counts(), *journal.doubtful())
 
     def read(
         self, passed_by: Callable[[], Iterable[object]], *, paused: bool, waiting: bool
@@ -65,8 +67,12 @@ class StatusBoard:
             waiting=waiting,
         )
         with suppress(JournalError):  # the last numbers are better than none
+            doubtful, brightness = self._journal.doubtful()
             self._last = replace(
-                self._last, counts=self._journal.counts(), doubtful=self._journal.doubtful()
+                self._last,
+                counts=self._journal.counts(),
+                doubtful=doubtful,
+                doubtful_brightness=brightness,
             )
         return self._last
 

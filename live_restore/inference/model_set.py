@@ -40,6 +40,8 @@ class ModelSet:
         Those of the settings.
     stacks_at_once
         How many stacks can be restored at the same time on this device; 0: as many as pays there.
+    estimates
+        Whether results are compared with their raw stacks.
     """
 
     rules: tuple[tuple[ModelRule, StackRestorer | None], ...]
@@ -47,6 +49,7 @@ class ModelSet:
     beside: tuple[ModelSet, ...] = ()
     cameras: tuple[KnownCamera, ...] = ()
     stacks_at_once: int = 0
+    estimates: bool = True
 
     @classmethod
     def load(cls, settings: Settings, devices: Sequence[str] = ()) -> ModelSet:
@@ -123,7 +126,7 @@ class ModelSet:
                 described_all.append(None)
         text = json.dumps(described_all)
         recipe = hashlib.sha256(text.encode()).hexdigest()
-        return cls(tuple(rules), recipe, cameras=cameras)
+        return cls(tuple(rules), recipe, cameras=cameras, estimates=settings.trust.enabled)
 
     def restorer_for(self, file_stacks: FileStacks, channel: int) -> StackRestorer | None:
         """Return what restores a channel, or ``None`` when it stays as it is."""
@@ -222,7 +225,7 @@ def restorer_with(model: Model, settings: Settings) -> Restorer:
         settings.inference,
         settings.output.units,
         defects=settings.output.defects,
-        gain_every=settings.trust.every,
+        gain_every=settings.trust.gain_every,
         error_bars=error_bars_for(model, settings),
         less_light_every=settings.trust.less_light_every,
         keep_flux=settings.output.keep_flux,

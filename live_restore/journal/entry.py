@@ -10,8 +10,9 @@ from typing import Any
 
 from live_restore.errors import LiveRestoreError, one_line
 from live_restore.files.naming import error_bars_path
+from live_restore.files.reading import holds_nothing
 from live_restore.journal.states import State
-from live_restore.stack import Fingerprint, StackIndex, StackKey
+from live_restore.stack import FOR_BRIGHTNESS, Fingerprint, StackIndex, StackKey
 
 WHOLE = -1
 """Stored as position, time and channel of what is one unit of work: a file and all its stacks."""
@@ -63,7 +64,12 @@ class Entry:
     @property
     def doubtful(self) -> bool:
         """Whether it is restored, and a person should look before believing the result."""
-        return self.state is State.DONE and bool(self.reason)
+        return self.state is State.DONE and bool(self.reason) and not self.doubtful_brightness
+
+    @property
+    def doubtful_brightness(self) -> bool:
+        """Whether it is restored, and nothing is doubtful but measuring brightness in it."""
+        return self.state is State.DONE and self.reason.startswith(FOR_BRIGHTNESS)
 
     def reason_now(self, now: float, *, watched: bool = True) -> str:
         """Return the reason, or why nobody works on it although it is leased.
@@ -87,12 +93,12 @@ class Entry:
     def lost_its_result(self, root: Path, error_bars: bool = False) -> bool:
         """Return whether it is done, its raw file is there, and its result certainly is not.
 
-        ``error_bars``: or those of the result are not.
+        ``error_bars``: or those of the result are not, or hold nothing.
         """
         if self.state is not State.DONE or not self.result:
             return False
         result = Path(self.result)
-        if not (_is_gone(result) or (error_bars and _is_gone(error_bars_path(result)))):
+        if not (_is_gone(result) or (error_bars and holds_nothing(error_bars_path(result)))):
             return False
         try:
             (root / self.key.acquisition).lstat()

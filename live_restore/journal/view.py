@@ -21,7 +21,7 @@ from live_restore.journal.entry import (
 )
 from live_restore.journal.facts import Facts
 from live_restore.journal.states import State
-from live_restore.stack import Fingerprint, StackIndex, StackKey
+from live_restore.stack import FOR_BRIGHTNESS, Fingerprint, StackIndex, StackKey
 
 WHOSE = (
     "recipe = :recipe AND acquisition = :acquisition AND position = :position "
@@ -164,14 +164,15 @@ class JournalView:
         with self._file.reading() as db:
             return schema.fact(db, "hanging")
 
-    def doubtful(self) -> int:
-        """Return how many entries are done, but doubtful."""
+    def doubtful(self) -> tuple[int, int]:
+        """Return how many entries are done, but doubtful; and in how many only brightness is."""
         with self._file.reading() as db:
-            (count,) = db.execute(
-                "SELECT COUNT(*) FROM entry WHERE recipe = ? AND state = 'done' AND reason != ''",
-                (self.recipe,),
+            either, brightness = db.execute(
+                "SELECT COUNT(*), COUNT(CASE WHEN substr(reason, 1, ?) = ? THEN 1 END) FROM entry "
+                "WHERE recipe = ? AND state = 'done' AND reason != ''",
+                (len(FOR_BRIGHTNESS), FOR_BRIGHTNESS, self.recipe),
             ).fetchone()
-        return int(count)
+        return int(either) - int(brightness), int(brightness)
 
 
 def is_busy(view: JournalView) -> bool:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from live_restore.trust.doubts import in_one_line
+from live_restore.stack import FOR_BRIGHTNESS
+from live_restore.trust.doubt_lines import about_brightness, about_the_picture, in_one_line
 
 _LONGEST_DOI = 200
 _PAPER = "Chen et al., Nature Methods 18, 678 (2021), doi:10.1038/s41592-021-01155-x"
@@ -61,12 +62,16 @@ def paragraph(reports: Sequence[dict[str, Any]]) -> str:
         [str(doubt) for doubt in found] if isinstance(found := stack.get("doubts"), list) else []
         for stack in done
     ]
-    doubtful = sum(map(bool, doubts))
+    of_pictures = [about_the_picture(each) for each in doubts]
+    doubtful = sum(map(bool, of_pictures))
     parts.append(
-        f"{_count(doubtful, 'stack')} marked doubtful ({in_one_line(doubts)})"
+        f"{_count(doubtful, 'stack')} marked doubtful ({in_one_line(of_pictures)})"
         if doubtful
         else "No stack was marked doubtful"
     )
+    dim = sum(bool(about_brightness(each)) for each in doubts)
+    if dim:
+        parts.append(f"{_count(dim, 'stack')} marked {FOR_BRIGHTNESS}")
     return ". ".join(parts) + "."
 
 
@@ -135,12 +140,17 @@ def _cameras(done: Sequence[dict[str, Any]], reports: Sequence[dict[str, Any]]) 
 def _gain(done: Sequence[dict[str, Any]]) -> str:
     asked = [gain for stack in done if isinstance(gain := stack.get("gain_over_raw"), dict)]
     known = list(_numbers(done, "gain_over_raw", "db"))
-    above = sum(not each.get("not_known_because") and each.get("db") is None for each in asked)
-    if not known and not above:
+    # Reports of an earlier version have 15 dB as their only bound.
+    bounds = [
+        bound if isinstance(bound := each.get("at_least_db"), (int, float)) else 15
+        for each in asked
+        if not each.get("not_known_because") and each.get("db") is None
+    ]
+    if not known and not bounds:
         return "The gain over the raw stacks is not known"
     words = [f"{_range(known, '.1f')} dB (in {len(known)})"] if known else []
-    words += [f"more than 15 dB (in {above})"] if above else []
-    unknown = len(asked) - len(known) - above
+    words += [f"more than {bound:g} dB (in {bounds.count(bound)})" for bound in sorted(set(bounds))]
+    unknown = len(asked) - len(known) - len(bounds)
     words += [f"not known (in {unknown})"] if unknown else []
     return (
         f"Of {_count(len(asked), 'stack', verb=False)}, the gain over the raw ones was estimated "

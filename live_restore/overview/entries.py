@@ -18,6 +18,7 @@ from live_restore.journal.entry import Entry, acquisition_bytes
 from live_restore.journal.states import State
 from live_restore.outputs.report_file import REPORT_FORMAT, read_report
 from live_restore.stack import StackIndex, StackKey
+from live_restore.trust.doubt_lines import about_brightness, about_the_picture
 
 _MAX_STACKS = 20_000
 """Stacks of one file that are listed."""
@@ -29,8 +30,9 @@ _MOST_LEVELS = 20
 class ShownStack:
     """One stack that can be looked at: where it lies in its entry, and what its report says.
 
-    Statistics are in grey values (ADU); ``half_light_db`` is what half the light would cost, and
-    ``less_light`` says so in words; ``None`` where the report does not tell.
+    ``brightness_doubt`` says why measuring brightness in it is doubtful ("": it is not); all others
+    are ``doubts``. Statistics are in grey values (ADU); ``half_light_db`` is what half the light
+    would cost, and ``less_light`` says so in words; ``None`` where the report does not tell.
     """
 
     id: str
@@ -40,6 +42,7 @@ class ShownStack:
     channel_name: str
     restored: bool
     doubts: tuple[str, ...] = ()
+    brightness_doubt: str = ""
     snr: float | None = None
     raw_low: float | None = None
     raw_high: float | None = None
@@ -57,7 +60,7 @@ class ShownStack:
 
 @dataclass(frozen=True, slots=True)
 class ReportFacts:
-    """What the page needs of a report."""
+    """What the page needs of a report; ``error_bars``: whether it names an image of those."""
 
     shape_zyx: tuple[int, int, int]
     dtype: str
@@ -72,6 +75,7 @@ class ReportFacts:
     hardware: str
     stacks: tuple[ShownStack, ...]
     shapes_zyx: tuple[tuple[int, int, int], ...] = ()
+    error_bars: bool = False
 
     def shape_of(self, position: int) -> tuple[int, int, int]:
         """Return the shape of the stacks of a position."""
@@ -102,6 +106,7 @@ class ShownEntry:
             "index": None if index is None else list(index),
             "state": entry.state.value,
             "doubtful": entry.doubtful,
+            "doubtful_brightness": entry.doubtful_brightness,
             "reason": what,
             "remedy": remedy,
             "stack_count": entry.stacks,
@@ -210,6 +215,7 @@ def facts_of(report: dict[str, Any], key: StackKey) -> ReportFacts:
         shapes_zyx=tuple(
             (_edge(z), _edge(y), _edge(x)) for z, y, x in source.get("shapes_zyx", [])[:_MAX_STACKS]
         ),
+        error_bars=bool(report.get("error_bars")),
     )
 
 
@@ -219,6 +225,7 @@ def _shown_stack(line: dict[str, Any], own: str, index: StackIndex | None) -> Sh
     snr = line.get("signal_to_noise") or {}
     less = _part(line, "less_light")
     where = StackIndex(*place) if index is None else index
+    doubts = [one_line(text(doubt, 600)) for doubt in line.get("doubts", ())[:20]]
     return ShownStack(
         id=f"{own}-{place[0]}-{place[1]}-{place[2]}" if index is None else f"{own}-0-0-0",
         position=where.position,
@@ -226,7 +233,8 @@ def _shown_stack(line: dict[str, Any], own: str, index: StackIndex | None) -> Sh
         channel=where.channel,
         channel_name=_channel_name(text(line["channel_name"]), where.channel),
         restored=line["restored"] is True,
-        doubts=tuple(one_line(text(doubt, 600)) for doubt in line.get("doubts", ())[:20]),
+        doubts=about_the_picture(doubts),
+        brightness_doubt="; ".join(about_brightness(doubts)),
         snr=number(snr.get("ratio")),
         raw_low=number(before.get("p1")),
         raw_high=number(before.get("p99.9")),

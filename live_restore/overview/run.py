@@ -297,6 +297,7 @@ class Run:
             "problem": self.seen.problem,
             "counts": counts,
             "doubtful": sum(each.entry.doubtful for each in shown),
+            "doubtful_brightness": sum(each.entry.doubtful_brightness for each in shown),
             "backlog": counts["waiting"] + counts["running"],
             "last_result": None if last is None else last.id,
             "last_result_at": None if last is None else last.entry.finished_at,

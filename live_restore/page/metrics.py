@@ -34,6 +34,10 @@ class _Summary:
             "restored": ("Restored files and stacks.", told["counts"]["done"]),
             "failed": ("Files and stacks that could not be restored.", told["counts"]["failed"]),
             "doubtful": ("Restored, and a person should look.", told["doubtful"]),
+            "doubtful_brightness": (
+                "Restored, and only measuring brightness is doubtful.",
+                told["doubtful_brightness"],
+            ),
             "backlog": ("Complete, and not restored yet.", told["backlog"]),
             "watched": ("1 while a daemon watches the folder.", int(told["watched"])),
             "delay_seconds": ("From the last plane to the last result.", told["last_delay_s"]),

@@ -14,7 +14,7 @@ from live_restore.errors import LiveRestoreError, one_line
 from live_restore.overview.entries import ShownEntry, ShownStack
 from live_restore.page import pictures
 from live_restore.page.pixels import Pixels
-from live_restore.stack import StackIndex
+from live_restore.stack import FOR_BRIGHTNESS, StackIndex
 
 _MOST_PICTURES = 200
 """About 2 MB of pictures: what a mail and a lab book take."""
@@ -171,6 +171,8 @@ def _tile(each: ShownEntry, stack: ShownStack, pixels: Pixels) -> str:
         data = base64.b64encode(picture).decode("ascii")
         image = f'<img alt="" src="data:image/png;base64,{data}">'
     doubts = "".join(f"<br><b>doubtful:</b> {escape(doubt)}" for doubt in stack.doubts)
+    if stack.brightness_doubt:
+        doubts += f"<br>{FOR_BRIGHTNESS}: {escape(stack.brightness_doubt)}"
     kind = ' class="doubtful"' if stack.doubts else ""
     label = escape(one_line(each.entry.key)[-80:])
     return (

@@ -62,6 +62,12 @@ class OneOfSeveralCameras(CameraSettings):
 class TrustSettings(Section):
     """What is estimated about results without knowing the truth."""
 
+    enabled: bool = Field(
+        True,
+        description="false: none of the following, and neither brightness nor sharpness is "
+        "compared with the raw stack, nor over time",
+        json_schema_extra=NO_PIXELS,
+    )
     every: Annotated[int, Field(ge=0)] = Field(
         20,
         description="estimate of one stack in so many how much nearer to the truth it is than the "
@@ -74,3 +80,8 @@ class TrustSettings(Section):
         "the light would cost; 0: of none",
         json_schema_extra=NO_PIXELS,
     )
+
+    @property
+    def gain_every(self) -> int:
+        """Of one stack in so many the gain is estimated; 0: of none."""
+        return self.every if self.enabled else 0

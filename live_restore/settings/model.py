@@ -304,6 +304,15 @@ class Settings(BaseSettings):
         return self
 
     @model_validator(mode="after")
+    def _error_bars_have_their_gain(self) -> Settings:
+        if self.output.error_bars and not self.trust.enabled:
+            raise ValueError(
+                "output.error_bars are made with the gain of each stack, which trust.enabled = "
+                "false leaves out: leave out the one or the other"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _steps_have_camera_units(self) -> Settings:
         if any(rule.steps for rule in self.models) and self.output.units == "network":
             raise ValueError(

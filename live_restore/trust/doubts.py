@@ -3,12 +3,15 @@
 A *doubt* is a reason why this stack may be wrong: something about it lies outside what its model
 was shown to do well. A *note* holds for most stacks of an acquisition alike, and says what could
 not be compared, or how to get more out of the next one.
+
+Whether intensities may be measured in a restored stack is another question than whether its picture
+is to be believed: dim stacks, whose pictures gain most, lose some percent of their light. So doubts
+about brightness begin with ``FOR_BRIGHTNESS``, and are counted and shown apart from all others.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -20,7 +23,7 @@ from live_restore.inference.image.residual import GivenBack
 from live_restore.inference.model.card import ModelCard
 from live_restore.inference.model.envelope import Envelope, Range, range_in_words
 from live_restore.inference.restored import Restored
-from live_restore.stack import VoxelSize
+from live_restore.stack import FOR_BRIGHTNESS, VoxelSize
 from live_restore.trust.snr import SignalToNoise
 
 # A pixel size that was calibrated anew differs by a few percent, and no network sees that.
@@ -35,7 +38,6 @@ _COARSE_NOISE_ADU = 15.0
 # In five real stacks and 38 million simulated voxels without a defect, one voxel was taken for one
 # (docs/explanation/trust.md).
 _DEFECTS_WORTH_A_DOUBT = 0.002
-_NUMBER = re.compile(r"\d[\d.e+-]*")
 
 
 def doubts_about(
@@ -56,7 +58,7 @@ def doubts_about(
     voxel, snr
         Of the raw stack; what is unknown is not judged.
     flux
-        What became of its light.
+        What became of its light; ``None`` where nobody looked.
     speaks_for_group
         Whether doubts about all channels that were restored together are among them.
     """
@@ -66,10 +68,10 @@ def doubts_about(
     ]
     if snr is not None and card.envelope is not None:
         found.insert(0, light_doubt(card.envelope, snr.ratio))
-    if flux is not None:
-        found.append(brightness_doubt(flux, card.envelope, None if snr is None else snr.ratio))
     if speaks_for_group:
         found += [intensity_doubt(restored), lost_structure_doubt(restored.given_back)]
+    if restored.in_camera_units:
+        found.append(brightness_doubt(flux, card.envelope, None if snr is None else snr.ratio))
     return tuple(doubt for doubt in found if doubt is not None)
 
 
@@ -92,7 +94,9 @@ def light_doubt(envelope: Envelope, ratio: float) -> str | None:
     return None
 
 
-def brightness_doubt(flux: Flux, envelope: Envelope | None, ratio: float | None) -> str | None:
+def brightness_doubt(
+    flux: Flux | None, envelope: Envelope | None, ratio: float | None
+) -> str | None:
     """Return why a restored stack is doubtful for measuring brightness, or ``None``.
 
     What was measured on the stack decides; where that is not known, what was measured of the model.
@@ -100,26 +104,26 @@ def brightness_doubt(flux: Flux, envelope: Envelope | None, ratio: float | None)
     Parameters
     ----------
     flux
-        Of the stack.
+        Of the stack; ``None`` where nobody looked.
     envelope
         Of the model, if anybody measured it.
     ratio
         Estimated signal-to-noise ratio of the raw stack, if it is known.
     """
     remedy = "measure it in the raw stack, or set output.keep_flux"
-    if flux.bias_percent is not None:
+    if flux is not None and flux.bias_percent is not None:
         if abs(flux.bias_percent) <= DOUBTFUL_PERCENT:
             return None
         return (
-            f"doubtful for measuring brightness: its bright regions have {flux.in_words} than in "
-            f"the raw stack; {remedy}"
+            f"{FOR_BRIGHTNESS}: its bright regions have {flux.in_words} than in the raw stack; "
+            f"{remedy}"
         )
     if envelope is None or not envelope.brightness_measured or ratio is None:
         return None
     if envelope.brightness_snr is None or ratio < envelope.brightness_snr[0]:
         return (
-            "doubtful for measuring brightness: at its signal-to-noise ratio of about "
-            f"{ratio:.1f} the model was not shown to keep it within 5 %; {remedy}"
+            f"{FOR_BRIGHTNESS}: at its signal-to-noise ratio of about {ratio:.1f} the model was "
+            f"not shown to keep it within 5 %; {remedy}"
         )
     return None
 
@@ -206,6 +210,16 @@ def wrong_camera_note(gain: Gain | None) -> str | None:
     )
 
 
+def not_estimated_note(*, estimates: bool) -> str | None:
+    """Return a note of what nobody looked at, ``None`` where all was looked at."""
+    if estimates:
+        return None
+    return (
+        "trust.enabled is false: how much nearer to the truth results are, and whether brightness "
+        "and sharpness were kept, also over time, was not looked at"
+    )
+
+
 def many_defects_doubt(found: Sequence[Defects], shape: tuple[int, ...]) -> str | None:
     """Return why so many defects in a stack of (Z, Y, X) are suspicious, or ``None``.
 
@@ -249,31 +263,6 @@ def rounding_note(dtype: np.dtype[np.generic], noise_adu: float | None) -> str |
     return (
         "the noise is a few grey values only, so that rounding to whole ones costs "
         'accuracy: set output.units = "camera-float" to keep the fractions'
-    )
-
-
-def in_one_line(doubts_of_stacks: Sequence[Sequence[str]]) -> str:
-    """Return in one line why stacks of a result are doubtful, or "" where none is.
-
-    Parameters
-    ----------
-    doubts_of_stacks
-        The doubts about each stack of the result, none for one without.
-
-    Examples
-    --------
-    >>> in_one_line([["dark"], [], ["dark", "odd"]])
-    '2 of 3 stacks: dark; 1 of 3 stacks: odd'
-    """
-    # Numbers differ from stack to stack; the kinds are told apart by what follows them.
-    kinds: dict[str, list[str]] = {}
-    for doubts in doubts_of_stacks:
-        for doubt in doubts:
-            kinds.setdefault(_NUMBER.sub("", doubt), []).append(doubt)
-    if len(doubts_of_stacks) == 1:
-        return "; ".join(found[0] for found in kinds.values())
-    return "; ".join(
-        f"{len(found)} of {len(doubts_of_stacks)} stacks: {found[0]}" for found in kinds.values()
     )
 
 

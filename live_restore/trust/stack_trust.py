@@ -59,6 +59,7 @@ def assess(
     voxel: VoxelSize,
     *,
     speaks_for_group: bool = True,
+    estimates: bool = True,
 ) -> StackTrust:
     """Look at a stack, and at what became of it.
 
@@ -72,6 +73,8 @@ def assess(
         Of the raw stack.
     speaks_for_group
         Whether doubts about all channels that were restored together are reported with this one.
+    estimates
+        Whether brightness and sharpness are compared with those of the raw stack.
     """
     checksum = checksum_of(raw)
     before, snr = image_statistics(raw), estimate_snr(raw)
@@ -79,7 +82,7 @@ def assess(
         return StackTrust(checksum, before, snr)
     trained_um = card.trained_voxel_um
     flux = sharp = None
-    if restored.in_camera_units:
+    if estimates and restored.in_camera_units:
         flux = flux_bias(raw, restored.volume, restored.defects)
         sharp = sharpness(raw, restored.volume, flux)
     notes = (
@@ -88,6 +91,7 @@ def assess(
         doubts.unknown_voxel_note(voxel, trained_um),
         doubts.defects_note(restored.defects),
         doubts.wrong_camera_note(restored.gain),
+        doubts.not_estimated_note(estimates=estimates),
     )
     return StackTrust(
         raw_crc32=checksum,

@@ -10,6 +10,7 @@ from live_restore.alerts.rules import Cause, HoldOff, Situation, causes_in
 from live_restore.journal.facts import RunRecord
 from live_restore.journal.states import State
 from live_restore.settings.alerts import AlertSettings
+from live_restore.stack import FOR_BRIGHTNESS
 from tests.page.test_night import entry_at
 
 NOW = 1e9 + 4000
@@ -43,6 +44,8 @@ def test_failures_of_earlier_runs_are_no_news() -> None:
 def test_doubts_silence_and_a_full_disk() -> None:
     doubtful = [entry_at(n, reason="too dark") for n in range(11)]
     shown = [*doubtful, *(entry_at(20 + n) for n in range(9))]
+    dim = [entry_at(n, reason=f"{FOR_BRIGHTNESS}: dim") for n in range(20)]
+    assert names(replace(WATCHED, shown=dim), now=1e9 + 300) == []
     assert names(replace(WATCHED, shown=shown), now=1e9 + 300) == ["doubtful"]
     assert names(replace(WATCHED, shown=shown[1:]), now=1e9 + 300) == ["doubtful"]
     assert names(replace(WATCHED, shown=shown[2:]), now=1e9 + 300) == []

@@ -50,6 +50,8 @@ def test_what_a_person_wants_to_know() -> None:
 def test_doubtful_results_are_counted_beside_the_restored() -> None:
     assert "doubtful" not in shown(a_status(done=7), Snapshot())
     assert "7 (2 doubtful)" in shown(replace(a_status(done=7), doubtful=2), Snapshot())
+    dim = replace(a_status(done=7), doubtful_brightness=3)
+    assert "7 (3 for measuring brightness)" in shown(dim, Snapshot())
 
 
 def test_a_note_is_no_warning() -> None:

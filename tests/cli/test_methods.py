@@ -13,6 +13,7 @@ from live_restore.cli.main import main
 from live_restore.outputs.methods import paragraph
 from live_restore.simulation.camera import Camera
 from live_restore.simulation.scene import LivingCell
+from live_restore.stack import FOR_BRIGHTNESS
 
 CONFIG = """[camera]
 gain_adu_per_e = 2
@@ -80,20 +81,26 @@ def test_a_report_that_was_changed_is_not_followed(
 def test_what_was_estimated_is_in_it() -> None:
     model = {"fast": {"version": "1", "sha256": "ab" * 32}}
     stacks = [
-        {"restored": True, "doubts": ["its signal-to-noise ratio is about 1"],
+        {"restored": True,
+         "doubts": ["its signal-to-noise ratio is about 1", f"{FOR_BRIGHTNESS}: dim"],
          "brightness": {"flux_bias_percent": -8.12},
          "signal_to_noise": {"ratio": 1.0}, "gain_over_raw": {"db": 8.0, "not_known_because": ""}},
-        {"restored": True, "signal_to_noise": {"ratio": 9.04}, "defects": {"pixels": 1},
+        {"restored": True, "doubts": [f"{FOR_BRIGHTNESS}: dim"],
+         "signal_to_noise": {"ratio": 9.04}, "defects": {"pixels": 1},
          "brightness": {"flux_bias_percent": 0.4},
          "gain_over_raw": {"db": None, "not_known_because": ""}},
         {"restored": True, "gain_over_raw": {"db": None, "not_known_because": "wrong camera"}},
+        {"restored": True,
+         "gain_over_raw": {"db": None, "at_least_db": 11, "not_known_because": ""}},
         {"restored": False},
     ]  # fmt: skip
     report = {"software": "live-restore 1", "models": model, "stacks": stacks}
     said = paragraph([{**report, "settings": {"output": {"keep_flux": True}}}])
     for part in ("by -8.1 to +0.4 %", "was added back",
-                 "3 stacks were restored", "1 stack was left", "1.0 to 9.0", "8.0 dB (in 1)",
-                 "more than 15 dB (in 1) and not known (in 1)", "1 stack was marked",
+                 "4 stacks were restored", "1 stack was left", "1.0 to 9.0", "8.0 dB (in 1)",
+                 "more than 11 dB (in 1), more than 15 dB (in 1) and not known (in 1)",
+                 "1 stack was marked doubtful (1 of 4 stacks: its signal",
+                 "2 stacks were marked doubtful for measuring brightness.",
                  "In 1 stack, hot"):  # fmt: skip
         assert part in said, said
 

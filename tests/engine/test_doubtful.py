@@ -23,10 +23,12 @@ def model(folder: Path, **card: Any) -> Path:
     return write_model(folder / "tiny.onnx", card={**CARD, **card})
 
 
-def recorded(path: Path, peak_e: float = 20.0, voxel_um: tuple[float, ...] = (0.3, 0.1)) -> Path:
+def recorded(
+    path: Path, peak_e: float = 20.0, voxel_um: tuple[float, ...] = (0.3, 0.1), side: int = 64
+) -> Path:
     """Write a stack of one light level; without a voxel size if there is none."""
     path.parent.mkdir(exist_ok=True)
-    stack = LivingCell(shape_zyx=(8, 64, 64), peak_e=peak_e, background_e=2).exposed(0)
+    stack = LivingCell(shape_zyx=(8, side, side), peak_e=peak_e, background_e=2).exposed(0)
     metadata: dict[str, Any] = {"axes": "ZYX"}
     if voxel_um:
         metadata |= dict(zip(("PhysicalSizeZ", "PhysicalSizeX"), voxel_um, strict=True))
@@ -100,6 +102,45 @@ def test_watch_marks_what_is_doubtful_and_status_lists_it(tmp_path: Path) -> Non
         file.unlink()
     assert run_command(state, "watch", data, *flags).returncode == 0
     assert status(state, data)["doubtful"] == 2
+
+
+def test_measuring_brightness_is_a_doubt_of_its_own(tmp_path: Path) -> None:
+    """Where it is not known of a stack itself, as of these small ones, the envelope tells.
+
+    Most dim stacks have it: that must not drown what is wrong with a picture.
+    """
+    state, data = tmp_path / "state", tmp_path / "data"
+    for name in ("dim_1", "dim_2", "dim_3"):
+        recorded(data / f"{name}.ome.tif", side=32)
+    recorded(data / "coarse.ome.tif", voxel_um=(1.0, 0.1), side=32)
+    keeps = {"snr": [0.01, 90.0], "brightness_snr": [20.0, 90.0], "brightness_measured": True}
+    envelope = {**ENVELOPE, **keeps}
+    used = model(tmp_path, envelope=envelope, trained_voxel_um=TRAINED)
+    done = run_command(state, "watch", data, "--once", "--model", used)
+    assert "1 restored but doubtful; 3 doubtful for measuring brightness only" in done.stderr
+    lines = done.stderr.splitlines()
+    assert sum("measure it in the raw stack," in line for line in lines) == 4, "of the log"
+    assert sum("there are results that are doubtful for measuring" in line for line in lines) == 1
+    said = status(state, data)
+    assert (said["doubtful"], said["doubtful_brightness"]) == (1, 3)
+    files = {f["source"]: f for f in said["files"]}
+    assert files["coarse.ome.tif"]["doubtful"]
+    assert "z 1 um" in files["coarse.ome.tif"]["reason"]
+    assert "; doubtful for measuring brightness: at its" in files["coarse.ome.tif"]["reason"]
+    assert not files["dim_1.ome.tif"]["doubtful"]
+    words = run_command(state, "status", data).stdout
+    assert "4 done, 1 of the done doubtful, 3 of the done doubtful for measuring" in words
+    assert words.index("1 doubtful: its voxels") < words.index(
+        "3 doubtful for measuring brightness: at its signal-to-noise ratio"
+    )
+    page = tmp_path / "night.html"
+    assert run_command(state, "status", data, "--html", page).returncode == 0
+    html = page.read_text(encoding="utf-8")
+    assert html.count('<figure class="doubtful">') == 1, "only one picture is"
+    assert html.count("doubtful for measuring brightness: at its signal") >= 4
+    report = json.loads((data / "restored" / "dim_1.json").read_text(encoding="utf-8"))
+    (doubt,) = report["stacks"][0]["doubts"]
+    assert doubt.startswith("doubtful for measuring brightness: at its signal-to-noise ratio")
 
 
 def test_an_unknown_voxel_size_is_said_once_and_is_no_doubt(tmp_path: Path) -> None:

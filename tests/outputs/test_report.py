@@ -191,4 +191,4 @@ def test_whoever_writes_a_report_computes_nothing() -> None:
     }
     computing = ("live_restore.inference.image", "live_restore.trust.s", "live_restore.trust.a")
     assert [name for name in imported if name.startswith((*computing, "numpy"))] == []
-    assert "live_restore.trust.doubts" in imported, "the test looks at what is imported"
+    assert "live_restore.trust.doubt_lines" in imported, "the test looks at what is imported"

@@ -21,7 +21,7 @@ from live_restore.overview.night import night_report
 from live_restore.page.night_html import night_html
 from live_restore.page.pixels import Pixels
 from live_restore.settings.model import FilesSettings
-from live_restore.stack import Fingerprint, StackKey
+from live_restore.stack import FOR_BRIGHTNESS, Fingerprint, StackKey
 from tests.page.runs import HOSTILE, Recorded
 from tests.support.processes import run_command, status
 
@@ -89,13 +89,15 @@ def test_what_failed_comes_first_and_alike_reasons_are_one() -> None:
     shown = [
         *(entry_at(n, reason=f"signal-to-noise {n}.5 is below 4") for n in range(9)),
         entry_at(20, state=State.INCOMPLETE, reason="3 of 4 planes"),
+        *(entry_at(40 + n, reason=f"{FOR_BRIGHTNESS}: at {n}.5 too dim") for n in range(9)),
         *(entry_at(30 + n, state=State.FAILED, reason=f"plane {n} is bad; redo") for n in range(2)),
     ]
     groups = night_report(shown, RunRecord(), {}, watched=True).groups
     assert [(group.state, group.count) for group in groups] == [
-        ("failed", 2), ("doubtful", 9), ("incomplete", 1),
+        ("failed", 2), ("doubtful", 9), ("incomplete", 1), (FOR_BRIGHTNESS, 9),
     ]  # fmt: skip
     assert groups[0].remedy == "redo"
+    assert groups[-1].reason == "at 0.5 too dim"
 
 
 def test_status_in_words_and_as_json(recorded: Recorded) -> None:

@@ -166,6 +166,33 @@ def test_doubtful_is_marked_and_found_and_hostile_names_are_text(
         page.wait_for_function("() => document.querySelectorAll('.reasons button').length === 2")
 
 
+def test_measuring_brightness_has_a_sign_of_its_own(chromium: Path, recorded: Recorded) -> None:
+    """As a server tells it of a dim stack."""
+
+    def dim(route: Any) -> None:
+        answer = route.fetch()
+        told = answer.json()
+        for entry in told["entries"]:
+            if entry["name"] == "cell_t001.ome.tif":
+                entry["report"]["stacks"][0]["brightness_doubt"] = "at its ratio"
+        route.fulfill(response=answer, json=told)
+
+    with page_process(recorded) as (_, url), page_of(chromium, url) as page:
+        page.route("**/api/entries*", dim)
+        page.reload()
+        choose_files(page)
+        tile = page.locator('.tile[data-state="brightness"]')
+        tile.wait_for()
+        assert tile.locator("svg.mark.brightness").count() == 1
+        assert "restored, brightness doubtful" in tile.get_attribute("aria-label")
+        assert page.locator('.tile[data-state="doubtful"]').count() == 1
+        tile.click()
+        assert "doubtful for measuring brightness: at its ratio" in page.inner_text("#doubts")
+        page.click('button[data-filter="doubtful"]')
+        page.wait_for_function("() => document.querySelectorAll('.tile').length === 1")
+        assert page.locator(".tile.brightness").count() == 0
+
+
 def test_by_keyboard_alone(chromium: Path, recorded: Recorded) -> None:
     with page_process(recorded) as (_, url), page_of(chromium, url) as page:
         page.locator(".tile").first.wait_for()

@@ -39,7 +39,7 @@ def test_the_run_is_told_as_the_journal_has_it(client: TestClient) -> None:
     assert told["name"] == "run"
     assert told["counts"]["done"] == 17
     assert told["counts"]["failed"] + told["counts"]["refused"] == 1
-    assert told["doubtful"] == 1
+    assert (told["doubtful"], told["doubtful_brightness"]) == (1, 0)
     assert told["watched"] is False
     assert told["last_delay_s"] > 0
     assert told["disk_free_bytes"] > 0

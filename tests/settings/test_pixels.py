@@ -99,6 +99,7 @@ OTHER: dict[str, Any] = {
     "output.defects": "mend",
     "output.error_bars": True,
     "output.keep_flux": True,
+    "trust.enabled": False,
     "trust.every": 3,
     "trust.less_light_every": 3,
     "journal.folder": "/somewhere",

@@ -8,11 +8,11 @@ import pytest
 from live_restore.inference.image.flux import Flux
 from live_restore.inference.image.residual import GivenBack
 from live_restore.inference.model.envelope import Envelope
-from live_restore.stack import VoxelSize
+from live_restore.stack import FOR_BRIGHTNESS, VoxelSize
+from live_restore.trust.doubt_lines import in_one_line
 from live_restore.trust.doubts import (
     brightness_doubt,
     clipped_warning,
-    in_one_line,
     intensity_doubt,
     light_doubt,
     lost_structure_doubt,
@@ -22,6 +22,7 @@ from live_restore.trust.doubts import (
 )
 from tests.support.fakes import fake_restorer
 
+DIM = f"{FOR_BRIGHTNESS}: "
 TRAINED = {"z": (0.15, 0.5), "xy": (0.06, 0.2)}
 
 
@@ -57,10 +58,12 @@ KEEPS = Envelope(brightness_snr=(4, 30), brightness_measured=True)
         (UNKNOWN, Envelope(), 3, ""),  # nobody measured it
         (UNKNOWN, KEEPS, None, ""),
         (UNKNOWN, None, 3, ""),
+        (None, KEEPS, 3, "not shown to keep it"),  # nobody looked at the stack itself
+        (None, KEEPS, 5, ""),
     ],
 )
 def test_doubts_about_brightness(
-    flux: Flux, envelope: Envelope | None, ratio: float | None, said: str
+    flux: Flux | None, envelope: Envelope | None, ratio: float | None, said: str
 ) -> None:
     doubt = brightness_doubt(flux, envelope, ratio) or ""
     assert said in doubt
@@ -98,6 +101,9 @@ def test_an_unknown_voxel_size_is_a_remark_where_it_matters() -> None:
         ([["about 1.5, dark"]], "about 1.5, dark"),
         ([["about 1.5, dark"], [], ["about 1.7, dark"]], "2 of 3 stacks: about 1.5, dark"),
         ([["dark"], ["odd"]], "1 of 2 stacks: dark; 1 of 2 stacks: odd"),
+        ([[DIM + "at 1.5"]], DIM + "at 1.5"),
+        ([[DIM + "at 1.5", "dark"]], "dark; " + DIM + "at 1.5"),
+        ([[DIM + "at 1.5"], [DIM + "at 2"], []], DIM + "2 of 3 stacks: at 1.5"),
     ],
 )
 def test_a_line_for_many_stacks(doubts: list[list[str]], said: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,25 @@ import pytest
 import tifffile
 
 from live_restore.engine import channel_groups
+from live_restore.engine.channel_groups import ChannelGroups
+from live_restore.engine.job import RawStack
 from live_restore.engine.jobs import Jobs
 from live_restore.engine.pipeline import Pipeline
 from live_restore.engine.progress import Progress
 from live_restore.formats.table import make_acquisition_formats, make_formats
 from live_restore.inference.model.envelope import Envelope
+from live_restore.inference.model_set import ModelSet
 from live_restore.journal.journal import Journal
 from live_restore.journal.states import State
 from live_restore.settings.load import load_settings
-from live_restore.stack import VoxelSize
+from live_restore.simulation.scene import LivingCell
+from live_restore.stack import StackIndex, VoxelSize
 from live_restore.trust.snr import estimate_snr
 from live_restore.trust.stack_trust import StackTrust, assess
 from live_restore.trust.statistics import image_statistics
-from tests.support.fakes import fake_model, fake_restorer, fake_shelf, fingerprint_of
+from tests.support.fakes import a_dataset, fake_model, fake_restorer, fake_shelf, fingerprint_of
 from tests.support.keys import key_at
+from tests.support.lights import CAMERA, TOLD
 from tests.support.processes import wait_for
 
 VOXEL = VoxelSize(0.3, 0.1, 0.1)
@@ -69,6 +75,52 @@ def test_doubts_in_their_order_and_those_of_the_group_once() -> None:
     assert trust.notes[0].startswith("fake sharpens")
     further = assess(raw, restored, card, VOXEL, speaks_for_group=False)
     assert further.doubts == trust.doubts[:2]
+
+
+def test_one_setting_switches_off_all_that_is_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a known camera and the bundled model, and of two stacks of a time-lapse."""
+    raw = [LivingCell((12, 64, 64), 30.0, 3.0, camera=CAMERA).exposed(time) for time in range(2)]
+    stacks = replace(a_dataset(shape_zyx=raw[0].shape, times=2), voxel=VOXEL)
+    camera = TOLD.model_dump(exclude_none=True)
+    found = {}
+    for enabled in (True, False):
+        settings = load_settings(
+            None, {"camera": camera, "trust": {"every": 1, "enabled": enabled}}
+        )
+        model_set = ModelSet.load(settings, ["cpu"])
+        groups, tiles = ChannelGroups(stacks, model_set), tiles_of(model_set, monkeypatch)
+        done = [
+            groups.feed(RawStack(StackIndex(time=t), each, 0.0))[0] for t, each in enumerate(raw)
+        ]
+        found[enabled] = (done[1], len(tiles))
+    (on, tiles_on), (off, tiles_off) = found[True], found[False]
+    assert on.restored.gain is not None
+    assert on.trust.flux is not None
+    assert on.trust.sharpness is not None
+    assert (
+        off.restored.gain
+        is off.restored.less_light
+        is off.trust.flux
+        is off.trust.sharpness
+        is None
+    )
+    assert (tiles_off, tiles_on) == (2, 7), "the network runs once for each stack, and no more"
+    assert any("was not looked at" in note for note in off.trust.notes)
+    assert not any("was not looked at" in note for note in on.trust.notes)
+    np.testing.assert_array_equal(on.volume, off.volume)
+
+
+def tiles_of(model_set: ModelSet, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """Return a list that gets the shape of every tile that the network is given."""
+    (model,) = model_set.models
+    run, tiles = model.session.run, []
+
+    def counted(batch: np.ndarray) -> np.ndarray:
+        tiles.append(batch.shape)
+        return run(batch)
+
+    monkeypatch.setattr(model.session, "run", counted)
+    return tiles
 
 
 def test_the_worker_assesses_and_not_the_writer(

@@ -28,6 +28,7 @@ const SHAPES = {
     ["path", { d: "M6 .6 11.6 11H.4z", class: "solid" }],
     ["path", { d: "M6 4v3.4M6 8.7v1", class: "cut" }],
   ],
+  brightness: [["circle", { cx: 6, cy: 6, r: 4.6 }], ["path", { d: "M6 1.4a4.6 4.6 0 0 0 0 9.2z", class: "solid" }]],
   failed: [["path", { d: "M1.5 1.5l9 9m0-9l-9 9" }]],
   refused: [["circle", { cx: 6, cy: 6, r: 4.6 }], ["path", { d: "M2.8 9.2l6.4-6.4" }]],
   incomplete: [["circle", { cx: 6, cy: 6, r: 4.6, "stroke-dasharray": "3 2" }]],
@@ -44,7 +45,7 @@ export function mark(state) {
 }
 
 export const STATE_WORDS = {
-  done: "restored", doubtful: "doubtful", failed: "failed", refused: "nothing to restore",
+  done: "restored", doubtful: "doubtful", brightness: "restored, brightness doubtful", failed: "failed", refused: "nothing to restore",
   incomplete: "incomplete", waiting: "waiting", running: "being restored", arriving: "arriving",
 };
 

@@ -135,6 +135,7 @@ function details(cell) {
     const name = series.channels.size > 1 ? `${series.channels.get(channel)}: ` : "";
     if (stack) for (const doubt of stack.doubts) doubts.push(make("p", { class: "doubt" }, name + doubt));
     else if (entry.reason) doubts.push(make("p", { class: "doubt bad" }, `${name}${STATE_WORDS[entry.state]}: ${entry.reason}${entry.remedy ? ` – ${entry.remedy}` : ""}`));
+    if (stack?.brightness_doubt) doubts.push(make("p", { class: "doubt brightness" }, `${name}doubtful for measuring brightness: ${stack.brightness_doubt}`));
     if (stack && !stack.doubts.length && entry.doubtful && entry.index) doubts.push(make("p", { class: "doubt" }, name + entry.reason));
   }
   $("doubts").replaceChildren(...doubts);

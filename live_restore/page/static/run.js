@@ -139,13 +139,14 @@ export class Run extends EventTarget {
   }
 }
 
-const ORDER = ["failed", "doubtful", "running", "arriving", "incomplete", "waiting", "refused", "done"];
+const ORDER = ["failed", "doubtful", "running", "arriving", "incomplete", "waiting", "refused", "brightness", "done"];
 
 /** Returns the state of a cell: that of the channel a person should know of first. */
 export function stateOf(cell) {
   const states = [...cell.channels.values()].map(({ entry, stack }) => {
     if (entry.state !== "done") return entry.state;
-    return (stack ? stack.doubts.length : entry.doubtful) || (entry.index && entry.doubtful) ? "doubtful" : "done";
+    if ((stack ? stack.doubts.length : entry.doubtful) || (entry.index && entry.doubtful)) return "doubtful";
+    return (stack ? stack.brightness_doubt : entry.doubtful_brightness) ? "brightness" : "done";
   });
   return ORDER.find((state) => states.includes(state)) ?? "waiting";
 }
