@@ -172,7 +172,8 @@ class FakeDevice:
             for module in ("engine.daemon", "outputs.ome_tiff", "journal.journal"):
                 importlib.import_module(f"live_restore.{module}")
             self._clock = Clock(Path(clock))
-        device = Device("fake", "fake", "fake", precision=precision, on_gpu=True)
+        memory = int(float(os.environ.get("HOST_MEMORY_GB", "16")) * 1e9)
+        device = Device("fake", "fake", "fake", precision, memory_bytes=memory, on_gpu=True)
         return FakeSession(device, float(os.environ.get("HOST_RATE", "0")) * 1e6)
 
     def open_counts(

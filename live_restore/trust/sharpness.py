@@ -18,6 +18,8 @@ _Floats = NDArray[np.float32]
 # (1 -2 1) along one axis of pixels 2 x 2: what white noise of variance 1 in each voxel leaves.
 _NOISE_SHARE = (1 + 4 + 1) / 4
 _SMALLEST = 6
+_VOXELS_AT_ONCE = 2**16
+"""What is computed at a time stays in the processor's cache."""
 # Of the estimated detail of the raw stack; what is less certain is not stated.
 _MOST_ERROR = 0.1
 
@@ -54,16 +56,23 @@ def sharpness(raw: Volume, restored: Volume, flux: Flux) -> Sharpness | None:
     if not (flux.raw_adu and flux.restored_adu and flux.restored_adu > 0):
         return None
     part = part_to_look_at(raw.shape)
-    before, after = (stack[part].astype(np.float32) for stack in (raw, restored))
-    if min(before.shape[1:]) < _SMALLEST:
+    raw, restored = raw[part], restored[part]
+    if min(raw.shape[1:]) < _SMALLEST:
         return None
+    sums = np.zeros(3)
+    at_once = max(1, _VOXELS_AT_ONCE // raw[0].size)
     with np.errstate(over="ignore", invalid="ignore"):
-        # The finest detail of what was taken away is noise, of which a network lets little through.
-        noise = float(np.mean(finest_detail(before - after) ** 2, dtype=np.float64))
-        found, made = _detail(before), _detail(after)
+        for first in range(0, len(raw), at_once):
+            some = slice(first, first + at_once)
+            before, after = (stack[some].astype(np.float32) for stack in (raw, restored))
+            # The finest detail of what was taken away is noise, of which a network lets little
+            # through.
+            noise = _mean_square(finest_detail(before - after))
+            sums += np.multiply((noise, _detail(before), _detail(after)), len(before))
+    noise, found, made = (float(each) for each in sums / len(raw))
     own = found - _NOISE_SHARE * noise
     # Of a mean of squares over about a quarter as many independent places as there are voxels.
-    error = _NOISE_SHARE * noise * math.sqrt(2 / (before.size / 4)) + 0.01 * _NOISE_SHARE * noise
+    error = _NOISE_SHARE * noise * math.sqrt(2 / (raw.size / 4)) + 0.01 * _NOISE_SHARE * noise
     if not (math.isfinite(own) and own > 0 and made > 0 and error < 2 * _MOST_ERROR * own):
         return None
     return Sharpness(
@@ -73,11 +82,17 @@ def sharpness(raw: Volume, restored: Volume, flux: Flux) -> Sharpness | None:
 
 def _detail(planes: _Floats) -> float:
     """Return the mean square of second differences along Y and X of pixels 2 x 2."""
-    z, y, x = planes.shape
-    binned = planes[:, : y // 2 * 2, : x // 2 * 2].reshape(z, y // 2, 2, x // 2, 2)
-    half = binned[:, :, 0] + binned[:, :, 1]
-    coarse = (half[..., 0] + half[..., 1]) / 4
-    along_y = coarse[:, 2:] + coarse[:, :-2] - 2 * coarse[:, 1:-1]
-    along_x = coarse[..., 2:] + coarse[..., :-2] - 2 * coarse[..., 1:-1]
-    squares = [float(np.mean(each * each, dtype=np.float64)) for each in (along_y, along_x)]
-    return sum(squares) / 2
+    _, y, x = planes.shape
+    rows = planes[:, : y // 2 * 2 : 2] + planes[:, 1 : y // 2 * 2 : 2]
+    coarse = rows[..., : x // 2 * 2 : 2] + rows[..., 1 : x // 2 * 2 : 2]
+    coarse /= 4
+    twice = 2 * coarse
+    along_y = coarse[:, 2:] + coarse[:, :-2]
+    along_y -= twice[:, 1:-1]
+    along_x = coarse[..., 2:] + coarse[..., :-2]
+    along_x -= twice[..., 1:-1]
+    return (_mean_square(along_y) + _mean_square(along_x)) / 2
+
+
+def _mean_square(values: NDArray[np.floating]) -> float:
+    return float(np.mean(np.multiply(values, values, out=values), dtype=np.float64))

@@ -5,7 +5,8 @@ import zlib
 import numpy as np
 import pytest
 
-from live_restore.inference.image.contrast import candidates
+from live_restore.inference.image.contrast import candidates, candidates_of
+from live_restore.inference.image.sums import mean_plane, region_sums
 from live_restore.stack import crc32
 
 
@@ -27,3 +28,31 @@ def test_small_integers_have_the_candidates_that_they_have_as_floats(
     found, as_floats = (candidates(plane.astype(t)) for t in (dtype, np.float32))
     for some, other in zip(found, as_floats, strict=True):
         np.testing.assert_array_equal(some, other)
+
+
+@pytest.mark.parametrize("highest", [200, 3_000, 30_000, 65_535])
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.float32])
+def test_sums_in_few_bits_are_those_in_many(highest: int, dtype: type[np.generic]) -> None:
+    """Low light fits into 16 bits, 12-bit cameras row by row, and the brightest not at all."""
+    rng = np.random.default_rng(1)
+    stack = rng.integers(0, min(highest, 32_767 if dtype is np.int16 else highest) + 1, (9, 34, 40))
+    stack[0, 0, 0] = stack.max()
+    stack = stack.astype(dtype)
+    np.testing.assert_array_equal(mean_plane(stack), stack.mean(axis=0, dtype=np.float32))
+    cut = stack[:8, :32]
+    expected = cut.astype(np.float64).reshape(2, 4, 2, 16, 5, 8).sum(axis=(1, 3, 5))
+    np.testing.assert_array_equal(region_sums(cut, (4, 16, 8)), expected)
+
+
+def test_a_bright_stack_of_many_planes_has_the_mean_of_numpy() -> None:
+    """Its sums are no whole numbers in float32: what numpy makes of them is what counts."""
+    stack = np.random.default_rng(1).integers(60_000, 65_536, (300, 6, 7)).astype(np.uint16)
+    np.testing.assert_array_equal(mean_plane(stack), stack.mean(axis=0, dtype=np.float32))
+
+
+def test_memory_that_is_used_again_leaves_nothing_from_the_plane_before() -> None:
+    stack = np.random.default_rng(3).poisson(20, (3, 40, 41)).astype(np.uint16)
+    stack[1, 20, 20] = 65_535
+    for found, plane in zip(candidates_of(stack), stack, strict=True):
+        for some, other in zip(found, candidates(plane), strict=True):
+            np.testing.assert_array_equal(some, other)

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from live_restore.simulation.camera import Camera
 from live_restore.simulation.scene import LivingCell
+from live_restore.trust import snr
 from live_restore.trust.snr import SignalToNoise, estimate_snr
 
 PEAKS_E = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
@@ -140,3 +141,15 @@ def test_darkness_that_is_mostly_zero_is_background() -> None:
     counts = np.random.default_rng(3).poisson(cell.expected_e(0)).astype(np.uint8)
     assert np.mean(counts == 0) > 0.3
     assert estimated(counts).ratio == pytest.approx(np.sqrt(30), rel=0.25)
+
+
+def test_a_sample_of_a_large_stack_finds_structures_that_lie_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A tenth of the voxels, in small blocks all over the stack."""
+    light = np.full((24, 384, 384), 5.0)
+    light[4:20, 100:140, 60:220] = np.linspace(20, 90, 160)
+    raw = CAMERAS[1].expose(light, np.random.default_rng(3))
+    found = estimated(raw).ratio
+    monkeypatch.setattr(snr, "_WHOLE", raw.size)
+    assert found == pytest.approx(estimated(raw).ratio, rel=0.1)

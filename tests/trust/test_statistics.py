@@ -27,3 +27,14 @@ def test_statistics(dtype: str) -> None:
 def test_statistics_of_extreme_floats_are_still_json() -> None:
     volume = np.array([[[-3e38, 3e38]]], np.float32)
     json.dumps(image_statistics(volume), allow_nan=False)
+
+
+def test_a_large_stack_is_sampled_but_for_its_extremes() -> None:
+    volume = np.random.default_rng(2).poisson(50, (9, 512, 512)).astype(np.uint16) + np.uint16(100)
+    volume[3, 77, 5], volume[8, 500, 1] = 7, 60_000
+    for dtype in (np.uint16, np.float32):
+        found = image_statistics(volume.astype(dtype))
+        assert (found["min"], found["max"]) == (7, 60_000)
+        assert found["median"] == np.median(volume)
+        assert found["p99.9"] == pytest.approx(np.percentile(volume, 99.9), abs=1)
+        assert found["mean"] == pytest.approx(volume.mean(), rel=1e-3)

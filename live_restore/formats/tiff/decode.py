@@ -7,7 +7,8 @@ compressed bytes: decoders write into buffers of a known size and stop there.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import BinaryIO
+from io import BufferedIOBase
+from typing import BinaryIO, cast
 
 import imagecodecs
 import numpy as np
@@ -58,7 +59,11 @@ def dtype_name(page: Page) -> str:
 
 
 def read_plane(
-    stream: BinaryIO, page: Page, byte_order: ByteOrder, dtype: np.dtype[np.generic]
+    stream: BinaryIO,
+    page: Page,
+    byte_order: ByteOrder,
+    dtype: np.dtype[np.generic],
+    into: NDArray[np.generic] | None = None,
 ) -> NDArray[np.generic]:
     """Return one plane (Y, X), native byte order.
 
@@ -72,20 +77,35 @@ def read_plane(
         "<" or ">".
     dtype
         Native type of the result.
+    into
+        (Y, X) of that type: where the plane is to be read to; ``None``: an array of its own.
 
     Raises
     ------
     DecodeError
         Its bytes are damaged or are gone.
     """
-    plane = np.empty((page.height, page.width), dtype)
+    plane = np.empty((page.height, page.width), dtype) if into is None else into
+    as_it_is = (
+        page.compression == Compression.NONE
+        and page.predictor not in (Predictor.FLOATING_POINT, Predictor.HORIZONTAL)
+        and dtype.newbyteorder(byte_order) == dtype
+    )
     rows, columns = page.segment_height, page.segment_width
     across = -(-page.width // columns)
     for number, (offset, count) in enumerate(zip(page.offsets, page.counts, strict=True)):
         top, left = number // across * rows, number % across * columns
         # Strips end with the plane; tiles are always whole and hang over its edges.
         height = rows if page.tiled else min(rows, page.height - top)
+        part = plane[top : top + height, left : left + columns]
         stream.seek(offset)
+        whole = part.shape == (height, columns) and part.flags.c_contiguous
+        if as_it_is and whole and count >= part.nbytes:
+            # To where it belongs: two copies less.
+            got = cast("BufferedIOBase", stream).readinto(memoryview(part).cast("B"))
+            if got < part.nbytes:
+                raise DecodeError(f"{part.nbytes - got} of its bytes are gone")
+            continue
         needed = height * columns * dtype.itemsize
         if page.compression == Compression.NONE:
             count = min(count, needed)
@@ -96,7 +116,6 @@ def read_plane(
         if len(stored) < count:
             raise DecodeError(f"{count - len(stored)} of its bytes are gone")
         pixels = _segment(page, stored, (height, columns), byte_order, dtype)
-        part = plane[top : top + height, left : left + columns]
         part[...] = pixels[: part.shape[0], : part.shape[1]]
     return plane
 

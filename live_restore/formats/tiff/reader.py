@@ -95,13 +95,13 @@ class TiffReader:
         shape = (len(z), *file_stacks.shape_of(stack_index.position)[1:])
         volume = new_volume(shape, file_stacks.dtype, file_stacks.path)
         for number, depth in enumerate(z):
-            volume[number] = self._plane(stack_index, depth, int(planes[depth]))
+            self._read_plane(stack_index, depth, int(planes[depth]), volume[number])
         self._still_the_same()
         require_finite(volume, stack_index, file_stacks.path)
         return volume
 
-    def _plane(self, stack_index: StackIndex, z: int, index: int) -> Volume:
-        """Return one plane (Y, X)."""
+    def _read_plane(self, stack_index: StackIndex, z: int, index: int, into: Volume) -> None:
+        """Read one plane (Y, X)."""
         found, path = self._found, self._found.file_stacks.path
         if index in found.damage:
             raise found.damage[index]
@@ -111,11 +111,12 @@ class TiffReader:
                 f"plane {z} of {stack_index.label} is not there", path, "record it again"
             )
         try:
-            return read_plane(
+            read_plane(
                 self._stream,
                 found.pages[index],
                 found.structure.byte_order,
                 found.file_stacks.dtype,
+                into,
             )
         except DecodeError as error:
             self._still_the_same()

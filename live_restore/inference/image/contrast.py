@@ -16,35 +16,74 @@ _CONTRAST_OVER_NOISE = 3 * 1.88
 _CONTRAST_SAMPLE = 2**13
 
 
-def candidates(plane: NDArray[np.generic]) -> tuple[NDArray[np.intp], NDArray[np.intp], float]:
+class Room:
+    """Where planes of one shape and type are compared: memory that is not asked for each time."""
+
+    def __init__(self, plane: NDArray[Any]) -> None:
+        self.sideways, self.contrast = np.empty_like(plane), np.empty_like(plane)
+        self.above = np.empty(plane.shape, np.bool_)
+
+
+def candidates_of(
+    stack: NDArray[np.generic],
+) -> list[tuple[NDArray[np.intp], NDArray[np.intp], float]]:
+    """Return :func:`candidates` of each plane of a stack (Z, Y, X)."""
+    room = Room(_compared(stack[0]))
+    return [candidates(plane, room) for plane in stack]
+
+
+def candidates(
+    plane: NDArray[np.generic], room: Room | None = None
+) -> tuple[NDArray[np.intp], NDArray[np.intp], float]:
     """Return Y and X of what stands out along one axis at least, and the plane's noise."""
-    # Whole grey values of 8 and 16 bits as they are: a half or a quarter of the bytes.
-    small = plane.dtype in (np.uint8, np.uint16)
-    v: NDArray[Any] = plane if small else plane.astype(np.float32, copy=False)
-    beside = _lower_of_higher_neighbours(v)
+    v = _compared(plane)
+    room = Room(v) if room is None else room
+    beside = _lower_of_higher_neighbours(v, room)
     step = v.size // _CONTRAST_SAMPLE | 1  # odd, lest it see every second column
     sample = v.ravel()[::step].astype(np.float32) - beside.ravel()[::step]
     limit = _CONTRAST_FACTOR * float(np.percentile(sample, _CONTRAST_RANK))
     if not limit > 0:
         return np.zeros(0, np.intp), np.zeros(0, np.intp), 0.0
-    if small:
-        contrast = np.maximum(v, beside)
-        contrast -= beside  # 0 where it is negative, and the limit is above that
-        most = float(np.iinfo(contrast.dtype).max)
-        above = contrast > contrast.dtype.type(min(np.floor(np.float32(limit)), most))
-    else:
-        above = v - beside > np.float32(limit)
-    y, x = np.divmod(np.flatnonzero(above), plane.shape[1])
+    _stands_out(v, beside, limit, room)
+    y, x = np.divmod(np.flatnonzero(room.above), plane.shape[1])
     return y, x, limit / _CONTRAST_OVER_NOISE
 
 
-def _lower_of_higher_neighbours(v: NDArray[Any]) -> NDArray[Any]:
+def _stands_out(v: NDArray[Any], beside: NDArray[Any], limit: float, room: Room) -> None:
+    """Mark in ``room.above`` where ``v`` is above ``beside`` by more than a limit."""
+    contrast, above = room.contrast, room.above
+    if v.dtype.kind == "f":
+        np.greater(np.subtract(v, beside, out=contrast), np.float32(limit), out=above)
+        return
+    most = int(np.iinfo(v.dtype).max)
+    step = int(min(np.floor(np.float32(limit)), most))
+    if int(v.max()) + step <= most:
+        np.greater(v, np.add(beside, v.dtype.type(step), out=contrast), out=above)
+        return
+    np.maximum(v, beside, out=contrast)
+    contrast -= beside  # 0 where it is negative, and the limit is above that
+    np.greater(contrast, v.dtype.type(step), out=above)
+
+
+def _compared(plane: NDArray[np.generic]) -> NDArray[Any]:
+    """Return a plane in the type in which voxels are compared.
+
+    Whole grey values of 8 and 16 bits stay as they are: a half or a quarter of the bytes.
+    """
+    small = plane.dtype in (np.uint8, np.uint16)
+    return plane if small else plane.astype(np.float32, copy=False)
+
+
+def _lower_of_higher_neighbours(v: NDArray[Any], room: Room) -> NDArray[Any]:
     """Return of each voxel (Y, X) the higher neighbour along each axis, and the lower of both.
 
     Beyond the rim the plane is mirrored.
     """
-    sideways, up_and_down = np.empty_like(v), np.empty_like(v)
-    np.maximum(v[:, :-2], v[:, 2:], out=sideways[:, 1:-1])
+    sideways, up_and_down = room.sideways, room.contrast
+    # As one row: rows by themselves are too short for the processor's vectors, and take three times
+    # as long. What that makes of the rim is overwritten.
+    row = np.ascontiguousarray(v).reshape(-1)
+    np.maximum(row[:-2], row[2:], out=sideways.reshape(-1)[1:-1])
     sideways[:, 0], sideways[:, -1] = v[:, 1], v[:, -2]
     np.maximum(v[:-2], v[2:], out=up_and_down[1:-1])
     up_and_down[0], up_and_down[-1] = v[1], v[-2]

@@ -22,8 +22,12 @@ def finest_detail(planes: NDArray[np.floating]) -> NDArray[np.floating]:
     numpy.ndarray
         (..., Y - 2, X - 2): a voxel each, of the places that have all neighbours.
     """
-    second = planes[..., :-2, :] + planes[..., 2:, :] - 2 * planes[..., 1:-1, :]
-    return np.asarray((second[..., :-2] + second[..., 2:] - 2 * second[..., 1:-1]) / 6)
+    second = planes[..., :-2, :] + planes[..., 2:, :]
+    second -= 2 * planes[..., 1:-1, :]
+    detail = np.asarray(second[..., :-2] + second[..., 2:])
+    detail -= 2 * second[..., 1:-1]
+    detail /= 6
+    return detail
 
 
 def mean_under_detail(planes: NDArray[np.generic]) -> NDArray[np.float32]:

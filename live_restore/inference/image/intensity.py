@@ -120,10 +120,11 @@ class Histogram:
         """Return mean and (population) standard deviation."""
         # Not products of float64 vectors: those wake the threads of BLAS, which then spin for
         # longer than all of this takes (16 of 49 ns of processor time per voxel of a stack).
-        values = np.arange(self.counts.size, dtype=np.int64)
-        size = float(self.counts.sum())
-        mean = float(self.counts @ values) / size
-        return mean, float(np.sqrt(np.sum(self.counts * (values - mean) ** 2) / size))
+        counts = self.counts[: int(np.flatnonzero(self.counts)[-1]) + 1]
+        values = np.arange(counts.size, dtype=np.int64)
+        size = float(counts.sum())
+        mean = float(counts @ values) / size
+        return mean, float(np.sqrt(np.sum(counts * (values - mean) ** 2) / size))
 
 
 def _counts(flat: NDArray[np.generic]) -> NDArray[np.int64]:

@@ -15,14 +15,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from live_restore.stack import Mask
+
 Unsigned = NDArray[np.unsignedinteger[Any]]
 
-# Comparing what is not in the cache would wait for memory: parts of a megabyte. Smaller ones cost
-# more in calls than they win.
-_PART = 2**19
+# Comparing what is not in the cache would wait for memory: parts of half a megabyte, and as much
+# again to compute in. Smaller ones cost more in calls than they win.
+_PART = 2**18
 _SAMPLE = 2**16
 # Standard deviations of a sampled rank: one stack in 10^8 is outside, and takes the other way.
 _SIGMAS = 6.0
+# A share that is taken out sooner than looked at where it is.
+_FEW = 0.01
 # Up to this many grey values are counted one by one; more are taken out, and then counted.
 _ONE_BY_ONE = 4
 
@@ -65,10 +69,12 @@ def neighbours(flat: Unsigned, positions: Sequence[int]) -> list[tuple[int, int]
     """
     sample = np.sort(flat[np.random.default_rng(0).integers(0, flat.size, _SAMPLE)])
     windows = [_window(sample, (position + 1) / flat.size) for position in positions]
+    is_it = np.empty(min(_PART, flat.size), np.bool_)
+    above_low = np.empty(is_it.shape, flat.dtype)
     for start in range(0, flat.size, _PART):
         part = flat[start : start + _PART]
         for window in windows:
-            _count(part, window)
+            _count(part, window, is_it[: part.size], above_low[: part.size])
     found = []
     for position, window in zip(positions, windows, strict=True):
         lower, upper = window.at(position), window.at(min(position + 1, flat.size - 1))
@@ -90,13 +96,20 @@ def _window(sample: Unsigned, share: float) -> _Window:
     return _Window(low, high, 0, np.zeros(high - low + 1, np.int64))
 
 
-def _count(part: Unsigned, window: _Window) -> None:
+def _count(part: Unsigned, window: _Window, is_it: Mask, above_low: Unsigned) -> None:
+    """Count a part; in ``is_it`` and ``above_low``, of its size, is computed."""
     low, high = part.dtype.type(window.low), part.dtype.type(window.high)
-    window.below += int(np.count_nonzero(part < low))
+    below = int(np.count_nonzero(np.less(part, low, out=is_it)))
+    window.below += below
     if window.counts.size <= _ONE_BY_ONE:
         for index in range(window.counts.size):
-            window.counts[index] += np.count_nonzero(part == part.dtype.type(window.low + index))
+            value = part.dtype.type(window.low + index)
+            window.counts[index] += np.count_nonzero(np.equal(part, value, out=is_it))
         return
-    above_low = part - low  # wraps around below: then it is larger than the window is wide
-    inside = above_low[above_low <= high - low]
+    if part.size - below < _FEW * part.size:  # nearly all lie below
+        above_low = part[np.logical_not(is_it, out=is_it)]
+        is_it = is_it[: above_low.size]
+        part = above_low
+    np.subtract(part, low, out=above_low)  # wraps around below: then it is wider than the window
+    inside = above_low[np.less_equal(above_low, high - low, out=is_it)]
     window.counts += np.bincount(inside, minlength=window.counts.size)
