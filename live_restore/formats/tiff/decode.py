@@ -102,7 +102,7 @@ def read_plane(
         whole = part.shape == (height, columns) and part.flags.c_contiguous
         if as_it_is and whole and count >= part.nbytes:
             # To where it belongs: two copies less.
-            got = cast("BufferedIOBase", stream).readinto(memoryview(part).cast("B"))
+            got = cast("BufferedIOBase", stream).readinto(part.data.cast("B"))
             if got < part.nbytes:
                 raise DecodeError(f"{part.nbytes - got} of its bytes are gone")
             continue
