@@ -3,12 +3,28 @@
 import { $, make, seconds } from "./elements.js";
 
 const SOON_MS = 700;
+const MOST_AT_ONCE = 500;
 
-export class Doing extends EventTarget {
-  allowed = false;
-  tasks = [];
-  previews = new Map(); // stack id -> {number, model}
+export class Doing {
+  #picture;
+  #page;
+  #tasks = [];
   #timer = 0;
+
+  /** `page` tells the `cell` that is shown, the `cells` that have a tile, and can `refresh` the picture. */
+  constructor(picture, page) {
+    this.#picture = picture;
+    this.#page = page;
+    const clicks = {
+      "do-preview": () => this.#preview(),
+      "show-preview": () => this.showPreview(),
+      "do-again": () => this.#again([page.cell()]),
+      "do-all": () => this.#again(page.cells()),
+      "do-pause": () => this.#daemon(isPressed("do-pause") ? "resume" : "pause"),
+      "do-newest": () => this.#daemon(isPressed("do-newest") ? "in-turn" : "newest-first"),
+    };
+    for (const [id, act] of Object.entries(clicks)) $(id).addEventListener("click", act);
+  }
 
   /** Asks what may be done, and what became of it; again and again while something is being done. */
   async look() {
@@ -16,29 +32,76 @@ export class Doing extends EventTarget {
     const answer = await fetch("/api/do").catch(() => null);
     if (!answer?.ok) return;
     const told = await answer.json();
-    this.allowed = told.allowed;
-    this.tasks = told.tasks;
-    const before = JSON.stringify([...this.previews]);
-    this.previews = new Map(told.tasks.filter((task) => task.stack && task.state === "done").map((task) => [task.stack, { number: task.number, model: task.model }]));
+    this.#tasks = told.tasks;
     const select = $("do-model");
     if (!select.options.length) select.replaceChildren(...told.models.map((name) => make("option", { value: name }, name)));
     if (!select.dataset.chosen && told.models.includes("standard")) select.value = "standard";
     select.dataset.chosen = "yes";
     $("do-section").hidden = !told.allowed;
     this.#show();
-    if (JSON.stringify([...this.previews]) !== before) this.dispatchEvent(new Event("previews"));
+    this.#takePreviews(told.tasks.filter((task) => task.stack && task.state === "done"));
     if (told.tasks.some((task) => task.state === "waiting" || task.state === "running")) this.#timer = setTimeout(() => this.look(), SOON_MS);
   }
 
-  preview(stack) {
-    return this.#ask("preview", { stack, model: $("do-model").value });
+  #takePreviews(done) {
+    const before = JSON.stringify([...this.#picture.previews]);
+    this.#picture.previews = new Map(done.map((task) => [task.stack, { number: task.number, model: task.model }]));
+    if (JSON.stringify([...this.#picture.previews]) === before) return;
+    if (this.#picture.previews.has(this.#previewed()?.stack.id)) this.#picture.previewed = true;
+    this.#page.refresh();
+    this.offer();
   }
 
-  again(entries) {
-    return this.#ask("again", { entries, model: $("do-model").value });
+  /** The stack that a preview is of: that of the first channel shown. */
+  #previewed() {
+    const stacks = this.#picture.stacks();
+    const shown = this.#picture.channels().find(({ look }) => look.shown)?.channel;
+    return stacks.find(({ channel }) => channel === shown) ?? stacks[0] ?? null;
   }
 
-  daemon(wish) {
+  #hasPreview() {
+    return this.#picture.stacks().some(({ stack }) => this.#picture.previews.has(stack.id));
+  }
+
+  /** Shows the preview in the place of raw, or raw again. */
+  showPreview() {
+    if (!this.#hasPreview()) return;
+    this.#picture.previewed = !this.#picture.previewed;
+    this.#page.refresh();
+    this.offer();
+  }
+
+  /** Offers what can be done with the stack that is shown. */
+  offer() {
+    const there = this.#hasPreview();
+    enable("show-preview", there ? "" : "No preview of this stack has been made");
+    $("show-preview").setAttribute("aria-pressed", String(there && this.#picture.previewed));
+    enable("do-preview", this.#picture.stacks().length ? "" : "Choose a stack that has been read");
+    // A process of this page does it, whether or not the folder is watched.
+    enable("do-again", entriesOf([this.#page.cell()]).length ? "" : "Choose a stack that is finished");
+  }
+
+  /** Offers what can be asked of a daemon, where there is one. */
+  offerToDaemon(told) {
+    const nobody = told.watched ? "" : "Nobody watches this folder now: live-restore watch does";
+    for (const [id, on] of [["do-pause", told.paused], ["do-newest", told.newest_first]]) {
+      enable(id, nobody);
+      $(id).setAttribute("aria-pressed", String(on));
+    }
+  }
+
+  // ---- what is asked for
+
+  #preview() {
+    const found = this.#previewed();
+    return found && this.#ask("preview", { stack: found.stack.id, model: $("do-model").value });
+  }
+
+  #again(cells) {
+    return this.#ask("again", { entries: entriesOf(cells), model: $("do-model").value });
+  }
+
+  #daemon(wish) {
     return this.#ask("daemon", { wish });
   }
 
@@ -49,11 +112,10 @@ export class Doing extends EventTarget {
     const told = answer ? await answer.json().catch(() => ({})) : { error: "the page server is gone" };
     $("do-problem").textContent = answer?.ok ? "" : told.error ?? "not allowed any more: open the address with the token again";
     await this.look();
-    return Boolean(answer?.ok);
   }
 
   #show() {
-    $("tasks").replaceChildren(...this.tasks.slice(-6).reverse().map((task) => make("li", { "data-state": task.state },
+    $("tasks").replaceChildren(...this.#tasks.slice(-6).reverse().map((task) => make("li", { "data-state": task.state },
       make("strong", {}, told(task)),
       ...(task.results.length && !task.stack ? [make("span", {}, task.results.join(", "))] : []),
       ...task.failed.slice(-1).map((why) => make("span", { class: "remedy" }, why)))));
@@ -65,4 +127,23 @@ function told(task) {
   const what = task.state === "running" ? task.what.replace(/^preview/, "restoring preview") : task.what;
   const took = task.seconds === null ? "" : task.state === "running" ? `, ${task.now ? `${task.now}, ` : ""}${Math.floor(task.seconds)} s` : ` in ${seconds(task.seconds)}`;
   return `${what} with ${task.model}: ${count}${task.state}${took}`;
+}
+
+/** Ids of the entries of some cells that are finished, each once. */
+function entriesOf(cells) {
+  const entries = cells.filter(Boolean).flatMap((cell) => [...cell.channels.values()].map(({ entry }) => entry));
+  return [...new Set(entries.filter(({ state }) => ["done", "failed", "refused"].includes(state)).map(({ id }) => id))].slice(-MOST_AT_ONCE);
+}
+
+function isPressed(id) {
+  return $(id).getAttribute("aria-pressed") === "true";
+}
+
+/** Offers a button, or says as its title why not. */
+function enable(id, obstacle) {
+  const button = $(id);
+  button.dataset.title ??= button.title;
+  const title = obstacle || button.dataset.title;
+  if (button.title !== title) button.title = title;
+  if (button.disabled !== Boolean(obstacle)) button.disabled = Boolean(obstacle);
 }

@@ -14,6 +14,11 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** Changes a text, where it is another: to lay out and draw it again takes from what restores. */
+export function setText(element, text) {
+  if (element.textContent !== String(text)) element.textContent = text;
+}
+
 export function makeSvg(tag, attributes = {}, text = null) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, String(value));

@@ -63,13 +63,14 @@ export function showPlots(run, disk, onPick) {
     },
     { title: "Disk space left", unit: "GB", say: (value) => number(value), lines: [{ points: disk.map(([at, free]) => [at, free / 1e9, null]) }] },
   ];
+  const width = Math.max(200, $("plots").clientWidth); // once: each look at it would have all laid out
   for (const plot of plots) {
     if (!drawn.has(plot.title)) {
       const frame = make("div", { class: "plot", role: "img" });
       drawn.set(plot.title, frame);
       $("plots").append(frame);
     }
-    draw(drawn.get(plot.title), plot, onPick);
+    draw(drawn.get(plot.title), plot, width, onPick);
   }
 }
 
@@ -106,11 +107,10 @@ function rate(times) {
   return thinned(points);
 }
 
-function draw(frame, plot, onPick) {
+function draw(frame, plot, width, onPick) {
   const points = plot.lines.flatMap((line) => line.points);
   frame.hidden = points.length < 2;
   if (frame.hidden) return;
-  const width = Math.max(200, frame.clientWidth);
   const shown = JSON.stringify([width, plot.note, plot.lines]);
   if (frame.shown === shown) return; // to draw it again would take from what restores
   frame.shown = shown;
@@ -146,7 +146,7 @@ function draw(frame, plot, onPick) {
   const last = plot.lines.map((line) => line.points.at(-1)).filter(Boolean);
   const unit = plot.unit ? ` ${plot.unit}` : "";
   const say = (values) => values.map((point) => plot.say(point[1])).join(" / ") + unit;
-  const out = make("output", { title: plot.note }, plot.note || say(last));
+  const out = make("output", { class: plot.note ? "note" : "" }, plot.note || say(last));
   const nearest = (event) => {
     const box = svg.getBoundingClientRect();
     const at = ((event.clientX - box.left) / box.width) * width;

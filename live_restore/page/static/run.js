@@ -5,6 +5,7 @@ export class Run extends EventTarget {
   entries = new Map();
   series = new Map();
   summary = null;
+  reasonsVersion = 0; // grows with every change of why something failed or is doubtful
   #version = 0;
   #fetching = false;
   #again = false;
@@ -19,7 +20,6 @@ export class Run extends EventTarget {
       // Versions count anew in a page process that was started again.
       if (this.summary.version < this.#version) this.#version = 0;
       this.#tell("summary");
-      this.#fetch();
     });
     this.#stream.addEventListener("error", () => {
       this.#tell("lost");
@@ -36,7 +36,8 @@ export class Run extends EventTarget {
     this.dispatchEvent(new Event(what));
   }
 
-  async #fetch() {
+  /** Fetches what has changed since the last time. */
+  async fetch() {
     if (this.#fetching) {
       this.#again = true;
       return;
@@ -51,8 +52,14 @@ export class Run extends EventTarget {
         if (!answer.ok) throw new Error(String(answer.status));
         const told = await answer.json();
         if (whole) this.entries.clear();
-        for (const id of told.removed) this.entries.delete(id);
-        for (const entry of told.entries) this.entries.set(entry.id, entry);
+        for (const id of told.removed) {
+          this.#reasonsOf(this.entries.get(id));
+          this.entries.delete(id);
+        }
+        for (const entry of told.entries) {
+          this.#reasonsOf(entry, this.entries.get(entry.id));
+          this.entries.set(entry.id, entry);
+        }
         this.#version = Math.max(this.#version, told.version, 1);
         more = told.more;
         if (told.entries.length || told.removed.length || whole) {
@@ -61,10 +68,14 @@ export class Run extends EventTarget {
         }
       }
     } catch {
-      setTimeout(() => this.#fetch(), 1000);
+      setTimeout(() => this.fetch(), 1000);
     } finally {
       this.#fetching = false;
     }
+  }
+
+  #reasonsOf(...entries) {
+    if (entries.some((entry) => entry?.reason)) this.reasonsVersion += 1;
   }
 
   #arrange() {
@@ -118,6 +129,16 @@ export class Run extends EventTarget {
       each.channels = new Map([...each.channels].sort((a, b) => a[0] - b[0]));
     }
     this.series = found;
+  }
+
+  /** Returns the cell that an entry belongs to, or null. */
+  cellOf(id) {
+    for (const series of this.series.values()) {
+      for (const cell of series.cells.values()) {
+        for (const { entry } of cell.channels.values()) if (entry.id === id) return cell;
+      }
+    }
+    return null;
   }
 
   /** Returns the cell whose result is the newest, or null. */

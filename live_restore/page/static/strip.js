@@ -1,6 +1,6 @@
 // Tiles: one per position and time, with a thumbnail, and a sign for its state.
 
-import { $, STATE_WORDS, clock, make, mark } from "./elements.js";
+import { $, STATE_WORDS, clock, make, mark, setText } from "./elements.js";
 import { stateOf } from "./run.js";
 
 const MOST_TILES = 3000;
@@ -11,11 +11,15 @@ export class Strip {
   only = null; // ids of entries, chosen by a reason
   #tiles = new Map();
   #current = null;
+  #marked = null; // the tile of it
   #onPick;
+  #labelOf;
   #seen;
 
-  constructor(onPick) {
+  /** `onPick` gets the cell of a tile; `labelOf(series, position)` returns what a row is called. */
+  constructor(onPick, labelOf) {
     this.#onPick = onPick;
+    this.#labelOf = labelOf;
     this.#seen = new IntersectionObserver((events) => {
       for (const { isIntersecting, target } of events) {
         if (!isIntersecting) continue;
@@ -29,7 +33,7 @@ export class Strip {
   }
 
   /** Brings the tiles up to date; those that have not changed stay as they are. */
-  show(run, series, labelPosition) {
+  show(run, series) {
     const strip = $("strip");
     const filtered = this.filter !== "all" || this.only !== null;
     const cells = filtered
@@ -63,7 +67,7 @@ export class Strip {
       const lines = [...rows].map(([position, tiles]) => {
         const line = strip.querySelector(`.grid-row[data-position="${position}"]`)
           ?? make("div", { class: "grid-row", "data-position": position }, make("b", {}));
-        line.firstChild.textContent = labelPosition(position);
+        setText(line.firstChild, this.#labelOf(series, position));
         line.firstChild.hidden = rows.size === 1;
         sync(line, [line.firstChild, ...tiles]);
         return line;
@@ -126,11 +130,13 @@ export class Strip {
   /** Marks a cell as the one that is shown. */
   select(cell, scroll = true) {
     this.#current = cell;
-    for (const { element } of this.#tiles.values()) element.removeAttribute("aria-current");
-    const found = cell && this.#tiles.get(`${cell.series.id}/${cell.key}`);
-    if (!found) return;
-    found.element.setAttribute("aria-current", "true");
-    if (scroll) reveal(found.element);
+    const found = (cell && this.#tiles.get(`${cell.series.id}/${cell.key}`)?.element) ?? null;
+    if (this.#marked !== found) {
+      this.#marked?.removeAttribute("aria-current");
+      found?.setAttribute("aria-current", "true");
+      this.#marked = found;
+    }
+    if (scroll && found) reveal(found);
   }
 }
 

@@ -66,3 +66,17 @@ export function percentiles(planes, shares) {
   values.sort((a, b) => a - b);
   return shares.map((share) => values[Math.min(values.length - 1, Math.floor(share * values.length))] ?? 0);
 }
+
+/** Returns {value, level} of a voxel from planes {detail, base} of one side, or null. */
+export function sample(held, row, column) {
+  if (!held) return null;
+  for (const each of [held.detail, held.base]) {
+    if (!each) continue;
+    const y = (row >> each.level) - each.y;
+    const x = (column >> each.level) - each.x;
+    if (y >= 0 && x >= 0 && y < each.rows && x < each.columns) {
+      return { value: each.data[y * each.columns + x], level: each.level };
+    }
+  }
+  return null;
+}
