@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run ``live-restore demo``."""
     from live_restore.cli.display import live_display, wants_display
     from live_restore.cli.logs import configure_logging
-    from live_restore.cli.page import page_beside
+    from live_restore.cli.page import page_beside, with_free_port
     from live_restore.demo.run import fresh_folder, run_demo
     from live_restore.inference.model_set import ModelSet
     from live_restore.journal.location import forget_journal, journal_path, log_path
@@ -74,6 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
     display = wants_display()
     log = log_path(folder / "acquisition", journal)
     configure_logging(settings.log, log, terminal=not display)
+    # The page of an earlier demo may still be open; this one prints where it is.
+    address = arguments.page and with_free_port(arguments.page)
     with ExitStack() as stack:
         page: list[subprocess.Popen[bytes] | None] = []
         told: list[str] = []
@@ -88,9 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
 
             page.append(
                 stack.enter_context(
-                    page_beside(
-                        root, arguments.page, settings, "--open", report=hear if display else None
-                    )
+                    page_beside(root, address, settings, "--open", report=hear if display else None)
                 )
             )
             return live_display(daemon, notices) if display else nullcontext(lambda: None)
@@ -107,7 +107,9 @@ def run(arguments: argparse.Namespace) -> int:
             print(result.numbers.read_text(encoding="utf-8"))
         else:
             _print_result(result)
-        if page[0] is not None:
+        if page[0] is not None and page[0].poll() is not None:
+            print("the page has ended; live-restore page shows the folder again", file=sys.stderr)
+        elif page[0] is not None:
             # What was shown above the progress is gone with it.
             for line in told:
                 print(line)

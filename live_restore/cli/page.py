@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import socket
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -110,6 +111,17 @@ def host_and_port(text: str) -> tuple[str, int]:
     if not colon or text.endswith("]"):
         return text.strip("[]"), DEFAULT_PORT
     return host.strip("[]"), _port(number)
+
+
+def with_free_port(address: tuple[str, int]) -> tuple[str, int]:
+    """Return the address, or one with any port that is free where its own is taken."""
+    host, number = address
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.create_server((host, number), family=family):
+            return address
+    except OSError:
+        return host, 0
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from live_restore.errors import UsageError, one_line
 
 if TYPE_CHECKING:
     from live_restore.journal.entry import Entry
+    from live_restore.overview.entries import ShownEntry
     from live_restore.overview.night import NightReport, Trend
     from live_restore.overview.run import Run
     from live_restore.settings.model import FilesSettings, Settings
@@ -133,9 +134,15 @@ def _passed_by(root: Path, settings: Settings) -> tuple[tuple[NotLookedAt, ...],
 def summary_lines(report: NightReport) -> Iterator[str]:
     """Yield the report as lines for people: what needs them first, numbers after it."""
     from live_restore.journal.states import State
+    from live_restore.overview.entries import NEVER_COMPLETE
     from live_restore.stack import FOR_BRIGHTNESS
 
-    numbers = [f"{n} {state}" for state, n in report.counts.items() if n]
+    arriving = State.ARRIVING if report.watched else NEVER_COMPLETE
+    numbers = [
+        f"{n} {arriving if state is State.ARRIVING else state}"
+        for state, n in report.counts.items()
+        if n
+    ]
     if report.doubtful:
         numbers.append(f"{report.doubtful} of the done doubtful")
     if report.doubtful_brightness:
@@ -191,6 +198,9 @@ def _restored_against_raw(report: NightReport) -> Iterator[str]:
             f"light in bright regions{of}, restored against raw: "
             f"{trend.first:+.1f} % to {trend.last:+.1f} %"
         )
+    for channel, trust in report.trust.items():
+        of = f" {one_line(channel)}" if len(report.trust) > 1 else ""
+        yield f"how far to trust{of}: {trust.words}"
     if report.less_light:
         yield f"less light: {report.less_light}"
 
@@ -237,6 +247,7 @@ def _everything(
         },
         "gain_db": _ends(report.gain_db),
         "flux_bias_percent": _ends(report.flux_bias_percent),
+        "trust": {channel: asdict(trust) for channel, trust in report.trust.items()},
         "less_light": report.less_light,
         "delay_s": None if delay is None else
         {"first": delay.first, "last": delay.last, "trend": delay.words},
@@ -290,7 +301,7 @@ def _rows(
     odd = {*report.missing, *report.without_bars, *report.changed}
     alike = {key for group in report.groups if group.count > _ALIKE for key in group.keys}
     shown = [
-        each.entry for each in overview.shown()
+        each for each in overview.shown()
         if everything or each.entry.key in odd
         or (each.entry.key not in alike and (each.entry.state is not State.DONE
                                              or each.entry.doubtful))
@@ -298,14 +309,16 @@ def _rows(
     rank = {State.FAILED: 0, State.DONE: 1, State.INCOMPLETE: 2, State.REFUSED: 3}
     most = len(shown)
     if not everything and len(shown) > _ROWS:
-        shown.sort(key=lambda entry: rank.get(entry.state, 4))
+        shown.sort(key=lambda each: rank.get(each.entry.state, 4))
         most = _ROWS
-    return _Rows([_row(entry, reasons[entry.key]) for entry in shown[:most]], len(shown))
+    rows = [_row(each, reasons[each.entry.key]) for each in shown[:most]]
+    return _Rows(rows, len(shown))
 
 
-def _row(entry: Entry, reason: str) -> tuple[str, str, str]:
-    state = "done, doubtful" if entry.doubtful else entry.state.value
-    return state, one_line(entry.key), one_line(reason)
+def _row(each: ShownEntry, reason: str) -> tuple[str, str, str]:
+    doubtful = each.entry.doubtful or each.entry.doubtful_brightness
+    state = f"done, {each.state}" if doubtful else each.state
+    return state, one_line(each.entry.key), one_line(reason)
 
 
 def _write_html(

@@ -71,6 +71,10 @@ class Entry:
         """Whether it is restored, and nothing is doubtful but measuring brightness in it."""
         return self.state is State.DONE and self.reason.startswith(FOR_BRIGHTNESS)
 
+    def never_complete(self, *, watched: bool) -> bool:
+        """Return whether it was still arriving when the last watch ended."""
+        return self.state is State.ARRIVING and not watched
+
     def reason_now(self, now: float, *, watched: bool = True) -> str:
         """Return the reason, or why nobody works on it although it is leased.
 
@@ -81,6 +85,11 @@ class Entry:
         watched
             Whether a living process has the journal open.
         """
+        if self.never_complete(watched=watched):
+            return (
+                f"{self.reason or 'its end has never come'}; "
+                "record it again, or start live-restore watch if it has been completed since"
+            )
         if self.state is State.RUNNING and not watched:
             return "interrupted: its process is gone; live-restore watch takes it up again"
         if self.state is State.RUNNING and self.lease_until is not None and now > self.lease_until:

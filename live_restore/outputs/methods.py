@@ -26,15 +26,22 @@ def paragraph(reports: Sequence[dict[str, Any]]) -> str:
     >>> paragraph([report]).split(". ")[0]
     '1 stack was restored with live-restore 1 and the model fast 2 (sha256 abababababababab...)'
     """
-    stacks = [stack for report in reports for stack in _dicts(report.get("stacks"))]
-    done = [stack for stack in stacks if stack.get("restored") is True]
+    found = [(_which(report, stack), stack) for report in reports for stack in _stacks(report)]
+    results = [(which, stack) for which, stack in found if stack.get("restored") is True]
+    done = [stack for _, stack in results]
+    restored = {which for which, _ in results}
     parts = [
-        f"{_count(len(done), 'stack')} restored with "
+        f"{_count(len(restored), 'stack')} restored with "
         f"{_listed({str(report.get('software')) for report in reports})} and "
         f"{_models(reports)}, which follow the 3D RCAN ({_PAPER})"
     ]
-    if len(stacks) > len(done):
-        parts.append(f"{_count(len(stacks) - len(done), 'stack')} left as recorded")
+    if left := {which for which, _ in found} - restored:
+        parts.append(f"{_count(len(left), 'stack')} left as recorded")
+    if len(done) > len(restored):
+        parts.append(
+            f"Some were restored more than once, with other models or settings: there are "
+            f"{len(done)} results, and what follows counts each"
+        )
     parts += _cameras(done, reports)
     settings = _settings(reports)
     if settings:
@@ -59,7 +66,7 @@ def paragraph(reports: Sequence[dict[str, Any]]) -> str:
             "hidden from the network"
         )
     doubts = [
-        [str(doubt) for doubt in found] if isinstance(found := stack.get("doubts"), list) else []
+        [str(doubt) for doubt in told] if isinstance(told := stack.get("doubts"), list) else []
         for stack in done
     ]
     of_pictures = [about_the_picture(each) for each in doubts]
@@ -73,6 +80,20 @@ def paragraph(reports: Sequence[dict[str, Any]]) -> str:
     if dim:
         parts.append(f"{_count(dim, 'stack')} marked {FOR_BRIGHTNESS}")
     return ". ".join(parts) + "."
+
+
+def _stacks(report: dict[str, Any]) -> list[dict[str, Any]]:
+    return _dicts(report.get("stacks"))
+
+
+def _which(report: dict[str, Any], stack: dict[str, Any]) -> str:
+    """Return which raw stack this is a result of, whatever restored it."""
+    source = report.get("source")
+    name = source.get("name") if isinstance(source, dict) else None
+    place = [stack.get(key) for key in ("position", "time", "channel", "raw_crc32")]
+    # Of a report that does not say, each stack is one of its own.
+    known = name is not None and place[-1] is not None
+    return repr((name, *place)) if known else f"{id(report)} {id(stack)}"
 
 
 def _models(reports: Sequence[dict[str, Any]]) -> str:

@@ -7,7 +7,7 @@ and nobody makes markup of them.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,17 @@ from live_restore.files.values import NotJsonError, integer, number, positive, t
 from live_restore.journal.entry import Entry, acquisition_bytes
 from live_restore.journal.states import State
 from live_restore.outputs.report_file import REPORT_FORMAT, read_report
-from live_restore.stack import StackIndex, StackKey
+from live_restore.stack import FOR_BRIGHTNESS, StackIndex, StackKey
 from live_restore.trust.doubt_lines import about_brightness, about_the_picture
 
+NEVER_COMPLETE = "never complete"
+"""What was still arriving when the last watch ended; while somebody watches, it still arrives."""
 _MAX_STACKS = 20_000
 """Stacks of one file that are listed."""
 _MAX_EDGE = 2**20
 _MOST_LEVELS = 20
+_CLOCKS_DIFFER_S = 60.0
+"""Those of this computer and of a share, at most; and how long before a watch data may be new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +35,9 @@ class ShownStack:
     """One stack that can be looked at: where it lies in its entry, and what its report says.
 
     ``brightness_doubt`` says why measuring brightness in it is doubtful ("": it is not); all others
-    are ``doubts``. Statistics are in grey values (ADU); ``half_light_db`` is what half the light
-    would cost, and ``less_light`` says so in words; ``None`` where the report does not tell.
+    are ``doubts``. Statistics are in grey values (ADU); ``gain_is_more`` where the gain is more
+    than can be estimated; ``half_light_db`` is what half the light would cost, and ``less_light``
+    says so in words; ``None`` where the report does not tell.
     """
 
     id: str
@@ -51,6 +56,7 @@ class ShownStack:
     restored_high: float | None = None
     restored_mean: float | None = None
     gain_db: float | None = None
+    gain_is_more: bool = False
     flux_bias_percent: float | None = None
     raw_sharpness: float | None = None
     restored_sharpness: float | None = None
@@ -84,13 +90,28 @@ class ReportFacts:
 
 @dataclass(frozen=True, slots=True)
 class ShownEntry:
-    """A journal entry as the page shows it; ``version`` grows with every change."""
+    """A journal entry as the page shows it; ``version`` grows with every change.
+
+    ``never_complete``: it was still arriving when the last watch ended.
+    """
 
     id: str
     version: int
     entry: Entry
     reason: str
     facts: ReportFacts | None
+    never_complete: bool = False
+
+    @property
+    def state(self) -> str:
+        """In which it is shown: that of the journal, or one of three that it does not know."""
+        if self.entry.doubtful_brightness:
+            return FOR_BRIGHTNESS
+        if self.entry.doubtful:
+            return "doubtful"
+        if self.never_complete:
+            return NEVER_COMPLETE
+        return self.entry.state.value
 
     def to_json(self) -> dict[str, Any]:
         """Return it for the API; no path of this computer is in it, only names below the run."""
@@ -104,7 +125,7 @@ class ShownEntry:
             "series": series_id(entry.key),
             "series_name": series_name(entry.key),
             "index": None if index is None else list(index),
-            "state": entry.state.value,
+            "state": State.INCOMPLETE.value if self.never_complete else entry.state.value,
             "doubtful": entry.doubtful,
             "doubtful_brightness": entry.doubtful_brightness,
             "reason": what,
@@ -176,9 +197,17 @@ def read_facts(entry: Entry) -> ReportFacts | None:
     if entry.state not in (State.DONE, State.ARRIVING) or not entry.result:
         return None
     try:
-        return facts_of(read_report(report_of(entry)), entry.key)
+        facts = facts_of(read_report(report_of(entry)), entry.key)
+        return facts if _arrived_while_watched(entry, facts) else replace(facts, delay_s=None)
     except (OSError, NotJsonError, LookupError, TypeError, ValueError, AttributeError):
         return None  # written by anybody, moved, or deleted: then there is nothing to show of it
+
+
+def _arrived_while_watched(entry: Entry, facts: ReportFacts) -> bool:
+    """Return whether a delay means anything: of what was there before, it counts from long ago."""
+    if facts.delay_s is None or entry.finished_at is None:
+        return True
+    return facts.delay_s <= entry.finished_at - entry.seen_at + _CLOCKS_DIFFER_S
 
 
 def facts_of(report: dict[str, Any], key: StackKey) -> ReportFacts:
@@ -223,7 +252,7 @@ def _shown_stack(line: dict[str, Any], own: str, index: StackIndex | None) -> Sh
     place = [integer(line[name]) or 0 for name in ("position", "time", "channel")]
     before, after = line["before"], line.get("after") or {}
     snr = line.get("signal_to_noise") or {}
-    less = _part(line, "less_light")
+    less, gain = _part(line, "less_light"), _part(line, "gain_over_raw")
     where = StackIndex(*place) if index is None else index
     doubts = [one_line(text(doubt, 600)) for doubt in line.get("doubts", ())[:20]]
     return ShownStack(
@@ -242,7 +271,8 @@ def _shown_stack(line: dict[str, Any], own: str, index: StackIndex | None) -> Sh
         restored_low=number(after.get("p1")),
         restored_high=number(after.get("p99.9")),
         restored_mean=number(after.get("mean")),
-        gain_db=number(_part(line, "gain_over_raw").get("db")),
+        gain_db=number(gain.get("db")),
+        gain_is_more=bool(gain) and gain.get("db") is None and not gain.get("not_known_because"),
         flux_bias_percent=number(_part(line, "brightness").get("flux_bias_percent")),
         raw_sharpness=number(_part(line, "sharpness").get("raw")),
         restored_sharpness=number(_part(line, "sharpness").get("restored")),

@@ -22,6 +22,7 @@ _FEWEST = 8
 _SCATTER = 0.1
 """Of the value: less change is that of the estimate (``trust.snr``: 10 % between neighbours)."""
 _MOST_CHANNELS = 8
+_DUE = (State.WAITING, State.RUNNING)
 
 
 class ResultState(StrEnum):
@@ -55,6 +56,76 @@ class Trend:
 
 
 @dataclass(frozen=True)
+class Trust:
+    """What the reports of one channel say of how far to trust its results.
+
+    Parameters
+    ----------
+    stacks
+        How many are restored.
+    signal_to_noise, gain_db, flux_bias_percent
+        Lowest and highest: of the raw stacks; of the restored ones over raw; and of their light in
+        bright regions against raw. ``None`` where it is known of none.
+    gain_known, gain_is_more
+        Of how many the gain is known, and of how many it is more than can be estimated.
+    """
+
+    stacks: int
+    signal_to_noise: tuple[float, float] | None
+    gain_db: tuple[float, float] | None
+    flux_bias_percent: tuple[float, float] | None
+    gain_known: int
+    gain_is_more: int
+
+    @classmethod
+    def of(cls, stacks: Sequence[ShownStack]) -> Trust:
+        """Put together what is known of restored stacks."""
+        return cls(
+            len(stacks),
+            _ends(stack.snr for stack in stacks),
+            _ends(stack.gain_db for stack in stacks),
+            _ends(stack.flux_bias_percent for stack in stacks),
+            sum(stack.gain_db is not None for stack in stacks),
+            sum(stack.gain_is_more for stack in stacks),
+        )
+
+    @property
+    def words(self) -> str:
+        """The same for people.
+
+        >>> Trust(3, (3.1, 14.2), (9.0, 9.5), None, 2, 1).words
+        'signal to noise 3.1 to 14.2, gain over raw 9.0 to 9.5 dB (in 2 of 3; more in 1)'
+        >>> Trust(3, None, None, (-2.0, -2.0), 0, 0).words.partition("known, ")[2]
+        'gain over raw not known, light of bright regions -2.0 % against raw'
+        """
+        snr, gain, flux = self.signal_to_noise, self.gain_db, self.flux_bias_percent
+        more = f"more in {self.gain_is_more}" if self.gain_is_more else ""
+        some = f"in {self.gain_known} of {self.stacks}" if self.gain_known < self.stacks else ""
+        if gain is None:
+            gained = f"{more} than can be known" if more else "not known"
+        else:
+            notes = "; ".join(filter(None, (some, more)))
+            gained = f"{_range(gain, '.1f')} dB" + (f" ({notes})" if notes else "")
+        said = [
+            f"signal to noise {'not known' if snr is None else _range(snr, '.1f')}",
+            f"gain over raw {gained}",
+        ]
+        if flux is not None:
+            said.append(f"light of bright regions {_range(flux, '+.1f')} % against raw")
+        return ", ".join(said)
+
+
+def _ends(values: Iterable[float | None]) -> tuple[float, float] | None:
+    known = [value for value in values if value is not None]
+    return (min(known), max(known)) if known else None
+
+
+def _range(ends: tuple[float, float], form: str) -> str:
+    low, high = (f"{end:{form}}" for end in ends)
+    return low if low == high else f"{low} to {high}"
+
+
+@dataclass(frozen=True)
 class NightReport:
     """What happened in a watched folder.
 
@@ -72,6 +143,8 @@ class NightReport:
     signal_to_noise, gain_db, flux_bias_percent
         Their trends, per channel: of the raw stacks; of the restored ones over raw; and of their
         light.
+    trust
+        How far to trust the results, per channel.
     less_light
         What less light would cost, as last estimated ("": not at all).
     delay
@@ -99,6 +172,7 @@ class NightReport:
     signal_to_noise: Mapping[str, Trend]
     gain_db: Mapping[str, Trend]
     flux_bias_percent: Mapping[str, Trend]
+    trust: Mapping[str, Trust]
     less_light: str
     delay: Trend | None
     longest_delay: tuple[float, float] | None
@@ -157,6 +231,7 @@ def night_report(
         signal_to_noise=_trends(shown, lambda stack: stack.snr),
         gain_db=_trends(shown, lambda stack: stack.gain_db),
         flux_bias_percent=_trends(shown, lambda stack: stack.flux_bias_percent),
+        trust=_trust(shown),
         less_light=_less_light(shown),
         delay=trend_of(delay for _, delay in delays),
         longest_delay=None if longest is None else (longest[1], longest[0]),
@@ -173,6 +248,7 @@ def pace_of_entries(shown: Iterable[ShownEntry]) -> Pace:
     return pace_of(
         (each.entry.seen_at, each.entry.finished_at, each.facts.delay_s if each.facts else None)
         for each in shown
+        if each.entry.finished_at is not None or each.entry.state in _DUE
     )
 
 
@@ -206,6 +282,15 @@ def _trends(
     trends = {name: trend_of(value for *_, value in sorted(of)) for name, of in values.items()}
     known = {name: trend for name, trend in trends.items() if trend is not None}
     return dict(list(known.items())[:_MOST_CHANNELS])
+
+
+def _trust(shown: Iterable[ShownEntry]) -> dict[str, Trust]:
+    stacks: dict[str, list[ShownStack]] = {}
+    for each in shown:
+        for stack in each.facts.stacks if each.facts is not None else ():
+            if stack.restored:
+                stacks.setdefault(stack.channel_name, []).append(stack)
+    return {name: Trust.of(of) for name, of in list(stacks.items())[:_MOST_CHANNELS]}
 
 
 def _less_light(shown: Iterable[ShownEntry]) -> str:

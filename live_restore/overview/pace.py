@@ -1,4 +1,8 @@
-"""Does restoring keep up with the microscope? From times alone. Pure."""
+"""Does restoring keep up with the microscope? From times alone. Pure.
+
+A heap of stacks that were found together is worked off, and each of them waits longer than the one
+before. That is no falling behind: there the heap grows.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,8 @@ _FEWEST = 6
 _BEARABLE_S = 0.05
 _BEARABLE_SHARE = 0.05
 """Of the time between two arrivals: less growth per stack is scatter."""
+_FOUND_TOGETHER = 0.1
+"""Of the time a stack takes: no microscope records in so short a time what takes that long."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class Pace:
 
 
 def pace_of(times: Iterable[tuple[float, float | None, float | None]]) -> Pace:
-    """Judge by (seen at, finished at, delay), each in seconds, of every entry.
+    """Judge by (seen at, finished at, delay), in seconds, of what is finished or waits to be.
 
     Examples
     --------
@@ -53,27 +59,43 @@ def pace_of(times: Iterable[tuple[float, float | None, float | None]]) -> Pace:
     'falls behind by 3.0 s per stack'
     >>> pace_of(late).words
     'fell behind by 3.0 s per stack, and has caught up'
+    >>> heap = [(0.01 * n, 13.0 * n + 4, 4 + 13.0 * n) for n in range(8)]
+    >>> pace_of([*heap, (0.08, None, None)]).words, pace_of(heap).words
+    ('catching up', 'caught up')
     >>> pace_of(steady[:2]).words
     ''
     """
     rows = list(times)
-    arrived = sorted(seen for seen, _, _ in rows)[-_LAST:]
-    done = sorted(
-        (finished, delay)
-        for _, finished, delay in rows
-        if finished is not None and delay is not None
-    )[-_LAST:]
-    arrival = _median_step(arrived)
-    restored = _median_step([finished for finished, _ in done])
-    if len(done) < _FEWEST:
+    arrival = _median_step(sorted(seen for seen, _, _ in rows)[-_LAST:])
+    ends = sorted(finished for _, finished, _ in rows if finished is not None)[-_LAST:]
+    restored = _median_step(ends)
+    behind, words = 0.0, "keeps up"
+    if len(ends) < _FEWEST:
         return Pace(arrival, restored, None, "")
-    growth = _slope([delay for _, delay in done])
-    if growth <= max(_BEARABLE_S, _BEARABLE_SHARE * (arrival or 0.0)):
-        return Pace(arrival, restored, 0.0, "keeps up")
-    if all(finished is not None for _, finished, _ in rows):
+    delays = sorted((finished, delay, seen) for seen, finished, delay in rows
+                    if finished is not None and delay is not None)[-_LAST:]  # fmt: skip
+    enough = len(delays) >= _FEWEST
+    growth = _slope([delay for _, delay, _ in delays]) if enough else 0.0
+    if enough and growth <= max(_BEARABLE_S, _BEARABLE_SHARE * (arrival or 0.0)):
+        return Pace(arrival, restored, behind, words)
+    if any(finished is None for _, finished, _ in rows):
+        arrived_meanwhile = sum(seen > ends[0] for seen, _, _ in rows)
+        if arrived_meanwhile < len(ends) - 1:
+            words = "catching up"
+        elif enough:
+            behind, words = growth, f"falls behind by {growth:.1f} s per stack"
+        else:
+            words = ""
+    elif _found_together([seen for *_, seen in delays], restored):
+        words = "caught up"
+    else:
         words = f"fell behind by {growth:.1f} s per stack, and has caught up"
-        return Pace(arrival, restored, 0.0, words)
-    return Pace(arrival, restored, growth, f"falls behind by {growth:.1f} s per stack")
+    return Pace(arrival, restored, behind, words)
+
+
+def _found_together(seen: list[float], restored_s: float | None) -> bool:
+    arrival = _median_step(sorted(seen))
+    return arrival is None or arrival < _FOUND_TOGETHER * (restored_s or 0.0)
 
 
 def _median_step(times: list[float]) -> float | None:

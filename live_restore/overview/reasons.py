@@ -8,20 +8,19 @@ from typing import Any
 
 from live_restore.journal.reasons import ReasonKind
 from live_restore.journal.states import State
-from live_restore.overview.entries import ShownEntry, split_remedy
+from live_restore.overview.entries import NEVER_COMPLETE, ShownEntry, split_remedy
 from live_restore.stack import FOR_BRIGHTNESS, StackKey
 
 _GROUPS = 50
 _NAMES_IN_GROUP = 500
-_ORDER = ("failed", "doubtful", "incomplete", "refused", FOR_BRIGHTNESS)
+_ORDER = ("failed", "doubtful", NEVER_COMPLETE, "incomplete", "refused", FOR_BRIGHTNESS)
 
 
 @dataclass
 class ReasonGroup:
     """Entries of one state, and of reasons that differ in numbers only.
 
-    ``state`` is that of the journal, "doubtful" or ``FOR_BRIGHTNESS``; ``kind`` what the reasons
-    have in common;
+    ``state`` is that in which they are shown; ``kind`` what the reasons have in common;
     ``reason`` and ``remedy`` are the first entry's; ``entries`` holds opaque names and ``keys`` the
     stacks, at most 500 of each.
     """
@@ -49,12 +48,12 @@ def grouped(shown: Iterable[ShownEntry], *, pattern: str | None = None) -> list[
     groups: dict[tuple[str, ReasonKind], ReasonGroup] = {}
     for each in shown:
         state = each.entry.state
-        if not each.reason or state is State.ARRIVING:  # what is being written is nothing wrong
+        label = each.state
+        if not each.reason or label == State.ARRIVING:  # what is being written is nothing wrong
             continue
         what, remedy = split_remedy(each.reason, state)
-        label = "doubtful" if each.entry.doubtful else state.value
-        if each.entry.doubtful_brightness:
-            label, what = FOR_BRIGHTNESS, what.removeprefix(f"{FOR_BRIGHTNESS}: ")
+        if label == FOR_BRIGHTNESS:
+            what = what.removeprefix(f"{FOR_BRIGHTNESS}: ")
         kind = ReasonKind.of(what, each.entry.key)
         group = groups.setdefault((label, kind), ReasonGroup(label, kind.words, what, remedy))
         group.count += 1

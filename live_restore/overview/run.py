@@ -214,7 +214,8 @@ class Run:
                 entry = replace(entry, lease_until=None)
                 if known is not None and (known.entry, known.reason) == (entry, reason):
                     continue
-                self._shown[name] = ShownEntry(name, version, entry, reason, None)
+                never_complete = entry.never_complete(watched=self._watched)
+                self._shown[name] = ShownEntry(name, version, entry, reason, None, never_complete)
                 self._unread.pop(name, None)
                 if entry.result:  # a file that is still arriving may have one, too
                     self._unread[name] = None

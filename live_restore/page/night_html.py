@@ -6,6 +6,7 @@ No script and nothing from elsewhere: it opens in ten years, and from a memory s
 from __future__ import annotations
 
 import base64
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
@@ -32,6 +33,8 @@ _CHARTS: dict[str, Callable[[ShownStack], float | None]] = {
     ),
     "half the light would cost (dB)": lambda stack: stack.half_light_db,
 }
+
+_NUMBER = re.compile(r"([0-9]{1,18})")
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem;
@@ -145,6 +148,7 @@ def _clock(at: float) -> str:
 
 def _tiles(shown: Sequence[ShownEntry], pixels: Pixels) -> Iterator[str]:
     stacks = [(each, stack) for each in shown if each.facts for stack in each.facts.stacks]
+    stacks.sort(key=lambda pair: _place(*pair))
     doubtful = [pair for pair in stacks if pair[1].doubts]
     others = [pair for pair in stacks if not pair[1].doubts]
     room = max(0, _MOST_PICTURES - len(doubtful))
@@ -154,6 +158,13 @@ def _tiles(shown: Sequence[ShownEntry], pixels: Pixels) -> Iterator[str]:
         yield _tile(each, stack, pixels)
     if len(chosen) < len(stacks):
         yield f"<p>{len(chosen)} of {len(stacks)}: all that are doubtful, and others in between</p>"
+
+
+def _place(each: ShownEntry, stack: ShownStack) -> tuple[object, ...]:
+    """Return by what pictures are sorted: as a person counts, not as they were finished."""
+    parts = _NUMBER.split(one_line(each.entry.key.acquisition.as_posix()))
+    name = tuple((int(part), "") if part.isdecimal() else (-1, part) for part in parts)
+    return name, stack.position, stack.time, stack.channel
 
 
 def _tile(each: ShownEntry, stack: ShownStack, pixels: Pixels) -> str:

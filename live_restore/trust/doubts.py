@@ -38,6 +38,8 @@ _COARSE_NOISE_ADU = 15.0
 # In five real stacks and 38 million simulated voxels without a defect, one voxel was taken for one
 # (docs/explanation/trust.md).
 _DEFECTS_WORTH_A_DOUBT = 0.002
+# A pixel that is hot in every plane is 4e-6 of 512 x 512; a nucleus that is cut off, 1e-3 and more.
+_SATURATED_WORTH_A_DOUBT = 1e-4
 
 
 def doubts_about(
@@ -68,6 +70,8 @@ def doubts_about(
     ]
     if snr is not None and card.envelope is not None:
         found.insert(0, light_doubt(card.envelope, snr.ratio))
+    if snr is not None:
+        found.append(saturation_doubt(snr))
     if speaks_for_group:
         found += [intensity_doubt(restored), lost_structure_doubt(restored.given_back)]
     if restored.in_camera_units:
@@ -92,6 +96,16 @@ def light_doubt(envelope: Envelope, ratio: float) -> str | None:
             "the raw stack may be the better image"
         )
     return None
+
+
+def saturation_doubt(snr: SignalToNoise) -> str | None:
+    """Return why a stack whose brightest grey values are cut off is doubtful, or ``None``."""
+    if snr.saturated_share < _SATURATED_WORTH_A_DOUBT:
+        return None
+    return (
+        f"about {100 * snr.saturated_share:.2g} % of its raw voxels are saturated: how bright the "
+        "brightest structures are, and their form, is lost; use less light or a shorter exposure"
+    )
 
 
 def brightness_doubt(

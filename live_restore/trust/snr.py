@@ -56,6 +56,8 @@ class SignalToNoise:
         Mean of the darkest tenth (ADU).
     saturated
         Whether grey values pile up at the highest one; voxels beside those are left out.
+    saturated_share
+        Of the voxels that were looked at, how many have that value then (0 to 1).
     """
 
     ratio: float
@@ -63,6 +65,7 @@ class SignalToNoise:
     noise_adu: float
     background_adu: float
     saturated: bool
+    saturated_share: float
 
 
 def estimate_snr(stack: NDArray[np.generic]) -> SignalToNoise | None:
@@ -119,6 +122,9 @@ def estimate_snr(stack: NDArray[np.generic]) -> SignalToNoise | None:
         noise_adu=noise * unit,
         background_adu=background * unit + darkest,
         saturated=saturated,
+        saturated_share=np.count_nonzero(sample == sample.max()) / sample.size
+        if saturated
+        else 0.0,
     )
 
 

@@ -105,6 +105,20 @@ def test_what_was_estimated_is_in_it() -> None:
         assert part in said, said
 
 
+def test_a_stack_that_was_restored_again_counts_once() -> None:
+    model = {"version": "1", "sha256": "ab" * 32}
+    stack = {"restored": True, "position": 0, "time": 0, "channel": 0, "raw_crc32": 7}
+    reports = [
+        {"software": "live-restore 1", "models": {name: model}, "source": {"name": file},
+         "stacks": [{**stack, "raw_crc32": crc}]}
+        for name, file, crc in [("fast", "a", 7), ("standard", "a", 7), ("fast", "b", 8)]
+    ]  # fmt: skip
+    said = paragraph(reports)
+    assert said.startswith("2 stacks were restored with")
+    assert "there are 3 results, and what follows counts each" in said
+    assert "3 results" not in paragraph(reports[1:])
+
+
 def test_models_and_cameras_are_named_as_they_were_used() -> None:
     doi = "10.5281/zenodo.1234"
     model = {"mine": {"version": "1", "sha256": "ab" * 32, "doi": doi}}

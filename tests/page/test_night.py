@@ -10,6 +10,9 @@ import time
 from dataclasses import replace
 from html import escape
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from live_restore.cli.status import summary_lines
 from live_restore.journal.entry import Entry
@@ -17,12 +20,12 @@ from live_restore.journal.facts import RunRecord
 from live_restore.journal.journal import Journal
 from live_restore.journal.states import State
 from live_restore.overview.entries import ReportFacts, ShownEntry, ShownStack
-from live_restore.overview.night import night_report
+from live_restore.overview.night import night_report, pace_of_entries
 from live_restore.page.night_html import night_html
 from live_restore.page.pixels import Pixels
 from live_restore.settings.model import FilesSettings
 from live_restore.stack import FOR_BRIGHTNESS, Fingerprint, StackKey
-from tests.page.runs import HOSTILE, Recorded
+from tests.page.runs import HOSTILE, Recorded, client_of, named, spots, write_file
 from tests.support.processes import run_command, status
 
 
@@ -83,6 +86,88 @@ def test_what_became_of_light_is_told_from_beginning_to_end() -> None:
     ends = [time.strftime("%H:%M:%S", time.localtime(1e9 + n * 10 + 3)) for n in (0, 39)]
     assert all(f"{end}</text>" in chart for end in ends), "when"
     assert all(f">{value}</text>" in chart for value in (0, 12)), "how much"
+
+
+def test_how_far_to_trust_is_told_of_few_stacks_too() -> None:
+    def of(number: int, **numbers: Any) -> ShownEntry:
+        each = entry_at(number, snr=5.0 + number)
+        assert each.facts is not None
+        stack = replace(each.facts.stacks[0], **numbers)
+        return replace(each, facts=replace(each.facts, stacks=(stack,)))
+
+    shown = [of(0, gain_db=9.0), of(1, gain_is_more=True), of(2, flux_bias_percent=-2.0)]
+    lines = list(summary_lines(night_report(shown, RunRecord(1e9), {}, watched=False)))
+    assert (
+        "how far to trust: signal to noise 5.0 to 7.0, gain over raw 9.0 dB (in 1 of 3; more "
+        "in 1), light of bright regions -2.0 % against raw"
+    ) in lines
+
+
+def test_what_is_worked_off_falls_not_behind() -> None:
+    """Stacks that were found together wait longer one by one; there are no more of them."""
+
+    def found_at_the_start(number: int, delay_s: float | None) -> ShownEntry:
+        each = entry_at(number, delay_s=12.0 * number + 4)
+        entry = replace(each.entry, seen_at=1e9, finished_at=1e9 + 12 * number + 4)
+        assert each.facts is not None
+        return replace(each, entry=entry, facts=replace(each.facts, delay_s=delay_s))
+
+    for delay_s in (lambda n: 12.0 * n + 4, lambda _: None):
+        done = [found_at_the_start(n, delay_s(n)) for n in range(12)]
+        waits = entry_at(90, state=State.WAITING)
+        waits = replace(waits, entry=replace(waits.entry, seen_at=1e9, finished_at=None))
+        said = [pace_of_entries(shown).words for shown in ([*done, waits], done)]
+        assert said == ["catching up", "caught up"]
+    # What never came to its end keeps nothing waiting.
+    incomplete = entry_at(91, state=State.INCOMPLETE)
+    incomplete = replace(incomplete, entry=replace(incomplete.entry, finished_at=None))
+    assert pace_of_entries([*map(entry_at, range(9)), incomplete]).words == "keeps up"
+
+
+def test_cut_off_and_saturated_are_said_in_the_morning(recorded: Recorded, tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    root.mkdir()
+    bright = spots(2, (8, 60, 60))
+    write_file(root / "bright.ome.tif", np.minimum(bright, np.uint16(np.percentile(bright, 99))))
+    write_file(root / "cut.ome.tif", spots(1))
+    content = (root / "cut.ome.tif").read_bytes()
+    (root / "cut.ome.tif").write_bytes(content[: len(content) // 2])
+    done = run_command(
+        tmp_path, "watch", root, "--once", "--model", recorded.model, "--device", "cpu"
+    )
+    assert done.returncode == 0, done.stderr
+    said = run_command(tmp_path, "status", root).stdout
+    first, *_ = said.splitlines()
+    assert first == "1 never complete, 1 done, 1 of the done doubtful"
+    assert re.search(r"1 doubtful: .* of its raw voxels are saturated", said)
+    assert "1 never complete: the file ends before its last plane" in said
+    assert "what to do: record it again, or start live-restore watch" in said
+    with client_of(root, Recorded(root, tmp_path, recorded.model).journal) as client:
+        assert named(client, "cut.ome.tif")["state"] == "incomplete"
+        assert named(client, "bright.ome.tif")["doubtful"]
+        assert len(client.get("/api/reasons").json()) == 2
+
+
+def test_of_what_was_there_before_no_delay_is_told(recorded: Recorded, tmp_path: Path) -> None:
+    shutil.copytree(recorded.root / "files", tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "restored")
+    old = time.time() - 90 * 86400
+    for file in (tmp_path / "run").glob("cell*"):
+        os.utime(file, (old, old))
+    run_command(
+        tmp_path, "watch", tmp_path / "run", "--once", "--model", recorded.model, "--device", "cpu"
+    )
+    assert status(tmp_path, tmp_path / "run")["longest_delay_s"] < 86400
+
+
+def test_pictures_are_in_the_order_in_which_people_count(recorded: Recorded) -> None:
+    shown = [replace(entry_at(number), reason="") for number in (10, 9, 2, 1)]
+    shown = [
+        replace(each, entry=replace(each.entry, key=StackKey(Path(f"cell_{each.id}.tif"))))
+        for each in shown
+    ]
+    page = night_html("run", [], [], shown, Pixels(recorded.root, FilesSettings()))
+    assert re.findall(r"cell_(\d+)\.tif", page) == ["1", "2", "9", "10"]
 
 
 def test_what_failed_comes_first_and_alike_reasons_are_one() -> None:

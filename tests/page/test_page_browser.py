@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from tests.page.runs import (
     spots,
     write_file,
 )
-from tests.support.processes import stop, wait_for, watching
+from tests.support.processes import run_command, stop, wait_for, watching
 
 pytestmark = pytest.mark.browser
 pytest.importorskip("playwright", reason="no playwright: pip install playwright")
@@ -222,7 +223,6 @@ def test_by_keyboard_alone(chromium: Path, recorded: Recorded) -> None:
 
 def test_single_voxels_of_a_large_stack(tmp_path: Path, chromium: Path, recorded: Recorded) -> None:
     """Planes above 1024 arrive shrunk, and whole where one zooms in; values are exact anyway."""
-    from tests.support.processes import run_command
 
     root = tmp_path / "run"
     root.mkdir()
@@ -383,3 +383,61 @@ def test_nothing_lies_over_anything(
     stage, aside = boxes[-2], boxes[-1]
     beside = aside["x"] >= stage["x"] + stage["width"] - 1
     assert beside or aside["y"] >= stage["y"] + stage["height"] - 1
+
+
+_PICTURE = "document.getElementById('canvas').toDataURL()"
+
+
+def test_until_raw_is_read_restored_is_on_both_sides(chromium: Path, recorded: Recorded) -> None:
+    """A picture that is black on one side would say that there is nothing."""
+    with page_process(recorded) as (_, url), page_of(chromium, url) as page:
+        choose_files(page)
+        page.locator('.tile[aria-label^="cell_t000:"]').click()
+        page.wait_for_function("() => document.getElementById('tag-left').textContent === 'raw'")
+        held: list[Any] = []
+        page.route(re.compile("/raw/plane"), lambda route: held.append(route))
+        page.locator('.tile[aria-label^="cell_t001:"]').click()
+        page.wait_for_function(
+            "() => document.getElementById('tag-left').textContent === 'raw is being read'"
+        )
+        left = pixels(page)[:, :400]
+        assert len(np.unique(left)) > 8, "nothing but black"
+        before = page.evaluate(_PICTURE)
+        for route in held:
+            route.continue_()
+        page.wait_for_function("() => document.getElementById('tag-left').textContent === 'raw'")
+        page.wait_for_timeout(150)
+        assert page.evaluate(_PICTURE) != before
+
+
+def test_the_contrast_follows_what_is_much_brighter_and_stays_where_it_was_set(
+    tmp_path: Path, chromium: Path, recorded: Recorded
+) -> None:
+    root = tmp_path / "run"
+    root.mkdir()
+    for name, peak in (("a_dim", 60.0), ("b_paler", 50.0), ("c_bright", 6000.0)):
+        write_file(root / f"{name}.ome.tif", spots(4, peak=peak))
+    flags = ("--once", "--model", recorded.model, "--device", "cpu")
+    assert run_command(tmp_path, "watch", root, *flags).returncode == 0
+
+    def white_of(page: Any, name: str) -> str:
+        page.locator(f'.tile[aria-label^="{name}:"]').click()
+        page.wait_for_function(
+            "name => document.getElementById('stack-title').textContent.startsWith(name)", arg=name
+        )
+        page.wait_for_timeout(500)
+        return str(page.locator('input[data-which="high"]').input_value())
+
+    with (
+        page_process(Recorded(root, tmp_path, recorded.model)) as (_, url),
+        page_of(chromium, url) as page,
+    ):
+        page.locator(".tile img").first.wait_for()
+        dim = float(white_of(page, "a_dim"))
+        assert float(white_of(page, "b_paler")) == dim, "as for the same cell when it bleaches"
+        assert float(white_of(page, "c_bright")) > 5 * dim
+        assert page.get_attribute("#auto", "aria-pressed") == "true"
+        page.locator('input[data-which="high"]').fill("777")
+        page.keyboard.press("Tab")
+        assert page.get_attribute("#auto", "aria-pressed") == "false"
+        assert white_of(page, "a_dim") == "777"

@@ -33,15 +33,14 @@ BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 @pytest.fixture
 def run(recorded: Recorded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Recorded:
-    """A run of its own: its result is written beside."""
+    """A run of its own: results of another model are written beside those that it has."""
     root = tmp_path / "run"
     shutil.copytree(recorded.root / "files", root / "files")
-    shutil.rmtree(root / "files" / "restored")
     monkeypatch.setenv("LIVE_RESTORE_JOURNAL__FOLDER", str(tmp_path / "state"))
     monkeypatch.setenv("LIVE_RESTORE_INFERENCE__DEVICE", "cpu")
     own = Recorded(root, tmp_path / "state", recorded.model)
-    done = run_command(own.state, "watch", root, "--once", "--model", own.model)
-    assert "5 restored" in done.stderr, done.stderr
+    own.state.mkdir()
+    shutil.copy(recorded.journal, own.journal)
     return own
 
 

@@ -7,10 +7,12 @@ import shutil
 import signal
 import socket
 import sqlite3
+import subprocess
 import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -143,6 +145,15 @@ def test_a_port_that_is_taken_is_said_in_one_line(recorded: Recorded) -> None:
     assert "name another port with --port" in done.stderr
 
 
+def test_a_demo_beside_another_ones_page_has_a_page_of_its_own() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert page.with_free_port(("127.0.0.1", port)) == ("127.0.0.1", 0)
+    assert page.with_free_port(("127.0.0.1", port)) == ("127.0.0.1", port)
+
+
 def test_a_folder_that_was_never_watched_is_said(tmp_path: Path) -> None:
     done = run_command(tmp_path, "page", tmp_path)
     assert done.returncode == 2
@@ -219,6 +230,49 @@ def test_without_its_packages_it_says_what_to_install(monkeypatch: pytest.Monkey
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(UsageError, match=r"pip install .*\[page\]"):
         page.require_extra()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
+    if not shutil.which("mount") or subprocess.run(["mount", *options], check=False).returncode:
+        pytest.skip("mounting a file system is not allowed here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@pytest.mark.slow
+def test_on_a_full_disk_the_page_goes_on_and_nothing_is_lost(
+    recorded: Recorded, tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIVE_RESTORE_OUTPUT__MIN_FREE_GB", "0")
+    root, ballast = small_disk / "run", small_disk / "ballast"
+    root.mkdir()
+    for number in range(3):
+        write_file(root / f"cell_{number}.ome.tif", spots(number))
+    raw = digests(root)
+    ballast.write_bytes(bytes(shutil.disk_usage(small_disk).free))
+    live = Recorded(root, tmp_path, recorded.model)
+    flags = ("--model", str(recorded.model), "--device", "cpu", "--plain")
+    with watching(tmp_path, root, *flags) as daemon:
+        wait_for(live.journal.exists, "the journal", 30)
+        with page_process(live) as (process, url):
+
+            def told(what: str) -> list[str]:
+                return [each[what] for each in fetched(f"{url}api/entries")["entries"]]
+
+            wait_for(lambda: any("no space" in reason.lower() for reason in told("reason")), "it")
+            assert fetched(f"{url}api/disk")[-1][1] < 10_000
+            assert digests(root) == raw
+            ballast.unlink()
+            wait_for(lambda: told("state") == ["done"] * 3, "the results")
+            assert process.poll() is None
+        code, log = stop(daemon)
+        assert code == 0, log
+    assert {name: digest for name, digest in digests(root).items() if name in raw} == raw
 
 
 @pytest.mark.slow

@@ -17,9 +17,11 @@ from live_restore.trust.doubts import (
     light_doubt,
     lost_structure_doubt,
     rounding_note,
+    saturation_doubt,
     unknown_voxel_note,
     voxel_doubt,
 )
+from live_restore.trust.snr import SignalToNoise
 from tests.support.fakes import fake_restorer
 
 DIM = f"{FOR_BRIGHTNESS}: "
@@ -39,6 +41,12 @@ def test_doubts_about_light(ratio: float, said: str | None) -> None:
     doubt = light_doubt(Envelope(snr=(2, 30)), ratio)
     assert doubt is None if said is None else said in str(doubt)
     assert "at none" in str(light_doubt(Envelope(snr=None), ratio))
+
+
+@pytest.mark.parametrize(("share", "said"), [(0.0, None), (4e-6, None), (0.013, "1.3 % of its")])
+def test_doubts_about_saturation(share: float, said: str | None) -> None:
+    doubt = saturation_doubt(SignalToNoise(9, 90, 10, 100, share > 0, share))
+    assert doubt is None if said is None else said in str(doubt)
 
 
 UNKNOWN = Flux(None, None, "there is too little light")

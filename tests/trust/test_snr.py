@@ -89,6 +89,8 @@ def test_saturated_voxels_do_not_look_free_of_noise() -> None:
     raw = CAMERAS[1].expose(cell.expected_e(0), np.random.default_rng(3))
     clipped = np.minimum(raw, np.uint16(np.percentile(raw, 99)))
     assert estimated(clipped).saturated
+    assert 0.005 < estimated(clipped).saturated_share < 0.03  # of blocks that overlap
+    assert estimated(raw).saturated_share == 0
     assert not estimated(raw).saturated
     assert 0.4 < estimated(clipped).ratio / estimated(raw).ratio <= 1.05
 

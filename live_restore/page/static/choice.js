@@ -4,7 +4,7 @@ import { $ } from "./elements.js";
 import { restoringHere } from "./pace.js";
 
 const PLAY_MS = 200;
-const PLAY_BESIDE_WORK_MS = 1000; // to draw a time point takes 16 ms of a processor
+const PLAY_BESIDE_WORK_MS = 2000; // without a GPU, to draw a time point takes 16 ms of a processor
 
 export class Choice {
   following = true;
@@ -96,6 +96,6 @@ export class Choice {
     const slow = this.#playing && restoringHere(this.#run.summary);
     $("play").setAttribute("aria-pressed", String(Boolean(this.#playing)));
     $("play").textContent = !this.#playing ? "Play" : slow ? "Pause (slowed)" : "Pause";
-    $("play").title = slow ? "A time point a second while this computer restores: drawing more would take from that" : "Play over time (space)";
+    $("play").title = slow ? "A time point every two seconds while this computer restores: drawing more would take from that" : "Play over time (space)";
   }
 }

@@ -15,8 +15,8 @@ import { Run } from "./run.js";
 import { Strip } from "./strip.js";
 
 // News are shown at once, and then no more often; beside work of this computer, as seldom as can be borne.
-const [ENTRIES_MS, ENTRIES_BESIDE_WORK_MS] = [250, 2000];
-const [NUMBERS_MS, NUMBERS_BESIDE_WORK_MS] = [1000, 10_000];
+const [ENTRIES_MS, ENTRIES_BESIDE_WORK_MS] = [250, 3000];
+const [NUMBERS_MS, NUMBERS_BESIDE_WORK_MS] = [1000, 15_000];
 let disk = [];
 let newestShown = ""; // which results of the newest cell are on the screen
 

@@ -79,11 +79,13 @@ function thinned(points) {
   return step < 2 ? points : points.filter((_, i) => i % step === 0 || i === points.length - 1);
 }
 
+const DUE = new Set(["arriving", "waiting", "running"]);
+
 /** How many were complete or arriving, and not finished yet. */
 function backlog(run) {
   const changes = [];
   for (const entry of run.entries.values()) {
-    if (entry.state === "incomplete" || entry.state === "refused") continue;
+    if (!entry.finished_at && !DUE.has(entry.state)) continue; // nobody will begin it
     changes.push([entry.seen_at, 1]);
     if (entry.finished_at) changes.push([entry.finished_at, -1]);
   }
