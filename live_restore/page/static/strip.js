@@ -28,7 +28,7 @@ export class Strip {
       }
     }, { root: $("strip"), rootMargin: "300px" });
     for (const state of ["done", "brightness", "doubtful", "failed", "running", "waiting", "incomplete"]) {
-      $("legend").append(make("span", {}, mark(state), STATE_WORDS[state]));
+      $("legend").append(make("span", {}, mark(state), STATE_WORDS[state].replace(/^restored, /, "")));
     }
   }
 
