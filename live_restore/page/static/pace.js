@@ -6,16 +6,19 @@ export function restoringHere(told) {
   return here && Boolean(told?.watched) && told.backlog > 0 && /cpu/i.test(told.device);
 }
 
-const shownAt = new Map();
-const timers = new Map();
+const doneAt = new Map();
+const pending = new Map(); // by what is done: {due, timer}
 
 /** Does something: at once, or as long after the last time as it may be done again. */
 export function atMostEvery(ms, work) {
-  if (timers.has(work)) return;
-  const wait = (shownAt.get(work) ?? -Infinity) + ms - performance.now();
-  timers.set(work, setTimeout(() => {
-    timers.delete(work);
-    shownAt.set(work, performance.now());
+  const due = (doneAt.get(work) ?? -Infinity) + ms;
+  const waiting = pending.get(work);
+  if (waiting && waiting.due <= due) return; // else it may be done sooner by now
+  clearTimeout(waiting?.timer);
+  const timer = setTimeout(() => {
+    pending.delete(work);
+    doneAt.set(work, performance.now());
     work();
-  }, Math.max(0, wait)));
+  }, Math.max(0, due - performance.now()));
+  pending.set(work, { due, timer });
 }

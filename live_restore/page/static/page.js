@@ -18,6 +18,7 @@ import { Strip } from "./strip.js";
 const [ENTRIES_MS, ENTRIES_BESIDE_WORK_MS] = [250, 3000];
 const [NUMBERS_MS, NUMBERS_BESIDE_WORK_MS] = [1000, 15_000];
 let disk = [];
+let besideWork = false;
 let newestShown = ""; // which results of the newest cell are on the screen
 
 const run = new Run();
@@ -49,6 +50,8 @@ run.addEventListener("summary", () => {
   doing.offerToDaemon(run.summary);
   choice.showPlaying();
   atMostEvery(pace(ENTRIES_MS, ENTRIES_BESIDE_WORK_MS), fetchEntries);
+  if (besideWork && !restoringHere(run.summary)) showNumbersSoon(); // what was put off
+  besideWork = restoringHere(run.summary);
 });
 run.addEventListener("lost", showLost);
 run.addEventListener("entries", showEntries);
@@ -73,6 +76,10 @@ function showEntries() {
     showDetails(choice.cell);
   }
   $("empty").hidden = newest !== null;
+  showNumbersSoon();
+}
+
+function showNumbersSoon() {
   atMostEvery(pace(NUMBERS_MS, NUMBERS_BESIDE_WORK_MS), showNumbers);
 }
 
