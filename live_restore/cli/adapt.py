@@ -6,17 +6,11 @@ This program never loads PyTorch: ``live-restore-export adapt`` does the work, i
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import subprocess
 from pathlib import Path
 
 from live_restore.cli.parsing import Commands, add_command, folder
-from live_restore.errors import UsageError
-from live_restore.hooks.leash import PYTHON
-from live_restore.installation import install_with
-
-_WORKSHOP = "live_restore_export"
-_NEEDED = (_WORKSHOP, "torch", "onnx")
+from live_restore.workshop import adapt_command, require_workshop
 
 
 def add(commands: Commands) -> None:
@@ -47,33 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run ``live-restore adapt``."""
     require_workshop()
     flags = ("config", "model", "minutes", "channel", "device", "output")
-    command = workshop_command(arguments.run, **{flag: getattr(arguments, flag) for flag in flags})
+    command = adapt_command(arguments.run, **{flag: getattr(arguments, flag) for flag in flags})
     if arguments.debug:
         command.insert(-2, "--debug")
     return subprocess.run(command, check=False).returncode
-
-
-def require_workshop() -> None:
-    """Raise ``UsageError`` where what learns is not installed."""
-    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UsageError(
-            f"adapting a model needs PyTorch, and {' and '.join(missing)} is not installed",
-            None,
-            install_with("export"),
-        )
-
-
-def workshop_command(run: Path, *words: str, **flags: object) -> list[str]:
-    """Return the command that learns from a run; flags that are ``None`` are left out."""
-    command = [*PYTHON, _WORKSHOP, "adapt", *words]
-    for flag, value in flags.items():
-        if value is not None:
-            command += [f"--{flag}", str(value)]
-    return [*command, "--", str(run)]
-
-
-def adapted_model(run: Path) -> Path:
-    """Return where the model goes that has learnt from a run."""
-    run = run.resolve()
-    return run.with_name(f"{run.stem}_adapted.onnx")

@@ -20,10 +20,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from live_restore.cli.adapt import adapted_model, require_workshop, workshop_command
 from live_restore.errors import LiveRestoreError, UsageError, one_line
 from live_restore.hooks.leash import PYTHON, end, wait_until_dropped
 from live_restore.journal.states import State
+from live_restore.workshop import adapt_command, adapted_model, require_workshop
 
 if TYPE_CHECKING:
     from live_restore.journal.entry import Entry
@@ -157,7 +157,7 @@ class _Adapting:
         if model.exists():
             return
         minutes = self._settings.adapt.minutes
-        command = workshop_command(
+        command = adapt_command(
             folder, "--beside", str(self._root), str(self._journal),
             config=self._config, minutes=minutes, channel=channel, output=model,
         )  # fmt: skip

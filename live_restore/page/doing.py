@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from live_restore.errors import one_line
+from live_restore.errors import UsageError, one_line
 from live_restore.files.values import NotJsonError, json_object
 from live_restore.journal.states import State
 from live_restore.journal.wishes import Wish, send_wish, wishes_folder
@@ -27,6 +27,7 @@ from live_restore.overview.run import Run
 from live_restore.page.guard import MAY_ACT
 from live_restore.page.tasks import Tasks, TooMuchError
 from live_restore.stack import StackIndex
+from live_restore.workshop import require_workshop
 
 _MOST_ENTRIES = 500
 _AT_REST = frozenset((State.DONE, State.FAILED, State.REFUSED))
@@ -56,16 +57,25 @@ class Doing:
         What is shown.
     journal
         Its journal's file.
-    tasks
-        Does what needs a network.
+    tasks, learning
+        Do what needs a network, and what takes half an hour.
     models
         Names or paths that the settings of this computer name; shown by their last part.
     """
 
-    def __init__(self, run: Run, journal: Path, tasks: Tasks, models: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        run: Run,
+        journal: Path,
+        tasks: Tasks,
+        learning: Tasks,
+        models: tuple[str, ...] = (),
+    ) -> None:
         self._run = run
         self._wishes = wishes_folder(journal)
         self._tasks = tasks
+        self._learning = learning
+        self._cannot_adapt = _workshop_missing()
         self._models = {name: name for name in bundled_names()}
         self._models |= {one_line(Path(each).name): each for each in models}
         self._stack: Callable[[str], tuple[ShownEntry, StackIndex]]
@@ -82,19 +92,24 @@ class Doing:
             Route("/api/do", self._state),
             Route("/api/do/preview", self._preview, methods=["POST"]),
             Route("/api/do/again", self._again, methods=["POST"]),
+            Route("/api/do/adapt", self._adapt, methods=["POST"]),
             Route("/api/do/daemon", self._daemon, methods=["POST"]),
         ]
 
     def close(self) -> None:
         """End what was asked for and is not done."""
         self._tasks.close()
+        self._learning.close()
 
     async def _state(self, request: Request) -> Response:
         return JSONResponse(
             {
                 "allowed": request.scope.get(MAY_ACT) is True,
                 "models": list(self._models),
-                "tasks": [task.to_json() for task in self._tasks.all()],
+                "adapt": self._cannot_adapt,
+                "tasks": [
+                    task.to_json() for each in (self._learning, self._tasks) for task in each.all()
+                ],
             }
         )
 
@@ -118,6 +133,17 @@ class Doing:
         keys, model = [shown.entry.key for shown in found], self._model(asked)
         return await self._begin(lambda: self._tasks.again(keys, model))
 
+    async def _adapt(self, request: Request) -> Response:
+        asked = await _body(request)
+        if self._cannot_adapt:
+            raise RefusedError(409, self._cannot_adapt)
+        key, model = self._entry(_text(asked, "entry")).entry.key, self._model(asked)
+        run = key.acquisition.parent if key.index is None else key.acquisition
+        channel = 0 if key.index is None else key.index.channel
+        if any(task.state in ("waiting", "running") for task in self._learning.all()):
+            raise RefusedError(409, "one model learns already; ask again when it is done")
+        return await self._begin(lambda: self._learning.adapt(run, channel, model))
+
     async def _daemon(self, request: Request) -> Response:
         asked = _text(await _body(request), "wish")
         wish = next((each for each in Wish if each.value == asked), None)
@@ -140,6 +166,14 @@ class Doing:
         if model is None:
             raise RefusedError(400, f"model has to be one of {', '.join(self._models)}")
         return model
+
+
+def _workshop_missing() -> str:
+    try:
+        require_workshop()
+    except UsageError as error:
+        return error.what
+    return ""
 
 
 async def _body(request: Request) -> dict[str, Any]:

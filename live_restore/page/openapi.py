@@ -113,6 +113,10 @@ def description() -> dict[str, Any]:
                     "model": {"type": "string"},
                 },
             ),
+            "/api/do/adapt": _post(
+                "Let a model learn from the run of an entry; it becomes a file beside the run.",
+                {"entry": {"type": "string"}, "model": {"type": "string"}},
+            ),
             "/api/do/daemon": _post(
                 "Ask the daemon.",
                 {"wish": {"enum": ["pause", "resume", "newest-first", "in-turn"]}},

@@ -169,9 +169,10 @@ def page_app(
     config: Path | None = None,
 ) -> PageApp:
     """Return the application without a guard; parameters as of :func:`serve`."""
-    run, tasks = Run(root, journal), Tasks(root, journal, config)
+    run = Run(root, journal)
+    tasks, learning = (Tasks(root, journal, config) for _ in range(2))
     pixels = Pixels(root, files, tasks.preview_of)
-    return PageApp(run, pixels, Doing(run, journal, tasks, models))
+    return PageApp(run, pixels, Doing(run, journal, tasks, learning, models))
 
 
 def _guard_of(app: PageApp, address: Address, token: str) -> Guard:

@@ -132,6 +132,11 @@ class Tasks:
         request = {"keys": [as_request(key) for key in keys]}
         return self._ask(Task(0, "restore again", model, len(keys)), request)
 
+    def adapt(self, run: Path, channel: int, model: str) -> int:
+        """Ask for a model that has learnt from a run, a path below the folder; as :meth:`again`."""
+        request = {"adapt": str(run), "channel": channel}
+        return self._ask(Task(0, f"adapt to {one_line(run.name)[-80:]}", model, 1), request)
+
     def all(self) -> list[Task]:
         """Return the last tasks, in order."""
         with self._lock:

@@ -13,6 +13,7 @@ import itertools
 import json
 import os
 import shutil
+import subprocess
 import sys
 import threading
 from collections.abc import Iterable, Iterator
@@ -24,13 +25,17 @@ import numpy as np
 from live_restore.cluster.models import load_models
 from live_restore.engine.one_shot import Attempt, OneShot
 from live_restore.engine.priority import give_way, give_way_to_all
-from live_restore.errors import DiskFullError, LiveRestoreError, StackRefusedError
+from live_restore.errors import DiskFullError, LiveRestoreError, StackRefusedError, one_line
 from live_restore.hooks.leash import wait_until_dropped
 from live_restore.inference.cameras import choose_camera
+from live_restore.journal.location import journal_path
 from live_restore.page.raw_volumes import RawVolumes
 from live_restore.settings.load import load_settings
 from live_restore.settings.model import Settings
 from live_restore.stack import StackIndex, StackKey
+from live_restore.workshop import adapt_command, adapted_model
+
+_MOST_WORDS = 200
 
 
 def main() -> int:
@@ -46,7 +51,9 @@ def main() -> int:
         )
         give_way(settings.process)
         give_way_to_all()
-        if "preview" in request:
+        if "adapt" in request:
+            adapt(request, settings)
+        elif "preview" in request:
             preview(request, settings)
         else:
             for attempt in again(request, settings):
@@ -93,6 +100,42 @@ def preview(request: dict[str, Any], settings: Settings) -> None:
     with temporary.open("wb") as file:
         np.save(file, volume, allow_pickle=False)
     temporary.replace(target)
+
+
+def adapt(request: dict[str, Any], settings: Settings) -> None:
+    """Let a model learn from a run; what the workshop says of it is passed on.
+
+    Raises
+    ------
+    LiveRestoreError
+        No model was written.
+    """
+    root = Path(request["root"])
+    run = root / request["adapt"]
+    model = adapted_model(run)
+    _require_free(model.parent, settings)
+    command = adapt_command(
+        run,
+        "--beside", str(root), str(journal_path(root, settings.journal.folder)),
+        config=request["config"] or None,
+        model=request["model"],
+        minutes=settings.adapt.minutes,
+        channel=request["channel"],
+        output=model,
+    )  # fmt: skip
+    said = "it said nothing"
+    # Its standard input is its leash: it ends with this process.
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, encoding="utf-8", errors="replace",
+    ) as child:  # fmt: skip
+        assert child.stdout is not None
+        for line in filter(None, map(str.strip, child.stdout)):
+            said = one_line(line)
+            _report({"now": said[:_MOST_WORDS]})
+    if child.returncode:
+        raise LiveRestoreError(said)
+    _report({"done": model.name})
 
 
 def again(request: dict[str, Any], settings: Settings) -> Iterator[Attempt]:

@@ -71,6 +71,17 @@ def test_it_stands_still_while_anything_waits_or_is_restored(
     assert not waiting.is_alive()
 
 
+def test_what_a_daemon_that_has_ended_left_waiting_keeps_nobody_from_learning(
+    tmp_path: Path,
+) -> None:
+    with Journal(tmp_path / "state" / "journal.sqlite", tmp_path, recipe="one") as journal:
+        journal.record(StackKey(Path("a.tif")), SOME, State.WAITING, stacks=1)
+    learning = threading.Thread(target=while_nothing_waits(tmp_path, journal.path), daemon=True)
+    learning.start()
+    learning.join(5)
+    assert not learning.is_alive()
+
+
 def test_without_a_camera_it_is_refused_at_once(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "config.toml").write_text("[adapt]\nafter_stacks = 2\n")

@@ -20,7 +20,6 @@ from live_restore_export.adaptation.run_stacks import read_run
 from numpy.typing import NDArray
 from training_files import clean_stack, write_stack
 
-from live_restore.cli import adapt as adapt_command
 from live_restore.cli.main import main as live_restore
 from live_restore.inference.image.thinning import thinned
 from live_restore.settings.camera import CameraSettings
@@ -283,7 +282,7 @@ def test_the_daemons_command_starts_the_workshop(tmp_path: Path) -> None:
 def test_without_pytorch_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(adapt_command, "_NEEDED", ("live_restore_export", "no_such_torch"))
+    monkeypatch.setattr("live_restore.workshop._NEEDED", ("live_restore_export", "no_such_torch"))
     assert live_restore(["adapt", "run_1"]) == 2
     told = capsys.readouterr().err
     assert told.count("\n") == 1

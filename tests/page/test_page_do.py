@@ -100,6 +100,31 @@ def test_how_far_a_preview_is_is_told(
     assert tiles == [f"tile {number}" for number in range(1, len(tiles) + 1)]
 
 
+def test_a_model_learns_from_the_run_of_a_stack(acting: TestClient, run: Recorded) -> None:
+    """As far as a run without a camera goes: what the workshop says is told."""
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    asked = {"entry": named(acting, "cell_t001.ome.tif")["id"], "model": "fast"}
+    assert acting.post("/api/do/adapt", json=asked).status_code in (401, 403)
+    assert acting.post("/api/do/adapt", json=asked, headers=BEARER).status_code == 202
+    again = acting.post("/api/do/adapt", json=asked, headers=BEARER)
+    assert again.status_code == 409
+    (task,) = tasks_done(acting)
+    assert (task["what"], task["state"]) == ("adapt to files", "failed")
+    assert "live-restore camera" in task["failed"][0]
+    assert not (run.root / "files_adapted.onnx").exists()
+
+
+def test_where_nothing_can_learn_it_is_said(
+    acting: TestClient, monkeypatch: pytest.MonkeyPatch, run: Recorded
+) -> None:
+    assert acting.get("/api/do").json()["adapt"] == ""
+    monkeypatch.setattr("live_restore.workshop._NEEDED", ("no_such_package",))
+    with client_of(run.root, run.journal, token=TOKEN) as client:
+        assert "no_such_package is not installed" in client.get("/api/do").json()["adapt"]
+        asked = {"entry": named(client, "cell_t001.ome.tif")["id"], "model": "fast"}
+        assert client.post("/api/do/adapt", json=asked, headers=BEARER).status_code == 409
+
+
 def test_it_is_told_for_how_long_something_has_been_worked_on() -> None:
     task = Task(1, "preview of a.tif", "fast", 1)
     assert task.to_json()["seconds"] is None

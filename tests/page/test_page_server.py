@@ -185,7 +185,7 @@ def test_openapi_names_every_address_and_no_other(client: TestClient) -> None:
 
     none = Path("none")
     run = Run(none, none)
-    app = PageApp(run, Pixels(none), Doing(run, none, Tasks(none, none)))
+    app = PageApp(run, Pixels(none), Doing(run, none, Tasks(none, none), Tasks(none, none)))
     served = {route.path.replace(":str", "") for route in app.asgi.routes}
     described = set(client.get("/openapi.json").json()["paths"])
     assert served - described == {"/", "/static/{name}", "/openapi.json"}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from live_restore.errors import LiveRestoreError
 from live_restore.hooks.leash import wait_until_dropped
+from live_restore.journal.database import lock_is_held
 from live_restore.journal.view import JournalView, is_busy
 
 _LOOK_S = 0.3
@@ -30,7 +31,8 @@ def while_nothing_waits(root: Path, journal: Path) -> Callable[[], None]:
         nonlocal looked_at
         while time.monotonic() - looked_at >= _LOOK_S:
             with suppress(LiveRestoreError), JournalView(journal, root) as view:
-                if is_busy(view):
+                # What waits in the journal of a daemon that has ended waits for nobody.
+                if is_busy(view) and lock_is_held(journal):
                     time.sleep(_LOOK_S)
                     continue
             looked_at = time.monotonic()

@@ -62,9 +62,9 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Adapt, judge, convert, write."""
-    from live_restore.cli.adapt import adapted_model
     from live_restore.inference.load import find_model
     from live_restore.settings.load import load_settings
+    from live_restore.workshop import adapted_model
     from live_restore_export.adaptation.beside import (
         end_with_whoever_started_it,
         while_nothing_waits,

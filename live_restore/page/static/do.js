@@ -9,6 +9,7 @@ export class Doing {
   #picture;
   #page;
   #tasks = [];
+  #cannotAdapt = "";
   #timer = 0;
 
   /** `page` tells the `cell` that is shown, the `cells` that have a tile, and can `refresh` the picture. */
@@ -20,6 +21,7 @@ export class Doing {
       "show-preview": () => this.showPreview(),
       "do-again": () => this.#again([page.cell()]),
       "do-all": () => this.#again(page.cells()),
+      "do-adapt": () => this.#adapt(),
       "do-pause": () => this.#daemon(isPressed("do-pause") ? "resume" : "pause"),
       "do-newest": () => this.#daemon(isPressed("do-newest") ? "in-turn" : "newest-first"),
     };
@@ -33,6 +35,7 @@ export class Doing {
     if (!answer?.ok) return;
     const told = await answer.json();
     this.#tasks = told.tasks;
+    this.#cannotAdapt = told.adapt;
     const select = $("do-model");
     if (!select.options.length) select.replaceChildren(...told.models.map((name) => make("option", { value: name }, name)));
     if (!select.dataset.chosen && told.models.includes("standard")) select.value = "standard";
@@ -79,6 +82,7 @@ export class Doing {
     enable("do-preview", this.#picture.stacks().length ? "" : "Choose a stack that has been read");
     // A process of this page does it, whether or not the folder is watched.
     enable("do-again", entriesOf([this.#page.cell()]).length ? "" : "Choose a stack that is finished");
+    enable("do-adapt", this.#cannotAdapt || (entriesOf([this.#page.cell()]).length ? "" : "Choose a stack of the run to learn from"));
   }
 
   /** Offers what can be asked of a daemon, where there is one. */
@@ -99,6 +103,11 @@ export class Doing {
 
   #again(cells) {
     return this.#ask("again", { entries: entriesOf(cells), model: $("do-model").value });
+  }
+
+  #adapt() {
+    const [entry] = entriesOf([this.#page.cell()]);
+    return entry && this.#ask("adapt", { entry, model: $("do-model").value });
   }
 
   #daemon(wish) {

@@ -1,0 +1,39 @@
+"""The workshop, where models learn: another program, which has PyTorch and this one does not."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+from live_restore.errors import UsageError
+from live_restore.installation import install_with
+
+_WORKSHOP = "live_restore_export"
+_NEEDED = (_WORKSHOP, "torch", "onnx")
+
+
+def require_workshop() -> None:
+    """Raise ``UsageError`` where it is not installed."""
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"adapting a model needs PyTorch, and {' and '.join(missing)} is not installed",
+            None,
+            install_with("export"),
+        )
+
+
+def adapt_command(run: Path, *words: str, **flags: object) -> list[str]:
+    """Return the command that learns from a run; flags that are ``None`` are left out."""
+    command = [sys.executable, "-P", "-m", _WORKSHOP, "adapt", *words]
+    for flag, value in flags.items():
+        if value is not None:
+            command += [f"--{flag}", str(value)]
+    return [*command, "--", str(run)]
+
+
+def adapted_model(run: Path) -> Path:
+    """Return where the model goes that has learnt from a run."""
+    run = run.resolve()
+    return run.with_name(f"{run.stem}_adapted.onnx")
