@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from live_restore.files.values import number
 from live_restore.stack import FOR_BRIGHTNESS
 from live_restore.trust.doubt_lines import about_brightness, about_the_picture, in_one_line
 
@@ -163,7 +164,7 @@ def _gain(done: Sequence[dict[str, Any]]) -> str:
     known = list(_numbers(done, "gain_over_raw", "db"))
     # Reports of an earlier version have 15 dB as their only bound.
     bounds = [
-        bound if isinstance(bound := each.get("at_least_db"), (int, float)) else 15
+        15.0 if (bound := number(each.get("at_least_db"))) is None else bound
         for each in asked
         if not each.get("not_known_because") and each.get("db") is None
     ]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from live_restore.inference.image.gain import Gain
+from live_restore.inference.image.gain import Gain, gain_over_raw
 from live_restore.inference.load import find_model, load_model
 from live_restore.inference.restorer import Restorer
 from live_restore.settings.model import InferenceSettings
@@ -151,6 +151,13 @@ def test_of_a_small_stack_it_is_not_known() -> None:
     assert gain is not None
     assert gain.unknown_because == "the stack is too small"
     assert wrong_camera_note(None) is None
+
+
+def test_of_numbers_too_large_for_float32_it_is_not_known() -> None:
+    raw = (3e38 * np.random.default_rng(1).random((4, 96, 96))).astype(np.float32)
+    one = np.ones_like(raw)
+    gain = gain_over_raw(raw, raw * np.float32(0.9), TOLD, one, one)
+    assert gain.unknown_because == "its numbers are not finite"
 
 
 def test_one_stack_in_so_many() -> None:

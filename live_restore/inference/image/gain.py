@@ -209,6 +209,8 @@ def _noise_as_set(
         return found / expected / max((1 - share) ** 2, 0.1)
 
     dark = around <= middle
+    if not dark.any():  # of numbers that are too large for float32, none is
+        return math.nan, math.nan
     as_set = over_settings(dark)
     brighter = []
     for low, high in itertools.pairwise((middle, *edges)):
