@@ -138,9 +138,10 @@ class FurtherPasses:
         # What the network makes depends on the size that it is given.
         if after.shape != raw.shape:
             after = network(before.astype(np.float32), scale)
-        added = probe(variance_of(camera, after, rounded=raw.dtype.kind in "iu"))
+        variance = variance_of(camera, after, rounded=raw.dtype.kind in "iu")
+        added = probe(variance)
         arrived = network(before.astype(np.float32) + added, scale) - after
-        gain = gain_over_raw(before, after, camera, added, arrived)
+        gain = gain_over_raw(before, after, camera, variance, added, arrived)
         seconds = {"gain": time.perf_counter() - began}
         if not less_light_due:
             return Further(gain, None, seconds)

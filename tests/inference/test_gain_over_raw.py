@@ -156,7 +156,7 @@ def test_of_a_small_stack_it_is_not_known() -> None:
 def test_of_numbers_too_large_for_float32_it_is_not_known() -> None:
     raw = (3e38 * np.random.default_rng(1).random((4, 96, 96))).astype(np.float32)
     one = np.ones_like(raw)
-    gain = gain_over_raw(raw, raw * np.float32(0.9), TOLD, one, one)
+    gain = gain_over_raw(raw, raw * np.float32(0.9), TOLD, one, one, one)
     assert gain.unknown_because == "its numbers are not finite"
 
 

@@ -152,7 +152,12 @@ def probe(variance: _Floats) -> _Floats:
 
 
 def gain_over_raw(
-    raw: Volume, restored: _Floats, camera: CameraSettings, added: _Floats, arrived: _Floats
+    raw: Volume,
+    restored: _Floats,
+    camera: CameraSettings,
+    variance: _Floats,
+    added: _Floats,
+    arrived: _Floats,
 ) -> Gain:
     """Return the gain of a restored stack over its raw one.
 
@@ -162,13 +167,14 @@ def gain_over_raw(
         (Z, Y, X) in ADU; ``restored`` as the network gave it.
     camera
         That recorded it.
+    variance
+        Of the camera's noise, by :func:`variance_of`.
     added, arrived
         The probe, and by how much it changed what the network gave.
     """
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         taken = raw.astype(np.float32) - restored
-        rounded = raw.dtype.kind in "iu"
-        noise = float(variance_of(camera, restored, rounded=rounded).mean(dtype=np.float64))
+        noise = float(variance.mean(dtype=np.float64))
         passed = float((added * arrived).mean(dtype=np.float64)) / _PROBE**2 / noise
         risk = float((taken * taken).mean(dtype=np.float64)) / noise - 1 + 2 * passed + _TOO_LOW
         as_set, unseen = _noise_as_set(raw, taken, camera, added, arrived)
