@@ -118,7 +118,7 @@ def test_structure_that_may_hide_missing_noise_is_in_the_stated_error() -> None:
 
 def test_what_may_be_far_off_is_stated_as_a_bound() -> None:
     raw = CAMERA.expose(smooth_light(100), np.random.default_rng(3))
-    found = leaking(0.1).restore(raw)
+    found = leaking(0.2).restore(raw)
     truth = CAMERA.noiseless_adu(smooth_light(100))
     errors = [np.mean((image - truth) ** 2) for image in (raw, found.volume)]
     assert found.gain is not None
