@@ -54,6 +54,7 @@ def grouped(shown: Iterable[ShownEntry], *, pattern: str | None = None) -> list[
         what, remedy = split_remedy(each.reason, state)
         if label == FOR_BRIGHTNESS:
             what = what.removeprefix(f"{FOR_BRIGHTNESS}: ")
+        what = what.partition(f"; {FOR_BRIGHTNESS}")[0]  # beside a doubt about the picture
         kind = ReasonKind.of(what, each.entry.key)
         group = groups.setdefault((label, kind), ReasonGroup(label, kind.words, what, remedy))
         group.count += 1

@@ -172,7 +172,8 @@ def test_pictures_are_in_the_order_in_which_people_count(recorded: Recorded) -> 
 
 def test_what_failed_comes_first_and_alike_reasons_are_one() -> None:
     shown = [
-        *(entry_at(n, reason=f"signal-to-noise {n}.5 is below 4") for n in range(9)),
+        *(entry_at(n, reason=f"signal-to-noise {n}.5 is below 4") for n in range(8)),
+        entry_at(8, reason=f"signal-to-noise 8.5 is below 4; {FOR_BRIGHTNESS}: at 8.5 too dim"),
         entry_at(20, state=State.INCOMPLETE, reason="3 of 4 planes"),
         *(entry_at(40 + n, reason=f"{FOR_BRIGHTNESS}: at {n}.5 too dim") for n in range(9)),
         *(entry_at(30 + n, state=State.FAILED, reason=f"plane {n} is bad; redo") for n in range(2)),
