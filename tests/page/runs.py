@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ from starlette.testclient import TestClient
 from live_restore.journal.location import journal_path
 from live_restore.page.server import Address, guarded
 from tests.support.models import CARD, write_model
+from tests.support.nursery import CAN_FORK, ForkedProcess, nursery
 from tests.support.processes import PATIENCE_S, environment, run_command, wait_for
 from tests.support.systems import WINDOWS
 
@@ -192,6 +195,38 @@ def page_process(
         if process.poll() is None:
             process.kill()
         process.communicate()
+
+
+@contextmanager
+def forked_page(
+    recorded: Recorded, *, port: int = 0
+) -> Iterator[tuple[subprocess.Popen[str] | ForkedProcess, str]]:
+    """Run it without a start of its own, which takes longer than most of what is asked of it."""
+    if not CAN_FORK:
+        with page_process(recorded, port=port) as found:
+            yield found
+        return
+    log = recorded.state / f"page-{time.monotonic_ns()}.log"
+    process = nursery().start(
+        ["page", str(recorded.root), "--port", str(port)],
+        environment(recorded.state),
+        log=log,
+        preload=["live_restore.page.server", "uvicorn"],
+    )
+
+    def address() -> re.Match[str] | None:
+        assert process.poll() is None, log.read_text()
+        return re.search(r"^page: (http://\S+)\n", log.read_text()) if log.exists() else None
+
+    try:
+        wait_for(lambda: address() is not None, "the page", 60)
+        found_at = address()
+        assert found_at is not None
+        yield process, found_at[1]
+    finally:
+        process.kill()
+        process.wait()
+        log.unlink()
 
 
 def fetched(url: str) -> Any:

@@ -25,6 +25,7 @@ from tests.page.runs import (
     Recorded,
     fetched,
     fetched_bytes,
+    forked_page,
     page_process,
     small_model,
     spots,
@@ -35,11 +36,11 @@ from tests.support.systems import needs_signals
 
 
 def test_killed_and_started_again_it_shows_the_same(recorded: Recorded) -> None:
-    with page_process(recorded) as (process, url):
+    with forked_page(recorded) as (process, url):
         before = fetched(f"{url}api/entries")
         process.kill()
         process.wait()
-    with page_process(recorded, port=int(urlsplit(url).port or 0)) as (_, again):
+    with forked_page(recorded, port=int(urlsplit(url).port or 0)) as (_, again):
         assert again == url
         after = fetched(f"{again}api/entries")
     assert {each["id"] for each in before["entries"]} == {each["id"] for each in after["entries"]}
@@ -49,7 +50,7 @@ def test_it_writes_nothing(recorded: Recorded) -> None:
     folders = [recorded.root / "files", recorded.root / "files" / "restored"]
     before = [digests(folder) for folder in folders]
     journal = dump(recorded.journal)
-    with page_process(recorded) as (_, url):
+    with forked_page(recorded) as (_, url):
         for entry in fetched(f"{url}api/entries")["entries"]:
             for stack in (entry["report"] or {"stacks": []})["stacks"]:
                 fetched_bytes(f"{url}api/stacks/{stack['id']}/raw/plane?projection=max")
@@ -91,7 +92,7 @@ def listening(url: str) -> socket.socket:
 
 
 def test_twenty_pages_and_some_that_never_read(recorded: Recorded) -> None:
-    with page_process(recorded) as (process, url):
+    with forked_page(recorded) as (process, url):
         deaf = [listening(url) for _ in range(20)]
         found = fetched(f"{url}api/entries")["entries"]
         stacks = [each["report"]["stacks"][0]["id"] for each in found if each["report"]]
@@ -118,7 +119,7 @@ def test_twenty_pages_and_some_that_never_read(recorded: Recorded) -> None:
 
 
 def test_too_many_open_pages_are_refused_and_room_comes_back(recorded: Recorded) -> None:
-    with page_process(recorded) as (_, url):
+    with forked_page(recorded) as (_, url):
         held = [listening(url) for _ in range(64)]
         for listener in held:
             assert b" 200 " in listener.recv(200)
@@ -207,7 +208,7 @@ def test_new_results_are_announced_to_whoever_listens(recorded: Recorded, tmp_pa
     with watching(tmp_path, root, *flags) as daemon:
         live = Recorded(root, tmp_path, recorded.model)
         wait_for(live.journal.exists, "the journal", 30)
-        with page_process(live) as (_, url), urllib.request.urlopen(f"{url}api/events") as events:
+        with forked_page(live) as (_, url), urllib.request.urlopen(f"{url}api/events") as events:
             write_file(root / "a.ome.tif", spots(1))
             for line in events:
                 if line.startswith(b"data: ") and json.loads(line[6:])["counts"]["done"] == 1:
