@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 
 from live_restore.recording import ImageMetadata
 
+# Of dates of files: Linux; Windows and SMB; protocols and file systems of other systems.
+_UNITS_NS = (1, 100, 10**3, 10**6, 10**9)
 _LABEL = re.compile(r"p([0-9]{3,9})_t([0-9]{4,9})_c([0-9]{2,9})", re.ASCII)
 
 Volume = NDArray[np.generic]
@@ -119,6 +121,19 @@ class Fingerprint(NamedTuple):
         elif mtime_ns < -(2**63):
             mtime_ns = mtime_ns % 2**62 - 2**63
         return cls(size, mtime_ns)
+
+    def agrees(self, other: Fingerprint) -> bool:
+        """Return whether both may be of one file, which another computer dates less precisely.
+
+        Examples
+        --------
+        >>> Fingerprint(10, 1_234_567_890_123).agrees(Fingerprint(10, 1_234_567_890_100))
+        True
+        >>> Fingerprint(10, 1_234_567_890_123).agrees(Fingerprint(10, 1_234_567_890_122))
+        False
+        """
+        early, late = sorted((self.mtime_ns, other.mtime_ns))
+        return self.size == other.size and any(late - late % unit == early for unit in _UNITS_NS)
 
 
 class StackIndex(NamedTuple):

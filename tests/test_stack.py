@@ -36,6 +36,17 @@ def test_beyond_the_range_files_that_differ_still_do(sign: int, mtime_ns: int) -
     assert here != later
 
 
+@given(st.integers(FIRST, LAST), st.sampled_from([1, 100, 10**3, 10**6, 10**9]))
+def test_a_date_that_another_computer_cuts_off_agrees_and_another_date_does_not(
+    mtime_ns: int, unit: int
+) -> None:
+    here, there = Fingerprint(10, mtime_ns), Fingerprint(10, mtime_ns // unit * unit)
+    assert here.agrees(there)
+    assert there.agrees(here)
+    assert not here.agrees(Fingerprint(11, there.mtime_ns))
+    assert not here.agrees(Fingerprint(10, there.mtime_ns - 10**10))
+
+
 def test_it_is_made_of_what_the_system_says(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     path.write_bytes(b"12345")

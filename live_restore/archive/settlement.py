@@ -14,6 +14,7 @@ from live_restore.errors import RuntimeFailureError, StackError
 from live_restore.journal.entry import Entry
 from live_restore.journal.journal import Journal
 from live_restore.outputs.output import ResultPath
+from live_restore.stack import Fingerprint
 
 _LONGEST_TAKEN_S = 30.0
 
@@ -102,7 +103,7 @@ class Settlement:
         if isinstance(error, StackError):
             path = self._journal.root / entry.key.acquisition
             here = seen_at(path)
-            if answer.seen != here and here in ((0, 0), tuple(entry.fingerprint)):
+            if here in ((0, 0), tuple(entry.fingerprint)) and not _alike(answer.seen, here):
                 what = "nothing" if answer.seen is None else "another file"
                 self.set_aside(
                     worker,
@@ -112,3 +113,10 @@ class Settlement:
                 )
                 return
         self._outcomes.bad(entry, error)
+
+
+def _alike(seen: tuple[int, int] | None, here: tuple[int, int] | None) -> bool:
+    """Return whether two computers see the same file, or both a folder."""
+    if seen is None or here is None:
+        return seen == here
+    return Fingerprint(*seen).agrees(Fingerprint(*here))

@@ -57,7 +57,7 @@ def schedule(
         raise SettingsError(str(error), None) from None
     wire.prepare(timeout_s)
     try:
-        asyncio.run(_run(address, certificates, report, stopping))
+        wire.run(_run(address, certificates, report, stopping))
     except OSError as error:
         raise SettingsError(
             f"cannot listen there ({error.strerror or error})", address, "choose another port"

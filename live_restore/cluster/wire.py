@@ -7,16 +7,20 @@ clients; which is why nobody without a certificate may, and only loopback goes w
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import dask
 from distributed import Security
+from distributed.config import get_loop_factory
 from distributed.protocol.serialize import register_serialization_family
+from distributed.versions import VersionMismatchWarning
 
 from live_restore.cluster.certificates import AUTHORITY, CERTIFICATE, KEY, require_member
 from live_restore.cluster.message import Message, put_together, taken_apart
@@ -48,6 +52,8 @@ def _loads(header: Mapping[str, Any], frames: Sequence[Any]) -> Message:
 def prepare(timeout_s: float) -> None:
     """Register the serializer, and set how long Dask waits for a silent peer (s)."""
     register_serialization_family(FAMILY, _dumps, _loads)
+    # Between Windows and Linux numpy or Python differ easily; our messages depend on neither.
+    warnings.filterwarnings("ignore", category=VersionMismatchWarning)
     # What matters of it is reported in our words; Dask's own come with tracebacks.
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
@@ -67,6 +73,12 @@ def prepare(timeout_s: float) -> None:
             "distributed.admin.tick.limit": "60s",
         }
     )
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run it as ``asyncio.run``, in the loop that Dask wants: on Windows not the usual one."""
+    with asyncio.Runner(loop_factory=get_loop_factory()) as runner:
+        runner.run(main)
 
 
 def security(certificates: Path | None) -> Security:

@@ -76,7 +76,7 @@ def work_for(
         raise UsageError("no model to restore with", None, "name one with --model")
     station = Station(Equipment({model_digest(m): m for m in models}, settings.inference, name))
     keeper = _Keeper(scheduler, settings, station, plugins(station), report, stopping, host, wait_s)
-    asyncio.run(keeper.run())
+    wire.run(keeper.run())
 
 
 class _Keeper:

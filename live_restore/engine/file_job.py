@@ -210,7 +210,7 @@ class FileJob:
         self._growth = Growth(bool(self._done), not self._growing, first_z)
         current = earlier is not None and self._done.issuperset(self._judged.ready)
         if earlier is not None and not self._growing:
-            same = earlier.source == self.file_stacks.fingerprint
+            same = earlier.source.agrees(self.file_stacks.fingerprint)
             current = current and earlier.finished and same
         return planned(model_name, result_path, current=current, renamed=result_path is grew)
 

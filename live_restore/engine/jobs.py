@@ -80,7 +80,7 @@ class Jobs:
             self._require_not_renamed(path, entry.fingerprint)
             raise
         now, found = job.file_stacks.fingerprint, entry.fingerprint
-        if now != found and not (entry.growing and now.size >= found.size):
+        if not now.agrees(found) and not (entry.growing and now.size >= found.size):
             raise StackChangedError("changed after it was found complete", path)
         return job
 

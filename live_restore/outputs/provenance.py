@@ -173,10 +173,13 @@ def is_of_file(report: Path, file_stacks: FileStacks) -> bool:
     try:
         found = read_report(report)
         source = found["source"]
-        same = (source["size"], source["mtime_ns"]) == tuple(file_stacks.fingerprint)
+        then = Fingerprint.in_range(int(source["size"]), int(source["mtime_ns"]))
+        same = then.agrees(file_stacks.fingerprint)
         whole = not found.get("left_out") and found.get("finished", True) is True
         whole = whole and _has_error_bars(report, found)
-    except (OSError, NotJsonError, LookupError, TypeError, ValueError, AttributeError):
+    except (
+        OSError, NotJsonError, LookupError, TypeError, ValueError, AttributeError, OverflowError,
+    ):  # fmt: skip
         return False
     return bool(same and whole)
 

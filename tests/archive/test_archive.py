@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import shutil
 import signal
 import threading
@@ -130,7 +131,10 @@ def test_results_are_the_local_ones_and_a_second_run_does_nothing(
 @pytest.mark.slow
 def test_a_worker_finds_shared_storage_under_the_name_that_it_has_there(tmp_path: Path) -> None:
     archive, address = recorded(tmp_path / "a", 1), free_address()
-    shutil.copytree(archive, tmp_path / "mount")  # as another computer would see it
+    # As another computer would see it: Windows dates files to 100 ns.
+    os.utime(archive / "0.tif", ns=(0, 1_600_000_000_123_456_789))
+    shutil.copytree(archive, tmp_path / "mount")
+    os.utime(tmp_path / "mount" / "0.tif", ns=(0, 1_600_000_000_123_456_700))
     elsewhere = tmp_path / "w" / "config.toml"
     elsewhere.parent.mkdir()
     elsewhere.write_text(
