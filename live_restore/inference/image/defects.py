@@ -255,7 +255,8 @@ class _Traces:
         pairs = np.stack(
             [np.repeat(trace, len(_EIGHT)), beside.ravel(), np.arange(beside.size)], axis=1
         )[inside.ravel()]
-        each = pairs[:, 0] * (keys[-1] + 2 * row) + pairs[:, 1] + row + 1  # one number of both
+        # One number of both: what is beside lies row + 1 below 0 to row + 1 above the last key.
+        each = pairs[:, 0] * (keys[-1] + 2 * row + 3) + pairs[:, 1] + row + 1
         _, first = np.unique(each, return_index=True)
         pairs = pairs[first]
         which = np.flatnonzero(np.abs(_WINDOW).max(axis=1) == 1)
