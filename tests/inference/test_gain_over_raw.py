@@ -145,6 +145,15 @@ def test_processed_stacks_have_no_gain() -> None:
     assert gain.unknown_because
 
 
+def test_padding_seen_without_read_noise_is_restored_like_anything() -> None:
+    """Where nothing is expected to be noise, nothing can be divided by it."""
+    raw = CAMERA.expose(smooth_light(100, LARGE), np.random.default_rng(3)).astype(np.float32)
+    raw[:, :80] = TOLD.offset_adu
+    gain = leaking(0.2, read_noise_e=0.0).restore(raw).gain
+    assert gain is not None
+    assert gain.unknown_because
+
+
 def test_of_a_small_stack_it_is_not_known() -> None:
     raw = CAMERA.expose(light(60)[:4, :40, :40], np.random.default_rng(1))
     gain = leaking(0.2).restore(raw).gain

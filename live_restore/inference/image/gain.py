@@ -174,11 +174,13 @@ def gain_over_raw(
     """
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         taken = raw.astype(np.float32) - restored
-        noise = float(variance.mean(dtype=np.float64))
+        # As a number of numpy, by which one can divide: padding seen by a camera without read noise
+        # has none.
+        noise = variance.mean(dtype=np.float64)
         passed = float((added * arrived).mean(dtype=np.float64)) / _PROBE**2 / noise
         risk = float((taken * taken).mean(dtype=np.float64)) / noise - 1 + 2 * passed + _TOO_LOW
         as_set, unseen = _noise_as_set(raw, taken, camera, added, arrived)
-    return _judged(risk, as_set, unseen, raw.size)
+    return _judged(float(risk), as_set, unseen, raw.size)
 
 
 def _noise_as_set(
@@ -208,11 +210,11 @@ def _noise_as_set(
 
     def over_settings(here: NDArray[np.bool_]) -> float:
         t, a, b = taken[here], added[here], arrived[here]
-        share = float((a * b).sum(dtype=np.float64) / (a * a).sum(dtype=np.float64))
+        share = (a * b).sum(dtype=np.float64) / (a * a).sum(dtype=np.float64)
         mean = light[here].mean(dtype=np.float64, keepdims=True)
-        expected = float(variance_of(camera, mean, rounded=raw.dtype.kind in "iu")[0])
-        found = float((t * t).mean(dtype=np.float64))
-        return found / expected / max((1 - share) ** 2, 0.1)
+        expected = variance_of(camera, mean, rounded=raw.dtype.kind in "iu")[0]
+        found = (t * t).mean(dtype=np.float64)
+        return float(found / expected / np.maximum((1 - share) ** 2, 0.1))
 
     dark = around <= middle
     if not dark.any():  # of numbers that are too large for float32, none is
@@ -221,8 +223,9 @@ def _noise_as_set(
     brighter = []
     for low, high in itertools.pairwise((middle, *edges)):
         here = (around > low) & (around <= high)
-        if here.any():
-            brighter.append(over_settings(here))
+        # Few places may have no noise at all.
+        if here.any() and math.isfinite(found := over_settings(here)):
+            brighter.append(found)
     hidden = max(0.0, statistics.median(brighter) - as_set) if brighter else 0.0
     chance = math.sqrt(_CHANCE_OF_A_PLACE / np.count_nonzero(dark))
     unseen = max(_LEAST_UNSEEN, abs(as_set - 1) + _CHANCE * chance)
