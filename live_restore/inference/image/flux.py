@@ -150,7 +150,7 @@ def _regions(
     raw, other, compared = raw[cut], other[cut], compared[cut]
     wrong = _inside(_indices(defects, len(raw)), raw.shape)
     light, more = (region_sums(each, (depth, rows, columns)) for each in (raw, other))
-    more -= light if compared is raw else region_sums(compared, (depth, rows, columns))
+    more -= light if against is None else region_sums(compared, (depth, rows, columns))
     if len(wrong[0]):
         z, y, x = wrong
         at = np.ravel_multi_index((z // depth, y // rows, x // columns), more.shape)
