@@ -34,6 +34,8 @@ def adapt_command(run: Path, *words: str, **flags: object) -> list[str]:
 
 
 def adapted_model(run: Path) -> Path:
-    """Return where the model goes that has learnt from a run."""
+    """Return where the model goes that has learnt from a run: beside it; in it, of a whole disk."""
     run = run.resolve()
-    return run.with_name(f"{run.stem}_adapted.onnx")
+    # What follows a dot in the name of a folder is no ending, but may be the day.
+    name = run.name if run.is_dir() else run.stem
+    return run.parent / f"{name}_adapted.onnx"

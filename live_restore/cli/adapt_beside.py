@@ -27,7 +27,6 @@ from live_restore.workshop import adapt_command, adapted_model, require_workshop
 
 if TYPE_CHECKING:
     from live_restore.journal.entry import Entry
-    from live_restore.journal.view import JournalView
     from live_restore.settings.model import Settings
 
 _LOOK_S, _TICK_S = 5.0, 0.3
@@ -119,6 +118,17 @@ def due(entries: Iterable[Entry], after: int, tried: Collection[Path]) -> tuple[
     return None
 
 
+def due_now(
+    root: Path, journal: Path, after: int, tried: Collection[Path]
+) -> tuple[Path, int] | None:
+    """Return what is :func:`due`, if the daemon has nothing to do and its journal can be read."""
+    from live_restore.journal.view import JournalView, is_busy
+
+    with suppress(LiveRestoreError), JournalView(journal, root) as view:
+        return None if is_busy(view) else due(view.entries(), after, tried)
+    return None  # it is made by the daemon, which may not be so far, or is locked: the next look
+
+
 class _Adapting:
     """Looks at a journal, and learns when it is time."""
 
@@ -133,23 +143,13 @@ class _Adapting:
 
     def run(self) -> None:
         """Return when the leash is let go."""
-        from live_restore.journal.view import is_busy
-
         while not self._dropped.wait(_LOOK_S):
-            with suppress(LiveRestoreError), self._view() as view:
-                if is_busy(view):
-                    continue
-                found = due(view.entries(), self._settings.adapt.after_stacks, self._tried)
-                if found is None:
-                    continue
+            found = due_now(
+                self._root, self._journal, self._settings.adapt.after_stacks, self._tried
+            )
             if found is not None:
                 self._tried.add(found[0])
                 self._learn(*found)
-
-    def _view(self) -> JournalView:
-        from live_restore.journal.view import JournalView
-
-        return JournalView(self._journal, self._root)
 
     def _learn(self, run: Path, channel: int) -> None:
         folder = self._root / run

@@ -13,11 +13,12 @@ from live_restore_export.onnx.export import read_card
 from test_adaptation import CONFIG, exposed, write_run, write_start
 from training_files import write_stack
 
-from live_restore.cli.adapt_beside import due
+from live_restore.cli.adapt_beside import due, due_now
 from live_restore.journal.entry import Entry
 from live_restore.journal.journal import Journal
 from live_restore.journal.states import State
 from live_restore.stack import Fingerprint, StackIndex, StackKey
+from live_restore.workshop import adapted_model
 from tests.support.processes import run_command, stop, wait_for, watching
 
 SOME = Fingerprint(10, 1)
@@ -43,6 +44,37 @@ def test_the_last_run_comes_first_and_its_commonest_channel_is_learnt_from() -> 
     newer = [entry("run_2", 0), entry("run_2", 1), entry("run_2", 1)]
     assert due([*older, *newer], 2, ()) == (Path("run_2"), 1)
     assert due([*older, *newer, entry("run_1", 0)], 2, ()) == (Path("run_1"), 0)
+
+
+def test_no_run_is_due_while_the_journal_cannot_be_read(tmp_path: Path) -> None:
+    journal = tmp_path / "state" / "journal.sqlite"
+    assert due_now(tmp_path, journal, 1, ()) is None
+    journal.parent.mkdir()
+    journal.write_bytes(b"no journal")
+    assert due_now(tmp_path, journal, 1, ()) is None
+
+
+def test_a_run_is_due_as_soon_as_nothing_waits(journal: Journal, tmp_path: Path) -> None:
+    for name in ("day/1.tif", "day/2.tif"):
+        journal.record(StackKey(Path(name)), SOME, State.WAITING, stacks=1)
+    first = journal.lease(30)
+    assert first is not None
+    journal.finish(first, State.DONE)
+    assert due_now(tmp_path, journal.path, 1, ()) is None
+    last = journal.lease(30)
+    assert last is not None
+    journal.finish(last, State.DONE)
+    assert due_now(tmp_path, journal.path, 1, ()) == (Path("day"), 0)
+
+
+def test_runs_whose_names_have_dots_do_not_share_a_model(tmp_path: Path) -> None:
+    for day in ("2026.11.28", "2026.11.29"):
+        (tmp_path / day).mkdir()
+        assert adapted_model(tmp_path / day) == tmp_path / f"{day}_adapted.onnx"
+    (tmp_path / "cell.tif").touch()
+    assert adapted_model(tmp_path / "cell.tif") == tmp_path / "cell_adapted.onnx"
+    top = Path(tmp_path.anchor)
+    assert adapted_model(top) == top / "_adapted.onnx"
 
 
 @pytest.fixture
