@@ -8,6 +8,7 @@ device that has gone wrong leaves none.
 
 from __future__ import annotations
 
+import stat
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
@@ -57,6 +58,8 @@ from live_restore.stack import Fingerprint
 NAME = "live-restore-archive"
 """Of the plug-in in the Dask worker."""
 _ARCHIVES_KEPT = 4
+_A_FOLDER = (0, 0)
+"""What is seen of one."""
 
 
 class _TakenError(Exception):
@@ -117,7 +120,7 @@ class Desk(WorkerPlugin):  # type: ignore[misc]
             return _unsuited(f"cannot read what it was sent ({error})")
         except (UsageError, ValueError) as error:
             return _unsuited(f"cannot restore as the settings say ({error})")
-        if not opened.root.is_dir():
+        if seen_at(opened.root) != _A_FOLDER:
             return _unsuited(
                 f"sees no folder {opened.root}; set cluster.paths there to what "
                 f"{opened.archive.root} is called on that computer"
@@ -299,9 +302,11 @@ def seen_at(path: Path) -> tuple[int, int] | None:
     """Return what :attr:`TaskAnswer.seen` is of what this computer sees at ``path``."""
     try:
         status = path.stat()
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # also a share that does not answer, which is_dir() would raise
         return None
-    size, mtime_ns = (0, 0) if path.is_dir() else Fingerprint.of(status)
+    if stat.S_ISDIR(status.st_mode):
+        return _A_FOLDER
+    size, mtime_ns = Fingerprint.of(status)
     return size, mtime_ns
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from live_restore.engine.job import RawStack, Remainder, ResultPlan, planned, require_a_model
-from live_restore.engine.raw_folder import RawFolder
+from live_restore.engine.raw_folder import RawFolder, identity_of
 from live_restore.errors import (
     StackBusyError,
     StackChangedError,
@@ -302,7 +302,7 @@ class StackJobs:
         try:
             following, state = self._poll(folder)
         except StackError:
-            if not folder.is_dir():
+            if identity_of(folder) is None:
                 raw_folder.require_not_renamed(folder, lambda _: True)
             raise
         evidence = state.stacks.get(stack_index)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from live_restore.archive.desk import seen_at
 from live_restore.archive.task import (
     Archive,
     PublishedThere,
@@ -107,3 +108,11 @@ def test_right_answers_travel_to_the_bit() -> None:
         with pytest.raises(DamagedMessageError, match="right answer"):
             back.right_answer(digest)
     assert json.loads(to_text(archive))["version"]
+
+
+def test_a_share_that_does_not_answer_is_not_seen_and_ends_no_worker(tmp_path: Path) -> None:
+    """Whatever a worker raises counts as its death, and against the stack that it had."""
+    assert seen_at(tmp_path) == (0, 0)
+    assert seen_at(tmp_path / "gone") is None
+    # As by such a share: another error than that nothing is there, which is_dir() raises.
+    assert seen_at(tmp_path / ("x" * 300)) is None

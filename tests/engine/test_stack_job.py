@@ -349,6 +349,14 @@ def test_a_run_renamed_while_it_is_looked_at_is_found_under_its_new_name(
         list(jobs.open(folder, FIRST, Fingerprint(STACK_BYTES, 17)).read())
 
 
+def test_a_run_on_a_share_that_does_not_answer_waits(tmp_path: Path) -> None:
+    jobs = StackJobs(make_acquisition_formats(), root=tmp_path)
+    # As by such a share: another error than that nothing is there, which is_dir() raises.
+    folder = tmp_path / ("x" * 300)
+    with pytest.raises(StackBusyError, match="check the disk or the network"):
+        jobs.open(folder, FIRST, Fingerprint(STACK_BYTES, 17))
+
+
 @pytest.mark.parametrize("change", [True, False], ids=["changed", "as it was"])
 def test_a_chunk_that_is_written_again_meanwhile_gives_no_result(
     tmp_path: Path, jobs: StackJobs, change: bool
