@@ -1,6 +1,6 @@
 """A model learns from a run beside the daemon that restores it, whenever that has nothing to do.
 
-    python -m live_restore.cli.adapt_beside DIR [--config FILE]
+    python -m live_restore.cli.adapt_beside DIR [--config FILE] [--model MODEL]
 
 A process of its own, below everything else, on a leash. It reads the journal, and starts
 ``live-restore-export adapt`` for a run that has enough stacks; that looks at the journal, too, and
@@ -35,7 +35,11 @@ _CLOSE_S = 5.0
 
 @contextmanager
 def adapt_beside(
-    root: Path, settings: Settings, config: Path | None, report: Callable[[str], None] | None
+    root: Path,
+    settings: Settings,
+    config: Path | None,
+    model: str | None,
+    report: Callable[[str], None] | None,
 ) -> Iterator[None]:
     """Let a model learn from the runs of a folder while the block runs, if the settings ask for it.
 
@@ -45,6 +49,8 @@ def adapt_beside(
         The watched folder.
     settings, config
         The daemon's, and the file that they came from.
+    model
+        To begin with; ``None``: that of the settings.
     report
         Gets the lines for people, from another thread; ``None``: they are printed.
 
@@ -68,6 +74,8 @@ def adapt_beside(
     command = [*PYTHON, "live_restore.cli.adapt_beside", str(root)]
     if config is not None:
         command += ["--config", str(config.absolute())]
+    if model is not None:
+        command += ["--model", model]
     try:
         child = subprocess.Popen(
             command,
@@ -134,10 +142,10 @@ class _Adapting:
 
     def __init__(
         self, root: Path, journal: Path, settings: Settings, config: Path | None,
-        dropped: threading.Event,
+        model: str | None, dropped: threading.Event,
     ) -> None:  # fmt: skip
         self._root, self._journal = root, journal
-        self._settings, self._config = settings, config
+        self._settings, self._config, self._model = settings, config, model
         self._dropped = dropped
         self._tried: set[Path] = set()
 
@@ -159,7 +167,7 @@ class _Adapting:
         minutes = self._settings.adapt.minutes
         command = adapt_command(
             folder, "--beside", str(self._root), str(self._journal),
-            config=self._config, minutes=minutes, channel=channel, output=model,
+            config=self._config, model=self._model, minutes=minutes, channel=channel, output=model,
         )  # fmt: skip
         _say(f"learning from {folder.name} for {minutes:g} minutes, whenever nothing waits")
         child = subprocess.Popen(
@@ -197,6 +205,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("root", type=Path)
     parser.add_argument("--config", type=Path)
+    parser.add_argument("--model")
     arguments = parser.parse_args()
     settings = load_settings(arguments.config, {}, lambda _: None, folder=arguments.root)
     give_way(settings.process)
@@ -209,7 +218,7 @@ def main() -> int:
 
     threading.Thread(target=wait, name="leash", daemon=True).start()
     journal = journal_path(arguments.root, settings.journal.folder)
-    _Adapting(arguments.root, journal, settings, arguments.config, dropped).run()
+    _Adapting(arguments.root, journal, settings, arguments.config, arguments.model, dropped).run()
     return 0
 
 

@@ -135,7 +135,9 @@ def run(arguments: argparse.Namespace) -> int:
             config = ("--config", str(arguments.config.absolute())) if arguments.config else ()
             stack.enter_context(page_beside(root, arguments.page, settings, *config, report=report))
             if not arguments.once:
-                stack.enter_context(adapt_beside(root, settings, arguments.config, report))
+                stack.enter_context(
+                    adapt_beside(root, settings, arguments.config, arguments.model, report)
+                )
             show: Callable[[], None] = lambda: None  # noqa: E731
             if display:
                 show = stack.enter_context(live_display(daemon, notices))

@@ -127,14 +127,19 @@ def test_without_a_camera_it_is_refused_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_watched_run_is_learnt_from_by_itself(tmp_path: Path) -> None:
+    """With the camera of that folder alone, beginning with the model of the command line."""
     run = tmp_path / "in" / "run_1"
     write_run(run)
     start = write_start(tmp_path / "copying.onnx")
     (tmp_path / "config.toml").write_text(
-        f"{CONFIG}[adapt]\nafter_stacks = 4\nminutes = 0.3\n"
-        f'[[models]]\nmodel = "{start.as_posix()}"\n'
+        "[adapt]\nafter_stacks = 4\nminutes = 0.3\n"
+        f'[[watch]]\nfolder = "{run.parent.as_posix()}"\n'
+        f"{CONFIG.replace('[camera]', '[watch.camera]')}"
     )
-    flags = ("--config", str(tmp_path / "config.toml"), "--device", "cpu", "--plain")
+    flags = (
+        "--config", str(tmp_path / "config.toml"), "--model", str(start), "--device", "cpu",
+        "--plain",
+    )  # fmt: skip
     with watching(tmp_path / "state", tmp_path / "in", *flags, real=True) as daemon:
         model = tmp_path / "in" / "run_1_adapted.onnx"
         wait_for(model.exists, "the model")

@@ -73,12 +73,14 @@ def run(arguments: argparse.Namespace) -> int:
 
     source: Path = arguments.source
     pause: Callable[[], None] = lambda: None  # noqa: E731
+    watched: Path | None = None
     if arguments.beside:
+        watched = arguments.beside[0]
         end_with_whoever_started_it()
         pause = while_nothing_waits(*arguments.beside)
     output = arguments.output or adapted_model(source)
     check_output(output, ".onnx", source)
-    settings = load_settings(arguments.config, {}, print)
+    settings = load_settings(arguments.config, {}, print, folder=watched)
     known_cameras(source, settings)  # before PyTorch is loaded, which takes seconds
     path = find_model(arguments.model or _model_of(settings))
 
