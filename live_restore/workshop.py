@@ -33,9 +33,16 @@ def adapt_command(run: Path, *words: str, **flags: object) -> list[str]:
     return [*command, "--", str(run)]
 
 
-def adapted_model(run: Path) -> Path:
-    """Return where the model goes that has learnt from a run: beside it; in it, of a whole disk."""
+def run_name(run: Path) -> str:
+    """Return what a run is called: a file without its ending; a folder has none, only full stops.
+
+    Of a whole disk it is empty.
+    """
     run = run.resolve()
-    # What follows a dot in the name of a folder is no ending, but may be the day.
-    name = run.name if run.is_dir() else run.stem
-    return run.parent / f"{name}_adapted.onnx"
+    return run.name if run.is_dir() else run.stem
+
+
+def adapted_model(run: Path) -> Path:
+    """Return where the model goes that has learnt from a run: beside it, or on the disk it is."""
+    run = run.resolve()
+    return run.with_name(f"{run_name(run)}_adapted.onnx") if run.name else run / "adapted.onnx"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
+from live_restore_export.adaptation import beside
 from live_restore_export.adaptation.beside import while_nothing_waits
 from live_restore_export.onnx.export import read_card
 from test_adaptation import CONFIG, exposed, write_run, write_start
@@ -123,6 +125,22 @@ def test_without_a_camera_it_is_refused_at_once(tmp_path: Path) -> None:
     )  # fmt: skip
     assert refused.returncode == 2
     assert "adapt.after_stacks needs the camera" in refused.stderr
+
+
+def test_it_learns_with_the_camera_of_the_folder_that_is_watched(
+    journal: Journal, tmp_path: Path, command: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_run(tmp_path / "run_1")
+    start = write_start(tmp_path / "copying.onnx")
+    (tmp_path / "config.toml").write_text(
+        f"[[watch]]\nfolder = '{tmp_path}'\n{CONFIG.replace('[camera]', '[watch.camera]')}"
+    )
+    monkeypatch.setattr(beside, "end_with_whoever_started_it", lambda: None)
+    done = command(
+        "adapt", "--beside", tmp_path, journal.path, "--config", tmp_path / "config.toml",
+        "--model", start, "--minutes", "0.01", "--learning-rate", "0.01", tmp_path / "run_1",
+    )  # fmt: skip
+    assert done.code == 0, done.err
 
 
 @pytest.mark.slow

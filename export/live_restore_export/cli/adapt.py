@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
     pause: Callable[[], None] = lambda: None  # noqa: E731
     watched: Path | None = None
     if arguments.beside:
-        watched = arguments.beside[0]
+        watched = arguments.beside[0]  # its settings: another folder may have another camera
         end_with_whoever_started_it()
         pause = while_nothing_waits(*arguments.beside)
     output = arguments.output or adapted_model(source)
@@ -149,13 +149,14 @@ def _require_adaptable(card: ModelCard, path: Path) -> None:
 
 def _card(begun: ModelCard, adapted: Adapted, stacks: RunStacks, source: Path) -> ModelCard:
     """Return the card: what it began as, what it learnt from, and where that was seen to help."""
+    from live_restore.workshop import run_name
     from live_restore_export.onnx.export import card_name, make_card
 
-    run_name = source.resolve().stem
+    of_run = run_name(source)
     verdict, last = adapted.verdict, adapted.looks[-1]
     known = {
         "version": begun.version,
-        "description": f"{begun.name}, adapted to noisy stacks of {one_line(run_name)[:80]}. "
+        "description": f"{begun.name}, adapted to noisy stacks of {one_line(of_run)[:80]}. "
         "For that sample and microscope only.",
         "licence": begun.licence,
         "channel_meaning": begun.channel_meaning,
@@ -183,7 +184,7 @@ def _card(begun: ModelCard, adapted: Adapted, stacks: RunStacks, source: Path) -
             ],
             "left_of_pure_noise": {"before": verdict.flat_before, "after": verdict.flat_after},
         },
-        "envelope": verdict.envelope(len(stacks.held_out), one_line(run_name)[:80]),
+        "envelope": verdict.envelope(len(stacks.held_out), one_line(of_run)[:80]),
     }
-    name = card_name(f"{begun.name}-{run_name}")
+    name = card_name(f"{begun.name}-{of_run}")
     return make_card(adapted.network.config, name, **known)
