@@ -76,7 +76,7 @@ def test_runs_whose_names_have_dots_do_not_share_a_model(tmp_path: Path) -> None
     (tmp_path / "cell.tif").touch()
     assert adapted_model(tmp_path / "cell.tif") == tmp_path / "cell_adapted.onnx"
     top = Path(tmp_path.anchor)
-    assert adapted_model(top) == top / "_adapted.onnx"
+    assert adapted_model(top) == top / "adapted.onnx"
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from live_restore_export.adaptation.run_stacks import read_run
 from numpy.typing import NDArray
 from training_files import clean_stack, write_stack
 
-from live_restore import workshop
 from live_restore.cli.main import main as live_restore
 from live_restore.inference.image.thinning import thinned
 from live_restore.settings.camera import CameraSettings
@@ -184,20 +183,6 @@ def test_from_a_run_to_a_model_with_card_and_envelope(
     nearly_all = card.metrics["adaptation"][0]
     assert nearly_all["squared_error_after_e2"] < nearly_all["squared_error_before_e2"]
     assert {path: path.read_bytes() for path in (tmp_path / "run_1").iterdir()} == before
-
-
-def test_runs_whose_names_differ_behind_a_full_stop_have_a_model_each(tmp_path: Path) -> None:
-    for name in ("exp_0.5uM", "exp_0.7uM"):
-        (tmp_path / name).mkdir()
-    assert workshop.adapted_model(tmp_path / "exp_0.5uM").name == "exp_0.5uM_adapted.onnx"
-    assert workshop.adapted_model(tmp_path / "exp_0.7uM").name == "exp_0.7uM_adapted.onnx"
-    (tmp_path / "run_1.tif").touch()
-    assert workshop.adapted_model(tmp_path / "run_1.tif").name == "run_1_adapted.onnx"
-
-
-def test_files_of_a_whole_disk_have_their_model_on_it() -> None:
-    root = Path(Path.cwd().anchor)
-    assert workshop.adapted_model(root) == root / "adapted.onnx"
 
 
 def test_what_is_no_better_is_not_written(tmp_path: Path, command: Callable[..., Any]) -> None:
