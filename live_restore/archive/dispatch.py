@@ -204,7 +204,7 @@ class Dispatch:
                 self._client = client
             there = self._connection.suited(client, self._offers)
         except NobodyThereError as error:
-            if self._client is None or self._client.status != "running":
+            if not self._connected():
                 self._lose_all()
             there = {}
             self._availability.nobody(str(error), waits=True)
@@ -296,10 +296,15 @@ class Dispatch:
                     self._settlement.set_aside(
                         worker.address, entry, f"its answer cannot be read: {error}"
                     )
-                except (KilledWorker, FutureCancelledError, CancelledError, OSError, TimeoutError):
-                    if self._client is None or self._client.status != "running":
+                except (KilledWorker, FutureCancelledError, CancelledError):
+                    if not self._connected():
                         continue  # the scheduler is gone, and tells nothing about the worker
                     self._died(worker.address)
+                    break
+                except OSError:
+                    if not self._connected():
+                        continue
+                    self._silent(worker.address, future)
                     break
                 except Exception as error:  # noqa: BLE001 - worker boundary: another may do better
                     self._settlement.set_aside(
@@ -313,6 +318,19 @@ class Dispatch:
         entry = worker.given.pop(future)
         if worker.in_hand.end(entry.key) and not any(w.given for w in self._workers.values()):
             self._progress.working_on("")
+
+    def _connected(self) -> bool:
+        return self._client is not None and self._client.status == "running"
+
+    def _silent(self, address: str, future: Future) -> None:
+        """An answer was not to be had: that tells nothing about what else the worker has in hand.
+
+        It gets nothing until it is seen again.
+        """
+        worker = self._workers.pop(address)
+        self._settlement.died_with(worker.given[future])
+        self._ended(worker, future)
+        self._give_back_all(worker, "its worker does not answer")
 
     def _died(self, address: str) -> None:
         """A worker is not there any more: it gets nothing until it is seen again."""
