@@ -1,11 +1,13 @@
-"""The 3-D convolution in three equal forms, per runtime on the processor: which is the fastest?
+"""The 3-D convolution in equal forms, and in 8 bits: which is the fastest on the processor?
 
     python benchmarks/forms.py [--channels 24 32 64] [--shape 16,64,64]
 
 A chain of four convolutions of 3 x 3 x 3 with ReLU, random weights, as it is ("3-D"); as 2-D
-convolutions over planes whose channels are the three z-taps side by side ("stacked"); and as the
-sum of three 2-D convolutions ("summed"). They take turns. Told is the rate over that of "3-D", and
-how far the results differ.
+convolutions over planes whose channels are the three z-taps side by side ("stacked"); as the sum of
+three 2-D convolutions ("summed"); as four for two planes at once ("winograd": F(2, 3) along Z, two
+thirds of the products); and with weights and features in 8 bits ("int8"). They take turns. Told is
+the rate over that of "3-D", and how far the results differ; int8's features are rounded with one
+step for all layers, so that its error is that of no calibrated network.
 """
 
 from __future__ import annotations
@@ -28,7 +30,10 @@ from live_restore.inference.device.check import relative_rms
 from live_restore.inference.device.hardware import available_cores, cpu_name
 
 _LAYERS = 4
-FORMS = ("3-D", "stacked", "summed")
+FORMS = ("3-D", "stacked", "summed", "winograd", "int8")
+_HIGHEST_FEATURE = 8.0
+"""Of the chain's: its weights keep their variance."""
+_BY_PLANES = ("stacked", "summed", "winograd")
 _TAPS = ("before", "here", "after")
 
 
@@ -65,11 +70,57 @@ def taps(graph: _Graph, planes: str, name: str) -> list[str]:
     return found
 
 
+def winograd(graph: _Graph, planes: str, weight: NDArray[np.float32], name: str) -> str:
+    """Return the convolution of planes (Z, C, Y, X), Z even, by two planes at a time."""
+    pads = graph.constant(f"{name}.pads", np.array([1, 0, 0, 0, 1, 0, 0, 0], np.int64))
+    padded = graph.node("Pad", [planes, pads], f"{name}.padded")
+    axis = graph.constant(f"{name}.axis", np.array([0], np.int64))
+    step = graph.constant(f"{name}.by", np.array([2], np.int64))
+    d = []
+    for first in range(4):
+        bounds = (("from", first), ("to", first - 3 if first < 3 else 2**31))
+        ends = [graph.constant(f"{name}.{first}.{k}", np.array([v], np.int64)) for k, v in bounds]
+        d.append(graph.node("Slice", [padded, *ends, axis, step], f"{name}.d{first}"))
+    g = np.moveaxis(weight, 2, 0)
+    kernels = (g[0], (g[0] + g[1] + g[2]) / 2, (g[0] - g[1] + g[2]) / 2, g[2])
+    pairs = (("Sub", d[0], d[2]), ("Add", d[1], d[2]), ("Sub", d[2], d[1]), ("Sub", d[1], d[3]))
+    m = []
+    for number, ((kind, one, other), kernel) in enumerate(zip(pairs, kernels, strict=True)):
+        moved = graph.node(kind, [one, other], f"{name}.t{number}")
+        w = graph.constant(f"{name}.w{number}", np.ascontiguousarray(kernel))
+        m.append(graph.node("Conv", [moved, w], f"{name}.m{number}", pads=[1] * 4))
+    even = graph.node("Sum", m[:3], f"{name}.even")
+    odd = graph.node("Sub", [graph.node("Sub", m[1:3], f"{name}.odd0"), m[3]], f"{name}.odd")
+    one = graph.constant(f"{name}.one", np.array([1], np.int64))
+    both = [graph.node("Unsqueeze", [x, one], f"{x}.apart") for x in (even, odd)]
+    together = graph.node("Concat", both, f"{name}.pairs", axis=1)
+    shape = graph.node("Shape", [planes], f"{name}.shape")
+    return graph.node("Reshape", [together, shape], f"{name}.conv")
+
+
+def in_8_bits(graph: _Graph, x: str, weight: NDArray[np.float32], name: str, highest: float) -> str:
+    """Return the convolution of features 0 to ``highest``, both sides rounded to 8 bits."""
+    step = graph.constant(f"{name}.step", np.float32(highest / 255))
+    zero = graph.constant(f"{name}.zero", np.uint8(0))
+    x = graph.node("QuantizeLinear", [x, step, zero], f"{name}.q")
+    x = graph.node("DequantizeLinear", [x, step, zero], f"{name}.dq")
+    steps = np.abs(weight).max(axis=(1, 2, 3, 4)) / 127
+    rounded = np.rint(weight / steps[:, None, None, None, None]).astype(np.int8)
+    kernel = graph.node(
+        "DequantizeLinear",
+        [graph.constant(f"{name}.w", rounded), graph.constant(f"{name}.ws", steps),
+         graph.constant(f"{name}.wz", np.zeros(len(steps), np.int8))],
+        f"{name}.wdq",
+        axis=0,
+    )  # fmt: skip
+    return graph.node("Conv", [x, kernel], f"{name}.conv", pads=[1] * 6)
+
+
 def model(form: str, channels: int, shape: Shape5) -> bytes:
     """Return a chain of convolutions in one of the forms."""
     graph, rng = _Graph(), np.random.default_rng(0)
     x = "input"
-    if form != "3-D":
+    if form in _BY_PLANES:
         x = graph.node("Transpose", [x], "by_planes", perm=[0, 2, 1, 3, 4])
         sizes = np.array([shape[2], channels, *shape[3:]], np.int64)
         x = graph.node("Reshape", [x, graph.constant("planes", sizes)], "flat")
@@ -80,6 +131,10 @@ def model(form: str, channels: int, shape: Shape5) -> bytes:
         if form == "3-D":
             kernel = graph.constant(f"{name}.w", weight)
             x = graph.node("Conv", [x, kernel], f"{name}.conv", pads=[1] * 6)
+        elif form == "int8":
+            x = in_8_bits(graph, x, weight, name, _HIGHEST_FEATURE if layer else 1.0)
+        elif form == "winograd":
+            x = winograd(graph, x, weight, name)
         elif form == "stacked":
             side_by_side = graph.node("Concat", taps(graph, x, name), f"{name}.stack", axis=1)
             kernel = graph.constant(f"{name}.w", np.concatenate(np.moveaxis(weight, 2, 0), axis=1))
@@ -91,7 +146,7 @@ def model(form: str, channels: int, shape: Shape5) -> bytes:
                 parts.append(graph.node("Conv", [moved, kernel], f"{name}.c{tap}", pads=[1] * 4))
             x = graph.node("Sum", parts, f"{name}.conv")
         x = graph.node("Relu", [x], f"{name}.relu")
-    if form != "3-D":
+    if form in _BY_PLANES:
         sizes = np.array([1, shape[2], channels, *shape[3:]], np.int64)
         x = graph.node("Reshape", [x, graph.constant("volume", sizes)], "whole")
         x = graph.node("Transpose", [x], "by_channels", perm=[0, 2, 1, 3, 4])
@@ -111,8 +166,8 @@ def main() -> None:
     arguments = parser.parse_args()
     z, y, x = map(int, arguments.shape.split(","))
     print(f"{cpu_name()}, {available_cores()} cores, {z} x {y} x {x}")
-    print("| channels | runtime | 3-D, GFLOP/s | stacked | summed | largest difference |")
-    print("|---:|---|---:|---:|---:|---:|")
+    print(f"| channels | runtime | 3-D, GFLOP/s | {' | '.join(FORMS[1:])} | difference | of int8 |")
+    print("|---:|---|---:" + "|---:" * (len(FORMS) + 1) + "|")
     for channels in arguments.channels:
         shape: Shape5 = (1, channels, z, y, x)
         tile = np.random.default_rng(1).random(shape, np.float32)
@@ -141,10 +196,11 @@ def main() -> None:
                 }
                 flop = 2.0 * 27 * channels**2 * _LAYERS * z * y * x
                 rate = flop / min(taken["3-D"]) / 1e9
-                error = max(relative_rms(results[form], results["3-D"]) for form in FORMS[1:])
+                *errors, of_int8 = (relative_rms(results[f], results["3-D"]) for f in FORMS[1:])
+                shown = " | ".join(f"{ratios[form]:.2f} x" for form in FORMS[1:])
                 print(
-                    f"| {channels} | {backend.name} {precision} | {rate:.0f} "
-                    f"| {ratios['stacked']:.2f} x | {ratios['summed']:.2f} x | {error:.0e} |",
+                    f"| {channels} | {backend.name} {precision} | {rate:.0f} | {shown} "
+                    f"| {max(errors):.0e} | {of_int8:.0e} |",
                     flush=True,
                 )
 

@@ -10,7 +10,7 @@ BACKEND_GROUP = "live_restore.backends"
 
 ONE_OF_A_KIND = ("cpu", "openvino")
 """Built-in devices of which a computer has one."""
-NUMBERED = ("cuda", "directml", "openvino-gpu", "tensorrt")
+NUMBERED = ("cuda", "directml", "openvino-gpu", "tensorrt", "tensorrt-rtx")
 """Built-in devices of which it may have several: "cuda:1"."""
 
 _REMOTE = re.compile(

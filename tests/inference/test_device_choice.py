@@ -103,6 +103,30 @@ def test_what_is_not_finite_is_wrong(tmp_path: Path, bad: float) -> None:
     assert choose([FakeBackend("cuda", spoil), slow_cpu()], tmp_path).device.name == "cpu"
 
 
+def test_a_gpu_is_measured_with_tiles_that_take_it_longer_than_to_be_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measure, "_LARGE_VOXELS", 16 * 160 * 96)
+    gpu, cpu = FakeBackend("cuda", precisions=("fp32", "tf32")), slow_cpu()
+    ran(choose([gpu, cpu], tmp_path))
+    shapes = {shape for shape, _ in gpu.opened}
+    assert (1, 1, 16, 96, 160) in shapes, "rows of the stack, as many as are enough"
+    assert {shape for shape, _ in cpu.opened} <= {LARGE, (1, 1, 16, 64, 64)}
+
+
+def test_a_gpu_without_memory_for_that_is_measured_with_small_ones(tmp_path: Path) -> None:
+    def small_memory(tile: Floats) -> Floats:
+        if tile.size > 16 * 64 * 64:
+            raise DeviceMemoryError("out of memory")
+        return halve(tile)
+
+    session = choose([FakeBackend("cuda", small_memory), slow_cpu()], tmp_path)
+    with pytest.raises(DeviceMemoryError):
+        ran(session)  # whoever asked takes smaller tiles
+    assert ran(session, (1, 1, 16, 64, 64)) == "cuda fp32"
+    assert "cuda fp32" in session.device.reason
+
+
 def test_what_was_measured_is_remembered(tmp_path: Path) -> None:
     first = FakeBackend("openvino")
     choose([first, slow_cpu()], tmp_path)

@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ import pytest
 
 from live_restore.errors import DeviceError, InferenceError
 from live_restore.inference import load
-from live_restore.inference.backends import onnx_cuda
+from live_restore.inference.backends import onnx, onnx_cuda, tensorrt_rtx
 from live_restore.inference.backends.backend import Limits, ModelSource
+from live_restore.inference.backends.cuda_options import FORMS, CudaForm, provider_options
 from live_restore.inference.backends.onnx_cpu import TrustedSession
 from live_restore.inference.backends.onnx_cuda import cuda_obstacle
 from live_restore.inference.backends.openvino import OpenVINO
@@ -138,6 +140,43 @@ def test_a_tile_that_does_not_fit_the_model_is_an_inference_error(shape: tuple[i
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("form", FORMS, ids=[form.name for form in FORMS])
+def test_a_form_adds_to_what_all_forms_are_asked_for(form: CudaForm) -> None:
+    model = ModelSource(Path("m.onnx"), b"", "0" * 64, "fp16")
+    plain = provider_options(model, "fp32", 0, Limits())
+    assert provider_options(model, "fp32", 0, Limits(), form) == {**plain, **form.options}
+    assert form.static or "enable_cuda_graph" not in form.options, "a graph has one shape"
+
+
+def test_a_session_for_one_shape_gives_the_same_voxels() -> None:
+    shape = (1, 1, 6, 30, 22)
+    tile = np.random.default_rng(1).random(shape, np.float32)
+    session = onnx.create(source(), [onnx.CPU], Limits(threads=1), static=shape)
+    assert session.get_inputs()[0].shape == list(shape)
+    found = session.run(None, {session.get_inputs()[0].name: tile})[0]
+    np.testing.assert_array_equal(found, trusted().run(tile))
+
+
+def test_a_plug_in_that_is_not_there_or_finds_no_card_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backend = tensorrt_rtx.TensorRTForRTX()
+    if importlib.util.find_spec("onnxruntime_ep_nv_tensorrt_rtx") is None:
+        with pytest.raises(DeviceError, match=r"not installed; .*\[rtx\]"):
+            device("tensorrt-rtx")
+    plug_in = types.SimpleNamespace(
+        get_ep_name=lambda: "NvTensorRTRTXExecutionProvider", get_library_path=lambda: "/no/such.so"
+    )
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: object())
+    monkeypatch.setattr(tensorrt_rtx, "_plug_in", lambda: plug_in)
+    monkeypatch.setattr(tensorrt_rtx, "nvidia_obstacle", lambda: "")
+    assert "could not be loaded" in backend.obstacle(), "the real runtime refuses the library"
+    monkeypatch.setattr(tensorrt_rtx, "_devices", list)
+    assert "no card" in backend.obstacle()
+    options = tensorrt_rtx.plug_in_options(Limits(gpu_memory_gb=4))
+    assert options["nv_max_workspace_size"] == "2000000000"
+
+
 def test_metadata_are_read(tmp_path: Path) -> None:
     path = write_model(tmp_path / "x.onnx", card="text")
     assert trusted(path).metadata == {"live_restore_card": "text"}
@@ -156,10 +195,10 @@ def test_half_precision_keeps_the_tensor_cores(
 ) -> None:
     """Told not to use TF32, ONNX Runtime drops the tensor cores of every type."""
     model = ModelSource(Path("m.onnx"), b"", "0" * 64, in_file)
-    options = onnx_cuda.provider_options(model, precision, 1, Limits(gpu_memory_gb=2))
+    options = provider_options(model, precision, 1, Limits(gpu_memory_gb=2))
     assert options["use_tf32"] == tensor_cores
     assert (options["device_id"], options["gpu_mem_limit"]) == (1, 2_000_000_000)
-    assert "gpu_mem_limit" not in onnx_cuda.provider_options(model, precision, 0, Limits())
+    assert "gpu_mem_limit" not in provider_options(model, precision, 0, Limits())
 
 
 def test_a_model_says_what_its_file_computes_in(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,12 @@ import numpy as np
 
 from live_restore.errors import ModelError
 from live_restore.inference.backends.backend import Limits, ModelSource, tile_failure
-from live_restore.inference.backends.session import Device, Floats
+from live_restore.inference.backends.session import Device, Floats, Shape5
 from live_restore.inference.device.hardware import available_cores
 
 CPU = "CPUExecutionProvider"
+# What live-restore-export calls the axes whose sizes a model leaves open.
+_FREE_AXES = ("N", "Z", "Y", "X")
 
 
 def runtime_version() -> str:
@@ -34,15 +36,37 @@ def runtime_errors() -> tuple[type[BaseException], ...]:
 
 
 def create(
-    source: ModelSource, providers: list[Any], limits: Limits, *, memory_pattern: bool = True
+    source: ModelSource,
+    providers: list[Any],
+    limits: Limits,
+    *,
+    memory_pattern: bool = True,
+    static: Shape5 | None = None,
 ) -> Any:
     """Return an ``InferenceSession``; the caller compares its providers with what was asked.
+
+    With ``static``, for tiles of that shape alone.
 
     Raises
     ------
     ModelError
         The runtime cannot load the model with these providers.
     """
+    options = _options(limits, static)
+    options.enable_mem_pattern = memory_pattern
+    return _created(source, options, providers)
+
+
+def create_on(
+    source: ModelSource, devices: list[Any], asked: dict[str, str], limits: Limits, static: Shape5
+) -> Any:
+    """Return a session on devices of a plug-in, for tiles of one shape; raises as ``create``."""
+    options = _options(limits, static)
+    options.add_provider_for_devices(devices, asked)
+    return _created(source, options, None)
+
+
+def _options(limits: Limits, static: Shape5 | None) -> Any:
     import onnxruntime
 
     # Failing to load CUDA is a long text on stderr otherwise; we look at the result instead.
@@ -51,9 +75,16 @@ def create(
     options.log_severity_level = 4
     options.intra_op_num_threads = limits.threads or available_cores()
     options.inter_op_num_threads = 1
-    options.enable_mem_pattern = memory_pattern
     # Waiting threads that spin would take cores from the acquisition on the same PC.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    for axis, size in zip(_FREE_AXES, (static or ())[:1] + (static or ())[2:], strict=False):
+        options.add_free_dimension_override_by_name(axis, size)
+    return options
+
+
+def _created(source: ModelSource, options: Any, providers: list[Any] | None) -> Any:
+    import onnxruntime
+
     # Names in a damaged model need not be text.
     failures: tuple[type[BaseException], ...] = (UnicodeDecodeError, *runtime_errors())
     try:

@@ -1,8 +1,7 @@
 """ONNX Runtime on an NVIDIA GPU, tensors bound to its memory.
 
-Seen to run, with right numbers, on one NVIDIA H100 (docs/explanation/speed.md). Left out until
-measured there: ``prefer_nhwc``, which by ONNX Runtime's source covers 3-D convolutions in float32
-and float16, ``fuse_conv_bias``, and CUDA graphs, which need fixed shapes in the graph.
+Seen to run, with right numbers, on one NVIDIA H100 (docs/explanation/speed.md). What the provider
+is asked for, and what waits to be measured there, is in ``cuda_options.py``.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ import numpy as np
 
 from live_restore.errors import DeviceError
 from live_restore.inference.backends.backend import Limits, ModelSource, tile_failure
+from live_restore.inference.backends.cuda_options import USED, CudaForm, provider_options
 from live_restore.inference.backends.onnx import (
     CPU,
     create,
@@ -37,6 +37,11 @@ def cuda_obstacle() -> str:
 
     if _PROVIDER not in onnxruntime.get_available_providers():
         return "this ONNX Runtime was built without CUDA"
+    return nvidia_obstacle()
+
+
+def nvidia_obstacle() -> str:
+    """Return why there is no NVIDIA GPU to try, or "" where there is its driver."""
     if sys.platform == "win32":
         driver = Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "nvcuda.dll"
         present = driver.exists()
@@ -45,40 +50,14 @@ def cuda_obstacle() -> str:
     return "" if present else "no NVIDIA GPU was found"
 
 
-def provider_options(
-    source: ModelSource, precision: str, index: int, limits: Limits
-) -> dict[str, int | str]:
-    """Return what the CUDA provider is asked for.
-
-    Parameters
-    ----------
-    source, precision
-        The model, and what a float32 one is to be computed in.
-    index, limits
-        Which GPU, and how much of it.
-    """
-    half = source.precision != "fp32"
-    options: dict[str, int | str] = {
-        "device_id": index,
-        # Ampere and later would round float32 products to 10 bits without being asked. The option
-        # says more than its name: 0 takes all tensor cores away, those of float16 and bfloat16 too.
-        "use_tf32": int(precision == "tf32" or half),
-        # cuDNN's second heuristic since ONNX Runtime 1.20; it does not search any more.
-        "cudnn_conv_algo_search": "EXHAUSTIVE",
-        "cudnn_conv_use_max_workspace": "1",
-        # Growing in powers of two would take up to twice what the tile needs.
-        "arena_extend_strategy": "kSameAsRequested",
-    }
-    if limits.gpu_memory_gb is not None:
-        options["gpu_mem_limit"] = int(limits.gpu_memory_gb * 1e9)
-    return options
-
-
 class OnnxCuda:
-    """The backend "cuda"."""
+    """The backend "cuda"; ``form`` is how it runs a network."""
 
     name = "cuda"
     on_cpu = False
+
+    def __init__(self, form: CudaForm = USED) -> None:
+        self._form = form
 
     def obstacle(self) -> str:
         """Return why there is no GPU to try."""
@@ -96,7 +75,7 @@ class OnnxCuda:
         self, source: ModelSource, shape: Shape5, precision: str, index: int, limits: Limits
     ) -> BoundSession:
         """Return a session for tiles of one shape."""
-        session, device = self._created(source, precision, index, limits)
+        session, device = self._created(source, shape, precision, index, limits)
         return BoundSession(source, session, device, shape, index)
 
     def open_counts(
@@ -104,19 +83,20 @@ class OnnxCuda:
     ) -> OnnxCountsSession:
         """Return a session for tiles of grey values; see ``TakesCounts``."""
         extended = counts_source(source, shape)
-        session, device = self._created(extended, precision, index, limits)
+        session, device = self._created(extended, shape, precision, index, limits)
         return OnnxCountsSession(session, device, shape, "cuda", index)
 
     def _created(
-        self, source: ModelSource, precision: str, index: int, limits: Limits
+        self, source: ModelSource, shape: Shape5, precision: str, index: int, limits: Limits
     ) -> tuple[Any, Device]:
         """Return a session on the GPU, which it is known to be on, and the GPU."""
         import onnxruntime
 
         if hasattr(onnxruntime, "preload_dlls"):
             onnxruntime.preload_dlls()
-        options = provider_options(source, precision, index, limits)
-        session = create(source, [(_PROVIDER, options), CPU], limits)
+        options = provider_options(source, precision, index, limits, self._form)
+        static = shape if self._form.static else None
+        session = create(source, [(_PROVIDER, options), CPU], limits, static=static)
         if session.get_providers()[0] != _PROVIDER:
             raise DeviceError(
                 "the CUDA libraries could not be loaded",

@@ -9,6 +9,7 @@ from live_restore.inference.backends.onnx_cuda import OnnxCuda
 from live_restore.inference.backends.openvino import OpenVINO
 from live_restore.inference.backends.plug_in import plug_ins
 from live_restore.inference.backends.tensorrt import TensorRT
+from live_restore.inference.backends.tensorrt_rtx import TensorRTForRTX
 
 
 def make_backends() -> tuple[Backend, ...]:
@@ -18,6 +19,7 @@ def make_backends() -> tuple[Backend, ...]:
     """
     ours = (
         TensorRT(),
+        TensorRTForRTX(),
         OnnxCuda(),
         DirectML(),
         OpenVINO("openvino-gpu", "GPU"),

@@ -1,6 +1,6 @@
 """Where a network's time goes on a device, kernel by kernel and node by node, kept as files.
 
-    python benchmarks/gpu_profile.py FOLDER [--tiny]
+    python benchmarks/gpu/profile_networks.py FOLDER [--tiny]
 
 ONNX Runtime's own profile (``onnxruntime.json``, for chrome://tracing or Perfetto) and PyTorch's
 (``torch.json``, float16 where there is a GPU) of G5 B5 C32 on 12 x 1550 x 1920. Printed: the kinds
@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import torch
-from gpu import FULL, TINY, Suite, torch_work  # beside this file
 from live_restore_export.network import RCAN, RCANConfig
 from live_restore_export.onnx.export import export_network, make_card
+from networks import FULL, TINY, Suite, torch_work  # beside this file
 from torch.profiler import ProfilerActivity, profile
 
 _SHOWN = 8

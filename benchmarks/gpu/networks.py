@@ -1,6 +1,6 @@
 """Networks of the paper's sizes on an NVIDIA GPU: our sessions against PyTorch, as a table.
 
-    python benchmarks/gpu.py [--json gpu.json] [--rounds 5] [--only "G5 B5.*cuda"] [--tiny]
+    python benchmarks/gpu/networks.py [--json gpu.json] [--rounds 5] [--only "G5 B5.*cuda"] [--tiny]
 
 ``--tiny`` goes the same way on the processor with small networks and volumes, to see that it works;
 its numbers mean nothing.
