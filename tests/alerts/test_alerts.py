@@ -118,13 +118,17 @@ def test_a_mail_and_a_web_hook_arrive(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+# What JSON writes of a list of texts is TOML, too.
+BROKEN_HORN = json.dumps([sys.executable, "-c", "exit('broken horn')"])
+
+
 @pytest.mark.parametrize(
     ("lines", "said"),
     [
         ("", "set alerts.to or alerts.command"),
         ('to = ["nosuch://secret@example"]', "nosuch://..."),
         ('command = ["/no/such/program"]', "the command of alerts.command failed"),
-        (f'command = ["{sys.executable}", "-c", "exit(\'broken horn\')"]', "broken horn"),
+        (f"command = {BROKEN_HORN}", "broken horn"),
         ('to = ["json://127.0.0.1:1/secret"]', "nobody was reached through alerts.to (json://...)"),
     ],
 )  # fmt: skip
@@ -144,9 +148,8 @@ def test_thirty_failures_are_one_message_and_a_kill_is_another(tmp_path: Path) -
     program.write_text(
         "import sys; open(sys.argv[1], 'a').write(repr(sys.argv[2:]) + sys.stdin.read() + '\\n')"
     )
-    config = config_of(
-        tmp_path, f'command = ["{sys.executable}", "{program}", "{told}"]', "disk_free_gb = 0"
-    )
+    command = json.dumps([sys.executable, str(program), str(told)])
+    config = config_of(tmp_path, f"command = {command}", "disk_free_gb = 0")
     with watching(tmp_path, root, "--plain", "--config", str(config), real=True) as daemon:
         wait_for(lambda: told.exists() and "not restored" in told.read_text(), "the message", 40)
         broken_files(root, 40)

@@ -22,9 +22,10 @@ from live_restore.stack import Fingerprint
 from tests.support.keys import key_at
 from tests.support.models import write_model
 from tests.support.processes import run_command, status, stop, wait_for, watching
+from tests.support.systems import WINDOWS
 
 BROKEN = {
-    "not found": (["/no/such/program"], "No such file"),
+    "not found": (["/no/such/program"], "failed (" if WINDOWS else "No such file"),
     "exit code": ([sys.executable, "-c", "exit('broken horn')"], "exit code 1: broken horn"),
     "hangs": ([sys.executable, "-c", "import time; time.sleep(60)"], "did not end within 0.3 s"),
 }
