@@ -97,6 +97,8 @@ class Report:
             "before": trust.before,
             "signal_to_noise": None if snr is None else asdict(snr),
         }
+        if snr is not None and not snr.saturated:
+            del line["signal_to_noise"]["saturated_share"]
         if planes := planes_in_report(self.request.file_stacks, index):
             line["planes"] = planes
         self._count("read", stack.read_s)
