@@ -42,7 +42,13 @@ def run_name(run: Path) -> str:
     return run.name if run.is_dir() else run.stem
 
 
-def adapted_model(run: Path) -> Path:
-    """Return where the model goes that has learnt from a run: beside it, or on the disk it is."""
+def adapted_model(run: Path, watched: Path | None = None) -> Path:
+    """Return where the model goes that has learnt from a run.
+
+    Beside the run; in it where that is a whole disk, or the folder that is watched itself.
+    """
     run = run.resolve()
-    return run.with_name(f"{run_name(run)}_adapted.onnx") if run.name else run / "adapted.onnx"
+    if not run.name:
+        return run / "adapted.onnx"
+    folder = run if watched is not None and run == watched.resolve() else run.parent
+    return folder / f"{run_name(run)}_adapted.onnx"

@@ -161,7 +161,7 @@ class _Adapting:
 
     def _learn(self, run: Path, channel: int) -> None:
         folder = self._root / run
-        model = adapted_model(folder)
+        model = adapted_model(folder, self._root)
         if model.exists():
             return
         minutes = self._settings.adapt.minutes

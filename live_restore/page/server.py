@@ -196,7 +196,7 @@ def _listen(address: Address) -> socket.socket:
             f"the page cannot be served at {address.host}:{address.port} "
             f"({error.strerror or error})",
             None,
-            "name another port with --port, or 0 for any that is free",
+            "name another port, or 0 for any: live-restore page --port 0, watch --page 127.0.0.1:0",
         ) from None
     return listening
 

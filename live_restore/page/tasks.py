@@ -135,7 +135,8 @@ class Tasks:
     def adapt(self, run: Path, channel: int, model: str) -> int:
         """Ask for a model that has learnt from a run, a path below the folder; as :meth:`again`."""
         request = {"adapt": str(run), "channel": channel}
-        return self._ask(Task(0, f"adapt to {one_line(run.name)[-80:]}", model, 1), request)
+        name = one_line((self._root / run).resolve().name)[-80:]
+        return self._ask(Task(0, f"adapt to {name}", model, 1), request)
 
     def all(self) -> list[Task]:
         """Return the last tasks, in order."""

@@ -112,7 +112,7 @@ def adapt(request: dict[str, Any], settings: Settings) -> None:
     """
     root = Path(request["root"])
     run = root / request["adapt"]
-    model = adapted_model(run)
+    model = adapted_model(run, root)
     _require_free(model.parent, settings)
     command = adapt_command(
         run,

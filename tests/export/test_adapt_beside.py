@@ -77,6 +77,7 @@ def test_runs_whose_names_have_dots_do_not_share_a_model(tmp_path: Path) -> None
     assert adapted_model(tmp_path / "cell.tif") == tmp_path / "cell_adapted.onnx"
     top = Path(tmp_path.anchor)
     assert adapted_model(top) == top / "adapted.onnx"
+    assert adapted_model(tmp_path, tmp_path) == tmp_path / f"{tmp_path.name}_adapted.onnx"
 
 
 @pytest.fixture

@@ -318,6 +318,34 @@ def test_a_preview_by_keyboard_stands_in_the_place_of_raw(
         assert page.locator("#do-pause").is_disabled(), "nobody watches"
 
 
+def test_a_preview_is_of_all_channels_that_are_shown(chromium: Path, recorded: Recorded) -> None:
+    """Raw beside it would look as if the model had left the noise of that channel."""
+    with page_process(recorded) as (process, url), page_of(chromium, url) as page:
+        page.goto(to_act(process))
+        page.locator(".tile").first.wait_for()
+        page.select_option("#series", label="night_1")
+        page.select_option("#do-model", "fast")
+        page.locator("#do-preview:enabled").click()
+        page.wait_for_function(
+            "() => document.getElementById('tag-left').textContent === 'preview, fast'"
+        )
+        told = page.evaluate("fetch('/api/do').then((answer) => answer.json())")
+        stacks = {task["stack"] for task in told["tasks"] if task["state"] == "done"}
+        assert len(stacks) == 2
+
+
+def test_a_difference_is_of_planes_and_never_of_two_maxima(
+    chromium: Path, recorded: Recorded
+) -> None:
+    with page_process(recorded) as (_, url), page_of(chromium, url) as page:
+        choose_files(page)
+        page.locator('[data-view="max"]').click()
+        page.locator('[data-mode="difference"]').click()
+        assert page.get_attribute('[data-view="max"]', "aria-pressed") == "false"
+        page.locator('[data-view="max"]').click()
+        assert page.get_attribute('[data-mode="difference"]', "aria-pressed") == "false"
+
+
 def test_a_page_leaves_the_processor_to_what_restores(
     tmp_path: Path, chromium: Path, recorded: Recorded
 ) -> None:

@@ -143,7 +143,7 @@ def test_a_port_that_is_taken_is_said_in_one_line(recorded: Recorded) -> None:
         done = run_command(recorded.state, "page", recorded.root, "--port", str(port))
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
-    assert "name another port with --port" in done.stderr
+    assert "live-restore page --port 0" in done.stderr
 
 
 def test_a_demo_beside_another_ones_page_has_a_page_of_its_own() -> None:

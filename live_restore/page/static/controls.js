@@ -88,7 +88,14 @@ export class Controls {
   }
 
   #setMode(mode) {
+    // The brightest of raw is mostly noise: of two projections a difference says nothing about light.
+    if (mode === "difference") this.#picture.view = "slice";
     this.#set("mode", this.#picture.mode === mode ? "wipe" : mode);
+  }
+
+  #setView(view) {
+    if (view === "max" && this.#picture.mode === "difference") this.#picture.mode = "wipe";
+    this.#set("view", view);
   }
 
   #moveWipe(share) {
@@ -130,7 +137,7 @@ export class Controls {
       for (const button of document.querySelectorAll(`button[data-${name}]`)) button.addEventListener("click", () => act(button.dataset[name]));
     };
     buttons("mode", (mode) => this.#setMode(mode));
-    buttons("view", (view) => this.#set("view", view));
+    buttons("view", (view) => this.#setView(view));
     buttons("axis", (axis) => this.#set("axis", axis));
     buttons("filter", (filter) => this.filter(filter));
     const clicks = {
@@ -178,7 +185,7 @@ export class Controls {
       ["[ ]", "move the wipe", { "[": wipe(-WIPE_STEP), "]": wipe(WIPE_STEP) }],
       ["s", "side by side", { s: () => this.#setMode("side") }],
       ["d", "raw − restored", { d: () => this.#setMode("difference") }],
-      ["m", "plane or maximum", { m: () => this.#set("view", picture.view === "max" ? "slice" : "max") }],
+      ["m", "plane or maximum", { m: () => this.#setView(picture.view === "max" ? "slice" : "max") }],
       ["z y x", "look along z, y, x", Object.fromEntries(["z", "y", "x"].map((axis) => [axis, () => this.#set("axis", axis)]))],
       [", .", "position before, after", { ",": () => choice.stepPosition(-1), ".": () => choice.stepPosition(1) }],
       ["1 – 9", "show or hide a channel", {}],

@@ -50,16 +50,17 @@ export class Doing {
     const before = JSON.stringify([...this.#picture.previews]);
     this.#picture.previews = new Map(done.map((task) => [task.stack, { number: task.number, model: task.model }]));
     if (JSON.stringify([...this.#picture.previews]) === before) return;
-    if (this.#picture.previews.has(this.#previewed()?.stack.id)) this.#picture.previewed = true;
+    if (this.#previewed().some(({ stack }) => this.#picture.previews.has(stack.id))) this.#picture.previewed = true;
     this.#page.refresh();
     this.offer();
   }
 
-  /** The stack that a preview is of: that of the first channel shown. */
+  /** The stacks that a preview is of: those of the channels shown. */
   #previewed() {
+    const shown = this.#picture.channels().filter(({ look }) => look.shown).map(({ channel }) => channel);
     const stacks = this.#picture.stacks();
-    const shown = this.#picture.channels().find(({ look }) => look.shown)?.channel;
-    return stacks.find(({ channel }) => channel === shown) ?? stacks[0] ?? null;
+    const found = stacks.filter(({ channel }) => shown.includes(channel));
+    return found.length ? found : stacks.slice(0, 1);
   }
 
   #hasPreview() {
@@ -96,9 +97,8 @@ export class Doing {
 
   // ---- what is asked for
 
-  #preview() {
-    const found = this.#previewed();
-    return found && this.#ask("preview", { stack: found.stack.id, model: $("do-model").value });
+  async #preview() {
+    for (const { stack } of this.#previewed()) await this.#ask("preview", { stack: stack.id, model: $("do-model").value });
   }
 
   #again(cells) {

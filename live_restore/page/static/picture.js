@@ -99,10 +99,15 @@ export class Picture extends EventTarget {
     return preview ? ["preview", `${layer.entry.finished_at}/${preview.number}`] : [side, layer.entry.finished_at];
   }
 
-  /** What stands left of the wipe: "raw", or "preview" with the name of its model. */
-  leftName() {
-    const found = this.previewed && this.stacks().map(({ stack }) => this.previews.get(stack.id)).find(Boolean);
-    return found ? `preview, ${found.model}` : "raw";
+  /** What stands left of the wipe, of all channels shown or of one: "raw", or "preview" and its model. */
+  leftName(only = null) {
+    if (!this.previewed) return "raw";
+    const names = new Map(this.channels().filter(({ channel, look }) => (only === null ? look.shown : channel === only)).map(({ channel, name }) => [channel, name]));
+    const shown = this.stacks().filter(({ channel }) => names.has(channel));
+    const found = shown.map(({ stack }) => this.previews.get(stack.id)).find(Boolean);
+    if (!found) return "raw";
+    const raw = shown.filter(({ stack }) => !this.previews.has(stack.id)).map(({ channel }) => names.get(channel));
+    return `preview, ${found.model}${raw.length ? `; ${raw.join(", ")}: raw` : ""}`;
   }
 
   stacks() {

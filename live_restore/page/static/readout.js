@@ -45,7 +45,7 @@ export async function showValues(picture) {
   const tell = (values, about) => {
     const lines = values.map(({ channel, raw, restored }) => {
       const name = picture.cell.series.channels.size > 1 ? `${picture.cell.series.channels.get(channel)}: ` : "";
-      return `${name}${picture.leftName()} ${about}${grey(raw)}  restored ${about}${grey(restored)}`;
+      return `${name}${picture.leftName(channel)} ${about}${grey(raw)}  restored ${about}${grey(restored)}`;
     });
     setText(out, [where, ...lines].join("\n"));
     out.dataset.voxel = JSON.stringify({ ...at, exact: about === "", values: values.map(({ channel, raw, restored }) => ({ channel, raw, restored })) });
