@@ -10,7 +10,7 @@ from typing import Any
 
 from live_restore.files.values import number
 from live_restore.stack import FOR_BRIGHTNESS
-from live_restore.trust.doubt_lines import about_brightness, about_the_picture, in_one_line
+from live_restore.trust.doubt_lines import about_brightness, about_the_picture, finding, in_one_line
 
 _LONGEST_DOI = 200
 _PAPER = "Chen et al., Nature Methods 18, 678 (2021), doi:10.1038/s41592-021-01155-x"
@@ -70,7 +70,7 @@ def paragraph(reports: Sequence[dict[str, Any]]) -> str:
         [str(doubt) for doubt in told] if isinstance(told := stack.get("doubts"), list) else []
         for stack in done
     ]
-    of_pictures = [about_the_picture(each) for each in doubts]
+    of_pictures = [tuple(map(finding, about_the_picture(each))) for each in doubts]
     doubtful = sum(map(bool, of_pictures))
     parts.append(
         f"{_count(doubtful, 'stack')} marked doubtful ({in_one_line(of_pictures)})"

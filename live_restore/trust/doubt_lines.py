@@ -24,6 +24,17 @@ def about_brightness(doubts: Sequence[str]) -> tuple[str, ...]:
     )
 
 
+def finding(doubt: str) -> str:
+    """Return what a doubt says of a stack, without the advice that follows.
+
+    Examples
+    --------
+    >>> finding("2 % of its raw voxels are saturated; use less light")
+    '2 % of its raw voxels are saturated'
+    """
+    return doubt.partition("; ")[0].partition(" (where ")[0]
+
+
 def in_one_line(doubts_of_stacks: Sequence[Sequence[str]]) -> str:
     """Return in one line why stacks of a result are doubtful, or "" where none is.
 

@@ -82,7 +82,8 @@ def test_what_was_estimated_is_in_it() -> None:
     model = {"fast": {"version": "1", "sha256": "ab" * 32}}
     stacks = [
         {"restored": True,
-         "doubts": ["its signal-to-noise ratio is about 1", f"{FOR_BRIGHTNESS}: dim"],
+         "doubts": ["its signal-to-noise ratio is about 1; use more light",
+                    f"{FOR_BRIGHTNESS}: dim"],
          "brightness": {"flux_bias_percent": -8.12},
          "signal_to_noise": {"ratio": 1.0}, "gain_over_raw": {"db": 8.0, "not_known_because": ""}},
         {"restored": True, "doubts": [f"{FOR_BRIGHTNESS}: dim"],
@@ -103,6 +104,7 @@ def test_what_was_estimated_is_in_it() -> None:
                  "2 stacks were marked doubtful for measuring brightness.",
                  "In 1 stack, hot"):  # fmt: skip
         assert part in said, said
+    assert "use more light" not in said, "a paper is no place for advice"
 
 
 def test_a_stack_that_was_restored_again_counts_once() -> None:

@@ -26,6 +26,7 @@ from tests.page.runs import (
     spots,
     write_file,
 )
+from tests.support.models import write_model
 from tests.support.processes import run_command, stop, wait_for, watching
 
 pytestmark = pytest.mark.browser
@@ -332,6 +333,22 @@ def test_a_preview_is_of_all_channels_that_are_shown(chromium: Path, recorded: R
         told = page.evaluate("fetch('/api/do').then((answer) => answer.json())")
         stacks = {task["stack"] for task in told["tasks"] if task["state"] == "done"}
         assert len(stacks) == 2
+
+
+def test_what_never_became_whole_is_counted_at_the_top(chromium: Path, tmp_path: Path) -> None:
+    root = tmp_path / "run"
+    root.mkdir()
+    write_file(root / "whole.ome.tif", spots(1))
+    (root / "cut.ome.tif").write_bytes((root / "whole.ome.tif").read_bytes()[:-5000])
+    model = write_model(tmp_path / "tiny.onnx")
+    live = Recorded(root, tmp_path / "state", model)
+    flags = ("--model", str(model), "--device", "cpu", "--plain")
+    with watching(live.state, root, *flags) as daemon:
+        wait_for((root / "restored" / "whole.json").exists, "the result")
+        stop(daemon)
+    with page_process(live) as (_, url), page_of(chromium, url) as page:
+        page.locator(".tile").nth(1).wait_for()
+        assert page.inner_text("#not-whole").split() == ["incomplete", "1"]
 
 
 def test_a_difference_is_of_planes_and_never_of_two_maxima(

@@ -14,6 +14,11 @@ export function showHeader(told) {
   setText($("n-doubtful"), told.doubtful);
   setText($("n-failed"), told.counts.failed);
   setText($("n-backlog"), told.backlog);
+  // Whoever watches may still see them arrive; nobody else does.
+  const notWhole = told.counts.arriving + told.counts.incomplete;
+  $("not-whole").hidden = !notWhole;
+  setText($("not-whole").firstElementChild, told.watched ? "arriving" : "incomplete");
+  setText($("not-whole").lastElementChild, notWhole);
   setText($("n-delay"), seconds(told.last_delay_s));
   document.querySelector(".is-doubtful").classList.toggle("some", told.doubtful > 0);
   document.querySelector(".is-failed").classList.toggle("some", told.counts.failed > 0);
