@@ -190,6 +190,16 @@ class StackKey:
         """
         return self.acquisition if self.index is None else self.acquisition / self.index.label
 
+    @property
+    def run(self) -> Path:
+        """What was recorded with it: the acquisition, or the folder that a file lies in."""
+        return self.acquisition.parent if self.index is None else self.acquisition
+
+    @property
+    def channel(self) -> int:
+        """Its channel; 0, the first, of a file, which may hold several."""
+        return 0 if self.index is None else self.index.channel
+
     def __str__(self) -> str:
         return str(self.path)
 

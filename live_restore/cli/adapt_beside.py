@@ -20,8 +20,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from live_restore.cli.beside import running_beside
 from live_restore.errors import LiveRestoreError, UsageError, one_line
-from live_restore.hooks.leash import PYTHON, end, wait_until_dropped
+from live_restore.hooks.leash import PYTHON, end, when_dropped
 from live_restore.journal.states import State
 from live_restore.workshop import adapt_command, adapted_model, require_workshop
 
@@ -68,31 +69,13 @@ def adapt_beside(
             "measure it with live-restore camera, or leave after_stacks out",
         )  # fmt: skip
     require_workshop()
-    from live_restore.cli.beside import variables_for
-    from live_restore.cli.page import pass_on
-
     command = [*PYTHON, "live_restore.cli.adapt_beside", str(root)]
     if config is not None:
         command += ["--config", str(config.absolute())]
     if model is not None:
         command += ["--model", model]
-    try:
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=None if report is None else subprocess.PIPE,
-            env=variables_for(settings),
-        )
-    except OSError as error:
-        raise LiveRestoreError(f"adapting cannot be started ({error})", root) from error
-    if report is not None:
-        threading.Thread(
-            target=pass_on, args=(child, report), name="adapting's words", daemon=True
-        ).start()
-    try:
+    with running_beside("adapting", command, root, settings, report):
         yield
-    finally:
-        end(child, _CLOSE_S)
 
 
 def due(entries: Iterable[Entry], after: int, tried: Collection[Path]) -> tuple[Path, int] | None:
@@ -114,11 +97,9 @@ def due(entries: Iterable[Entry], after: int, tried: Collection[Path]) -> tuple[
     restored: dict[Path, Counter[int]] = {}
     for entry in entries:
         if entry.state is State.DONE:
-            key = entry.key
-            of_files = key.index is None
-            run = key.acquisition.parent if of_files else key.acquisition
+            run = entry.key.run
             channels = restored.pop(run, Counter())  # the last one moves to the end
-            channels[0 if key.index is None else key.index.channel] += 1
+            channels[entry.key.channel] += 1
             restored[run] = channels
     for run, channels in reversed(restored.items()):
         if run not in tried and channels.total() >= after:
@@ -211,12 +192,7 @@ def main() -> int:
     give_way(settings.process)
     give_way_to_all()
     dropped = threading.Event()
-
-    def wait() -> None:
-        wait_until_dropped()
-        dropped.set()
-
-    threading.Thread(target=wait, name="leash", daemon=True).start()
+    when_dropped(dropped.set)
     journal = journal_path(arguments.root, settings.journal.folder)
     _Adapting(arguments.root, journal, settings, arguments.config, arguments.model, dropped).run()
     return 0

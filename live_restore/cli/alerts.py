@@ -22,7 +22,7 @@ from live_restore.cli.parsing import (
     watched_run,
 )
 from live_restore.errors import LiveRestoreError, UsageError
-from live_restore.hooks.leash import end, wait_until_dropped
+from live_restore.hooks.leash import end, when_dropped
 
 if TYPE_CHECKING:
     from live_restore.settings.model import Settings
@@ -132,10 +132,5 @@ def alerts_beside(root: Path, settings: Settings, config: Path | None) -> Iterat
 
 def _when_stdin_ends() -> threading.Event:
     gone = threading.Event()
-
-    def wait() -> None:
-        wait_until_dropped()
-        gone.set()
-
-    threading.Thread(target=wait, name="leash", daemon=True).start()
+    when_dropped(gone.set)
     return gone

@@ -6,13 +6,12 @@ import argparse
 import importlib.util
 import socket
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from live_restore.cli.beside import variables_for
+from live_restore.cli.beside import running_beside
 from live_restore.cli.folders import the_folder
 from live_restore.cli.parsing import (
     Commands,
@@ -22,8 +21,8 @@ from live_restore.cli.parsing import (
     port,
     watched_run,
 )
-from live_restore.errors import LiveRestoreError, UsageError
-from live_restore.hooks.leash import end, leashed
+from live_restore.errors import UsageError
+from live_restore.hooks.leash import leashed
 from live_restore.installation import install_with
 
 if TYPE_CHECKING:
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
 
 _NEEDED = ("starlette", "uvicorn", "prometheus_client")
 DEFAULT_PORT = 8765
-_CLOSE_S = 5.0
 
 
 def add(commands: Commands) -> None:
@@ -155,23 +153,8 @@ def page_beside(
     require_extra()
     host, port = address
     command = leashed(["page", str(root), "--host", host, "--port", str(port), *options])
-    try:
-        child = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=None if report is None else subprocess.PIPE,
-            env=variables_for(settings),
-        )
-    except OSError as error:
-        raise LiveRestoreError(f"the page cannot be started ({error})", root) from error
-    if report is not None:
-        threading.Thread(
-            target=pass_on, args=(child, report), name="page's words", daemon=True
-        ).start()
-    try:
+    with running_beside("the page", command, root, settings, report) as child:
         yield child
-    finally:
-        end(child, _CLOSE_S)
 
 
 def _report(url: str, to_act: str) -> None:
@@ -182,14 +165,6 @@ def _report(url: str, to_act: str) -> None:
 
 def _no_browser() -> None:
     print("no browser could be opened; open that address yourself", flush=True)
-
-
-def pass_on(child: subprocess.Popen[bytes], report: Callable[[str], None]) -> None:
-    """Report every line that a child prints, until it ends."""
-    assert child.stdout is not None
-    with child.stdout:
-        for line in child.stdout:
-            report(line.decode("utf-8", "replace").strip())
 
 
 def _port(text: str) -> int:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 PYTHON = (sys.executable, "-P", "-m")
@@ -80,3 +81,18 @@ else:
         # Not through sys.stdin: its lock, held by a daemon thread, aborts the shutdown of Python.
         while os.read(0, 4096):
             pass
+
+
+def when_dropped(act: Callable[[], object]) -> None:
+    """Call ``act``, in a thread of its own, when the parent lets go, or dies."""
+
+    def wait() -> None:
+        wait_until_dropped()
+        act()
+
+    threading.Thread(target=wait, name="leash", daemon=True).start()
+
+
+def end_when_dropped() -> None:
+    """End this process at once when the parent lets go; what it writes has a temporary name."""
+    when_dropped(lambda: os._exit(0))

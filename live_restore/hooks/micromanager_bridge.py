@@ -36,7 +36,7 @@ from typing import Any
 
 from live_restore.errors import LiveRestoreError, OutputError, one_line
 from live_restore.hooks import console
-from live_restore.hooks.leash import wait_until_dropped
+from live_restore.hooks.leash import end_when_dropped
 from live_restore.hooks.micromanager_runs import (
     IgnoredRun,
     Run,
@@ -159,11 +159,6 @@ def _identity(store: Any) -> Identity:
     return store.get_save_path() or None, started_at(store)
 
 
-def _leave_with_the_parent() -> None:
-    wait_until_dropped()
-    os._exit(0)
-
-
 def _leave_with_micro_manager(beside: socket.socket, port: int) -> None:
     """End this process when Micro-Manager's ends: its client is never told.
 
@@ -185,7 +180,7 @@ def _leave_with_micro_manager(beside: socket.socket, port: int) -> None:
 
 def main(port: int, folder: Path, since: float, unsaved_since: float) -> None:
     """Look until the connection is lost."""
-    threading.Thread(target=_leave_with_the_parent, name="leash", daemon=True).start()
+    end_when_dropped()
     console.keep_stdout_for_lines()
     # A server of another version shows by what fails, not by a warning that nobody reads.
     warnings.simplefilter("ignore")

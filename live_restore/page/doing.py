@@ -138,11 +138,9 @@ class Doing:
         if self._cannot_adapt:
             raise RefusedError(409, self._cannot_adapt)
         key, model = self._entry(_text(asked, "entry")).entry.key, self._model(asked)
-        run = key.acquisition.parent if key.index is None else key.acquisition
-        channel = 0 if key.index is None else key.index.channel
         if any(task.state in ("waiting", "running") for task in self._learning.all()):
             raise RefusedError(409, "one model learns already; ask again when it is done")
-        return await self._begin(lambda: self._learning.adapt(run, channel, model))
+        return await self._begin(lambda: self._learning.adapt(key.run, key.channel, model))
 
     async def _daemon(self, request: Request) -> Response:
         asked = _text(await _body(request), "wish")

@@ -15,7 +15,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from live_restore.cluster.models import load_models
 from live_restore.engine.one_shot import Attempt, OneShot
 from live_restore.engine.priority import give_way, give_way_to_all
 from live_restore.errors import DiskFullError, LiveRestoreError, StackRefusedError, one_line
-from live_restore.hooks.leash import wait_until_dropped
+from live_restore.hooks.leash import end_when_dropped
 from live_restore.inference.cameras import choose_camera
 from live_restore.journal.location import journal_path
 from live_restore.page.raw_volumes import RawVolumes
@@ -41,7 +40,7 @@ _MOST_WORDS = 200
 def main() -> int:
     """Do what standard input asks for."""
     request = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with_stdin, name="leash", daemon=True).start()
+    end_when_dropped()
     config = request["config"]
     try:
         settings = load_settings(
@@ -176,11 +175,6 @@ def _require_free(folder: Path, settings: Settings) -> None:
 
 def _report(line: dict[str, str]) -> None:
     os.write(1, json.dumps(line).encode("ascii") + b"\n")
-
-
-def _end_with_stdin() -> None:
-    wait_until_dropped()
-    os._exit(0)  # what it was writing has a temporary name
 
 
 if __name__ == "__main__":

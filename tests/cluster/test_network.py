@@ -20,6 +20,7 @@ from tests.cluster.test_restoring import RAW, local, restorer_at
 from tests.support.cluster import Started, a_scheduler, a_worker, ended, free_address
 from tests.support.processes import PATIENCE_S, wait_for
 from tests.support.proxy import Proxy
+from tests.support.small_disks import small_disk
 from tests.support.systems import needs_signals
 
 
@@ -94,21 +95,6 @@ def test_a_scheduler_that_goes_silent_is_named_and_found_again(tmp_path: Path) -
         restored_while_silent(restorer, proxy, said)
     assert "does not answer any more" in said[0]
     assert said[0].endswith("; stacks wait")
-
-
-@contextmanager
-def small_disk(folder: Path, kilobytes: int) -> Iterator[Path]:
-    """A disk of so many kB."""
-    folder.mkdir(parents=True)
-    options = ["-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(folder)]
-    try:
-        subprocess.run(["mount", *options], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("only the administrator may mount a small disk")
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @pytest.mark.slow

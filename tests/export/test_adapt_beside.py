@@ -9,13 +9,13 @@ from typing import Any
 
 import onnx
 import pytest
-from live_restore_export.adaptation import beside
 from live_restore_export.adaptation.beside import while_nothing_waits
 from live_restore_export.onnx.export import read_card
 from test_adaptation import CONFIG, exposed, write_run, write_start
 from training_files import write_stack
 
 from live_restore.cli.adapt_beside import due, due_now
+from live_restore.hooks import leash
 from live_restore.journal.entry import Entry
 from live_restore.journal.journal import Journal
 from live_restore.journal.states import State
@@ -136,7 +136,7 @@ def test_it_learns_with_the_camera_of_the_folder_that_is_watched(
     (tmp_path / "config.toml").write_text(
         f"[[watch]]\nfolder = '{tmp_path}'\n{CONFIG.replace('[camera]', '[watch.camera]')}"
     )
-    monkeypatch.setattr(beside, "end_with_whoever_started_it", lambda: None)
+    monkeypatch.setattr(leash, "end_when_dropped", lambda: None)
     done = command(
         "adapt", "--beside", tmp_path, journal.path, "--config", tmp_path / "config.toml",
         "--model", start, "--minutes", "0.01", "--learning-rate", "0.01", tmp_path / "run_1",

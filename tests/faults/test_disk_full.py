@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import itertools
 import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from tests.faults.audit import Audit, journal_rows, states
 from tests.faults.daemons import Nursery, Place
 from tests.faults.player import RawStack, raw_stacks
 from tests.faults.test_arrivals import wait_until_done
+from tests.support import small_disks
 from tests.support.processes import wait_for
 
 SAID = "the disk of results refuses"
@@ -61,13 +61,8 @@ def test_full_at_every_step(place: Place, nursery: Nursery) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    options = ["-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
-    if not shutil.which("mount") or subprocess.run(["mount", *options], check=False).returncode:
-        pytest.skip("mounting a file system is not allowed here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with small_disks.small_disk(tmp_path / "small", 4096) as disk:
+        yield disk
 
 
 @pytest.fixture

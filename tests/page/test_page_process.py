@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import sqlite3
-import subprocess
 import threading
 import time
 import urllib.error
@@ -31,6 +30,7 @@ from tests.page.runs import (
     spots,
     write_file,
 )
+from tests.support import small_disks
 from tests.support.processes import digests, run_command, stop, wait_for, watching
 from tests.support.systems import needs_signals
 
@@ -236,13 +236,8 @@ def test_without_its_packages_it_says_what_to_install(monkeypatch: pytest.Monkey
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    options = ["-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)]
-    if not shutil.which("mount") or subprocess.run(["mount", *options], check=False).returncode:
-        pytest.skip("mounting a file system is not allowed here")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
+    with small_disks.small_disk(tmp_path / "small", 4096) as disk:
+        yield disk
 
 
 @pytest.mark.slow

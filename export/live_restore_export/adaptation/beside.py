@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
 from live_restore.errors import LiveRestoreError
-from live_restore.hooks.leash import wait_until_dropped
 from live_restore.journal.database import lock_is_held
 from live_restore.journal.view import JournalView, is_busy
 
@@ -38,13 +35,3 @@ def while_nothing_waits(root: Path, journal: Path) -> Callable[[], None]:
             looked_at = time.monotonic()
 
     return wait
-
-
-def end_with_whoever_started_it() -> None:
-    """End this process when its standard input ends; what it was writing has a temporary name."""
-
-    def wait() -> None:
-        wait_until_dropped()
-        os._exit(0)
-
-    threading.Thread(target=wait, name="leash", daemon=True).start()

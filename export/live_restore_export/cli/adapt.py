@@ -62,13 +62,11 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Adapt, judge, convert, write."""
+    from live_restore.hooks.leash import end_when_dropped
     from live_restore.inference.load import find_model
     from live_restore.settings.load import load_settings
     from live_restore.workshop import adapted_model
-    from live_restore_export.adaptation.beside import (
-        end_with_whoever_started_it,
-        while_nothing_waits,
-    )
+    from live_restore_export.adaptation.beside import while_nothing_waits
     from live_restore_export.adaptation.run_stacks import known_cameras, read_run
 
     source: Path = arguments.source
@@ -76,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     watched: Path | None = None
     if arguments.beside:
         watched = arguments.beside[0]  # its settings: another folder may have another camera
-        end_with_whoever_started_it()
+        end_when_dropped()
         pause = while_nothing_waits(*arguments.beside)
     output = arguments.output or adapted_model(source)
     check_output(output, ".onnx", source)

@@ -42,6 +42,13 @@ class Limits:
     gpu_memory_gb: float | None = None
     build: bool = False
 
+    def gpu_bytes(self, free_bytes: int) -> int:
+        """Return how much of a GPU may be used, of what is free; 0: nobody knows how much."""
+        if self.gpu_memory_gb is None:
+            return free_bytes
+        most = int(self.gpu_memory_gb * 1e9)
+        return min(free_bytes or most, most)
+
 
 class Backend(Protocol):
     """A runtime on a kind of device.

@@ -104,14 +104,12 @@ class OnnxCuda:
                 f"install them with: {install_with('cuda')}",
             )
         hardware, free_bytes = nvidia_gpu(index)
-        if limits.gpu_memory_gb is not None:
-            free_bytes = min(free_bytes or sys.maxsize, int(limits.gpu_memory_gb * 1e9))
         device = Device(
             name=f"cuda:{index}",
             provider=f"onnxruntime {_PROVIDER}",
             hardware=hardware,
             precision=precision if source.precision == "fp32" else source.precision,
-            memory_bytes=free_bytes,
+            memory_bytes=limits.gpu_bytes(free_bytes),
             on_gpu=True,
         )
         return session, device

@@ -91,7 +91,6 @@ class TensorRT:
             # Weights and features are outside these; tiles are planned for what is left.
             options["trt_max_workspace_size"] = most // 2
             beside["gpu_mem_limit"] = most
-            free_bytes = min(free_bytes or most, most)
         providers = [(_PROVIDER, options), ("CUDAExecutionProvider", beside), CPU]
         session = create(source, providers, limits)
         if session.get_providers()[0] != _PROVIDER:
@@ -101,7 +100,7 @@ class TensorRT:
             provider=f"onnxruntime {_PROVIDER}",
             hardware=hardware,
             precision=precision,
-            memory_bytes=free_bytes,
+            memory_bytes=limits.gpu_bytes(free_bytes),
             on_gpu=True,
         )
         return BoundSession(source, session, device, shape, index)

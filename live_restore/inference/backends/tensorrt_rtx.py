@@ -85,15 +85,12 @@ class TensorRTForRTX:
         if session.get_providers()[0] != provider:
             raise DeviceError("TensorRT for RTX could not be loaded")
         hardware, free_bytes = nvidia_gpu(index)
-        if limits.gpu_memory_gb is not None:
-            most = int(limits.gpu_memory_gb * 1e9)
-            free_bytes = min(free_bytes or most, most)
         device = Device(
             name=f"{self.name}:{index}",
             provider=f"onnxruntime {provider}",
             hardware=hardware,
             precision=precision if source.precision == "fp32" else source.precision,
-            memory_bytes=free_bytes,
+            memory_bytes=limits.gpu_bytes(free_bytes),
             on_gpu=True,
         )
         return OnnxSession(source, session, device)

@@ -82,8 +82,9 @@ export class Doing {
     $("show-preview").setAttribute("aria-pressed", String(there && this.#picture.previewed));
     enable("do-preview", this.#picture.stacks().length ? "" : "Choose a stack that has been read");
     // A process of this page does it, whether or not the folder is watched.
-    enable("do-again", entriesOf([this.#page.cell()]).length ? "" : "Choose a stack that is finished");
-    enable("do-adapt", this.#cannotAdapt || (entriesOf([this.#page.cell()]).length ? "" : "Choose a stack of the run to learn from"));
+    const finished = entriesOf([this.#page.cell()]).length > 0;
+    enable("do-again", finished ? "" : "Choose a stack that is finished");
+    enable("do-adapt", this.#cannotAdapt || (finished ? "" : "Choose a stack of the run to learn from"));
   }
 
   /** Offers what can be asked of a daemon, where there is one. */
