@@ -16,6 +16,7 @@ import pytest
 from live_restore.files.user_folders import STATE_VARIABLE
 from live_restore.settings.layers import FILE_VARIABLES
 from tests.support.nursery import nursery_pids
+from tests.support.watched import Scene
 
 _SHARED = "LIVE_RESTORE_SHARED"
 _LEAK_PATIENCE_S = 10.0
@@ -101,3 +102,13 @@ def leaked(threads: set[threading.Thread], children: set[psutil.Process]) -> lis
         except psutil.NoSuchProcess:
             continue
     return alive
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Iterator[Scene]:
+    """Return a watched folder with its journal."""
+    root = tmp_path / "watched"
+    root.mkdir()
+    made = Scene(root, tmp_path / "state" / "j.sqlite")
+    yield made
+    made.journal.close()

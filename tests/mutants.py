@@ -45,6 +45,13 @@ _PIPELINE = "tests/engine/test_pipeline.py"
 _PUBLISH = "tests/files/test_publish.py"
 _OME_TIFF = "tests/outputs/test_ome_tiff_output.py"
 _FOLDER = "tests/sources/test_folder.py"
+_JOURNAL_AND_PROCESSES = "tests/journal/test_journal_and_processes.py"
+_JOURNAL_IN_TROUBLE = "tests/journal/test_journal_in_trouble.py"
+_PIPELINE_DEVICES = "tests/engine/test_pipeline_devices.py"
+_PIPELINE_DISKS = "tests/engine/test_pipeline_disks.py"
+_PIPELINE_ENDS = "tests/engine/test_pipeline_ends.py"
+_FOLDER_OF_MANY_FILES = "tests/sources/test_folder_of_many_files.py"
+_RENAMED_RUNS = "tests/cases/test_renamed_runs.py"
 _ACQUISITIONS = "tests/sources/test_acquisitions.py"
 _TIFF = "tests/formats/test_tiff.py"
 _DEVICES = "tests/inference/test_device_choice.py"
@@ -189,7 +196,7 @@ MUTANTS = (
         "                \"WHERE state = 'running'\"",
         "\"UPDATE entry SET state = 'waiting', owner = NULL, lease_until = NULL \"\n"
         "                \"WHERE state = 'lost'\"",
-        (f"{_JOURNAL}::test_a_killed_process_leaves_the_folder_and_its_work",),
+        (f"{_JOURNAL_AND_PROCESSES}::test_a_killed_process_leaves_the_folder_and_its_work",),
     ),
     Mutant(
         2,
@@ -197,7 +204,7 @@ MUTANTS = (
         "the journal waits for the disk",
         "PRAGMA synchronous=FULL",
         "PRAGMA synchronous=NORMAL",
-        (f"{_JOURNAL}::test_it_is_durable",),
+        (f"{_JOURNAL_IN_TROUBLE}::test_it_is_durable",),
     ),
     Mutant(
         2,
@@ -245,7 +252,7 @@ MUTANTS = (
         "a stack on which the runtime failed is tried again",
         "isinstance(error, RuntimeFailureError) and entry.attempts < self._max_attempts",
         "isinstance(error, RuntimeFailureError) and entry.attempts < 0",
-        (f"{_PIPELINE}::test_a_runtime_that_fails_for_a_while_costs_no_stack",),
+        (f"{_PIPELINE_DEVICES}::test_a_runtime_that_fails_for_a_while_costs_no_stack",),
     ),
     Mutant(
         2,
@@ -262,8 +269,8 @@ MUTANTS = (
         "if self.identity is None or identity_of(self.folder) != self.identity:",
         "if self.identity is None:",
         (
-            f"{_PIPELINE}::test_the_watched_folder_may_go",
-            f"{_PIPELINE}::test_a_share_that_goes_while_a_stack_is_restored",
+            f"{_PIPELINE_DISKS}::test_the_watched_folder_may_go",
+            f"{_PIPELINE_DISKS}::test_a_share_that_goes_while_a_stack_is_restored",
         ),
     ),
     Mutant(
@@ -322,7 +329,7 @@ MUTANTS = (
         "one process works on a folder",
         "        lock.acquire()\n    except Timeout:\n        raise FolderBusyError(",
         "        pass\n    except Timeout:\n        raise FolderBusyError(",
-        (f"{_JOURNAL}::test_one_process_per_folder",),
+        (f"{_JOURNAL_AND_PROCESSES}::test_one_process_per_folder",),
     ),
     Mutant(
         3,
@@ -330,7 +337,7 @@ MUTANTS = (
         "a folder above a watched one counts",
         "        if lock_is_held(path) and root_of(path)[1]:",
         "        if False:",
-        (f"{_JOURNAL}::test_a_folder_above_or_inside_a_watched_one_is_busy",),
+        (f"{_JOURNAL_AND_PROCESSES}::test_a_folder_above_or_inside_a_watched_one_is_busy",),
     ),
     Mutant(
         4,
@@ -398,7 +405,7 @@ MUTANTS = (
         "what a killed process leaves is removed by the next one",
         "            for leftover in remove_leftovers(folder):",
         "            for leftover in ():",
-        (f"{_PIPELINE}::test_leftovers_of_a_killed_process_are_removed",),
+        (f"{_PIPELINE_ENDS}::test_leftovers_of_a_killed_process_are_removed",),
     ),
     Mutant(
         5,
@@ -585,7 +592,7 @@ MUTANTS = (
         "what was in hand at a crash is worked on alone",
         "alone=alone,",
         "alone=True,",
-        (f"{_PIPELINE}::test_what_was_in_hand_at_a_crash_waits_for_what_is_in_hand_now",),
+        (f"{_PIPELINE_ENDS}::test_what_was_in_hand_at_a_crash_waits_for_what_is_in_hand_now",),
     ),
     Mutant(
         7,
@@ -593,7 +600,7 @@ MUTANTS = (
         "what kills again and again is set aside",
         "\"'tries it again' WHERE state = 'running' AND attempts >= ?\",",
         "\"'tries it again' WHERE state = 'lost' AND attempts >= ?\",",
-        (f"{_JOURNAL}::test_what_kills_again_and_again_is_set_aside_once",),
+        (f"{_JOURNAL_AND_PROCESSES}::test_what_kills_again_and_again_is_set_aside_once",),
     ),
     Mutant(
         3,
@@ -617,7 +624,7 @@ MUTANTS = (
         "looking at what is undecided has a budget",
         "self.next_look = now + _REST_PER_LOOK * worked",
         "self.next_look = now",
-        (f"{_FOLDER}::test_looking_at_what_is_undecided_has_a_budget",),
+        (f"{_FOLDER_OF_MANY_FILES}::test_looking_at_what_is_undecided_has_a_budget",),
     ),
     Mutant(
         2,
@@ -625,7 +632,9 @@ MUTANTS = (
         "a name given within one tick of the file system's clock is found",
         "before.again or now - before.first_seen < _TICK_S",
         "True",
-        (f"{_FOLDER}::test_a_name_given_within_one_tick_of_the_clock_of_files_is_found",),
+        (
+            f"{_FOLDER_OF_MANY_FILES}::test_a_name_given_within_one_tick_of_the_clock_of_files_is_found",
+        ),
     ),
     Mutant(
         10,
@@ -641,7 +650,7 @@ MUTANTS = (
         "what was an acquisition stays one over restarts",
         "if each.name == known and each.goes_on(folder, names):",
         "if each.name == known and each.recognises(folder, names):",
-        ("tests/cases/test_acquisition_folders.py",),
+        (_FOLDERS,),
     ),
     Mutant(
         3,
@@ -649,7 +658,7 @@ MUTANTS = (
         "a result under a renamed run is believed only with the same pixels",
         "same = known is not None and known == checksum_of(self._read())",
         "return known is not None",
-        ("tests/cases/test_acquisition_folders.py",),
+        (f"{_RENAMED_RUNS}::test_another_run_under_the_name_of_one_that_was_restored_is_restored",),
     ),
     Mutant(
         2,
@@ -681,7 +690,7 @@ MUTANTS = (
         "a stack too large for a full disk lets smaller ones go first",
         "self._deferrals.add(entry.key, _LONGEST_WAIT",
         "max(0.0, _LONGEST_WAIT",
-        (f"{_PIPELINE}::test_a_stack_too_large_for_a_full_disk_lets_a_smaller_one_go_first",),
+        (f"{_PIPELINE_DISKS}::test_a_stack_too_large_for_a_full_disk_lets_a_smaller_one_go_first",),
     ),
     Mutant(
         7,
@@ -799,7 +808,7 @@ MUTANTS = (
         "a stack that a stop ended waits again",
         "if isinstance(error, CancelledError):\n            self.give_back(",
         "if False:\n            self.give_back(",
-        (f"{_PIPELINE}::test_stopped_in_mid_stack_it_is_given_back",),
+        (f"{_PIPELINE_ENDS}::test_stopped_in_mid_stack_it_is_given_back",),
     ),
     Mutant(
         10,
@@ -1454,7 +1463,7 @@ MUTANTS = (
         "what is renamed while it is restored has one result, under its new name",
         "if name is not None and not is_ignored(name) and is_raw_name(name):",
         "if False:",
-        (f"{_FOLDERS}::test_a_file_renamed_while_it_is_restored",),
+        (f"{_RENAMED_RUNS}::test_a_file_renamed_while_it_is_restored",),
     ),
     Mutant(
         3,
@@ -1462,7 +1471,7 @@ MUTANTS = (
         "what is renamed to a name that nobody finds has its result all the same",
         "if name is not None and not is_ignored(name) and is_raw_name(name):",
         "if name is not None:",
-        (f"{_FOLDERS}::test_a_file_renamed_to_a_name_that_nobody_finds_has_its_result",),
+        (f"{_RENAMED_RUNS}::test_a_file_renamed_to_a_name_that_nobody_finds_has_its_result",),
     ),
     Mutant(
         HOUSE,
@@ -1470,7 +1479,7 @@ MUTANTS = (
         "what was renamed together with its result is counted once",
         "if each.is_gone_with_its_result(self._journal.root):",
         "if False:",
-        (f"{_FOLDERS}::test_a_file_renamed_together_with_its_result_is_not_done_again",),
+        (f"{_RENAMED_RUNS}::test_a_file_renamed_together_with_its_result_is_not_done_again",),
     ),
     Mutant(
         HOUSE,
@@ -1478,7 +1487,7 @@ MUTANTS = (
         "a copy beside the first is counted for itself",
         "return done and _is_gone(Path(self.result)) and _is_gone(root / self.key.acquisition)",
         "return done",
-        (f"{_FOLDERS}::test_a_copy_beside_the_first_is_counted_for_itself",),
+        (f"{_RENAMED_RUNS}::test_a_copy_beside_the_first_is_counted_for_itself",),
     ),
     Mutant(
         3,
@@ -1486,7 +1495,9 @@ MUTANTS = (
         "a result that lacks stacks goes on after it was renamed with its file",
         "if grew is not None and grown_stacks(grew) is not None:",
         "if False:",
-        (f"{_FOLDERS}::test_a_file_renamed_with_a_result_that_lacks_stacks_is_not_done_again",),
+        (
+            f"{_RENAMED_RUNS}::test_a_file_renamed_with_a_result_that_lacks_stacks_is_not_done_again",
+        ),
     ),
     Mutant(
         HOUSE,
@@ -1754,7 +1765,7 @@ MUTANTS = (
         "to look at a journal makes no file beside it",
         'at_rest = not Path(f"{path}-wal").exists()',
         "at_rest = False",
-        (f"{_JOURNAL}::test_to_look_makes_no_file",),
+        (f"{_JOURNAL_AND_PROCESSES}::test_to_look_makes_no_file",),
     ),
     Mutant(
         HOUSE,

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +36,6 @@ from tests.support.models import write_model
 from tests.support.plane_files import NAMINGS, generic, write_plane, write_run
 from tests.support.processes import run_command
 from tests.support.watched import Scene, stack
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    root = tmp_path / "watched"
-    root.mkdir()
-    made = Scene(root, tmp_path / "state" / "j.sqlite")
-    yield made
-    made.journal.close()
-
 
 SHARED = Path(os.environ.get("LIVE_RESTORE_SHARED", "../shared/data")) / "cases"
 

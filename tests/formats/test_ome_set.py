@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import random
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -238,15 +237,6 @@ def test_damage_to_any_file_ends_in_our_errors(tmp_path: Path) -> None:
 
 
 # In a watched folder --------------------------------------------------------------------------
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    root = tmp_path / "watched"
-    root.mkdir()
-    made = Scene(root, tmp_path / "state" / "j.sqlite")
-    yield made
-    made.journal.close()
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])

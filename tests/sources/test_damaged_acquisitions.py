@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,15 +12,6 @@ from tests.formats.test_ome_zarr import multiscales, v3_array, v3_group, write_c
 from tests.support.ome_zarr_files import PLANE
 from tests.support.small_runs import ndtiff_run
 from tests.support.watched import Scene
-
-
-@pytest.fixture
-def scene(tmp_path: Path) -> Iterator[Scene]:
-    root = tmp_path / "watched"
-    root.mkdir()
-    made = Scene(root, tmp_path / "state" / "j.sqlite")
-    yield made
-    made.journal.close()
 
 
 def watch_once(scene: Scene) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import tifffile
 
+from live_restore.formats.file_format import Arriving, Complete
 from live_restore.formats.table import make_acquisition_formats
 from live_restore.formats.tiff.tiff_format import TiffFormat
 from live_restore.journal.entry import Entry
@@ -91,3 +93,16 @@ class Scene:
 
     def entry(self, name: str) -> Entry:
         return next(e for e in self.journal.entries() if e.key.path == Path(name))
+
+
+class Slow(TiffFormat):
+    """Takes its time with large.tif, during which others are written."""
+
+    def __init__(self, meanwhile: Callable[[], None]) -> None:
+        super().__init__()
+        self.meanwhile = meanwhile
+
+    def inspect(self, path: Path) -> Arriving | Complete | None:
+        if path.name == "large.tif":
+            self.meanwhile()
+        return super().inspect(path)
