@@ -51,7 +51,8 @@ class Database:
             db = self._db = _open(path, read_only=read_only)
             found = schema.version_of(db, path)
             if read_only:
-                if 0 < found < schema.VERSION:
+                # One without tables is just being made: nothing is in it yet.
+                if found < schema.VERSION:
                     db = self._db = _copy_in_memory(db)
                     schema.bring_up_to_date(db, found)
             else:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from live_restore.errors import JournalError, LiveRestoreError
+from live_restore.journal import schema
+from live_restore.journal.facts import RunRecord
 from live_restore.journal.journal import Journal
 from live_restore.journal.states import State
 from live_restore.journal.view import JournalView
@@ -25,12 +27,26 @@ def test_a_file_that_is_no_journal(tmp_path: Path, kind: type[JournalView]) -> N
             kind(file, tmp_path, recipe="one")
 
 
-def test_an_empty_or_absent_file_is_no_journal_to_look_at(tmp_path: Path) -> None:
-    for name in ("absent.sqlite", "empty.sqlite"):
-        if name.startswith("empty"):
-            (tmp_path / name).touch()
-        with pytest.raises(LiveRestoreError, match="journal cannot be opened"):
-            JournalView(tmp_path / name, tmp_path)
+def test_an_absent_file_is_no_journal_to_look_at(tmp_path: Path) -> None:
+    with pytest.raises(LiveRestoreError, match="journal cannot be opened"):
+        JournalView(tmp_path / "absent.sqlite", tmp_path)
+
+
+@pytest.mark.parametrize("made", ["the file alone", "its way of writing", "all but its facts"])
+def test_a_journal_that_is_just_being_made_can_be_looked_at(tmp_path: Path, made: str) -> None:
+    """A daemon begins by making it: whoever looks meanwhile finds nothing yet, and no damage."""
+    file = tmp_path / "journal.sqlite"
+    file.touch()
+    with closing(sqlite3.connect(file, isolation_level=None)) as db:
+        db.row_factory = sqlite3.Row
+        if made != "the file alone":
+            db.execute("PRAGMA journal_mode=WAL")
+        if made == "all but its facts":
+            schema.bring_up_to_date(db, 0)
+        with JournalView(file, tmp_path) as onlooker:
+            assert onlooker.entries() == []
+            assert onlooker.facts.last_run() == RunRecord()
+            assert set(onlooker.counts().values()) == {0}
 
 
 def test_a_folder_that_cannot_be_one(tmp_path: Path) -> None:
