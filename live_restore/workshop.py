@@ -17,8 +17,9 @@ def require_workshop() -> None:
     """Raise ``UsageError`` where it is not installed."""
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
     if missing:
+        verb = "is" if len(missing) == 1 else "are"
         raise UsageError(
-            f"adapting a model needs PyTorch, and {' and '.join(missing)} is not installed",
+            f"adapting a model needs PyTorch, and {' and '.join(missing)} {verb} not installed",
             None,
             install_with("export"),
         )

@@ -78,27 +78,29 @@ def pytest_runtest_makereport(
 @pytest.fixture(autouse=True)
 def no_leaks(request: pytest.FixtureRequest) -> Iterator[None]:
     """Fail a passing test that leaves a thread or a child process alive."""
-    threads = set(threading.enumerate())
-    children = set(psutil.Process().children())
+    threads, processes = set(threading.enumerate()), set(psutil.pids())
     yield
     if not request.node.stash.get(_passed, False):
         return
     deadline = time.monotonic() + _LEAK_PATIENCE_S
-    while left := leaked(threads, children):
+    while left := leaked(threads, processes):
         if time.monotonic() > deadline:
             pytest.fail(f"left alive: {', '.join(left)}")
         time.sleep(0.02)
 
 
-def leaked(threads: set[threading.Thread], children: set[psutil.Process]) -> list[str]:
-    """Return the names of threads and child processes that were not there before."""
+def leaked(threads: set[threading.Thread], processes: set[int]) -> list[str]:
+    """Return the names of threads and child processes that were not there before.
+
+    Of processes, only those that are new are looked at: to look at each of a computer before and
+    after every test would take a tenth of the time of all tests.
+    """
     alive = [t.name for t in threading.enumerate() if t not in threads]
-    for child in set(psutil.Process().children()) - children:
-        if child.pid in nursery_pids():
-            continue
+    for pid in set(psutil.pids()) - processes - nursery_pids():
         try:
-            if child.status() != psutil.STATUS_ZOMBIE:
-                alive.append(f"process {child.pid}")
+            process = psutil.Process(pid)
+            if process.ppid() == os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                alive.append(f"process {pid}")
         except psutil.NoSuchProcess:
             continue
     return alive

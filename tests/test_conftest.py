@@ -12,16 +12,16 @@ from tests.conftest import leaked
 
 
 def test_a_thread_and_a_process_are_seen() -> None:
-    children = set(psutil.Process().children())
+    processes = set(psutil.pids())
     done = threading.Event()
     thread = threading.Thread(target=done.wait, name="forgotten")
     thread.start()
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         try:
             before = set(threading.enumerate()) - {thread}
-            assert leaked(before, children) == ["forgotten", f"process {process.pid}"]
+            assert leaked(before, processes) == ["forgotten", f"process {process.pid}"]
         finally:
             done.set()
             thread.join()
             process.communicate()
-    assert leaked(before, children) == []
+    assert leaked(before, processes) == []

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from live_restore.journal.facts import RunRecord
+from live_restore.journal.facts import NORMAL_ENDS, RunRecord
 from live_restore.journal.states import State
 from live_restore.overview.entries import ShownEntry
 from live_restore.overview.reasons import grouped
@@ -23,8 +23,6 @@ _RECENT = 20
 """Results of which the share of doubtful ones is taken, as of what is judged for the pace."""
 _FEWEST = 5
 _MOST_CAUSES = 20
-_NORMAL_ENDS = ("stopped by Ctrl-C", "asked to end", "all that was complete", "its terminal",
-                "its window", "stopped by its program")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -93,7 +91,7 @@ def _ended(situation: Situation, rules: AlertSettings) -> Iterable[Cause]:
     if situation.watched or not rules.died:
         return
     why = situation.last_run.how_it_ended(watched=False)
-    if why and not why.startswith(_NORMAL_ENDS):
+    if why and not why.startswith(NORMAL_ENDS):
         yield Cause(
             "died", "live-restore does not run any more",
             f"{why}. Nothing is lost: start live-restore watch again, and it goes on.",

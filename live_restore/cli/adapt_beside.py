@@ -107,15 +107,40 @@ def due(entries: Iterable[Entry], after: int, tried: Collection[Path]) -> tuple[
     return None
 
 
-def due_now(
-    root: Path, journal: Path, after: int, tried: Collection[Path]
-) -> tuple[Path, int] | None:
-    """Return what is :func:`due`, if the daemon has nothing to do and its journal can be read."""
-    from live_restore.journal.view import JournalView, is_busy
+class DueRuns:
+    """Asks a journal again and again which run is :func:`due`.
 
-    with suppress(LiveRestoreError), JournalView(journal, root) as view:
-        return None if is_busy(view) else due(view.entries(), after, tried)
-    return None  # it is made by the daemon, which may not be so far, or is locked: the next look
+    Parameters
+    ----------
+    root, journal
+        The watched folder, and its journal's file.
+    after
+        Of how many restored stacks a run is learnt from.
+    """
+
+    def __init__(self, root: Path, journal: Path, after: int) -> None:
+        self._root, self._journal = root, journal
+        self._after = after
+        self._asked_for: object = None
+
+    def now(self, tried: Collection[Path]) -> tuple[Path, int] | None:
+        """Return what is due, if the daemon has nothing to do and its journal can be read.
+
+        The entries are read only where others are restored or tried than at the last look: of a
+        long run they are many, and most of the time nothing happens.
+        """
+        from live_restore.journal.view import JournalView, is_busy
+
+        with suppress(LiveRestoreError), JournalView(self._journal, self._root) as view:
+            if is_busy(view):
+                return None
+            asked_for = view.recipe, view.counts()[State.DONE], len(tried)
+            if asked_for == self._asked_for:
+                return None
+            found = due(view.entries(), self._after, tried)
+            self._asked_for = asked_for
+            return found
+        return None  # the daemon makes it, and may not be so far, or it is locked: the next look
 
 
 class _Adapting:
@@ -128,14 +153,13 @@ class _Adapting:
         self._root, self._journal = root, journal
         self._settings, self._config, self._model = settings, config, model
         self._dropped = dropped
+        self._due = DueRuns(root, journal, settings.adapt.after_stacks)
         self._tried: set[Path] = set()
 
     def run(self) -> None:
         """Return when the leash is let go."""
         while not self._dropped.wait(_LOOK_S):
-            found = due_now(
-                self._root, self._journal, self._settings.adapt.after_stacks, self._tried
-            )
+            found = self._due.now(self._tried)
             if found is not None:
                 self._tried.add(found[0])
                 self._learn(*found)

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from live_restore.cli.parsing import (
     watched_run,
 )
 from live_restore.errors import UsageError, one_line
+from live_restore.trust.digits import change_in_words, decibels_in_words, ratio_in_words
 
 if TYPE_CHECKING:
     from live_restore.journal.entry import Entry
@@ -39,6 +40,7 @@ _NAMES = 3
 """Stacks named per reason; the table below names more of them."""
 _ALIKE = 3
 """More entries with one reason are not listed again below it; ``--all`` lists them."""
+_REMEMBERED_S = 24 * 3600.0
 _ROWS = 40
 """Of the table; ``--all`` and ``--json`` list everything."""
 
@@ -134,26 +136,15 @@ def _passed_by(root: Path, settings: Settings) -> tuple[tuple[NotLookedAt, ...],
 def summary_lines(report: NightReport) -> Iterator[str]:
     """Yield the report as lines for people: what needs them first, numbers after it."""
     from live_restore.journal.states import State
-    from live_restore.overview.entries import NEVER_COMPLETE
-    from live_restore.stack import FOR_BRIGHTNESS
 
-    arriving = State.ARRIVING if report.watched else NEVER_COMPLETE
-    numbers = [
-        f"{n} {arriving if state is State.ARRIVING else state}"
-        for state, n in report.counts.items()
-        if n
-    ]
-    if report.doubtful:
-        numbers.append(f"{report.doubtful} of the done doubtful")
-    if report.doubtful_brightness:
-        numbers.append(f"{report.doubtful_brightness} of the done {FOR_BRIGHTNESS} only")
-    yield ", ".join(numbers) or "nothing yet"
+    yield report.counted.words
     if report.first_at is not None and report.last_at is not None:
         yield (
             f"{_clock(report.first_at)} to {_clock(report.last_at)} "
             f"({duration(report.last_at - report.first_at)})"
         )
     yield _watching(report)
+    yield from _bad_ends(report)
     if report.last_run.unmeasured:
         yield report.last_run.unmeasured
     for group in report.groups:
@@ -176,33 +167,59 @@ def summary_lines(report: NightReport) -> Iterator[str]:
         yield f"{len(report.renamed)} done of raw data that were renamed, moved or deleted: {names}"
     for channel, trend in report.signal_to_noise.items():
         of = f" of {one_line(channel)}" if len(report.signal_to_noise) > 1 else ""
-        yield f"signal to noise{of}: {trend.words}, {trend.first:.1f} to {trend.last:.1f}"
+        yield f"signal to noise{of}: {_trend(trend, ratio_in_words)}"
     yield from _restored_against_raw(report)
     if report.delay is not None:
-        delay = report.delay
-        yield f"delay: {delay.words}, {delay.first:.1f} s to {delay.last:.1f} s"
+        yield f"delay from the last plane to the result: {_trend(report.delay, duration)}"
     if report.longest_delay is not None:
         seconds, at = report.longest_delay
         yield f"longest delay: {duration(seconds)}, at {_clock(at)}"
     if report.pace.words and report.counts[State.DONE]:
-        yield report.pace.words if report.watched else f"at the end: {report.pace.words}"
+        yield f"restoring {'' if report.watched else 'at the end: '}{report.pace.words}"
 
 
 def _restored_against_raw(report: NightReport) -> Iterator[str]:
     for channel, trend in report.gain_db.items():
         of = f" of {one_line(channel)}" if len(report.gain_db) > 1 else ""
-        yield f"gain over raw{of}: {trend.words}, {trend.first:.1f} to {trend.last:.1f} dB"
+        yield f"gain over raw{of}: {_trend(trend, decibels_in_words)} dB"
     for channel, trend in report.flux_bias_percent.items():
         of = f" of {one_line(channel)}" if len(report.flux_bias_percent) > 1 else ""
-        yield (
-            f"light in bright regions{of}, restored against raw: "
-            f"{trend.first:+.1f} % to {trend.last:+.1f} %"
-        )
+        first, last = (change_in_words(each) for each in (trend.first, trend.last))
+        yield f"light of bright regions{of}, restored against raw: {first} % to {last} %"
     for channel, trust in report.trust.items():
         of = f" {one_line(channel)}" if len(report.trust) > 1 else ""
         yield f"how far to trust{of}: {trust.words}"
     if report.less_light:
         yield f"less light: {report.less_light}"
+
+
+def _trend(trend: Trend, words: Callable[[float], str]) -> str:
+    """Return a trend in words; neither end of a steady one says more than the other.
+
+    >>> from live_restore.overview.night import Trend
+    >>> _trend(Trend(10.0, 6.0), duration), _trend(Trend(10.0, 10.4), duration)
+    ('falls, from 10.0 s to 6.0 s', 'steady, 10.0 s to 10.4 s')
+    """
+    first, last = words(trend.first), words(trend.last)
+    if first == last:
+        return f"{trend.words} at {first}"
+    return (
+        f"{trend.words}, {first} to {last}"
+        if trend.words == "steady"
+        else (f"{trend.words}, from {first} to {last}")
+    )
+
+
+def _bad_ends(report: NightReport) -> Iterator[str]:
+    """Yield one line on the watches of the last day that nobody meant to end, but for the last."""
+    since = time.time() - _REMEMBERED_S
+    ends = [each for each in report.last_run.bad_ends if each.over_at >= since]
+    if ends:
+        last = ends[-1]
+        began, over = _clock(last.began_at), _clock(last.over_at)
+        when = f"between {began} and {over}" if last.unseen else f"{over}"
+        more = f", the last of {len(ends)} such ends" if len(ends) > 1 else ""
+        yield f"it had ended badly before: {last.why}, {when}{more}; it went on from there"
 
 
 def _watching(report: NightReport) -> str:
@@ -238,6 +255,8 @@ def _everything(
         "counts": {state.value: n for state, n in report.counts.items()},
         "doubtful": report.doubtful,
         "doubtful_brightness": report.doubtful_brightness,
+        "stacks": report.counted.to_json(),
+        "ended_badly_before": [asdict(each) for each in run.bad_ends],
         "first_at": report.first_at,
         "last_at": report.last_at,
         "reasons": [group.to_json() for group in report.groups],

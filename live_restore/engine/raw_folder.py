@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from stat import S_ISREG
+from stat import S_ISDIR, S_ISREG
 
 from live_restore.errors import StackBusyError, StackRenamedError
 from live_restore.sources.passed_by import is_ignored
@@ -62,6 +62,25 @@ class RawFolder:
         name = None if self.raw is None else name_of(self.folder, self.raw)
         if name is not None and not is_ignored(name) and is_raw_name(name):
             raise StackRenamedError(f"was renamed to {name}; it is restored under that name", raw)
+
+
+def is_there(folder: Path) -> bool:
+    """Return whether a folder is there.
+
+    Raises
+    ------
+    StackBusyError
+        It cannot be looked at: on a share that does not answer, nothing is gone.
+    """
+    try:
+        return S_ISDIR(folder.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise StackBusyError(
+            f"cannot be looked at ({error.strerror or error})", folder,
+            "check the disk or the network",
+        ) from error  # fmt: skip
 
 
 def identity_of(path: Path) -> tuple[int, int] | None:

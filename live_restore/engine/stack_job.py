@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from live_restore.engine.job import RawStack, Remainder, ResultPlan, planned, require_a_model
-from live_restore.engine.raw_folder import RawFolder, identity_of
+from live_restore.engine.raw_folder import RawFolder, identity_of, is_there
 from live_restore.errors import (
     StackBusyError,
     StackChangedError,
@@ -159,7 +159,7 @@ class StackJob:
                     error.what, self._file_stacks.path, error.remedy
                 ) from error
             except StackError:
-                if not self._following.folder.is_dir():
+                if not is_there(self._following.folder):
                     self._require_its_place()
                 raise
             self._volume = np.ascontiguousarray(volume)
@@ -167,7 +167,7 @@ class StackJob:
 
     def begin(self, plan: ResultPlan, model_set: ModelSet, settings: Settings) -> Publication:
         """Begin to publish the result; see ``Job``."""
-        if not self._following.folder.is_dir():
+        if not is_there(self._following.folder):
             self._require_its_place()  # else its folder would be made anew
         request = self._request(plan.model_name, model_set, settings)
         return output_of_acquisitions(settings.output).begin(
@@ -198,7 +198,7 @@ class StackJob:
         Planes are written once, and a stack that gained one is found anew by whoever follows the
         acquisition. Only a chunk of several planes can change unseen: it is read again.
         """
-        there = self._following.folder.is_dir()
+        there = is_there(self._following.folder)
         if not there:
             self._require_its_place()
         try:

@@ -27,6 +27,7 @@ from pathlib import Path
 from live_restore.errors import DiskFullError, OutputError
 from live_restore.files import disk
 from live_restore.files.naming import TEMPORARY_SUFFIX
+from live_restore.files.reading import holds_nothing
 from live_restore.files.windows import LONG_PATHS_REMEDY, SHARING_VIOLATION, too_long
 
 # Names given by earlier versions have no host.
@@ -117,8 +118,14 @@ def temporary_for(final: Path, aside: Path | None = None) -> Path:
 
 
 def publish_folder(temporary: Path, final: Path) -> None:
-    """Give a folder, whose files are safely on disk, its final name; raises ``OSError``."""
+    """Give a folder, whose files are safely on disk, its final name; raises ``OSError``.
+
+    A folder of that name in which no file is left goes.
+    """
     disk.current.sync_folder(temporary)
+    if final.is_dir() and holds_nothing(final):
+        for emptied, _, _ in os.walk(final, topdown=False):
+            Path(emptied).rmdir()  # which takes nobody's file
     disk.current.replace(temporary, final)
     disk.current.sync_folder(final.parent)
 

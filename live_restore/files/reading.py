@@ -88,12 +88,39 @@ def _require_regular(mode: int, path: Path) -> None:
         raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
+_MOST_EMPTY_FOLDERS = 1000
+"""That are looked into for a file; an image that was emptied has a handful."""
+
+
 def holds_nothing(path: Path) -> bool:
-    """Return whether there is certainly no image at ``path``: nothing, or an empty file."""
+    """Return whether there is certainly no image at ``path``.
+
+    There is nothing, or an empty file, or a folder without a file.
+    """
     try:
         found = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return True
     except (OSError, ValueError):  # a share that does not answer, or no name: nothing is known
         return False
+    if stat.S_ISDIR(found.st_mode):
+        return _has_no_file(path)
     return stat.S_ISREG(found.st_mode) and found.st_size == 0
+
+
+def _has_no_file(folder: Path) -> bool:
+    """Return whether there are certainly folders only below one."""
+    left, looked_into = [os.fspath(folder)], 0
+    try:
+        while left:
+            looked_into += 1
+            if looked_into > _MOST_EMPTY_FOLDERS:
+                return False
+            with os.scandir(left.pop()) as entries:
+                for entry in entries:
+                    if not entry.is_dir(follow_symlinks=False):
+                        return False
+                    left.append(entry.path)
+    except (OSError, ValueError):  # as above
+        return False
+    return True

@@ -9,14 +9,14 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from live_restore.errors import SettingsError
+from live_restore.errors import InferenceError, SettingsError
 from live_restore.inference.further_passes import FurtherPasses
 from live_restore.inference.image.defects import Defects, defects_of, without_defects
 from live_restore.inference.image.error_bars import ErrorBarTable, error_bars_of
 from live_restore.inference.image.finished import finished_volume
 from live_restore.inference.image.flux import add_light_back
 from live_restore.inference.image.intensity import IntensityScale
-from live_restore.inference.image.intensity_of_stack import scale_of
+from live_restore.inference.image.intensity_of_stack import require_float32, scale_of
 from live_restore.inference.image.residual import give_back
 from live_restore.inference.model.model import Model
 from live_restore.inference.network_runs import NetworkRuns
@@ -192,7 +192,11 @@ class Restorer:
         volume: Volume = network
         if clipped is None:
             dtype = result_dtype(stack.dtype, self._units)
-            volume, clipped = finished_volume(network, to_camera, dtype)
+            try:
+                volume, clipped = finished_volume(network, to_camera, dtype)
+            except InferenceError:
+                require_float32(channels, scale)
+                raise
         if self._defects == "keep":
             for recorded, kept, found in zip(raw, _channels(volume), defects, strict=False):
                 where = found.indices(len(recorded))

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from live_restore.outputs.recorded import xml_text
+from live_restore.trust.digits import ratio_in_words
 
 NAMESPACE = "urn:live-restore:report:1"
 MOST_STACKS = 1000
@@ -67,7 +68,7 @@ def _about(line: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "model", str(line.get("model"))
     snr = line.get("signal_to_noise")
     if isinstance(snr, dict) and isinstance(snr.get("ratio"), int | float):
-        yield "signal-to-noise ratio", f"{snr['ratio']:.1f}"
+        yield "signal-to-noise ratio", ratio_in_words(snr["ratio"])
     for key, value in line.items():  # every estimate says in words what it is
         if isinstance(value, dict) and "in_words" in value:
             yield key.replace("_", " "), str(value["in_words"])

@@ -10,6 +10,12 @@ from typing import Any
 
 from live_restore.files.values import number
 from live_restore.stack import FOR_BRIGHTNESS
+from live_restore.trust.digits import (
+    change_in_words,
+    decibels_in_words,
+    range_in_words,
+    ratio_in_words,
+)
 from live_restore.trust.doubt_lines import about_brightness, about_the_picture, finding, in_one_line
 
 _LONGEST_DOI = 200
@@ -51,14 +57,14 @@ def paragraph(reports: Sequence[dict[str, Any]]) -> str:
     if ratios:
         parts.append(
             "The signal-to-noise ratio of the raw stacks, estimated from them, was "
-            f"{_range(ratios, '.1f')}"
+            f"{range_in_words(ratios, ratio_in_words)}"
         )
     parts.append(_gain(done))
     biases = list(_numbers(done, "brightness", "flux_bias_percent"))
     if biases:
         parts.append(
             "The light of bright regions in the restored stacks differed from that in the raw ones "
-            f"by {_range(biases, '+.1f')} %"
+            f"by {range_in_words(biases, change_in_words)} %"
         )
     hidden = sum(bool(stack.get("defects")) for stack in done)
     if hidden:
@@ -170,7 +176,8 @@ def _gain(done: Sequence[dict[str, Any]]) -> str:
     ]
     if not known and not bounds:
         return "The gain over the raw stacks is not known"
-    words = [f"{_range(known, '.1f')} dB (in {len(known)})"] if known else []
+    gain = range_in_words(known, decibels_in_words) if known else ""
+    words = [f"{gain} dB (in {len(known)})"] if known else []
     words += [f"more than {bound:g} dB (in {bounds.count(bound)})" for bound in sorted(set(bounds))]
     unknown = len(asked) - len(known) - len(bounds)
     words += [f"not known (in {unknown})"] if unknown else []
@@ -190,11 +197,6 @@ def _numbers(stacks: Sequence[dict[str, Any]], group: str, key: str) -> Iterator
         value = found.get(key) if isinstance(found, dict) else None
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             yield float(value)
-
-
-def _range(values: Sequence[float], form: str) -> str:
-    low, high = f"{min(values):{form}}", f"{max(values):{form}}"
-    return low if low == high else f"{low} to {high}"
 
 
 def _count(number: int, noun: str, *, verb: bool = True) -> str:

@@ -57,4 +57,4 @@ def _too_long(path: Path, source: Path) -> StackRefusedError:
 
 def is_emptied(path: Path) -> bool:
     """Return whether there is a file at ``path`` that holds nothing of anybody's."""
-    return holds_nothing(path) and path.exists()
+    return path.is_file() and holds_nothing(path)

@@ -42,7 +42,7 @@ from live_restore.files.publish import (
     remove_for_good,
     temporary_for,
 )
-from live_restore.files.reading import read_regular
+from live_restore.files.reading import holds_nothing, read_regular
 from live_restore.files.values import NotJsonError, json_object
 from live_restore.formats.acquisition_format import AcquisitionInfo
 from live_restore.outputs.annotations import Pairs, about_the_result
@@ -93,7 +93,7 @@ class OmeZarrOutput:
                 bars = error_bars_path(image)
                 of_bars = _mark(bars)
                 same = of_bars is not None and of_bars.get("result") == token
-                free = free and (same or not bars.exists())
+                free = free and (same or holds_nothing(bars))
                 holds = holds and of_bars is not None and _holds(of_bars, stack)
             if free and report_name_is_ours(report):
                 if mark is not None:
@@ -221,7 +221,7 @@ def _add(
     volume: Volume,
 ) -> None:
     """Add a stack to an image, which is made where it is not there."""
-    if not result_path.image.exists():
+    if holds_nothing(result_path.image):
         _create(result_path, request, stack, info, about)
     _write(result_path, stack, volume, info)
 

@@ -12,10 +12,17 @@ from enum import StrEnum
 
 from live_restore.journal.facts import RunRecord
 from live_restore.journal.states import State
+from live_restore.overview.counted import Counted
 from live_restore.overview.entries import ShownEntry, ShownStack
 from live_restore.overview.pace import Pace, pace_of
 from live_restore.overview.reasons import ReasonGroup, grouped
 from live_restore.stack import StackKey
+from live_restore.trust.digits import (
+    change_in_words,
+    decibels_in_words,
+    range_in_words,
+    ratio_in_words,
+)
 
 _FEWEST = 8
 """Values of which a trend is told: two in each quarter at least."""
@@ -94,7 +101,7 @@ class Trust:
         """The same for people.
 
         >>> Trust(3, (3.1, 14.2), (9.0, 9.5), None, 2, 1).words
-        'signal to noise 3.1 to 14.2, gain over raw 9.0 to 9.5 dB (in 2 of 3; more in 1)'
+        'signal to noise 3.1 to 14, gain over raw 9.0 to 9.5 dB (in 2 of 3; more in 1)'
         >>> Trust(3, None, None, (-2.0, -2.0), 0, 0).words.partition("known, ")[2]
         'gain over raw not known, light of bright regions -2.0 % against raw'
         """
@@ -105,24 +112,22 @@ class Trust:
             gained = f"{more} than can be known" if more else "not known"
         else:
             notes = "; ".join(filter(None, (some, more)))
-            gained = f"{_range(gain, '.1f')} dB" + (f" ({notes})" if notes else "")
+            gained = f"{range_in_words(gain, decibels_in_words)} dB"
+            gained += f" ({notes})" if notes else ""
         said = [
-            f"signal to noise {'not known' if snr is None else _range(snr, '.1f')}",
+            "signal to noise "
+            + ("not known" if snr is None else range_in_words(snr, ratio_in_words)),
             f"gain over raw {gained}",
         ]
         if flux is not None:
-            said.append(f"light of bright regions {_range(flux, '+.1f')} % against raw")
+            light = range_in_words(flux, change_in_words)
+            said.append(f"light of bright regions {light} % against raw")
         return ", ".join(said)
 
 
 def _ends(values: Iterable[float | None]) -> tuple[float, float] | None:
     known = [value for value in values if value is not None]
     return (min(known), max(known)) if known else None
-
-
-def _range(ends: tuple[float, float], form: str) -> str:
-    low, high = (f"{end:{form}}" for end in ends)
-    return low if low == high else f"{low} to {high}"
 
 
 @dataclass(frozen=True)
@@ -137,7 +142,9 @@ class NightReport:
         Whether somebody watches now, and how the last watch went.
     counts, doubtful, doubtful_brightness
         Entries per state; how many of the done are doubtful; and in how many others measuring
-        brightness is.
+        brightness is. An entry is a file, or a stack of an acquisition.
+    counted
+        Stacks, as people count.
     groups
         Why something failed, is doubtful, or was not restored; what failed first.
     signal_to_noise, gain_db, flux_bias_percent
@@ -168,6 +175,7 @@ class NightReport:
     counts: Mapping[State, int]
     doubtful: int
     doubtful_brightness: int
+    counted: Counted
     groups: Sequence[ReasonGroup]
     signal_to_noise: Mapping[str, Trend]
     gain_db: Mapping[str, Trend]
@@ -227,6 +235,7 @@ def night_report(
         counts={state: sum(entry.state is state for entry in entries) for state in State},
         doubtful=sum(entry.doubtful for entry in entries),
         doubtful_brightness=sum(entry.doubtful_brightness for entry in entries),
+        counted=Counted.of(shown),
         groups=grouped(shown, pattern=plane_pattern),
         signal_to_noise=_trends(shown, lambda stack: stack.snr),
         gain_db=_trends(shown, lambda stack: stack.gain_db),

@@ -22,15 +22,13 @@ _MOST_PICTURES = 200
 _PLANES = 8
 _CHART = (560, 110, 52, 20)
 """Width, height, and the room for the axes at the left and below."""
-_LIGHT = "light of bright regions over raw (%)"
-_AT_LEAST = {_LIGHT: (90.0, 110.0)}
+_LIGHT = "light of bright regions against raw (%)"
+_AT_LEAST = {_LIGHT: (-10.0, 10.0)}
 """From where to where an axis goes at least, if not from 0: bleaching is percents."""
 _CHARTS: dict[str, Callable[[ShownStack], float | None]] = {
     "signal to noise": lambda stack: stack.snr,
     "gain over raw (dB)": lambda stack: stack.gain_db,
-    _LIGHT: lambda stack: (
-        None if stack.flux_bias_percent is None else 100 + stack.flux_bias_percent
-    ),
+    _LIGHT: lambda stack: stack.flux_bias_percent,
     "half the light would cost (dB)": lambda stack: stack.half_light_db,
 }
 
@@ -41,12 +39,16 @@ body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem
   color: #1c2024; background: #fff; }
 h1 { font-size: 1.4rem; margin-bottom: .3rem } h2 { font-size: 1.05rem; margin: 1.6rem 0 .5rem }
 pre { white-space: pre-wrap; font: inherit; margin: 0 }
-table { border-collapse: collapse; margin-top: .8rem; overflow-wrap: anywhere }
+table { border-collapse: collapse; margin-top: .8rem; width: 100% }
 th, td { text-align: left; vertical-align: top; padding: .15rem .8rem .15rem 0;
-  border-bottom: 1px solid #ddd }
-.tiles { display: flex; flex-wrap: wrap; gap: .7rem }
-figure { margin: 0; width: 112px; font-size: .75rem; overflow-wrap: anywhere }
-img { width: 112px; display: block; background: #000; border-radius: 3px }
+  border-bottom: 1px solid #ddd; overflow-wrap: break-word }
+td:first-child { white-space: nowrap } td:nth-child(2) { max-width: 18rem; min-width: 9rem }
+.tiles { display: flex; flex-wrap: wrap; gap: .9rem .7rem }
+figure { margin: 0; width: 140px; font-size: .8rem; line-height: 1.35; overflow-wrap: anywhere }
+img { width: 140px; display: block; background: #000; border-radius: 3px }
+/* What is said of a stack needs room: the picture beside it. */
+.said { display: flex; gap: .7rem; width: 33.5rem; max-width: 100% }
+.said img, .said > p { flex: none; width: 140px; align-self: flex-start }
 .doubtful img { outline: 3px solid #b45309 } .doubtful b { color: #92400e }
 figure.chart { width: auto; font-size: .85rem; margin: .3rem 0 .8rem }
 svg { display: block; max-width: 100% } text { font-size: 11px; fill: #555 }
@@ -184,9 +186,11 @@ def _tile(each: ShownEntry, stack: ShownStack, pixels: Pixels) -> str:
     doubts = "".join(f"<br><b>doubtful:</b> {escape(doubt)}" for doubt in stack.doubts)
     if stack.brightness_doubt:
         doubts += f"<br>{FOR_BRIGHTNESS}: {escape(stack.brightness_doubt)}"
-    kind = ' class="doubtful"' if stack.doubts else ""
+    kinds = ["said"] if doubts else []
+    kinds += ["doubtful"] if stack.doubts else []
+    kind = f' class="{" ".join(kinds)}"' if kinds else ""
     label = escape(one_line(each.entry.key)[-80:])
     return (
-        f"<figure{kind}>{image}<figcaption>{label} {escape(stack.channel_name)}{doubts}"
+        f"<figure{kind}>{image}<figcaption>{label}<br>{escape(stack.channel_name)}{doubts}"
         "</figcaption></figure>"
     )

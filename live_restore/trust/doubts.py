@@ -24,6 +24,7 @@ from live_restore.inference.model.card import ModelCard
 from live_restore.inference.model.envelope import Envelope, Range, range_in_words
 from live_restore.inference.restored import Restored
 from live_restore.stack import FOR_BRIGHTNESS, VoxelSize
+from live_restore.trust.digits import ratio_in_words
 from live_restore.trust.snr import SignalToNoise
 
 # A pixel size that was calibrated anew differs by a few percent, and no network sees that.
@@ -58,7 +59,7 @@ def doubts_about(
     restored, card
         What the model made of the stack, and the model's card.
     voxel, snr
-        Of the raw stack; what is unknown is not judged.
+        Of the raw stack; a voxel size that is not known is not judged.
     flux
         What became of its light; ``None`` where nobody looked.
     speaks_for_group
@@ -68,8 +69,9 @@ def doubts_about(
         voxel_doubt(voxel, card.trained_voxel_um),
         many_defects_doubt(restored.defects, restored.volume.shape),
     ]
-    if snr is not None and card.envelope is not None:
-        found.insert(0, light_doubt(card.envelope, snr.ratio))
+    if card.envelope is not None:
+        ratio = None if snr is None else snr.ratio
+        found.insert(0, light_doubt(card.envelope, ratio))
     if snr is not None:
         found.append(saturation_doubt(snr))
     if speaks_for_group:
@@ -79,23 +81,39 @@ def doubts_about(
     return tuple(doubt for doubt in found if doubt is not None)
 
 
-def light_doubt(envelope: Envelope, ratio: float) -> str | None:
-    """Return why a stack of this estimated signal-to-noise ratio is doubtful, or ``None``."""
-    is_about = f"its signal-to-noise ratio is about {ratio:.1f}"
+def light_doubt(envelope: Envelope, ratio: float | None) -> str | None:
+    """Return why a stack of this estimated signal-to-noise ratio is doubtful, or ``None``.
+
+    A ratio of ``None`` is not known: then nobody can tell whether the model helps.
+    """
+    if ratio is None:
+        return (
+            "its signal-to-noise ratio is not known, since too few voxels are there to estimate it "
+            "from: whether the model helps cannot be told; compare it with the raw stack"
+        )
     if envelope.snr is None:
-        return f"{is_about}; the model was shown to help at none; use the raw stack"
+        return f"{_is_about(ratio)}; the model was shown to help at none; use the raw stack"
     lowest, highest = envelope.snr
     if ratio < lowest:
         return (
-            f"{is_about}, below the {lowest:.3g} down to which the model was shown to help; "
-            "believe no detail that the raw stack does not show, or give it more light"
+            f"{_is_about(ratio, lowest)}, below the {lowest:.3g} down to which the model was shown "
+            "to help; believe no detail that the raw stack does not show, or give it more light"
         )
     if ratio > highest:
         return (
-            f"{is_about}, above the {highest:.3g} up to which the model was shown to help; "
-            "the raw stack may be the better image"
+            f"{_is_about(ratio, highest)}, above the {highest:.3g} up to which the model was shown "
+            "to help; the raw stack may be the better image"
         )
     return None
+
+
+def _is_about(ratio: float, bound: float | None = None) -> str:
+    return f"its signal-to-noise ratio is {_about(ratio, bound)}"
+
+
+def _about(ratio: float, bound: float | None = None) -> str:
+    words = ratio_in_words(ratio, bound=bound)
+    return words if words.startswith("below") else f"about {words}"
 
 
 def saturation_doubt(snr: SignalToNoise) -> str | None:
@@ -136,7 +154,7 @@ def brightness_doubt(
         return None
     if envelope.brightness_snr is None or ratio < envelope.brightness_snr[0]:
         return (
-            f"{FOR_BRIGHTNESS}: at its signal-to-noise ratio of about {ratio:.1f} the model was "
+            f"{FOR_BRIGHTNESS}: at its signal-to-noise ratio of {_about(ratio)} the model was "
             f"not shown to keep it within 5 %; {remedy}"
         )
     return None

@@ -13,8 +13,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 
 from live_restore.bundle.archive import write_zip
 from live_restore.bundle.licences import Licence, collect, table
@@ -83,6 +81,10 @@ def test_scripts_run_from_a_folder_of_any_name(tmp_path: Path) -> None:
 
 
 def test_the_bill_of_materials_is_valid() -> None:
+    # Here: it takes 1.5 s of whoever collects the tests, three of them side by side.
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
     components = [
         Component("numpy", "2.1.0", "BSD-3-Clause", "a" * 64),
         Component("Odd_Name", "1!2.0+local", "Apache 2.0 and more, see LICENSE"),

@@ -94,7 +94,7 @@ def test_watch_marks_what_is_doubtful_and_status_lists_it(tmp_path: Path) -> Non
     assert "z 1 um (trained on 0.2 to 0.4 um)" in files["coarse.ome.tif"]["reason"]
     assert (files["bright.ome.tif"]["doubtful"], files["bright.ome.tif"]["reason"]) == (False, "")
     words = run_command(state, "status", data).stdout
-    assert "3 done, 2 of the done doubtful" in words
+    assert "3 stacks done; of the done, 2 doubtful" in words
     assert "coarse" in words
     assert "bright.ome.tif" not in words
     # A journal that is lost takes no doubt with it: the reports know.
@@ -129,14 +129,14 @@ def test_measuring_brightness_is_a_doubt_of_its_own(tmp_path: Path) -> None:
     assert "; doubtful for measuring brightness: at its" in files["coarse.ome.tif"]["reason"]
     assert not files["dim_1.ome.tif"]["doubtful"]
     words = run_command(state, "status", data).stdout
-    assert "4 done, 1 of the done doubtful, 3 of the done doubtful for measuring" in words
+    assert "4 stacks done; of the done, 1 doubtful and 3 doubtful for measuring" in words
     assert words.index("1 doubtful: its voxels") < words.index(
         "3 doubtful for measuring brightness: at its signal-to-noise ratio"
     )
     page = tmp_path / "night.html"
     assert run_command(state, "status", data, "--html", page).returncode == 0
     html = page.read_text(encoding="utf-8")
-    assert html.count('<figure class="doubtful">') == 1, "only one picture is"
+    assert html.count('<figure class="said doubtful">') == 1, "only one picture is"
     assert html.count("doubtful for measuring brightness: at its signal") >= 4
     report = json.loads((data / "restored" / "dim_1.json").read_text(encoding="utf-8"))
     (doubt,) = report["stacks"][0]["doubts"]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -56,7 +59,7 @@ FIRST = StackIndex(0, 0, 0)
 
 @pytest.fixture(scope="module")
 def model_set() -> ModelSet:
-    return ModelSet.load(load_settings())
+    return ModelSet.load(load_settings(None, {"inference": {"device": "cpu"}}))
 
 
 @pytest.fixture
@@ -355,6 +358,36 @@ def test_a_run_on_a_share_that_does_not_answer_waits(tmp_path: Path) -> None:
     folder = tmp_path / ("x" * 300)
     with pytest.raises(StackBusyError, match="check the disk or the network"):
         jobs.open(folder, FIRST, Fingerprint(STACK_BYTES, 17))
+
+
+@pytest.mark.parametrize("when", ["read", "begin", "publish"])
+def test_a_run_whose_share_goes_stale_in_between_waits(
+    run: tuple[Path, Recording], monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    folder, _ = run
+    model_set, settings = fake_shelf(), load_settings()
+    jobs = StackJobs(make_acquisition_formats(), root=folder.parent)
+    job = jobs.open(folder, FIRST, Fingerprint(STACK_BYTES, 17))
+    plan = job.plan(model_set, settings)
+    look = Path.stat
+
+    def stale(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if path == folder:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return look(path, follow_symlinks=follow_symlinks)
+
+    def goes_stale() -> None:
+        monkeypatch.setattr(Path, "stat", stale)
+
+    if when == "begin":
+        goes_stale()
+    if when == "read":
+        folder.rename(folder.with_name("away"))
+        goes_stale()
+    steps = partial(publish, job, plan, model_set, settings, goes_stale)
+    with pytest.raises(StackBusyError, match=r"\(Stale file handle\); check the disk"):
+        list(job.read()) if when == "read" else steps()
+    assert not plan.result_path.image.exists()
 
 
 @pytest.mark.parametrize("change", [True, False], ids=["changed", "as it was"])

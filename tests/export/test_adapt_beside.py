@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,16 +10,17 @@ from typing import Any
 
 import onnx
 import pytest
-from live_restore_export.adaptation.beside import while_nothing_waits
+from live_restore_export.adaptation.beside import BesideDaemon
 from live_restore_export.onnx.export import read_card
 from test_adaptation import CONFIG, exposed, write_run, write_start
 from training_files import write_stack
 
-from live_restore.cli.adapt_beside import due, due_now
+from live_restore.cli.adapt_beside import DueRuns, due
 from live_restore.hooks import leash
 from live_restore.journal.entry import Entry
 from live_restore.journal.journal import Journal
 from live_restore.journal.states import State
+from live_restore.journal.view import JournalView
 from live_restore.stack import Fingerprint, StackIndex, StackKey
 from live_restore.workshop import adapted_model
 from tests.support.processes import run_command, stop, wait_for, watching
@@ -50,10 +52,11 @@ def test_the_last_run_comes_first_and_its_commonest_channel_is_learnt_from() -> 
 
 def test_no_run_is_due_while_the_journal_cannot_be_read(tmp_path: Path) -> None:
     journal = tmp_path / "state" / "journal.sqlite"
-    assert due_now(tmp_path, journal, 1, ()) is None
+    runs = DueRuns(tmp_path, journal, 1)
+    assert runs.now(()) is None
     journal.parent.mkdir()
     journal.write_bytes(b"no journal")
-    assert due_now(tmp_path, journal, 1, ()) is None
+    assert runs.now(()) is None
 
 
 def test_a_run_is_due_as_soon_as_nothing_waits(journal: Journal, tmp_path: Path) -> None:
@@ -62,11 +65,40 @@ def test_a_run_is_due_as_soon_as_nothing_waits(journal: Journal, tmp_path: Path)
     first = journal.lease(30)
     assert first is not None
     journal.finish(first, State.DONE)
-    assert due_now(tmp_path, journal.path, 1, ()) is None
+    runs = DueRuns(tmp_path, journal.path, 1)
+    assert runs.now(()) is None
     last = journal.lease(30)
     assert last is not None
     journal.finish(last, State.DONE)
-    assert due_now(tmp_path, journal.path, 1, ()) == (Path("day"), 0)
+    assert runs.now(()) == (Path("day"), 0)
+
+
+def test_entries_are_read_only_after_something_happened(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+    entries = JournalView.entries
+
+    def counted(view: JournalView) -> list[Entry]:
+        read.append(view)
+        return entries(view)
+
+    monkeypatch.setattr(JournalView, "entries", counted)
+    runs = DueRuns(tmp_path, journal.path, 2)
+    tried: set[Path] = set()
+    for name, due_then in (("day/1.tif", None), ("day/2.tif", (Path("day"), 0))):
+        journal.record(StackKey(Path(name)), SOME, State.WAITING, stacks=1)
+        leased = journal.lease(30)
+        assert leased is not None
+        journal.finish(leased, State.DONE)
+        before = len(read)
+        assert [runs.now(tried), *(runs.now(tried) for _ in range(5))] == [due_then] + [None] * 5
+        journal.renew(30)  # a heartbeat is nothing new
+        assert runs.now(tried) is None
+        assert len(read) == before + 1
+    tried.add(Path("day"))
+    assert runs.now(tried) is None
+    assert len(read) == 3, "another run may be due once one is tried"
 
 
 def test_runs_whose_names_have_dots_do_not_share_a_model(tmp_path: Path) -> None:
@@ -89,11 +121,12 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 def test_it_stands_still_while_anything_waits_or_is_restored(
     journal: Journal, tmp_path: Path
 ) -> None:
-    pause = while_nothing_waits(tmp_path, journal.path)
-    pause()
+    said: list[str] = []
+    BesideDaemon(tmp_path, journal.path, 30, said.append).wait()
     journal.record(StackKey(Path("a.tif")), SOME, State.WAITING, stacks=1)
-    pause = while_nothing_waits(tmp_path, journal.path)
-    waiting = threading.Thread(target=pause)
+    beside = BesideDaemon(tmp_path, journal.path, 30, said.append)
+    beside.progress(12, 1.26)
+    waiting = threading.Thread(target=beside.wait)
     waiting.start()
     waiting.join(0.5)
     assert waiting.is_alive()
@@ -104,6 +137,12 @@ def test_it_stands_still_while_anything_waits_or_is_restored(
     journal.finish(leased, State.DONE)
     waiting.join(5)
     assert not waiting.is_alive()
+    how_far = "step 12, 1.3 of 30 min"
+    assert said == [
+        f"learning, {how_far}",
+        f"standing still while stacks are restored, {how_far}",
+        f"learning, {how_far}",
+    ]
 
 
 def test_what_a_daemon_that_has_ended_left_waiting_keeps_nobody_from_learning(
@@ -111,7 +150,8 @@ def test_what_a_daemon_that_has_ended_left_waiting_keeps_nobody_from_learning(
 ) -> None:
     with Journal(tmp_path / "state" / "journal.sqlite", tmp_path, recipe="one") as journal:
         journal.record(StackKey(Path("a.tif")), SOME, State.WAITING, stacks=1)
-    learning = threading.Thread(target=while_nothing_waits(tmp_path, journal.path), daemon=True)
+    beside = BesideDaemon(tmp_path, journal.path, 30, print)
+    learning = threading.Thread(target=beside.wait, daemon=True)
     learning.start()
     learning.join(5)
     assert not learning.is_alive()
@@ -142,6 +182,7 @@ def test_it_learns_with_the_camera_of_the_folder_that_is_watched(
         "--model", start, "--minutes", "0.01", "--learning-rate", "0.01", tmp_path / "run_1",
     )  # fmt: skip
     assert done.code == 0, done.err
+    assert re.search(r"^learning, step 1, 0\.0 of 0\.01 min$", done.out, re.MULTILINE)
 
 
 @pytest.mark.slow

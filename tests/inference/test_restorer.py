@@ -17,6 +17,7 @@ from live_restore.inference.load import find_model, load_model
 from live_restore.inference.network_runs import CancelledError
 from live_restore.inference.restorer import Restorer
 from live_restore.settings.load import load_settings
+from live_restore.stack import Units
 from live_restore.trust.doubts import intensity_doubt
 from tests.support.fakes import FakeSession, Floats, fake_restorer, halve
 
@@ -152,9 +153,19 @@ def test_what_is_not_finite_is_never_a_result(bad: float) -> None:
 
 
 def test_overflow_on_the_way_back_is_never_a_result() -> None:
-    raw = np.array([-3e38, 0, 3e38], np.float32).reshape(1, 1, 3)
+    raw = np.array([-3e30, 0, 3e30], np.float32).reshape(1, 1, 3)
     with pytest.raises(InferenceError, match="not finite"):
-        fake_restorer(lambda tile: tile + 1).restore(raw)
+        fake_restorer(lambda tile: tile + np.float32(1e9)).restore(raw)
+
+
+@pytest.mark.parametrize("values", [(-3e38, 0, 3e38), (0, *range(5000), 3e38)])
+@pytest.mark.parametrize("units", ["camera", "camera-float"])
+def test_values_too_large_for_float32_are_the_stacks_fault(
+    values: tuple[float, ...], units: Units
+) -> None:
+    raw = np.array(values, np.float32).reshape(1, 1, -1)
+    with pytest.raises(StackRefusedError, match=r"to 3e\+38, which are too large .* float32"):
+        fake_restorer(lambda tile: (tile + 1) * np.float32(1e3), units=units).restore(raw)
 
 
 @pytest.mark.parametrize("scale", [2, 0.5])

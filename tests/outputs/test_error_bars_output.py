@@ -142,8 +142,15 @@ def test_a_growing_zarr_has_one_that_grows_with_it(tmp_path: Path, zarr: Any) ->
     text = (path / "zarr.json").read_text(encoding="utf-8")
     assert json.loads(text)["attributes"]["live-restore"]["restored"] == [[0, 0, 1]]
     assert OmeZarrOutput().choose(request).taken
-    shutil.rmtree(path)
-    assert not OmeZarrOutput().choose(request).taken, "without them, it has to be made again"
+    for emptied in (False, True):
+        shutil.rmtree(path)
+        if emptied:  # as by a person who selects all that is in it, or a sync that went wrong
+            (path / "0" / "c").mkdir(parents=True)
+        again = OmeZarrOutput().choose(request)
+        assert not again.taken, "without them, it has to be made again"
+        assert again.image == done.image, "under the name that it had"
+        published(OmeZarrOutput(), request, barred(some_volume(1, SHAPE), ErrorBars.of(BARS)))
+        np.testing.assert_array_equal(zarr.open_group(str(path), mode="r")["0"][1, 0], BARS)
 
 
 def test_a_result_that_grows_says_that_it_has_none(tmp_path: Path) -> None:

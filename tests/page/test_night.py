@@ -24,9 +24,11 @@ from live_restore.overview.night import night_report, pace_of_entries
 from live_restore.page.night_html import night_html
 from live_restore.page.pixels import Pixels
 from live_restore.settings.model import FilesSettings
-from live_restore.stack import FOR_BRIGHTNESS, Fingerprint, StackKey
+from live_restore.stack import FOR_BRIGHTNESS, Fingerprint, StackIndex, StackKey
 from tests.page.runs import HOSTILE, Recorded, client_of, named, spots, write_file
 from tests.support.processes import run_command, status
+
+AT = StackIndex(0, 1, 0)
 
 
 def entry_at(
@@ -76,11 +78,15 @@ def test_what_became_of_light_is_told_from_beginning_to_end() -> None:
     shown = [with_numbers(n) for n in range(40)]
     report = night_report(shown, RunRecord(1e9), {}, watched=False)
     lines = list(summary_lines(report))
-    assert "gain over raw: steady, 12.0 to 12.0 dB" in lines
-    assert "light in bright regions, restored against raw: -0.5 % to -3.5 %" in lines
+    assert "gain over raw: steady at 12.0 dB" in lines
+    assert "light of bright regions, restored against raw: -0.5 % to -3.5 %" in lines
     assert "less light: half the light 39" in lines
     page = night_html("run", lines, [], shown, Pixels(Path(), FilesSettings()))
-    for chart in ("gain over raw (dB)", "light of bright regions over raw (%)", "half the light"):
+    for chart in (
+        "gain over raw (dB)",
+        "light of bright regions against raw (%)",
+        "half the light",
+    ):
         assert f'aria-label="{chart}' in page
     chart = page[page.index('aria-label="gain over raw (dB)') :].partition("</svg>")[0]
     ends = [time.strftime("%H:%M:%S", time.localtime(1e9 + n * 10 + 3)) for n in (0, 39)]
@@ -138,7 +144,7 @@ def test_cut_off_and_saturated_are_said_in_the_morning(recorded: Recorded, tmp_p
     assert done.returncode == 0, done.stderr
     said = run_command(tmp_path, "status", root).stdout
     first, *_ = said.splitlines()
-    assert first == "1 never complete, 1 done, 1 of the done doubtful"
+    assert first == "1 stack done, 1 file never complete; of the done, 1 doubtful"
     assert re.search(r"1 doubtful: .* of its raw voxels are saturated", said)
     assert "1 never complete: the file ends before its last plane" in said
     assert "what to do: record it again, or start live-restore watch" in said
@@ -189,12 +195,11 @@ def test_what_failed_comes_first_and_alike_reasons_are_one() -> None:
 def test_status_in_words_and_as_json(recorded: Recorded) -> None:
     words = run_command(recorded.state, "status", recorded.root).stdout
     lines = words.splitlines()
-    assert "17 done" in lines[0]
-    assert "1 of the done doubtful" in lines[0]
+    assert lines[0] == "17 stacks done, 1 file failed; of the done, 1 doubtful"
     assert re.match(r"\d{4}-\d\d-\d\d .* to .* \(", lines[1])
     assert lines[2].startswith("not being watched now: all that was complete is restored (--once)")
-    assert words.index("broken.tif") < words.index("1 doubtful") < words.index("longest delay")
-    assert "delay: " in words
+    assert words.index("broken.tif") < words.index("\n1 doubtful") < words.index("longest delay")
+    assert "delay from the last plane to the result: " in words
     told = status(recorded.state, recorded.root)
     assert told["ended"].endswith("(--once)")
     assert told["delay_s"]["trend"] in ("steady", "falls", "rises")
@@ -260,3 +265,63 @@ def test_a_process_that_was_killed_leaves_a_beginning_without_an_end(tmp_path: P
     assert "killed" in last.how_it_ended(watched=False)
     assert last.newest_first
     assert last.how_it_ended(watched=True) == ""
+
+
+def test_a_kill_is_told_after_the_next_start_too(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j.sqlite", tmp_path, recipe="r") as journal:
+        for end in ("stopped by Ctrl-C", "stopped by an error: disk", "", "all that was complete"):
+            journal.facts.begin_run(newest_first=False)
+            if end:
+                journal.facts.end_run(end)
+        last = journal.facts.last_run()
+    assert [each.why.partition(",")[0] for each in last.bad_ends] == [
+        "stopped by an error: disk", "its process was killed",
+    ]  # fmt: skip
+    assert all(each.began_at <= each.over_at <= time.time() for each in last.bad_ends)
+    (line,) = (
+        line
+        for line in summary_lines(night_report([], last, {}, watched=False))
+        if "ended badly" in line
+    )
+    assert "its process was killed, or the computer went off, between " in line
+    assert line.endswith("the last of 2 such ends; it went on from there")
+    long_ago = replace(last, bad_ends=tuple(replace(each, over_at=1e9) for each in last.bad_ends))
+    lines = summary_lines(night_report([], long_ago, {}, watched=False))
+    assert not any("badly" in line for line in lines), "of more than a day ago"
+
+
+def test_whatever_is_kept_of_bad_ends_is_read(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j.sqlite", tmp_path, recipe="r") as journal:
+        for kept in (
+            "",
+            "no JSON",
+            "[]",
+            '{"ends": 3}',
+            '{"ends": [[1], 2, [1, "b", 3], [1, 2, 3]]}',
+        ):
+            with journal._file.transaction():
+                journal._file.remember("bad_ends", kept)
+            assert journal.facts.last_run().bad_ends == ()
+            journal.facts.begin_run(newest_first=False)
+
+
+def test_stacks_are_counted_where_files_hold_several() -> None:
+    several = entry_at(1)
+    several = replace(several, entry=replace(several.entry, stacks=4))
+    assert several.facts is not None
+    doubted = tuple(replace(several.facts.stacks[0], doubts=("dark",)) for _ in range(2))
+    several = replace(several, facts=replace(several.facts, stacks=doubted))
+    shown = [
+        several,
+        replace(entry_at(2), entry=replace(entry_at(2).entry, key=StackKey(Path("run"), AT))),
+        *(entry_at(n, state=State.FAILED, reason="odd") for n in (3, 4)),
+        entry_at(5, state=State.INCOMPLETE, reason="3 of 4 planes"),
+        replace(
+            entry_at(6, state=State.INCOMPLETE),
+            entry=replace(entry_at(6, state=State.INCOMPLETE).entry, key=StackKey(Path("run"), AT)),
+        ),
+    ]
+    said, *_ = summary_lines(night_report(shown, RunRecord(), {}, watched=False))
+    assert said == (
+        "5 stacks done, 2 files failed, 1 stack and 1 file incomplete; of the done, 2 doubtful"
+    )

@@ -24,8 +24,13 @@ PATIENCE_S = 120.0
 
 
 def environment(state: Path) -> dict[str, str]:
-    """Return an environment in which the user's state folder is ``state``."""
+    """Return an environment in which the user's state folder is ``state``.
+
+    And whose device is the processor, unless the caller's asks for another: "auto" would compile
+    and measure every model anew on every device, for every shape of every test.
+    """
     return {
+        "LIVE_RESTORE_INFERENCE__DEVICE": "cpu",
         **os.environ,
         "LIVE_RESTORE_JOURNAL__FOLDER": str(state),
         "PYTHONWARNINGS": "error::ResourceWarning",

@@ -35,12 +35,16 @@ TRAINED = {"z": (0.15, 0.5), "xy": (0.06, 0.2)}
         (2, None),
         (30, None),
         (31, "above the 30"),
+        (1.97, "about 1.97, below the 2 down"),
+        (0.002, "ratio is below 0.1, below the 2 down"),
+        (None, "is not known"),
     ],
 )
-def test_doubts_about_light(ratio: float, said: str | None) -> None:
+def test_doubts_about_light(ratio: float | None, said: str | None) -> None:
     doubt = light_doubt(Envelope(snr=(2, 30)), ratio)
     assert doubt is None if said is None else said in str(doubt)
-    assert "at none" in str(light_doubt(Envelope(snr=None), ratio))
+    if ratio is not None:
+        assert "at none" in str(light_doubt(Envelope(snr=None), ratio))
 
 
 @pytest.mark.parametrize(("share", "said"), [(0.0, None), (4e-6, None), (0.013, "1.3 % of its")])

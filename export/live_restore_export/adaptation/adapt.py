@@ -36,6 +36,7 @@ def adapt(
     options: AdaptOptions,
     report: Callable[[Look], None],
     pause: Callable[[], None] = lambda: None,
+    progress: Callable[[int, float], None] | None = None,
 ) -> Adapted:
     """Adapt a network to the stacks of a run, and judge it on others of that run.
 
@@ -45,7 +46,7 @@ def adapt(
         The network to begin with, and the percentiles of a stack that are 0 and 1 to it.
     learning, held_out
         See :class:`~live_restore_export.adaptation.run_stacks.RunStacks`.
-    options, report, pause
+    options, report, pause, progress
         As for :func:`~live_restore_export.adaptation.fine_tune.fine_tune`.
 
     Raises
@@ -61,7 +62,7 @@ def adapt(
     known, judged = (
         [_noisy(each, before, percentiles) for each in stacks] for stacks in (learning, held_out)
     )
-    network, looks = fine_tune(start, known, judged, options, report, pause)
+    network, looks = fine_tune(start, known, judged, options, report, pause, progress)
     after = _between_pauses(as_network(network.to(device), device), pause)
     verdict = judge(judged, before, after, options.seed)
     return Adapted(network.cpu(), tuple(looks), verdict)

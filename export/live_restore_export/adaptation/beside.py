@@ -1,4 +1,4 @@
-"""Learning beside a daemon: it stands still while that has anything to do."""
+"""Learning beside a daemon: it stands still while that has anything to do, and says so."""
 
 from __future__ import annotations
 
@@ -12,26 +12,54 @@ from live_restore.journal.database import lock_is_held
 from live_restore.journal.view import JournalView, is_busy
 
 _LOOK_S = 0.3
+_SAY_S = 2.0
+"""Between two lines on how far it is: somebody may look on, and nobody reads faster."""
 
 
-def while_nothing_waits(root: Path, journal: Path) -> Callable[[], None]:
-    """Return what to call between two steps: it returns as soon as a daemon has nothing to do.
+class BesideDaemon:
+    """Lets a daemon go first.
 
     Parameters
     ----------
     root, journal
         The watched folder, and the file of its journal, which is only read.
+    minutes
+        That may be learnt, as far as that says how far it is.
+    say
+        Gets lines for people: how far it is, and when it stands still.
     """
-    looked_at = 0.0
 
-    def wait() -> None:
-        nonlocal looked_at
-        while time.monotonic() - looked_at >= _LOOK_S:
-            with suppress(LiveRestoreError), JournalView(journal, root) as view:
+    def __init__(
+        self, root: Path, journal: Path, minutes: float, say: Callable[[str], None]
+    ) -> None:
+        self._root, self._journal = root, journal
+        self._minutes = minutes
+        self._say = say
+        self._looked_at = self._said_at = float("-inf")
+        self._so_far = ""
+
+    def wait(self) -> None:
+        """Return as soon as the daemon has nothing to do; call it between two steps."""
+        waited = False
+        while time.monotonic() - self._looked_at >= _LOOK_S:
+            with suppress(LiveRestoreError), JournalView(self._journal, self._root) as view:
                 # What waits in the journal of a daemon that has ended waits for nobody.
-                if is_busy(view) and lock_is_held(journal):
+                if is_busy(view) and lock_is_held(self._journal):
+                    if not waited:
+                        self._say(f"standing still while stacks are restored{self._so_far}")
+                    waited = True
                     time.sleep(_LOOK_S)
                     continue
-            looked_at = time.monotonic()
+            self._looked_at = time.monotonic()
+        if waited:
+            self._tell()
 
-    return wait
+    def progress(self, step: int, minutes: float) -> None:
+        """Take notice of a step, and of how long was learnt (minutes)."""
+        self._so_far = f", step {step}, {minutes:.1f} of {self._minutes:g} min"
+        if time.monotonic() - self._said_at >= _SAY_S:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._said_at = time.monotonic()
+        self._say(f"learning{self._so_far}")

@@ -75,6 +75,7 @@ def fine_tune(
     options: AdaptOptions,
     report: Callable[[Look], None],
     pause: Callable[[], None] = lambda: None,
+    progress: Callable[[int, float], None] | None = None,
 ) -> tuple[RCAN, list[Look]]:
     """Return the network that made the photons left out of ``held_out`` the least surprising.
 
@@ -92,6 +93,8 @@ def fine_tune(
         Takes every look.
     pause
         Called between steps; the time it takes does not count.
+    progress
+        Takes how many steps were taken, and the minutes that count, after each.
 
     Returns
     -------
@@ -140,6 +143,8 @@ def fine_tune(
             _learn(network, optimiser, learning, options, rng, device)
             step += 1
             follow(average, network, step, _EMA_DECAY)
+            if progress is not None:
+                progress(step, (clock.seconds - began - looked_s) / 60)
     return best.cpu().eval(), looks
 
 

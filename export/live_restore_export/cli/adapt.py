@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,16 +67,18 @@ def run(arguments: argparse.Namespace) -> int:
     from live_restore.inference.load import find_model
     from live_restore.settings.load import load_settings
     from live_restore.workshop import adapted_model
-    from live_restore_export.adaptation.beside import while_nothing_waits
+    from live_restore_export.adaptation.beside import BesideDaemon
     from live_restore_export.adaptation.run_stacks import known_cameras, read_run
 
     source: Path = arguments.source
     pause: Callable[[], None] = lambda: None  # noqa: E731
+    progress: Callable[[int, float], None] | None = None
     watched: Path | None = None
     if arguments.beside:
-        watched = arguments.beside[0]  # its settings: another folder may have another camera
+        watched, journal = arguments.beside  # its settings: another folder may have another camera
         end_when_dropped()
-        pause = while_nothing_waits(*arguments.beside)
+        daemon = BesideDaemon(watched, journal, arguments.minutes, partial(print, flush=True))
+        pause, progress = daemon.wait, daemon.progress
     output = arguments.output or adapted_model(source)
     check_output(output, ".onnx", source)
     settings = load_settings(arguments.config, {}, print, folder=watched)
@@ -112,7 +115,14 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.minutes, learning_rate=arguments.learning_rate, device=arguments.device
     )
     adapted = adapt(
-        network, card.percentiles, stacks.learning, stacks.held_out, options, report, pause
+        network,
+        card.percentiles,
+        stacks.learning,
+        stacks.held_out,
+        options,
+        report,
+        pause,
+        progress,
     )
     reason = adapted.verdict.refused_because
     if reason:

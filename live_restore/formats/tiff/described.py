@@ -92,7 +92,7 @@ def refuse_colour(pages: Sequence[Page], table: Sequence[int], path: Path) -> No
             "save the camera's grey values, one channel after the other"
             # What tifffile makes of three or four planes, unless told otherwise.
             + (
-                "; if these are z planes, save them with photometric='minisblack'"
+                ", or, if these are z planes, save them with photometric='minisblack'"
                 if pages[0].samples in (3, 4)
                 else ""
             ),

@@ -49,7 +49,8 @@ class IntensityScale:
         return IntensityScale(self.low_adu, self.high_adu, 0.0) if small else self
 
     @property
-    def _divisor(self) -> float:
+    def divisor_adu(self) -> float:
+        """What is 1 in network units (ADU)."""
         return self.high_adu - self.low_adu + self.epsilon_adu
 
     def as_float32(self) -> tuple[np.float32, np.float32, np.float32]:
@@ -60,8 +61,8 @@ class IntensityScale:
         """
         return (
             np.float32(self.low_adu),
-            np.float32(1.0 / self._divisor),
-            np.float32(self._divisor),
+            np.float32(1.0 / self.divisor_adu),
+            np.float32(self.divisor_adu),
         )
 
     def normalise(self, adu: NDArray[np.generic]) -> NDArray[np.float32]:

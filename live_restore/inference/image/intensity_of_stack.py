@@ -8,6 +8,12 @@ from live_restore.errors import StackRefusedError
 from live_restore.inference.image.intensity import IntensityScale, scale_from_percentiles
 from live_restore.stack import MOST_ADU, Volume
 
+# Spots brighter than 4 network units are rare (``trust.doubts``); the rest is for networks that
+# overshoot.
+_MOST_UNITS = 16.0
+_LARGEST_IN = 1e30
+"""In network units: sums over the channels of a network are float32, up to 3e38."""
+
 
 def scale_of(
     stack: Volume, percentiles: tuple[float, float], *, any_unit: bool
@@ -36,11 +42,30 @@ def scale_of(
         lowest = float(stack.min())
         if highest == lowest:
             raise StackRefusedError(
-                f"is constant (every voxel is {lowest:g})", None, "there is nothing to restore"
+                f"is constant (every voxel is {lowest:g})",
+                None,
+                "record it again if anything should be in it",
             )
         scale = IntensityScale(lowest, highest)
     brightest = (highest - scale.low_adu) / (scale.high_adu - scale.low_adu)
     return scale.of_any_unit() if any_unit else scale, brightest, from_extremes
+
+
+def require_float32(stack: Volume, scale: IntensityScale) -> None:
+    """Raise ``StackRefusedError`` where it is no wonder that a network gave no finite numbers.
+
+    In the scale's units, or in grey values on the way back, values of (C, Z, Y, X) are too large.
+    """
+    lowest, highest = float(stack.min()), float(stack.max())
+    furthest = max(abs(lowest - scale.low_adu), abs(highest - scale.low_adu)) / scale.divisor_adu
+    back = abs(scale.low_adu) + _MOST_UNITS * scale.divisor_adu
+    if furthest > _LARGEST_IN or back > float(np.finfo(np.float32).max):
+        raise StackRefusedError(
+            f"holds values from {lowest:.3g} to {highest:.3g}, which are too large to be computed "
+            "with in float32",
+            None,
+            "divide or replace them, and save again",
+        )
 
 
 def _require_range(stack: Volume) -> None:

@@ -1,6 +1,6 @@
 // What is known of the stack that is shown.
 
-import { $, STATE_WORDS, clock, make, number, seconds, setText } from "./elements.js";
+import { $, STATE_WORDS, change, clock, make, number, ratio, seconds, setText } from "./elements.js";
 import { stacksOf } from "./picture.js";
 import { stateOf } from "./run.js";
 
@@ -47,10 +47,10 @@ function factsOf(stacks) {
     ["delay", list((_, entry) => seconds(entry.report.delay_s))],
     ["size", `${report.shape_zyx.join(" × ")} ${report.dtype}`],
     ["voxel", x ? `${[z, y, x].map((each) => (each ? number(each) : "?")).join(" × ")} µm` : "not in the file"],
-    ["signal to noise", list((stack) => (stack.snr === null ? "unknown" : number(stack.snr)))],
+    ["signal to noise", list((stack) => ratio(stack.snr))],
     ["mean, raw", list((stack) => number(stack.raw_mean, 4))],
     ["mean, restored", list((stack) => number(stack.restored_mean, 4))],
-    ["light over raw", list((stack) => (stack.flux_bias_percent === null ? "unknown" : `${number(100 + stack.flux_bias_percent)} %`))],
+    ["light against raw", list((stack) => change(stack.flux_bias_percent))],
     ...stacks.filter(({ stack }) => stack.less_light).map(({ stack }) => ["less light", stack.less_light]),
     ["model", report.model || "none"],
   ];

@@ -135,8 +135,9 @@ export class Doing {
 function told(task) {
   const count = task.stack || task.of === 1 ? "" : `${task.done} of ${task.of}, `;
   const what = task.state === "running" ? task.what.replace(/^preview/, "restoring preview") : task.what;
-  const took = task.seconds === null ? "" : task.state === "running" ? `, ${task.now ? `${task.now}, ` : ""}${Math.floor(task.seconds)} s` : ` in ${seconds(task.seconds)}`;
-  return `${what} with ${task.model}: ${count}${task.state}${took}`;
+  const begun = `${what} with ${task.model}: ${count}`;
+  if (task.state === "running") return `${begun}${task.now || "begins"} (for ${seconds(task.seconds)})`;
+  return `${begun}${task.state}${task.seconds === null ? "" : ` in ${seconds(task.seconds)}`}`;
 }
 
 /** Ids of the entries of some cells that are finished, each once. */

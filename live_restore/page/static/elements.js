@@ -60,10 +60,34 @@ export function number(value, digits = 3) {
   return String(Number(value.toPrecision(digits)));
 }
 
+// Digits as in `status` and in the paragraph for a paper (trust/digits.py): one quantity, one number.
+
+/** A time, as `status` tells it. */
 export function seconds(value) {
   if (value === null || value === undefined) return "–";
-  if (value < 100) return `${number(value, 2)} s`;
-  return value < 6000 ? `${number(value / 60, 2)} min` : `${number(value / 3600, 2)} h`;
+  if (value < 100) return `${value.toFixed(1)} s`;
+  const [minutes, rest] = [Math.floor(value / 60), Math.floor(value % 60)];
+  const two = (part) => String(part).padStart(2, "0");
+  return minutes < 60 ? `${minutes} min ${two(rest)} s` : `${Math.floor(minutes / 60)} h ${two(minutes % 60)} min`;
+}
+
+/** A signal-to-noise ratio: two digits. */
+export function ratio(value) {
+  if (value === null || value === undefined) return "not known";
+  if (value < 0.1) return "below 0.1";
+  return value < 9.95 ? value.toPrecision(2) : String(Number(value.toPrecision(2)));
+}
+
+/** A change in percent, with its sign. */
+export function change(value) {
+  if (value === null || value === undefined) return "not known";
+  const words = value.toFixed(1);
+  return /^-?0\.0$/.test(words) ? "0.0 %" : `${value > 0 ? "+" : ""}${words} %`;
+}
+
+/** A gain or a cost in decibels. */
+export function decibels(value) {
+  return value.toFixed(1).replace(/^-0\.0$/, "0.0");
 }
 
 const TIME = { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false };

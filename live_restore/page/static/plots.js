@@ -1,10 +1,11 @@
 // Plots over time as plain SVG.
 
-import { $, clock, make, makeSvg, number, seconds } from "./elements.js";
+import { $, change, clock, decibels, make, makeSvg, number, ratio, seconds } from "./elements.js";
 
 const [HEIGHT, LEFT, BOTTOM] = [74, 40, 14];
 const MOST_POINTS = 500;
-const FROM_NEAR = new Set(["Mean brightness", "Light, restored over raw"]); // others from 0
+const FROM_NEAR = new Set(["Mean brightness"]); // others from 0
+const LEAST_PERCENT = 10; // bleaching is percents: a difference of a thousandth must not look like one
 const drawn = new Map();
 
 /** Draws every plot there is data for. */
@@ -30,7 +31,7 @@ export function showPlots(run, disk, onPick) {
       ],
     },
     {
-      title: "Signal to noise, raw", say: (value) => number(value),
+      title: "Signal to noise, raw", say: ratio,
       lines: channels.map((channel, i) => ({ name: many ? channel : "", style: `c${i}`, points: ofChannel(channel, "snr") })),
     },
     {
@@ -41,11 +42,8 @@ export function showPlots(run, disk, onPick) {
       ]),
     },
     {
-      title: "Light, restored over raw", unit: "%", say: (value) => number(value),
-      lines: channels.map((channel, i) => ({
-        name: many ? channel : "", style: `c${i}`,
-        points: ofChannel(channel, "flux_bias_percent").map(([at, bias, id]) => [at, 100 + bias, id]),
-      })),
+      title: "Light, restored against raw", say: change, least: LEAST_PERCENT,
+      lines: channels.map((channel, i) => ({ name: many ? channel : "", style: `c${i}`, points: ofChannel(channel, "flux_bias_percent") })),
     },
     {
       title: "Sharpness", say: (value) => number(value, 3),
@@ -55,7 +53,7 @@ export function showPlots(run, disk, onPick) {
       ]),
     },
     {
-      title: "Decibels", unit: "dB", say: (value) => number(value),
+      title: "Decibels", unit: "dB", say: decibels,
       lines: channels.flatMap((channel, i) => [
         { name: `${many ? `${channel} ` : ""}gain over raw`, style: `c${i}`, points: ofChannel(channel, "gain_db") },
         { name: `${many ? `${channel} ` : ""}half the light would cost`, style: `c${i} dashed`, points: ofChannel(channel, "half_light_db") },
@@ -118,7 +116,8 @@ function draw(frame, plot, width, onPick) {
   frame.shown = shown;
   const [x0, x1] = extent(points.map((point) => point[0]));
   let [y0, y1] = extent(points.map((point) => point[1]));
-  if (!FROM_NEAR.has(plot.title)) y0 = Math.min(0, y0);
+  if (plot.least) [y0, y1] = [Math.min(y0, -plot.least), Math.max(y1, plot.least)];
+  else if (!FROM_NEAR.has(plot.title)) y0 = Math.min(0, y0);
   else if (y1 - y0 < 0.1 * Math.abs(y1)) {
     // Bleaching is percents: a difference of a thousandth must not look like one.
     const middle = (y0 + y1) / 2;

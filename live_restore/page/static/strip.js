@@ -27,7 +27,7 @@ export class Strip {
         if (target.dataset.src) target.src = target.dataset.src;
       }
     }, { root: $("strip"), rootMargin: "300px" });
-    for (const state of ["done", "brightness", "doubtful", "failed", "running", "waiting", "incomplete"]) {
+    for (const state of ["done", "brightness", "doubtful", "failed", "running", "waiting", "arriving", "incomplete"]) {
       $("legend").append(make("span", {}, mark(state), STATE_WORDS[state].replace(/^restored, /, "")));
     }
   }
