@@ -965,7 +965,7 @@ MUTANTS = (
     ),
     Mutant(
         HOUSE,
-        "emptied-error-bars",
+        "emptied-error-bars-folder",
         "error bars whose folder was emptied are lost",
         "        return _has_no_file(path)",
         "        return False",

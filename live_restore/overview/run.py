@@ -18,6 +18,7 @@ from live_restore.journal.entry import Entry
 from live_restore.journal.facts import RunRecord
 from live_restore.journal.states import State
 from live_restore.journal.view import JournalView
+from live_restore.overview.counted import Counted
 from live_restore.overview.entries import (
     ShownEntry,
     entry_id,
@@ -297,6 +298,7 @@ class Run:
             "ended": last_run.how_it_ended(watched=self._watched),
             "problem": self.seen.problem,
             "counts": counts,
+            "stacks": Counted.of(shown).to_json(),
             "doubtful": sum(each.entry.doubtful for each in shown),
             "doubtful_brightness": sum(each.entry.doubtful_brightness for each in shown),
             "backlog": counts["waiting"] + counts["running"],

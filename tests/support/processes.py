@@ -15,10 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from live_restore.settings.layers import FILE_VARIABLES
 from tests.support.console_events import ConsoleEvent, send
 from tests.support.nursery import CAN_FORK, ForkedProcess, nursery
 from tests.support.systems import WINE, without_chatter
 
+# The computer's settings, of tests that have written none.
+_ON_THE_PROCESSOR = Path(__file__).with_name("on_the_processor.toml")
 # A slow machine under load must not fail a test that is about being right.
 PATIENCE_S = 120.0
 
@@ -26,12 +29,13 @@ PATIENCE_S = 120.0
 def environment(state: Path) -> dict[str, str]:
     """Return an environment in which the user's state folder is ``state``.
 
-    And whose device is the processor, unless the caller's asks for another: "auto" would compile
-    and measure every model anew on every device, for every shape of every test.
+    And in which the device is the processor where a test asks for nothing else: "auto" would
+    compile and measure every model anew on every device, for every shape of every test.
     """
+    computer = Path(os.environ.get(FILE_VARIABLES[0], ""))
     return {
-        "LIVE_RESTORE_INFERENCE__DEVICE": "cpu",
         **os.environ,
+        **({} if computer.exists() else {FILE_VARIABLES[0]: str(_ON_THE_PROCESSOR)}),
         "LIVE_RESTORE_JOURNAL__FOLDER": str(state),
         "PYTHONWARNINGS": "error::ResourceWarning",
     }

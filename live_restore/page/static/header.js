@@ -10,8 +10,8 @@ export function showHeader(told) {
   setText(pill, told.paused ? "paused" : told.watched ? "watching" : "not watched");
   pill.className = told.watched ? "pill on" : "pill";
   pill.title = told.ended;
-  setText($("n-done"), told.counts.done);
-  setText($("n-doubtful"), told.doubtful);
+  setText($("n-done"), told.stacks.done); // as `status` and `methods` count; a file may hold several
+  setText($("n-doubtful"), told.stacks.doubtful);
   setText($("n-failed"), told.counts.failed);
   setText($("n-backlog"), told.backlog);
   // Whoever watches may still see them arrive; nobody else does.
@@ -20,7 +20,7 @@ export function showHeader(told) {
   setText($("not-whole").firstElementChild, told.watched ? "arriving" : "incomplete");
   setText($("not-whole").lastElementChild, notWhole);
   setText($("n-delay"), seconds(told.last_delay_s));
-  document.querySelector(".is-doubtful").classList.toggle("some", told.doubtful > 0);
+  document.querySelector(".is-doubtful").classList.toggle("some", told.stacks.doubtful > 0);
   document.querySelector(".is-failed").classList.toggle("some", told.counts.failed > 0);
   setText($("pace"), told.watched ? told.pace.words : "");
   $("pace").title = $("pace").textContent;
