@@ -841,7 +841,9 @@ MUTANTS = (
         "the dates of planes say how long a pause is no end",
         "self._longest_gap_s = min(pause_s, self._watch.stall_s)",
         "pass",
-        (f"{_EVERY_PROGRAM}::test_planes_that_come_slowly_are_not_taken_for_a_stack_of_two",),
+        (
+            f"{_EVERY_PROGRAM}::test_planes_that_came_slowly_before_anybody_looked_tell_how_long_to_wait",
+        ),
     ),
     Mutant(
         5,
@@ -1731,7 +1733,7 @@ MUTANTS = (
         "the lease of a process that died with its result published goes with the next look",
         "self._jobs.shared.sweep(work.plan.result_path.image)",
         "pass",
-        ("tests/engine/test_pipeline.py",),
+        (_PIPELINE_ENDS,),
     ),
     Mutant(
         3,

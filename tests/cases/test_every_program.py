@@ -107,6 +107,20 @@ def test_planes_that_come_slowly_are_not_taken_for_a_stack_of_two(scene: Scene) 
     assert scene.states() == {"run/p000_t0000_c00": State.WAITING}
 
 
+def test_planes_that_came_slowly_before_anybody_looked_tell_how_long_to_wait(scene: Scene) -> None:
+    folder = scene.root / "run"
+    volume = plane_files.truth()[StackIndex(0, 0, 0)]
+    for z in range(3):
+        if z == 2:
+            scene.poll(5, times=7)
+            assert State.WAITING not in scene.states().values()
+        path = folder / f"cell_z{z}.tif"
+        write_plane(path, volume[z])
+        os.utime(path, ns=(0, (1_700_000_000 + 30 * z) * 10**9))
+    scene.poll(5, times=24)
+    assert scene.states() == {"run/p000_t0000_c00": State.WAITING}
+
+
 def test_a_copy_in_any_order_waits_for_quiet(scene: Scene) -> None:
     folder, source = scene.root / "run", write_run(scene.root.parent / "source")
     names = sorted(path.name for path in source.iterdir())

@@ -121,6 +121,25 @@ def test_of_two_who_take_over_only_one_gets_it(
     right.close()
 
 
+def test_who_saw_an_old_listing_of_the_share_takes_nothing_from_whoever_was_first(
+    tmp_path: Path, elsewhere: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = tmp_path / "cell.ome.tif"
+    elsewhere("left-pc")
+    left = SharedLeases(30.0)
+    left.take(result)
+    held = [path.read_bytes() for path in tmp_path.iterdir()]
+    elsewhere("right-pc")
+    right = SharedLeases(30.0)
+    monkeypatch.setattr(module, "_highest", lambda _: None)
+    with pytest.raises(StackBusyError, match="just now"):
+        right.take(result)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == held
+    monkeypatch.undo()
+    left.close()
+    right.close()
+
+
 def left_by_the_dead(result: Path) -> None:
     """Let a process of this computer die with a lease."""
     take_and_die = (
