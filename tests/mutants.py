@@ -464,6 +464,22 @@ MUTANTS = (
         (f"{_GROWING_RESULT}::test_what_does_not_read_back_is_not_shown",),
     ),
     Mutant(
+        2,
+        "pixels-counted-once",
+        "a plane by which a growing file is known again is not counted again",
+        "walker.described(offset, index)[0] == walker.pages[index]",
+        "walker.look_at(offset, index)[0] == walker.pages[index]",
+        ("tests/formats/test_stacks_found.py",),
+    ),
+    Mutant(
+        2,
+        "planes-without-directories",
+        "planes that were counted behind one directory are looked at anew when others are there",
+        "states.clear()",
+        "pass",
+        ("tests/formats/test_stacks_found.py",),
+    ),
+    Mutant(
         3,
         "growing-compared",
         "what was restored while a file grew is compared with it in the end",

@@ -5,6 +5,7 @@ Truth is kept beside each file: which planes were cut off, blanked or broken.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -175,6 +176,47 @@ def test_a_look_at_a_file_that_grows_reads_what_is_new(tmp_path: Path) -> None:
     whole.inspect_growing(path)
     (look,) = whole._looks()._looks.values()
     assert directories[-1] == look.walker.found.directory_bytes, "each directory counts once"
+
+
+def content_of_pixels(path: Path) -> bytes:
+    """A stack of which pixels are nearly all, as those of cameras are.
+
+    tifffile writes one directory, all planes, and then the other directories.
+    """
+    planes = np.random.default_rng(1).integers(90, 4000, (12, 64, 64)).astype(np.uint16)
+    tifffile.imwrite(path, planes, photometric="minisblack", metadata={"axes": "ZYX"})
+    return path.read_bytes()
+
+
+def test_looks_count_the_pixels_of_a_file_once(tmp_path: Path) -> None:
+    content, path = content_of_pixels(tmp_path / "whole.tif"), tmp_path / "run.tif"
+    growing = TiffFormat()
+    steps = [*range(0, 12 * 64 * 64 * 2, 5000), *range(12 * 64 * 64 * 2, len(content), 60)]
+    with path.open("wb", buffering=0) as file:
+        for begin, end in itertools.pairwise([*steps, len(content)]):
+            file.write(content[begin:end])
+            for _ in range(2):
+                found = growing.inspect_growing(path)
+                assert type(found) is type(TIFF.inspect(path))
+    assert isinstance(found, Complete)
+    assert not found.blank_planes
+
+
+def test_looks_at_a_reserved_file_count_its_pixels_once(tmp_path: Path) -> None:
+    content, path = content_of_pixels(tmp_path / "whole.tif"), tmp_path / "run.tif"
+    growing, plane = TiffFormat(), 64 * 64 * 2
+    with tifffile.TiffFile(tmp_path / "whole.tif") as tiff:
+        first = tiff.pages[0].dataoffsets[0]
+    end = first + 12 * plane
+    path.write_bytes(content[:first] + bytes(end - first) + content[end:])
+    with path.open("rb+", buffering=0) as file:
+        for begin in range(first, end, plane):
+            file.seek(begin)
+            file.write(content[begin : begin + plane])
+            for _ in range(2):
+                found = growing.inspect_growing(path)
+                assert isinstance(found, Complete)
+                assert len(found.blank_planes) == (end - begin) // plane - 1
 
 
 def test_a_file_that_is_another_is_looked_at_anew(tmp_path: Path) -> None:

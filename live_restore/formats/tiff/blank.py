@@ -58,6 +58,9 @@ def look_for_data(
     everything
         Look at all that is blank so far, not only near the last plane with data.
     """
+    if len(states) > len(pages):
+        # Planes behind the only directory (``FollowingPages``): now more directories are there.
+        states.clear()
     states.extend(bytes(len(pages) - len(states)))
     last = states.rfind(DATA)
     empty = 0

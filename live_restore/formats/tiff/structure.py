@@ -85,17 +85,22 @@ class Walker(DirectoryReader):
 
         That pixels are missing or impossible is a fault of this page alone: the others are found.
         """
+        page, following, next_at = self.described(offset, index)
+        self.faults.pop(index, None)
+        try:
+            self.require_there(page, index)
+        except (MissingError, StackUnreadableError) as fault:
+            self.faults[index] = fault
+        return page, following, next_at
+
+    def described(self, offset: int, index: int) -> tuple[Page, int, int]:
+        """Return what :meth:`look_at` does, of which no pixel need be there."""
         tags, texts, following, next_at = self.directory(offset, index)
         page = self.page(tags, index)
         if index == 0:
             self.first = tags, texts
         elif texts and self.begins_with_brace(texts[0]):
             self.later[index] = self.text(texts[0])
-        self.faults.pop(index, None)
-        try:
-            self.require_there(page, index)
-        except (MissingError, StackUnreadableError) as fault:
-            self.faults[index] = fault
         return page, following, next_at
 
     def following(self) -> int:
