@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,8 @@ def test_a_model_learns_from_the_run_of_a_stack(acting: TestClient, run: Recorde
 def test_where_nothing_can_learn_it_is_said(
     acting: TestClient, monkeypatch: pytest.MonkeyPatch, run: Recorded
 ) -> None:
-    assert acting.get("/api/do").json()["adapt"] == ""
+    if find_spec("torch"):
+        assert acting.get("/api/do").json()["adapt"] == ""
     monkeypatch.setattr("live_restore.workshop._NEEDED", ("no_such_package",))
     with client_of(run.root, run.journal, token=TOKEN) as client:
         assert "no_such_package is not installed" in client.get("/api/do").json()["adapt"]

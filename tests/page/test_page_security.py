@@ -24,10 +24,12 @@ from tests.page.runs import (
     named,
     page_process,
 )
+from tests.support.systems import WINE
 
 STATIC = Path(__file__).resolve().parents[2] / "live_restore" / "page" / "static"
 
 
+@pytest.mark.skipif(WINE, reason="Wine tells nobody who listens where")
 def test_it_listens_on_this_computer_alone_unless_told_otherwise(recorded: Recorded) -> None:
     import psutil
 
