@@ -5,7 +5,8 @@
 Every daemon is started as people start it and killed after a random time: one in four counted from
 its start (imports, the opening of the journal), the others from the moment at which it has opened
 the journal. After every kill the journal, all final names and all raw files are checked. At the end
-one more daemon finishes what is left, and is stopped. With ``--forked`` daemons are forked from a
+one more daemon finishes what is left, and is stopped; what all of them logged must tell no stack as
+restored twice. With ``--forked`` daemons are forked from a
 process that has imported everything, which is three times as fast.
 """
 
@@ -14,9 +15,11 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -124,9 +127,18 @@ def run_kills(
     finally:
         daemon.kill()
     audit.at_rest(stacks)
+    _told_once(place, stacks, kills)
     figures.restored = len(stacks)
     figures.seconds = round(time.monotonic() - began, 1)
     return figures
+
+
+def _told_once(place: Place, stacks: list[RawStack], kills: int) -> None:
+    """Of every stack one daemon said that it restored it, or died before it said so."""
+    said = Counter(re.findall(r" restored .* stack_key=(\S+)", place.told()))
+    assert set(said) <= {stack.name for stack in stacks}
+    assert len(said) >= len(stacks) - kills, "the log does not tell"
+    assert {name: times for name, times in said.items() if times > 1} == {}
 
 
 def _journal_written(place: Place) -> int:

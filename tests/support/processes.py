@@ -110,10 +110,10 @@ def _read_meanwhile(process: subprocess.Popen[str]) -> None:
         process.communicate(timeout=0)
 
 
-def stop(
-    process: subprocess.Popen[str] | ForkedProcess, number: int = signal.SIGTERM
-) -> tuple[int, str]:
-    """Ask a daemon to stop; return its exit code and what it logged.
+def ask_to_stop(
+    process: subprocess.Popen[Any] | ForkedProcess, number: int = signal.SIGTERM
+) -> None:
+    """Ask a daemon to stop.
 
     On Windows, where a signal from outside only kills, it is told of Ctrl-C or Ctrl-Break.
     """
@@ -123,6 +123,13 @@ def stop(
         send(process.pid, ConsoleEvent.CTRL_C if ctrl_c else ConsoleEvent.CTRL_BREAK)
     else:
         process.send_signal(number)
+
+
+def stop(
+    process: subprocess.Popen[str] | ForkedProcess, number: int = signal.SIGTERM
+) -> tuple[int, str]:
+    """Ask a daemon to stop; return its exit code and what it logged."""
+    ask_to_stop(process, number)
     _, log = process.communicate(timeout=PATIENCE_S)
     assert process.returncode is not None
     return process.returncode, log
