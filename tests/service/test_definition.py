@@ -11,6 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import xmlschema
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +24,7 @@ from live_restore.service.definition import (
 from tests.support.systems import posix
 
 PYTHON = Path("/opt/live restore/python")
+TASK_SCHEMA = xmlschema.XMLSchema10(Path(__file__).with_name("task.xsd"))
 TASK = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"
 ODD = Service(
     Path("/data/ärger & <co> 50% $HOME \\ 'x'"), ("--config", '/data/a "b".toml', "--no-events")
@@ -40,22 +42,49 @@ def test_every_folder_has_its_own_name_that_any_system_takes() -> None:
     assert names[0].startswith("live-restore-data-")
 
 
-def test_the_task_is_as_the_schema_wants_it() -> None:
-    """Of schema 1.3, which is too long to carry along: what it says of the elements used here."""
+def wrong_in(task: str) -> list[str]:
+    """Return what the schema of Task Scheduler has against a task."""
+    # The declaration says UTF-16, as which the text is written.
+    found = TASK_SCHEMA.iter_errors(task.partition("\n")[2])
+    return [error.reason or "" for error in found]
+
+
+@pytest.mark.parametrize("system", [False, True])
+@pytest.mark.parametrize("service", [ODD, Service(None)])
+def test_the_task_is_as_the_schema_wants_it(service: Service, system: bool) -> None:
+    assert wrong_in(task_xml(service, PYTHON, "PC\\müller & co", system=system)) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        (r"(?s)(<Enabled>.*?</Enabled>)(.*?)(<Repetition>.*?</Repetition>)", r"\3\2\1", "Enabled"),
+        (r"(?s)(<Repetition>.*?</Repetition>)(\s*)(<UserId>.*?</UserId>)", r"\3\2\1", "Repetition"),
+        ("IgnoreNew", "Ignore", "Ignore"),
+        ("InteractiveToken", "Interactive", "Interactive"),
+        ("LeastPrivilege", "Least", "Least"),
+        ("PT5M", "PT5S", "PT1M|greater"),
+        ("PT0S", "unlimited", "unlimited|duration"),
+        ("<Priority>5", "<Priority>11", "less than or equal"),
+        ("false", "no", "no"),
+        ('version="1.3"', 'version="13"', "13"),
+        ('Context="Author"', 'Context="Nobody"', "Nobody"),
+        ("Setting", "Seting", "Seting"),
+        ("<UserId>.*?</UserId>", "<UserId></UserId>", "length"),
+        ("<Command>", "<Command>" + 260 * "x", "length"),
+    ],
+)  # fmt: skip
+def test_the_schema_finds_what_is_wrong(old: str, new: str, why: str) -> None:
+    task = task_xml(ODD, PYTHON, "me")
+    broken = re.sub(old, new, task)
+    assert broken != task
+    assert re.search(why, " ".join(wrong_in(broken)))
+
+
+def test_the_task_has_what_an_unattended_pc_needs() -> None:
     text = task_xml(ODD, PYTHON, "PC\\müller & co")
     task = ElementTree.fromstring(text.partition("\n")[2])
-    assert task.tag == f"{TASK}Task"
-    assert task.get("version") == "1.3"
-    (trigger,) = task.findall(f"{TASK}Triggers/*")
-    # A sequence, in this order; all other elements here may come in any.
-    order = ["Enabled", "StartBoundary", "EndBoundary", "Repetition", "ExecutionTimeLimit",
-             "UserId", "Delay"]  # fmt: skip
-    tags = [child.tag.removeprefix(TASK) for child in trigger]
-    assert tags == [tag for tag in order if tag in tags]
     (principal,) = task.findall(f"{TASK}Principals/{TASK}Principal")
-    actions = task.find(f"{TASK}Actions")
-    assert actions is not None
-    assert actions.get("Context") == principal.get("id")
     settings = task.find(f"{TASK}Settings")
     assert settings is not None
     values = {child.tag.removeprefix(TASK): child.text for child in settings}

@@ -14,7 +14,7 @@ _EXTRAS = ("page", "zarr", "openvino", "alerts", "micromanager")
 # Of the extras `test` and `export`; tests that need the others are not of the Windows part.
 _TEST_TOOLS = (
     "httpx2", "hypothesis", "ome-types", "onnx", "playwright", "pytest", "pytest-timeout",
-    "pytest-xdist", "yaozarrs",
+    "pytest-xdist", "xmlschema", "yaozarrs",
 )  # fmt: skip
 # numpy 2 needs functions of ucrtbase.dll that Wine 8 has not. The plain ONNX Runtime stands in for
 # the GPU build, of which nothing can be used here. msvc-runtime: what Windows has of itself.
