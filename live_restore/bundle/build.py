@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
@@ -212,7 +213,9 @@ def _install(wheel: Path, prefix: Path, packages: Path) -> None:
         "headers": str(dropped),
     }
     try:
-        with WheelFile.open(wheel) as opened:
+        with WheelFile.open(wheel) as opened, warnings.catch_warnings():
+            # Some wheels bring compiled files, which are left out: Python makes its own.
+            warnings.filterwarnings("ignore", "Skip installing", RuntimeWarning)
             destination = SchemeDictionaryDestination(places, interpreter="", script_kind="posix")
             install(opened, destination, additional_metadata={})
     except (InstallerError, ValueError) as error:

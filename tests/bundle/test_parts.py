@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from live_restore.bundle.archive import write_zip
+from live_restore.bundle.build import _install
 from live_restore.bundle.licences import Licence, collect, table
 from live_restore.bundle.packages import Platform
 from live_restore.bundle.python import look_at, place
@@ -78,6 +79,26 @@ def test_scripts_run_from_a_folder_of_any_name(tmp_path: Path) -> None:
     (folder / "mine.txt").touch()
     assert said("uninstall", given="y\n")[-2:] == ["bundle", "--uninstall"]
     assert [path.name for path in folder.iterdir()] == ["mine.txt"]
+
+
+def test_compiled_files_of_a_wheel_are_left_out_without_a_word(tmp_path: Path) -> None:
+    wheel, about = tmp_path / "small-1-py3-none-any.whl", "small-1.dist-info"
+    texts = {
+        "small/__init__.py": "",
+        "small/__pycache__/__init__.cpython-311.pyc": "compiled",
+        f"{about}/METADATA": "Metadata-Version: 2.1\nName: small\nVersion: 1\n",
+        f"{about}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    with zipfile.ZipFile(wheel, "w") as file:
+        for name, text in texts.items():
+            file.writestr(name, text)
+        file.writestr(
+            f"{about}/RECORD", "".join(f"{name},,\n" for name in [*texts, f"{about}/RECORD"])
+        )
+    _install(wheel, tmp_path / "program", tmp_path / "program" / "packages")
+    assert [path.name for path in (tmp_path / "program/packages/small").iterdir()] == [
+        "__init__.py"
+    ]
 
 
 def test_the_bill_of_materials_is_valid() -> None:

@@ -164,7 +164,9 @@ def test_of_what_was_there_before_no_delay_is_told(recorded: Recorded, tmp_path:
         tmp_path, "watch", tmp_path / "run", "--once", "--model", recorded.model, "--device", "cpu"
     )
     assert done.returncode == 1, done.stderr  # one of them is broken
-    assert status(tmp_path, tmp_path / "run")["longest_delay_s"] < 86400
+    # Nor of any other where the run was recorded so long before that it had not arrived just now.
+    longest = status(tmp_path, tmp_path / "run")["longest_delay_s"]
+    assert longest is None or longest < 86400
 
 
 def test_pictures_are_in_the_order_in_which_people_count(recorded: Recorded) -> None:
