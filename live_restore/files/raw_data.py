@@ -26,6 +26,7 @@ from live_restore.errors import (
     StackUnreadableError,
 )
 from live_restore.files.reading import open_regular
+from live_restore.files.recycled import empty_volume
 from live_restore.files.windows import LONG_PATHS_REMEDY, SHARING_VIOLATION, too_long
 from live_restore.stack import Volume
 
@@ -179,7 +180,7 @@ def new_volume(shape: tuple[int, ...], dtype: np.dtype[np.generic], path: Path) 
         )
     try:
         if memory is None or needed <= memory.available:
-            return np.empty(shape, dtype)
+            return empty_volume(shape, dtype)
     except MemoryError:
         pass
     raise StackBusyError(f"{what}, more than is free", path, "close other programs")

@@ -203,10 +203,12 @@ class OmeTiffWriter:
     def write(self, stack_index: StackIndex, volume: Volume) -> None:
         """Write one stack (Z, Y, X); raises ``OSError``."""
         volume = np.ascontiguousarray(volume, dtype=self._file_stacks.dtype.newbyteorder("<"))
+        crc = 0
         for z, plane in enumerate(volume):
             self._file.seek(_plane_offset(self._file_stacks, self._first_byte, stack_index, z))
             self._file.write(plane.data)
-        self.checksums[stack_index] = crc32(volume.data)
+            crc = crc32(plane.data, crc)
+        self.checksums[stack_index] = crc
 
     def describe(self, left: Collection[StackIndex], annotations: Sequence[Pairs]) -> None:
         """Let the OME-XML tell about its images, and name the planes of what was written only.
@@ -239,10 +241,10 @@ class OmeTiffWriter:
         with path.open("rb") as file:
             for stack_index, expected in self.checksums.items():
                 crc = 0
-                plane_bytes = _plane_bytes(self._file_stacks, stack_index.position)
+                plane = bytearray(_plane_bytes(self._file_stacks, stack_index.position))
                 for z in range(self._file_stacks.shape_of(stack_index.position)[0]):
                     file.seek(_plane_offset(self._file_stacks, self._first_byte, stack_index, z))
-                    crc = crc32(file.read(plane_bytes), crc)
+                    crc = crc32(memoryview(plane)[: file.readinto(plane)], crc)
                 if crc != expected:
                     raise OutputError(
                         f"does not read back as written (stack {stack_index.label})",

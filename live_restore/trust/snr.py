@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,17 +13,16 @@ from live_restore.inference.image.finest_detail import finest_detail
 
 _Floats = NDArray[np.float32]
 
-# Blocks keep the time of a large stack to that of 0.8 million voxels, 6 ms on one core. They are
+# Blocks keep the time of a large stack to that of 0.6 million voxels, 3 ms on one core. They are
 # small and many, since what is bright lies together: which ones are drawn changes the ratio by 6 to
-# 7 % rms (32 x 512 x 512, cells; of 48 blocks of 8 x 64 x 64, twice as many voxels, by 8 to 9).
-_BLOCK_ZYX = (4, 4, 64)
+# 7 % rms (32 x 512 x 512, cells; docs/explanation/limits.md). Three rows are what a place needs.
+_BLOCK_ZYX = (4, 3, 64)
 _MOST_BLOCKS = 768
 # Smaller stacks are looked at as a whole, in blocks that lose fewer places at their rims.
 _WHOLE = 48 * 8 * 64 * 64
 _BLOCK_OF_WHOLE_ZYX = (8, 64, 64)
-# What is computed at a time stays in the processor's cache, and below the size from which on the
-# system is asked for new memory each time.
-_VOXELS_AT_ONCE = 2**15
+# What is computed at a time stays in the processor's cache; half as much takes a fifth longer.
+_VOXELS_AT_ONCE = 2**16
 # Shares of the places that are below each class of brightness. The first class is the background;
 # the last, 0.2 %, is centred on the 99.9th percentile, where the peak of a simulated stack is
 # defined. The other classes carry the line of variance over brightness.
@@ -31,7 +30,7 @@ _CLASS_RANKS = (0.1, 0.25, 0.5, 0.75, 0.9, 0.96, 0.99, 0.998)
 # Of more places, every second along Y and X is measured: its neighbours share most of their voxels.
 # A quarter of them tell a variance as well as 85 % of all would (autocorrelation of the operator).
 _ALL_PLACES = 2**17
-_EDGES_FROM = 2**15
+_EDGES_FROM = 2**14
 _PLACES_AT_ONCE = 2**14
 _FEWEST_PLACES = 64
 _FEWEST_IN_CLASS = 16
@@ -130,87 +129,106 @@ def estimate_snr(stack: NDArray[np.generic]) -> SignalToNoise | None:
 
 def _blocks(volume: NDArray[np.generic]) -> NDArray[np.generic]:
     """Return (N, Z, Y, X) blocks of a stack: all of them, or as many as time allows."""
-    block = _BLOCK_OF_WHOLE_ZYX if volume.size <= _WHOLE else _BLOCK_ZYX
+    whole = volume.size <= _WHOLE
+    block = _BLOCK_OF_WHOLE_ZYX if whole else _BLOCK_ZYX
     size = [min(have, want) for have, want in zip(volume.shape, block, strict=True)]
     starts = [
         np.linspace(0, have - part, -(-have // part)).astype(int)
         for have, part in zip(volume.shape, size, strict=True)
     ]
-    corners = list(itertools.product(*starts))
-    if volume.size > _WHOLE and len(corners) > _MOST_BLOCKS:
+    counts = [len(each) for each in starts]
+    chosen = np.arange(math.prod(counts))
+    if not whole and len(chosen) > _MOST_BLOCKS:
         # One of each of so many parts of the stack, since structures lie together; which one is
         # drawn, since a regular choice could miss a regular sample; seeded, since the same stack
         # must have the same report.
-        parts = np.linspace(0, len(corners), _MOST_BLOCKS + 1).astype(int)
+        parts = np.linspace(0, len(chosen), _MOST_BLOCKS + 1).astype(int)
         chosen = np.random.default_rng(0).integers(parts[:-1], parts[1:])
-        corners = [corners[n] for n in chosen]
+    corners = [each[n] for each, n in zip(starts, np.unravel_index(chosen, counts), strict=True)]
     blocks = np.lib.stride_tricks.sliding_window_view(volume, size)
-    return np.asarray(blocks[tuple(np.transpose(corners))])
+    return np.asarray(blocks[tuple(corners)])
 
 
-def _from_zero(sample: NDArray[np.generic]) -> tuple[_Floats, float, float]:
-    """Return a sample with its minimum at 0, that minimum, and what one unit of it is in ADU."""
+def _from_zero(sample: NDArray[np.generic]) -> tuple[NDArray[np.generic], float, float]:
+    """Return a sample with its minimum at 0, that minimum, and what one unit of it is in ADU.
+
+    Whole grey values stay such: what is computed of them is made float32 a part at a time.
+    """
     low, high = float(sample.min()), float(sample.max())
+    if sample.dtype.kind == "u":
+        return sample - sample.dtype.type(low), low, float(high > low)  # type: ignore[operator]
     if sample.dtype.kind != "f":
-        values = sample.astype(np.float32)
-        values -= np.float32(low)
-        return values, low, float(high > low)
+        return sample.astype(np.float32) - np.float32(low), low, float(high > low)
     unit = high - low  # as large as 1e38: squares of it would be no float32
     if unit == 0:
         return np.zeros(sample.shape, np.float32), low, 0.0
     return np.asarray((sample.astype(np.float64) - low) / unit, np.float32), low, unit
 
 
-def _places(v: _Floats) -> tuple[_Floats, _Floats, _Floats, NDArray[np.bool_], bool]:
+def _places(
+    v: NDArray[np.generic],
+) -> tuple[_Floats, _Floats, _Floats, NDArray[np.bool_], bool]:
     """Return mean of the neighbours, voxel, its noise difference, and which places can be used."""
     inner = v[..., 1:-1, 1:-1]
     step = 1 if inner.size <= _ALL_PLACES else 2
-    lattice = (..., slice(None, None, step), slice(None, None, step))
-    middle = inner[lattice]
-    difference, around = np.empty(middle.shape, np.float32), np.empty(middle.shape, np.float32)
-    blocks = max(1, _VOXELS_AT_ONCE // math.prod(v.shape[1:]))
-    for first in range(0, len(v), blocks):
-        some = slice(first, first + blocks)
-        difference[some] = finest_detail(v[some])[lattice]
-        np.subtract(_sum_around(v[some])[lattice], middle[some], out=around[some])
+    shape = inner[..., ::step, ::step].shape
+    middle, difference, around = np.empty((3, *shape), np.float32)
+    for some in _parts(v):
+        floats = v[some].astype(np.float32)
+        middle[some] = floats[..., 1:-1:step, 1:-1:step]
+        difference[some] = finest_detail(floats, step)
+        np.subtract(_sum_around(floats, step), middle[some], out=around[some])
         around[some] /= _neighbours(v)
     # All neighbours at the minimum: padding of registered or cropped stacks, not a dark sample.
     usable = around > 0
     top = float(v.max())
     next_lower = _piled_up(v, top)
     if next_lower is not None:
-        usable &= _sum_around((v == top).astype(np.float32))[lattice] == 0
+        usable &= ~_beside(v, top, step)
     if not usable.all():
         next_higher = _piled_up(v, 0.0)
         # Zeros that the noise does not reach are padding; without that gap they are darkness.
         noise = 1.5 * float(np.median(np.abs(difference[usable]))) if usable.any() else 0.0
         if next_higher is not None and next_higher > 3 * noise:
-            usable &= _sum_around((v == 0).astype(np.float32))[lattice] == 0
+            usable &= ~_beside(v, 0.0, step)
     return around, middle, difference, usable, next_lower is not None
 
 
-def _piled_up(v: _Floats, extreme: float) -> float | None:
+def _parts(v: NDArray[np.generic]) -> Iterator[slice]:
+    """Yield which blocks are computed with at a time."""
+    blocks = max(1, _VOXELS_AT_ONCE // math.prod(v.shape[1:]))
+    for first in range(0, len(v), blocks):
+        yield slice(first, first + blocks)
+
+
+def _beside(v: NDArray[np.generic], extreme: float, step: int) -> NDArray[np.bool_]:
+    """Return at which places one of the neighbours, or the voxel itself, has an extreme value."""
+    found = [_sum_around((v[some] == extreme).astype(np.float32), step) > 0 for some in _parts(v)]
+    return np.concatenate(found)
+
+
+def _piled_up(v: NDArray[np.generic], extreme: float) -> float | None:
     """Return the grey value next to an extreme one at which voxels pile up, else ``None``."""
     at_extreme = np.count_nonzero(v == extreme)
     if at_extreme < _FEWEST_PILED_UP or at_extreme == v.size:
         return None
-    beside = float(v[v > 0].min() if extreme == 0 else v[v < extreme].max())
+    beside = float(v[v != extreme].min() if extreme == 0 else v[v != extreme].max())
     return beside if at_extreme > 2 * np.count_nonzero(v == beside) else None
 
 
-def _sum_around(v: _Floats) -> _Floats:
-    """Return the sum over each voxel's 3 x 3 x 3 neighbourhood, itself included, inside a block."""
-    rows = v[..., :-2, :] + v[..., 1:-1, :]
-    rows += v[..., 2:, :]
-    plane = rows[..., :-2] + rows[..., 1:-1]
-    plane += rows[..., 2:]
+def _sum_around(v: _Floats, step: int) -> _Floats:
+    """Return the sum over 3 x 3 x 3 voxels, around every ``step``-th along Y and X of a block."""
+    rows = v[..., :-2:step, :] + v[..., 1:-1:step, :]
+    rows += v[..., 2::step, :]
+    plane = rows[..., :-2:step] + rows[..., 1:-1:step]
+    plane += rows[..., 2::step]
     total = np.asarray(plane.copy())
     total[:, 1:] += plane[:, :-1]
     total[:, :-1] += plane[:, 1:]
     return total
 
 
-def _neighbours(v: _Floats) -> _Floats:
+def _neighbours(v: NDArray[np.generic]) -> _Floats:
     """Return how many neighbours a voxel of each plane has."""
     planes = v.shape[1]
     counts = np.full(planes, 26, np.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from live_restore.inference.image.flux import Flux, flux_bias
+from live_restore.inference.image.flux import Flux, Known, flux_bias
 from live_restore.inference.model.card import ModelCard
 from live_restore.inference.restored import Restored
 from live_restore.stack import Volume, VoxelSize, checksum_of
@@ -81,9 +81,11 @@ def assess(
     if restored is None or card is None:
         return StackTrust(checksum, before, snr)
     trained_um = card.trained_voxel_um
+    after = image_statistics(restored.volume)
     flux = sharp = None
     if estimates and restored.in_camera_units:
-        flux = flux_bias(raw, restored.volume, restored.defects)
+        known = Known(before["max"], after["max"], after["p1"])
+        flux = flux_bias(raw, restored.volume, restored.defects, known)
         sharp = sharpness(raw, restored.volume, flux)
     notes = (
         card.sharpening_note() or None,
@@ -97,7 +99,7 @@ def assess(
         raw_crc32=checksum,
         before=before,
         signal_to_noise=snr,
-        after=image_statistics(restored.volume),
+        after=after,
         doubts=doubts.doubts_about(
             restored, card, voxel, snr, flux, speaks_for_group=speaks_for_group
         ),

@@ -10,6 +10,7 @@ from live_restore.stack import Volume
 # A histogram of all of a stack would cost the processor more than to write the stack. Of so many
 # voxels a median is that of all within 0.05 % of the rank, and p99.9 within 0.003 %.
 _LOOKED_AT = 2**20
+_AT_ONCE = 2**18
 
 
 def image_statistics(volume: Volume) -> dict[str, float]:
@@ -39,6 +40,15 @@ def image_statistics(volume: Volume) -> dict[str, float]:
         ranked = percentiles(sample, ranks)
         mean, std = sample.mean(dtype=np.float64), sample.std(dtype=np.float64)
         moments = float(mean), float(std)
-    values = (float(volume.min()), *ranked, float(volume.max()), *moments)
+    lowest, highest = _extremes(volume)
+    values = (lowest, *ranked, highest, *moments)
     names = ("min", "p1", "median", "p99.9", "max", "mean", "std")
     return dict(zip(names, values, strict=True))
+
+
+def _extremes(volume: Volume) -> tuple[float, float]:
+    """Return the lowest and the highest voxel, of parts that stay in the processor's cache."""
+    flat = np.ascontiguousarray(volume).reshape(-1)
+    parts = [flat[first : first + _AT_ONCE] for first in range(0, flat.size, _AT_ONCE)]
+    each = [(np.minimum.reduce(part), np.maximum.reduce(part)) for part in parts]
+    return float(min(low for low, _ in each)), float(max(high for _, high in each))

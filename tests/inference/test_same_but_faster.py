@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 import pytest
 
-from live_restore.inference.image.contrast import candidates, candidates_of
+from live_restore.inference.image.contrast import candidates_of
 from live_restore.inference.image.sums import mean_plane, region_sums
 from live_restore.stack import crc32
 
@@ -25,7 +25,10 @@ def test_small_integers_have_the_candidates_that_they_have_as_floats(
     plane = rng.poisson(light, (130, 257))
     plane = np.where(rng.random(plane.shape) < 0.002, 40 * plane + 200, plane)
     plane = np.minimum(plane, np.iinfo(dtype).max)
-    found, as_floats = (candidates(plane.astype(t)) for t in (dtype, np.float32))
+    highest = float(plane.max())
+    found, as_floats = (
+        candidates_of(plane[None].astype(t), highest)[0] for t in (dtype, np.float32)
+    )
     for some, other in zip(found, as_floats, strict=True):
         np.testing.assert_array_equal(some, other)
 
@@ -53,6 +56,6 @@ def test_a_bright_stack_of_many_planes_has_the_mean_of_numpy() -> None:
 def test_memory_that_is_used_again_leaves_nothing_from_the_plane_before() -> None:
     stack = np.random.default_rng(3).poisson(20, (3, 40, 41)).astype(np.uint16)
     stack[1, 20, 20] = 65_535
-    for found, plane in zip(candidates_of(stack), stack, strict=True):
-        for some, other in zip(found, candidates(plane), strict=True):
+    for found, plane in zip(candidates_of(stack, 65_535), stack, strict=True):
+        for some, other in zip(found, candidates_of(plane[None], 65_535)[0], strict=True):
             np.testing.assert_array_equal(some, other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -17,36 +18,67 @@ _CONTRAST_SAMPLE = 2**13
 
 
 class Room:
-    """Where planes of one shape and type are compared: memory that is not asked for each time."""
+    """Where planes of one shape and type are compared: memory that is not asked for each time.
 
-    def __init__(self, plane: NDArray[Any]) -> None:
+    Parameters
+    ----------
+    plane
+        One of them.
+    highest
+        No voxel of them is above it, if they are of whole grey values.
+    """
+
+    def __init__(self, plane: NDArray[Any], highest: float) -> None:
+        self.highest = highest
         self.sideways, self.contrast = np.empty_like(plane), np.empty_like(plane)
         self.above = np.empty(plane.shape, np.bool_)
 
 
 def candidates_of(
-    stack: NDArray[np.generic],
+    stack: NDArray[np.generic], highest: float
 ) -> list[tuple[NDArray[np.intp], NDArray[np.intp], float]]:
-    """Return :func:`candidates` of each plane of a stack (Z, Y, X)."""
-    room = Room(_compared(stack[0]))
+    """Return :func:`candidates` of each plane of a stack (Z, Y, X), which ends at ``highest``."""
+    room = Room(_compared(stack[0]), highest)
     return [candidates(plane, room) for plane in stack]
 
 
 def candidates(
-    plane: NDArray[np.generic], room: Room | None = None
+    plane: NDArray[np.generic], room: Room
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], float]:
     """Return Y and X of what stands out along one axis at least, and the plane's noise."""
     v = _compared(plane)
-    room = Room(v) if room is None else room
     beside = _lower_of_higher_neighbours(v, room)
     step = v.size // _CONTRAST_SAMPLE | 1  # odd, lest it see every second column
-    sample = v.ravel()[::step].astype(np.float32) - beside.ravel()[::step]
-    limit = _CONTRAST_FACTOR * float(np.percentile(sample, _CONTRAST_RANK))
+    compared = np.float32 if v.dtype.kind == "f" else np.int32
+    sample = v.ravel()[::step].astype(compared) - beside.ravel()[::step]
+    limit = _CONTRAST_FACTOR * _ranked(sample)
     if not limit > 0:
         return np.zeros(0, np.intp), np.zeros(0, np.intp), 0.0
     _stands_out(v, beside, limit, room)
     y, x = np.divmod(np.flatnonzero(room.above), plane.shape[1])
     return y, x, limit / _CONTRAST_OVER_NOISE
+
+
+def _ranked(sample: NDArray[Any]) -> float:
+    """Return the contrast of a rank, as ``numpy.percentile`` does; NaN where one is.
+
+    That takes, for every plane, as long as comparing its voxels does. Whole numbers are counted: a
+    fifth of the time.
+    """
+    position = _CONTRAST_RANK / 100 * (sample.size - 1)
+    first = int(position)
+    places = first, min(first + 1, sample.size - 1)
+    if sample.dtype.kind == "f":
+        sample.partition((*places, sample.size - 1))  # NaN would be last
+        if np.isnan(sample[-1]):
+            return math.nan
+        lower, upper = (float(sample[place]) for place in places)
+    else:
+        least = int(sample.min())
+        cumulative = np.cumsum(np.bincount(sample - least))
+        found = np.searchsorted(cumulative, places, side="right")
+        lower, upper = (float(least + each) for each in found)
+    return lower + (upper - lower) * (position - first)
 
 
 def _stands_out(v: NDArray[Any], beside: NDArray[Any], limit: float, room: Room) -> None:
@@ -57,8 +89,8 @@ def _stands_out(v: NDArray[Any], beside: NDArray[Any], limit: float, room: Room)
         return
     most = int(np.iinfo(v.dtype).max)
     step = int(min(np.floor(np.float32(limit)), most))
-    if int(v.max()) + step <= most:
-        np.greater(v, np.add(beside, v.dtype.type(step), out=contrast), out=above)
+    if int(room.highest) + step <= most:
+        np.greater(v, np.add(beside, v.dtype.type(step), out=beside), out=above)
         return
     np.maximum(v, beside, out=contrast)
     contrast -= beside  # 0 where it is negative, and the limit is above that

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from live_restore.inference.image.contrast import candidates, candidates_of
+from live_restore.inference.image.contrast import Room, candidates, candidates_of
 from live_restore.inference.image.sums import mean_plane
 from live_restore.stack import Mask, Volume
 
@@ -142,22 +142,26 @@ def find_defects(stack: Volume, known: NDArray[np.bool_] | None = None) -> Defec
         return Defects(pixels, mapped=mapped)
     # Numbers whose squares float32 cannot hold come from no camera: nothing is found among them.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        highest = float(stack.max())  # what is mended is not above it
         looked_at = Defects(pixels).mended(stack) if mapped else stack
         if len(stack) >= _FEWEST_PLANES:
-            found = _steady_pixels(looked_at)
+            found = _steady_pixels(looked_at, highest)
             if len(found):
                 pixels = np.concatenate([pixels, found])
                 looked_at = Defects(pixels).mended(stack)
-        voxels = _lone_voxels(looked_at)
+        voxels = _lone_voxels(looked_at, highest)
     return Defects(pixels, voxels, mapped)
 
 
-def _steady_pixels(stack: Volume) -> _Indices:
+def _steady_pixels(stack: Volume, highest: float) -> _Indices:
     """Return (N, 2) Y, X of pixels that stand out in every plane."""
-    mean = mean_plane(stack)[np.newaxis]
+    mean = mean_plane(stack, highest)[np.newaxis]
+    room = Room(mean[0], highest)
     found = []
-    for sign in (np.float32(1), np.float32(-1)):
-        traces = _Traces.of(sign * mean, [candidates(sign * mean[0])])
+    for sign in (1, -1):
+        if sign < 0:
+            np.negative(mean, out=mean)
+        traces = _Traces.of(mean, [candidates(mean[0], room)])
         if not traces:
             continue
         asked = np.where(
@@ -183,9 +187,9 @@ def _excess_in_planes(stack: Volume, y: _Indices, x: _Indices) -> _Doubles:
     return np.asarray(values.reshape(len(stack), -1).mean(axis=1))
 
 
-def _lone_voxels(stack: Volume) -> _Indices:
+def _lone_voxels(stack: Volume, highest: float) -> _Indices:
     """Return (N, 3) Z, Y, X of bright voxels without bright neighbours."""
-    traces = _Traces.of(stack, candidates_of(stack))
+    traces = _Traces.of(stack, candidates_of(stack, highest))
     if not traces:
         return _nothing(3)
     asked = np.where(traces.size == 1, _AROUND_VOXEL, _AROUND_SEVERAL)

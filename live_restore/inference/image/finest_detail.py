@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def finest_detail(planes: NDArray[np.floating]) -> NDArray[np.floating]:
+def finest_detail(planes: NDArray[np.floating], step: int = 1) -> NDArray[np.floating]:
     """Return the finest diagonal detail of each plane, with the variance that white noise has.
 
     The 3 x 3 operator (1 -2 1; -2 4 -2; 1 -2 1) of Immerkaer, Computer Vision and Image
@@ -16,16 +16,19 @@ def finest_detail(planes: NDArray[np.floating]) -> NDArray[np.floating]:
     ----------
     planes
         (..., Y, X) float, at least 3 x 3.
+    step
+        Of so many places along Y and X one.
 
     Returns
     -------
     numpy.ndarray
-        (..., Y - 2, X - 2): a voxel each, of the places that have all neighbours.
+        (..., Y - 2, X - 2): a voxel each, of the places that have all neighbours; or every
+        ``step``-th of them.
     """
-    second = planes[..., :-2, :] + planes[..., 2:, :]
-    second -= 2 * planes[..., 1:-1, :]
-    detail = np.asarray(second[..., :-2] + second[..., 2:])
-    detail -= 2 * second[..., 1:-1]
+    second = planes[..., :-2:step, :] + planes[..., 2::step, :]
+    second -= 2 * planes[..., 1:-1:step, :]
+    detail = np.asarray(second[..., :-2:step] + second[..., 2::step])
+    detail -= 2 * second[..., 1:-1:step]
     detail /= 6
     return detail
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from live_restore.errors import InferenceError
+from live_restore.files.recycled import empty_volume
 from live_restore.inference.image.intensity import IntensityScale
 from live_restore.stack import Volume
 
@@ -32,7 +33,7 @@ def finished_volume(
     InferenceError
         A value is not finite.
     """
-    volume = network if dtype == np.float32 else np.empty(network.shape, dtype)
+    volume = network if dtype == np.float32 else empty_volume(network.shape, dtype)
     clipped = 0
     for index in np.ndindex(network.shape[:-2]):
         values = network[index]

@@ -33,9 +33,8 @@ _FEWEST_BRIGHT = 3
 # 5.7 % (the judge "speckled-membrane", 30 e-).
 _FLOOR_RANK = 1.0
 _FLOOR_VOXELS = 2**17
-# A quarter of the voxels tell the noise of one region's mean within 9 %, and that of all bright
-# regions together better.
-_EVERY_PLANE = 4
+# Of each region one plane tells its noise: a quarter of its voxels, within 9 %, and that of all
+# bright regions together better.
 _FEWEST = 20
 """Regions: of fewer, bright ones mean little."""
 # Standard errors that are stated, and what else was found to be off (docs/explanation/trust.md).
@@ -43,6 +42,7 @@ _SURE = 2.0
 _BESIDES_PERCENT = 0.5
 _MOST_ERROR_PERCENT = 1.8
 """A bias that may be wrong by more is not stated."""
+_NOT_FINITE = "its numbers are not finite"
 DOUBTFUL_PERCENT = 5.0
 """Of a bleaching curve or a ratio of two channels, what people take for no difference."""
 # Low-passed noise of the raw stack that comes back with its light: 0.03 % of its variance.
@@ -85,17 +85,31 @@ class Flux:
 
 
 class Regions(NamedTuple):
-    """Means over regions, flat: of the raw stack, of what another stack has more, and its variance.
-
-    The variance is that of the means of ``raw`` (their noise, squared).
-    """
+    """Means over regions, flat: of the raw stack, and of what another stack has more."""
 
     raw: _Doubles
     more: _Doubles
-    variance: _Doubles
 
 
-def flux_bias(raw: Volume, restored: Volume, defects: Sequence[Defects] = ()) -> Flux:
+class Known(NamedTuple):
+    """What is known of grey values, so that it need not be looked for; ``None``: it is not.
+
+    Parameters
+    ----------
+    highest_raw, highest_restored
+        No voxel of the raw, of the restored stack is above it (ADU).
+    floor
+        Percentile 1 of the restored stack.
+    """
+
+    highest_raw: float | None = None
+    highest_restored: float | None = None
+    floor: float | None = None
+
+
+def flux_bias(
+    raw: Volume, restored: Volume, defects: Sequence[Defects] = (), known: Known | None = None
+) -> Flux:
     """Compare the bright regions of a restored stack with the raw one.
 
     Parameters
@@ -104,10 +118,14 @@ def flux_bias(raw: Volume, restored: Volume, defects: Sequence[Defects] = ()) ->
         (Z, Y, X) in ADU.
     defects
         What no sample made, in ``raw``: it counts for neither.
+    known
+        Of their grey values.
     """
+    known = known or Known()
+    floor = _floor(restored) if known.floor is None else known.floor
     # Of a stack in any unit, squares may be no float32: then nothing is known.
     with np.errstate(over="ignore", invalid="ignore"):
-        return _judged(_regions(raw, restored, defects), _floor(restored))
+        return _judged(_Pair(raw, restored, raw, defects), floor, known)
 
 
 def flux_of_less(raw: _Floats, whole: _Floats, thinned: _Floats, restored: _Floats) -> Flux:
@@ -117,7 +135,7 @@ def flux_of_less(raw: _Floats, whole: _Floats, thinned: _Floats, restored: _Floa
     They are compared with ``thinned``, of which ``restored`` was made: what noise brightens in the
     one, it brightens in the other.
     """
-    return _judged(_regions(raw, restored, (), thinned), _floor(whole))
+    return _judged(_Pair(raw, restored, thinned, ()), _floor(whole), Known())
 
 
 def add_light_back(raw: Volume, restored: _Floats) -> None:
@@ -134,41 +152,67 @@ def add_light_back(raw: Volume, restored: _Floats) -> None:
         restored += ndimage.gaussian_filter(missing, _LOW_PASS_ZYX, output=missing)
 
 
-def _regions(
-    raw: Volume, other: Volume, defects: Sequence[Defects], against: Volume | None = None
-) -> Regions:
-    """Return the means; what is left over at the far end of an axis is not used.
+class _Pair:
+    """Two stacks in regions; what is left over at the far end of an axis is not used.
 
-    ``other`` is compared with ``against``, or with ``raw``. What they differ by at single voxels is
-    only the noise of the means: every fourth plane tells it.
+    ``other`` is compared with ``against``, in the regions of ``raw``.
     """
-    compared = raw if against is None else against
-    size = [min(r, n) for r, n in zip(_REGION_ZYX, raw.shape, strict=True)]
-    depth, rows, columns = size
-    layers, height, width = (n // r for n, r in zip(raw.shape, size, strict=True))
-    cut = tuple(slice(0, n * r) for n, r in zip((layers, height, width), size, strict=True))
-    raw, other, compared = raw[cut], other[cut], compared[cut]
-    wrong = _inside(_indices(defects, len(raw)), raw.shape)
-    light, more = (region_sums(each, (depth, rows, columns)) for each in (raw, other))
-    more -= light if against is None else region_sums(compared, (depth, rows, columns))
-    if len(wrong[0]):
-        z, y, x = wrong
-        at = np.ravel_multi_index((z // depth, y // rows, x // columns), more.shape)
-        lone = other[wrong].astype(np.float64) - compared[wrong].astype(np.float64)
-        more -= np.bincount(at, lone, more.size).reshape(more.shape)
-    squares = np.zeros_like(more)
-    looked_at = range(0, depth, _EVERY_PLANE)
-    first, second = np.empty((2, *raw.shape[1:]), np.float32)
-    for plane in (layer * depth + each for layer in range(layers) for each in looked_at):
-        first[...], second[...] = other[plane], compared[plane]
-        first -= second
-        first[wrong[1][wrong[0] == plane], wrong[2][wrong[0] == plane]] = 0
-        first *= first
-        squares[plane // depth] += region_sums(first[np.newaxis], (1, rows, columns), np.float32)[0]
-    squares *= depth / len(looked_at)
-    voxels = math.prod(size)
-    light, more, squares = (each.ravel() / voxels for each in (light, more, squares))
-    return Regions(light, more, squares / voxels)
+
+    def __init__(
+        self, raw: Volume, other: Volume, against: Volume, defects: Sequence[Defects]
+    ) -> None:
+        self._region = [min(r, n) for r, n in zip(_REGION_ZYX, raw.shape, strict=True)]
+        self._counts = [n // r for n, r in zip(raw.shape, self._region, strict=True)]
+        cut = tuple(slice(0, n * r) for n, r in zip(self._counts, self._region, strict=True))
+        self._raw, self._other, self._against = raw[cut], other[cut], against[cut]
+        self._same = against is raw
+        self._wrong = _inside(_indices(defects, len(self._raw)), self._raw.shape)
+        z, y, x = (at // r for at, r in zip(self._wrong, self._region, strict=True))
+        self._wrong_in = np.ravel_multi_index((z, y, x), self._counts)
+
+    def means(self, known: Known) -> Regions:
+        """Return the means over all regions."""
+        depth, rows, columns = self._region
+        region = depth, rows, columns
+        light, more = (
+            region_sums(each, region, most)
+            for each, most in (
+                (self._raw, known.highest_raw),
+                (self._other, known.highest_restored),
+            )
+        )
+        more -= light if self._same else region_sums(self._against, region)
+        if len(self._wrong_in):
+            other, against = (
+                each[self._wrong].astype(np.float64) for each in (self._other, self._against)
+            )
+            lone = other - against
+            more -= np.bincount(self._wrong_in, lone, more.size).reshape(more.shape)
+        light, more = (each.ravel() / math.prod(region) for each in (light, more))
+        return Regions(light, more)
+
+    def variance(self, regions: NDArray[np.intp]) -> _Doubles:
+        """Return the variance of the mean of some regions (ascending): its noise, squared.
+
+        What both stacks differ by at single voxels is only noise.
+        """
+        depth, rows, columns = self._region
+        _, down, across = self._counts
+        layer, row, column = np.unravel_index(regions, self._counts)
+        planes = (
+            each[::depth].reshape(-1, down, rows, across, columns)
+            for each in (self._other, self._against)
+        )
+        other, against = (each[layer, row, :, column].astype(np.float32) for each in planes)
+        difference = other - against
+        z, y, x = self._wrong
+        at = np.minimum(np.searchsorted(regions, self._wrong_in), len(regions) - 1)
+        here = (regions[at] == self._wrong_in) & (z % depth == 0)
+        difference[at[here], y[here] % rows, x[here] % columns] = 0
+        difference *= difference
+        squares = np.add.reduce(difference, axis=1).sum(axis=-1, dtype=np.float64)
+        voxels = math.prod(self._region)
+        return np.asarray(squares * depth / voxels**2)
 
 
 def _inside(
@@ -192,27 +236,23 @@ def _floor(restored: Volume) -> float:
     return percentiles(sample, (_FLOOR_RANK,))[0]
 
 
-def _judged(regions: Regions, floor: float) -> Flux:
-    light, more, variance = regions
-    if not (
-        math.isfinite(floor)
-        and np.isfinite(light).all()
-        and np.isfinite(more).all()
-        and np.isfinite(variance).all()
-    ):
-        return Flux(None, None, "its numbers are not finite")
+def _judged(pair: _Pair, floor: float, known: Known) -> Flux:
+    light, more = pair.means(known)
+    if not (math.isfinite(floor) and np.isfinite(light).all() and np.isfinite(more).all()):
+        return Flux(None, None, _NOT_FINITE)
     if light.size < _FEWEST:
         return Flux(None, None, "the stack is too small")
     above = light - floor
-    bright = above > _BRIGHT * above.max()
-    count = int(np.count_nonzero(bright))
-    if count < _FEWEST_BRIGHT:
+    bright = np.flatnonzero(above > _BRIGHT * above.max())
+    if len(bright) < _FEWEST_BRIGHT:
         return Flux(None, None, "fewer than three regions are bright")
     total = float(above[bright].sum())
-    noise = math.sqrt(float(variance[bright].sum()))
+    variance = float(pair.variance(bright).sum())
+    if not math.isfinite(variance):
+        return Flux(None, None, _NOT_FINITE)
     change = float(more[bright].sum())
-    error = 100 * _SURE * noise / total + _BESIDES_PERCENT
-    raw_adu, restored_adu = total / count, (total + change) / count
+    error = 100 * _SURE * math.sqrt(variance) / total + _BESIDES_PERCENT
+    raw_adu, restored_adu = total / len(bright), (total + change) / len(bright)
     if error > _MOST_ERROR_PERCENT:
         return Flux(None, None, "there is too little light", raw_adu, restored_adu)
     return Flux(100 * change / total, error, "", raw_adu, restored_adu)

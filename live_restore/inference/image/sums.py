@@ -14,8 +14,10 @@ _MOST = np.iinfo(np.uint16).max
 _EXACT_IN_FLOAT32 = 2**24
 
 
-def mean_plane(stack: NDArray[np.generic]) -> NDArray[np.float32]:
+def mean_plane(stack: NDArray[np.generic], highest: float | None = None) -> NDArray[np.float32]:
     """Return the mean of all planes of a stack (Z, Y, X), equal to the bit to numpy's in float32.
+
+    No voxel is above ``highest``; ``None``: it is looked for.
 
     Examples
     --------
@@ -25,7 +27,7 @@ def mean_plane(stack: NDArray[np.generic]) -> NDArray[np.float32]:
     planes = len(stack)
     if stack.dtype not in (np.uint8, np.uint16):
         return np.asarray(stack.mean(axis=0, dtype=np.float32))
-    highest = int(stack.max())
+    highest = int(stack.max() if highest is None else highest)
     if highest * planes > _EXACT_IN_FLOAT32:
         return np.asarray(stack.mean(axis=0, dtype=np.float32))
     together = _summands(highest)
@@ -38,7 +40,7 @@ def mean_plane(stack: NDArray[np.generic]) -> NDArray[np.float32]:
 def region_sums(
     stack: NDArray[np.generic],
     region_zyx: tuple[int, int, int],
-    floats: type[np.floating] = np.float64,
+    highest: float | None = None,
 ) -> NDArray[np.float64]:
     """Return the sum over each region of a stack (Z, Y, X), which is whole regions.
 
@@ -46,8 +48,8 @@ def region_sums(
     ----------
     stack, region_zyx
         The stack, and the shape of a region.
-    floats
-        In which voxels of floating point are added along Z and Y.
+    highest
+        No voxel is above it; ``None``: it is looked for.
 
     Returns
     -------
@@ -64,7 +66,7 @@ def region_sums(
     z, y, x = stack.shape
     layers = stack.reshape(z // depth, depth, y // height, height, x)
     if stack.dtype in (np.uint8, np.uint16):
-        together = _summands(int(stack.max(initial=0)))
+        together = _summands(int(stack.max(initial=0) if highest is None else highest))
         if together >= depth * height:
             sums = np.add.reduce(layers, axis=(1, 3), dtype=np.uint16)
         elif together >= height:
@@ -72,7 +74,7 @@ def region_sums(
         else:
             sums = np.add.reduce(layers, axis=(1, 3), dtype=np.uint32)
     else:
-        sums = np.add.reduce(layers, axis=(1, 3), dtype=floats)
+        sums = np.add.reduce(layers, axis=(1, 3), dtype=np.float64)
     regions = sums.reshape(*sums.shape[:2], x // width, width)
     return np.asarray(regions.sum(axis=-1, dtype=np.float64))
 

@@ -1,0 +1,57 @@
+"""Memory that is used again: only once nobody has it any more, and not without end."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+import pytest
+
+from live_restore.files import recycled
+from live_restore.files.recycled import empty_volume
+
+SHAPE, DTYPE = (4, 64, 65), np.dtype(np.uint16)
+
+
+@pytest.fixture(autouse=True)
+def nothing_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recycled, "_free", deque())
+
+
+def address(volume: np.ndarray) -> int:
+    return int(volume.__array_interface__["data"][0])
+
+
+def test_the_next_stack_gets_the_memory_of_one_that_is_gone() -> None:
+    first = empty_volume(SHAPE, DTYPE)
+    first[:] = 7
+    assert (first.shape, first.dtype, first.flags.c_contiguous) == (SHAPE, DTYPE, True)
+    where = address(first)
+    del first
+    assert address(empty_volume(SHAPE, DTYPE)) == where
+
+
+def test_a_stack_keeps_its_memory_as_long_as_any_part_of_it_is_looked_at() -> None:
+    first = empty_volume(SHAPE, DTYPE)
+    first[:] = 7
+    part = np.ascontiguousarray(first)[1].reshape(-1)[5:9].view(np.int16)
+    data = memoryview(first[0])
+    del first
+    empty_volume(SHAPE, DTYPE)[:] = 9
+    assert part.tolist() == [7] * 4
+    assert data[0, 0] == 7
+
+
+def test_memory_of_another_size_is_given_up() -> None:
+    empty_volume(SHAPE, DTYPE)
+    assert len(recycled._free) == 1
+    other = empty_volume((3, 5, 7), np.dtype(np.float32))
+    other[:] = np.inf
+    assert not recycled._free
+
+
+def test_no_more_waits_than_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    volumes = [empty_volume(SHAPE, DTYPE) for _ in range(5)]
+    monkeypatch.setattr(recycled, "_MOST_BYTES", 2 * volumes[0].nbytes + 1)
+    volumes.clear()
+    assert len(recycled._free) == 2
