@@ -12,7 +12,8 @@ from scipy.special import erf
 
 from live_restore.errors import SettingsError
 from live_restore.inference.bad_pixels import read_bad_pixels
-from live_restore.inference.image.defects import Defects, _Traces, find_defects
+from live_restore.inference.image.defects import Defects, find_defects
+from live_restore.inference.image.traces import Traces
 from live_restore.inference.load import find_model, load_model
 from live_restore.inference.model.model import Model
 from live_restore.inference.restorer import Restorer
@@ -141,7 +142,7 @@ def test_traces_in_the_corner_keep_their_neighbours() -> None:
     """A pair and a single voxel beside it, first and last of all that stands out."""
     plane = np.zeros((1, 20, 20), np.float32)
     plane[0, [0, 0, 1], [0, 2, 0]] = 9
-    traces = _Traces.of(plane, [(np.array([0, 0, 1]), np.array([0, 2, 0]), 1.0)])
+    traces = Traces.of(plane, [(np.array([0, 0, 1]), np.array([0, 2, 0]), 1.0)])
     assert traces is not None
     assert traces.size.tolist() == [2, 1]
     assert traces.neighbours.tolist() == [10, 8]

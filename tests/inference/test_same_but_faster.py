@@ -5,8 +5,10 @@ import zlib
 import numpy as np
 import pytest
 
+from live_restore.inference.image import defects
 from live_restore.inference.image.contrast import candidates_of
 from live_restore.inference.image.sums import mean_plane, region_sums
+from live_restore.inference.image.traces import Traces
 from live_restore.stack import crc32
 
 
@@ -59,3 +61,29 @@ def test_memory_that_is_used_again_leaves_nothing_from_the_plane_before() -> Non
     for found, plane in zip(candidates_of(stack, 65_535), stack, strict=True):
         for some, other in zip(found, candidates_of(plane[None], 65_535)[0], strict=True):
             np.testing.assert_array_equal(some, other)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_what_cannot_be_too_sharp_needs_no_look_around(dtype: type[np.generic]) -> None:
+    """Of some that stand out far and some that hardly do, alone and in twos, threes and columns."""
+    rng = np.random.default_rng(5)
+    stack = rng.normal(100, 4, (6, 120, 130))
+    for size in (1, 1, 1, 2, 3, 9):
+        for _ in range(40):
+            z, y, x = (rng.integers(0, n - 9 * (n > 9)) for n in stack.shape)
+            stack[z, y, x : x + size] += rng.uniform(10, 150)
+    stack = stack.clip(0).astype(dtype)
+    found = candidates_of(stack, float(stack.max()))
+
+    def too_sharp(traces: Traces | None) -> set[tuple[int, ...]]:
+        assert traces is not None
+        which, _ = defects._judged(traces, stack)
+        return {tuple(each) for each in traces.voxels[which[traces.trace]].tolist()}
+
+    every = Traces.of(stack, found)
+    some = Traces.of(stack, found, defects._asked_of_voxels)
+    assert every is not None
+    assert some is not None
+    assert len(some.size) < 0.8 * len(every.size)
+    assert len(too_sharp(every)) > 20
+    assert too_sharp(some) == too_sharp(every)

@@ -10,7 +10,7 @@ import struct
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from live_restore.errors import StackUnreadableError
 from live_restore.formats.tiff.tags import RATIONAL, ByteOrder, Tag, byte_order_of
@@ -26,13 +26,16 @@ _TYPE_BYTES |= {13: 4, 16: 8, 17: 8, 18: 8}
 _INTEGER_CODES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 
 
-@dataclass(frozen=True)
-class Entry:
-    """What a directory says of one tag: type and number of its values, and where they lie."""
+class Entry(NamedTuple):
+    """What a directory says of one tag: type and number of its values, and where they lie.
+
+    ``inline`` holds those that lie in the directory itself, which was read with it; else nothing.
+    """
 
     type: int
     count: int
     at: int
+    inline: bytes = b""
 
 
 EMPTY = "the file is empty"
@@ -133,18 +136,21 @@ class DirectoryReader:
         tags: dict[int, Entry] = {}
         texts: list[Entry] = []
         entries = struct.iter_unpack(self.order + "HH" + pointer * 2, block[: count * entry])
+        before = entry - inline
         for number, (code, kind, items, value) in enumerate(entries):
             if kind == 0:
                 raise MissingError(f"{what} has not been written whole yet")
             each = _TYPE_BYTES.get(kind)
             if each is None:
                 continue
-            values_at = at + head + number * entry + (entry - inline)
             if items * each > inline:
-                values_at = value
-                if values_at == 0 or values_at + items * each > self.size:
+                if value == 0 or value + items * each > self.size:
                     raise MissingError(f"the value of tag {code} in {what} is not there yet")
-            tag = Entry(kind, items, values_at)
+                tag = Entry(kind, items, value)
+            else:
+                inside = number * entry + before
+                values = block[inside : inside + items * each]
+                tag = Entry(kind, items, at + head + inside, values)
             if code == Tag.DESCRIPTION:
                 texts.append(tag)
             tags.setdefault(code, tag)
@@ -156,18 +162,24 @@ class DirectoryReader:
         tag = tags.get(code)
         if tag is None or tag.count == 0:
             return array("Q")
+        return array("Q", self._integers(tag, code, wanted))
+
+    def number(self, tags: dict[int, Entry], code: int, default: int) -> int:
+        """Return a tag's first integer."""
+        tag = tags.get(code)
+        if tag is None or tag.count == 0:
+            return default
+        return int(self._integers(tag, code, 1)[0])
+
+    def _integers(self, tag: Entry, code: int, wanted: int) -> tuple[int, ...]:
         letter = _INTEGER_CODES.get(tag.type)
         if letter is None:
             raise self.damaged(f"tag {code} holds no integers")
         # No more than are needed: any number of directories may point to one long list.
         count = min(tag.count, wanted)
-        data = self.read(tag.at, count * _TYPE_BYTES[tag.type], f"tag {code}")
-        return array("Q", struct.unpack(f"{self.order}{count}{letter}", data))
-
-    def number(self, tags: dict[int, Entry], code: int, default: int) -> int:
-        """Return a tag's first integer."""
-        found = self.numbers(tags, code, 1)
-        return found[0] if found else default
+        length = count * _TYPE_BYTES[tag.type]
+        data = tag.inline[:length] or self.read(tag.at, length, f"tag {code}")
+        return struct.unpack(f"{self.order}{count}{letter}", data)
 
     def text(self, tag: Entry) -> str:
         """Return a text; ASCII by the standard, UTF-8 in practice, Latin-1 in old ImageJ files."""
