@@ -175,5 +175,8 @@ class ChannelGroup:
 def _share(joint: Restored, number: int) -> Restored:
     """Return one channel of a joint result; what counts for all of them goes with the first."""
     volume = np.ascontiguousarray(joint.volume[number])
-    own = replace(joint, volume=volume, defects=joint.defects[number : number + 1])
+    one = slice(number, number + 1)
+    own = replace(
+        joint, volume=volume, defects=joint.defects[one], grey_values=joint.grey_values[one]
+    )
     return own if number == 0 else replace(own, clipped_voxels=0, seconds={})

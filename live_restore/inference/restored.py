@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from live_restore.inference.image.defects import Defects
 from live_restore.inference.image.error_bars import ErrorBars
 from live_restore.inference.image.gain import Gain
+from live_restore.inference.image.grey_values import GreyValues
 from live_restore.inference.image.intensity import IntensityScale
 from live_restore.inference.image.less_light import LessLight
 from live_restore.inference.image.residual import GivenBack
@@ -63,6 +64,8 @@ class Restored:
         Whether it is in the raw stack's grey values.
     steps
         Of a chain of models, what each did; empty of one model.
+    grey_values
+        Of each channel of the raw stack; empty where nobody has looked.
     """
 
     volume: Volume
@@ -83,6 +86,7 @@ class Restored:
     less_light: LessLight | None = None
     in_camera_units: bool = True
     steps: tuple[StepTaken, ...] = ()
+    grey_values: tuple[GreyValues, ...] = ()
 
     @property
     def tile_s(self) -> float:

@@ -15,6 +15,7 @@ from live_restore.inference.image.defects import Defects, defects_of, without_de
 from live_restore.inference.image.error_bars import ErrorBarTable, error_bars_of
 from live_restore.inference.image.finished import finished_volume
 from live_restore.inference.image.flux import add_light_back
+from live_restore.inference.image.grey_values import GreyValues
 from live_restore.inference.image.intensity import IntensityScale
 from live_restore.inference.image.intensity_of_stack import require_float32, scale_of
 from live_restore.inference.image.residual import give_back
@@ -150,9 +151,11 @@ class Restorer:
 
         started = time.perf_counter()
         raw = _channels(stack)
-        defects, map_not_used = self._find_defects(raw)
+        grey_values = tuple(GreyValues.of(each) for each in raw)
+        defects, map_not_used = self._find_defects(raw, grey_values)
         channels = without_defects(raw, defects)
-        scale, brightest, scale_from_extremes = self._scale(channels)
+        known = grey_values[0] if channels is raw and len(raw) == 1 else None
+        scale, brightest, scale_from_extremes = self._scale(channels, known)
         scaled = time.perf_counter()
         run = self._network.in_counts(channels, scale, asked) if self._as_it_comes else None
         if run is None:
@@ -231,6 +234,7 @@ class Restorer:
             error_bars=error_bars,
             less_light=None if further is None else further.less_light,
             in_camera_units=self._units != "network",
+            grey_values=grey_values,
         )
 
     @property
@@ -239,18 +243,20 @@ class Restorer:
         looks = self._camera is not None or self._keep_flux or self._error_bars is not None
         return self._units == "camera" and self._settings.tiling != "reference" and not looks
 
-    def _find_defects(self, channels: Volume) -> tuple[tuple[Defects, ...], str]:
+    def _find_defects(
+        self, channels: Volume, known: tuple[GreyValues, ...]
+    ) -> tuple[tuple[Defects, ...], str]:
         """Return the defects of each channel, and why the camera's map does not count."""
         reference = self._units == "network" or self._settings.tiling == "reference"
         if reference or self._defects is None:
             return (), ""
-        return defects_of(channels, self._bad_pixels)
+        return defects_of(channels, self._bad_pixels, [each.highest for each in known])
 
-    def _scale(self, stack: Volume) -> tuple[IntensityScale, float, bool]:
+    def _scale(self, stack: Volume, known: GreyValues | None) -> tuple[IntensityScale, float, bool]:
         """Return scale, brightest voxel in its units, and whether the stack's extremes are it."""
         # Counts are counts; and reference tiling is asked for to get the published numbers.
         any_unit = stack.dtype.kind == "f" and self._settings.tiling != "reference"
-        return scale_of(stack, self._percentiles, any_unit=any_unit)
+        return scale_of(stack, self._percentiles, known, any_unit=any_unit)
 
 
 def _channels(stack: Volume) -> Volume:

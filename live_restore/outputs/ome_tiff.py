@@ -326,22 +326,23 @@ def _lay_out(file: BinaryIO, path: Path, file_stacks: FileStacks, token: str) ->
     with tifffile.TiffWriter(
         file, bigtiff=total > _CLASSIC_TIFF_BYTES, ome=True, byteorder="<"
     ) as tif:
-        for position in range(file_stacks.positions):
+        # Where its pixels begin; ``None`` where they do not lie in one piece.
+        places = [
             tif.write(
                 shape=_shape(file_stacks, position),
                 dtype=file_stacks.dtype.newbyteorder("<"),
                 photometric=file_stacks.metadata.photometric,
                 metadata=ome_metadata(file_stacks, position),
                 software=_software(token),
+                returnoffset=True,
             )
-    file.seek(0)
-    with tifffile.TiffFile(file, _multifile=False) as tif:
-        offsets = [series.dataoffset for series in tif.series]
-    if None in offsets or len(offsets) != file_stacks.positions:
+            for position in range(file_stacks.positions)
+        ]
+    if None in places:
         raise OutputError(
             "could not be laid out for writing", path, "please report it with the raw file's shape"
         )
-    return [int(offset) for offset in offsets if offset is not None]
+    return [place[0] for place in places if place is not None]
 
 
 def _software(token: str) -> str:

@@ -77,7 +77,9 @@ def assess(
         Whether brightness and sharpness are compared with those of the raw stack.
     """
     checksum = checksum_of(raw)
-    before, snr = image_statistics(raw), estimate_snr(raw)
+    looked_at = restored.grey_values if restored is not None else ()
+    before = image_statistics(raw, looked_at[0] if looked_at else None)
+    snr = estimate_snr(raw)
     if restored is None or card is None:
         return StackTrust(checksum, before, snr)
     trained_um = card.trained_voxel_um

@@ -10,7 +10,7 @@ import struct
 from array import array
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from live_restore.errors import StackUnreadableError
 from live_restore.formats.tiff.tags import RATIONAL, ByteOrder, Tag, byte_order_of
@@ -26,7 +26,8 @@ _TYPE_BYTES |= {13: 4, 16: 8, 17: 8, 18: 8}
 _INTEGER_CODES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 
 
-class Entry(NamedTuple):
+@dataclass(slots=True)  # not frozen: a file of many planes makes a hundred thousand of them
+class Entry:
     """What a directory says of one tag: type and number of its values, and where they lie.
 
     ``inline`` holds those that lie in the directory itself, which was read with it; else nothing.

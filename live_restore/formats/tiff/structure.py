@@ -210,7 +210,7 @@ class Walker(DirectoryReader):
             self.without_texts(missing, header),
             descriptions=tuple(texts),
             software=(
-                self.text(software._replace(count=min(software.count, MAX_SOFTWARE)))
+                self.text(replace(software, count=min(software.count, MAX_SOFTWARE)))
                 if software
                 else ""
             ),

@@ -6,6 +6,7 @@ surroundings. Optics make no such voxel: whatever is in focus reaches the neighb
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -102,7 +103,9 @@ class Defects:
         return copy
 
 
-def find_defects(stack: Volume, known: NDArray[np.bool_] | None = None) -> Defects:
+def find_defects(
+    stack: Volume, known: NDArray[np.bool_] | None = None, highest: float | None = None
+) -> Defects:
     """Find what no sample made: pixels that are wrong in every plane, and single voxels.
 
     A pixel is defective if the mean of all planes stands out there, up or down, if hardly anything
@@ -122,6 +125,8 @@ def find_defects(stack: Volume, known: NDArray[np.bool_] | None = None) -> Defec
         (Z, Y, X), any real dtype, finite.
     known
         (Y, X), the pixels that the camera's map names.
+    highest
+        No voxel is above it; ``None``: it is looked for.
 
     Returns
     -------
@@ -138,7 +143,7 @@ def find_defects(stack: Volume, known: NDArray[np.bool_] | None = None) -> Defec
         return Defects(pixels, mapped=mapped)
     # Numbers whose squares float32 cannot hold come from no camera: nothing is found among them.
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        highest = float(stack.max())  # what is mended is not above it
+        highest = float(stack.max()) if highest is None else highest
         looked_at = Defects(pixels).mended(stack) if mapped else stack
         if len(stack) >= _FEWEST_PLANES:
             found = _steady_pixels(looked_at, highest)
@@ -234,8 +239,13 @@ def _mean_of_good(
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
-def defects_of(channels: Volume, known: Mask | None) -> tuple[tuple[Defects, ...], str]:
-    """Return the defects of each channel (C, Z, Y, X), and why the camera's map does not count."""
+def defects_of(
+    channels: Volume, known: Mask | None, highest: Sequence[float] | None = None
+) -> tuple[tuple[Defects, ...], str]:
+    """Return the defects of each channel (C, Z, Y, X), and why the camera's map does not count.
+
+    No voxel of a channel is above its ``highest``; ``None``: it is looked for.
+    """
     map_not_used = ""
     if known is not None and known.shape != channels.shape[2:]:
         map_not_used = (
@@ -243,7 +253,9 @@ def defects_of(channels: Volume, known: Mask | None) -> tuple[tuple[Defects, ...
             f"stack of {channels.shape[2:]}: bad pixels were looked for without it"
         )
         known = None
-    return tuple(find_defects(each, known) for each in channels), map_not_used
+    most = [None] * len(channels) if highest is None else highest
+    found = [find_defects(each, known, top) for each, top in zip(channels, most, strict=True)]
+    return tuple(found), map_not_used
 
 
 def without_defects(channels: Volume, defects: tuple[Defects, ...]) -> Volume:

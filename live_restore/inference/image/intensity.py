@@ -149,7 +149,9 @@ def _interpolated(lower: int, upper: int, weight: float) -> float:
     return float(upper - (upper - lower) * (1 - weight))
 
 
-def percentiles(values: NDArray[np.generic], ranks: tuple[float, ...]) -> tuple[float, ...]:
+def percentiles(
+    values: NDArray[np.generic], ranks: tuple[float, ...], sample: Histogram | None = None
+) -> tuple[float, ...]:
     """Return percentiles exactly as ``numpy.percentile`` (linear) does.
 
     8- and 16-bit data are counted in one pass, so a large stack needs neither a sorted nor a float
@@ -161,6 +163,9 @@ def percentiles(values: NDArray[np.generic], ranks: tuple[float, ...]) -> tuple[
         Any shape, not empty, integer or float.
     ranks
         Percentiles to find, each in 0 to 100.
+    sample
+        How often grey values of 8 or 16 bits occur in a part of them, spread over the whole; or in
+        all of them, which is then not counted again.
 
     Examples
     --------
@@ -168,10 +173,13 @@ def percentiles(values: NDArray[np.generic], ranks: tuple[float, ...]) -> tuple[
     (1.0, 2.5, 10.0)
     """
     if values.dtype in (np.uint8, np.uint16):
+        if sample is not None and int(sample.counts.sum()) == values.size:
+            return sample.percentiles(ranks)
         if values.size >= _SAMPLED_FROM:
             places = [_position(rank, values.size) for rank in ranks]
             flat = cast("Unsigned", values.reshape(-1))
-            found = neighbours(flat, [position for position, _ in places])
+            counts = None if sample is None else sample.counts
+            found = neighbours(flat, [position for position, _ in places], counts)
             if found is not None:
                 pairs = zip(found, places, strict=True)
                 return tuple(_interpolated(*pair, weight) for pair, (_, weight) in pairs)
@@ -181,8 +189,14 @@ def percentiles(values: NDArray[np.generic], ranks: tuple[float, ...]) -> tuple[
 
 
 def scale_from_percentiles(
-    stack: NDArray[np.generic], low_percent: float, high_percent: float
+    stack: NDArray[np.generic],
+    low_percent: float,
+    high_percent: float,
+    sample: Histogram | None = None,
 ) -> IntensityScale:
-    """Return the scale that a stack's own percentiles give (the reference: 2 and 99.9)."""
-    low, high = percentiles(stack, (low_percent, high_percent))
+    """Return the scale that a stack's own percentiles give (the reference: 2 and 99.9).
+
+    ``sample`` is as for :func:`percentiles`.
+    """
+    low, high = percentiles(stack, (low_percent, high_percent), sample)
     return IntensityScale(low, high)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from live_restore.errors import StackRefusedError
+from live_restore.inference.image.grey_values import GreyValues
 from live_restore.inference.image.intensity import IntensityScale, scale_from_percentiles
 from live_restore.stack import MOST_ADU, Volume
 
@@ -16,7 +17,11 @@ _LARGEST_IN = 1e30
 
 
 def scale_of(
-    stack: Volume, percentiles: tuple[float, float], *, any_unit: bool
+    stack: Volume,
+    percentiles: tuple[float, float],
+    known: GreyValues | None = None,
+    *,
+    any_unit: bool,
 ) -> tuple[IntensityScale, float, bool]:
     """Return scale, brightest voxel in its units, and whether the stack's extremes are it.
 
@@ -26,6 +31,8 @@ def scale_of(
         (C, Z, Y, X); one scale holds for all channels.
     percentiles
         That are to be 0 and 1.
+    known
+        Its grey values, where they have been looked at.
     any_unit
         Whether its values may be of any size, as those of floating point are.
 
@@ -34,10 +41,10 @@ def scale_of(
     StackRefusedError
         Every voxel has the same value, or some are too large for float32.
     """
-    _require_range(stack)
-    scale = scale_from_percentiles(stack, *percentiles)
+    highest = float(stack.max()) if known is None else known.highest
+    _require_range(stack, highest)
+    scale = scale_from_percentiles(stack, *percentiles, None if known is None else known.sample)
     from_extremes = not scale.high_adu > scale.low_adu
-    highest = float(stack.max())
     if from_extremes:
         lowest = float(stack.min())
         if highest == lowest:
@@ -68,12 +75,11 @@ def require_float32(stack: Volume, scale: IntensityScale) -> None:
         )
 
 
-def _require_range(stack: Volume) -> None:
+def _require_range(stack: Volume, highest: float) -> None:
     """Raise ``StackRefusedError`` for whole grey values that float32 would round."""
-    highest = int(stack.max()) if stack.dtype == np.uint32 else 0
-    if highest > MOST_ADU:
+    if stack.dtype == np.uint32 and highest > MOST_ADU:
         raise StackRefusedError(
-            f"holds grey values up to {highest}; more than {MOST_ADU} would be rounded",
+            f"holds grey values up to {highest:.0f}; more than {MOST_ADU} would be rounded",
             None,
             "take off the offset, or save as float32",
         )

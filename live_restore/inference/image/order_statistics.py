@@ -47,7 +47,9 @@ class _Window:
         return self.low + inside if known else None
 
 
-def neighbours(flat: Unsigned, positions: Sequence[int]) -> list[tuple[int, int]] | None:
+def neighbours(
+    flat: Unsigned, positions: Sequence[int], sample: NDArray[np.int64] | None = None
+) -> list[tuple[int, int]] | None:
     """Return the values at ``positions``, and at the next ones, if ``flat`` were sorted.
 
     Parameters
@@ -56,6 +58,8 @@ def neighbours(flat: Unsigned, positions: Sequence[int]) -> list[tuple[int, int]
         (N,), uint8 or uint16, not empty.
     positions
         Each 0 to N - 1; the last value has itself as its next.
+    sample
+        How often each grey value occurs in a part of ``flat``; ``None``: one is drawn.
 
     Returns
     -------
@@ -67,8 +71,11 @@ def neighbours(flat: Unsigned, positions: Sequence[int]) -> list[tuple[int, int]
     >>> neighbours(np.array([7, 3, 9, 3], np.uint16), [0, 1, 3])
     [(3, 3), (3, 7), (9, 9)]
     """
-    sample = np.sort(flat[np.random.default_rng(0).integers(0, flat.size, _SAMPLE)])
-    windows = [_window(sample, (position + 1) / flat.size) for position in positions]
+    if sample is None:
+        drawn = flat[np.random.default_rng(0).integers(0, flat.size, _SAMPLE)]
+        sample = np.bincount(drawn)
+    cumulative, limits = np.cumsum(sample), np.iinfo(flat.dtype)
+    windows = [_window(cumulative, (each + 1) / flat.size, limits) for each in positions]
     is_it = np.empty(min(_PART, flat.size), np.bool_)
     above_low = np.empty(is_it.shape, flat.dtype)
     for start in range(0, flat.size, _PART):
@@ -84,15 +91,20 @@ def neighbours(flat: Unsigned, positions: Sequence[int]) -> list[tuple[int, int]
     return found
 
 
-def _window(sample: Unsigned, share: float) -> _Window:
-    """Return the grey values between which the one lies that has ``share`` of all below it."""
-    size = sample.size
-    margin = _SIGMAS * np.sqrt(share * (1 - share) * size) + _SIGMAS
-    first, last = int(share * size - margin), int(share * size + margin)
-    limits = np.iinfo(sample.dtype)
+def _window(cumulative: NDArray[np.int64], share: float, limits: np.iinfo[Any]) -> _Window:
+    """Return the grey values between which the one lies that has ``share`` of all below it.
+
+    However large the sample is, it is taken for one of ``_SAMPLE`` voxels at most: neighbours in
+    whole rows tell less than as many drawn one by one.
+    """
+    size = int(cumulative[-1])
+    worth = min(size, _SAMPLE)
+    margin = _SIGMAS * np.sqrt(share * (1 - share) * worth) + _SIGMAS
+    first, last = (int((share * worth + each) * size / worth) for each in (-margin, margin))
     # Which values are the very extremes, no sample tells.
-    low = int(sample[first]) if first > 0 else limits.min
-    high = int(sample[last]) if last < size else limits.max
+    found = np.searchsorted(cumulative, (first, last), side="right")
+    low = int(found[0]) if first > 0 else limits.min
+    high = int(found[1]) if last < size else limits.max
     return _Window(low, high, 0, np.zeros(high - low + 1, np.int64))
 
 
