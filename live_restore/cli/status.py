@@ -203,11 +203,8 @@ def _trend(trend: Trend, words: Callable[[float], str]) -> str:
     first, last = words(trend.first), words(trend.last)
     if first == last:
         return f"{trend.words} at {first}"
-    return (
-        f"{trend.words}, {first} to {last}"
-        if trend.words == "steady"
-        else (f"{trend.words}, from {first} to {last}")
-    )
+    where = f"{first} to {last}" if trend.words == "steady" else f"from {first} to {last}"
+    return f"{trend.words}, {where}"
 
 
 def _bad_ends(report: NightReport) -> Iterator[str]:

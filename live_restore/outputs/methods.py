@@ -55,9 +55,11 @@ def paragraph(reports: Sequence[dict[str, Any]]) -> str:
         parts.append(settings)
     ratios = list(_numbers(done, "signal_to_noise", "ratio"))
     if ratios:
+        unknown = len(done) - len(ratios)
         parts.append(
             "The signal-to-noise ratio of the raw stacks, estimated from them, was "
             f"{range_in_words(ratios, ratio_in_words)}"
+            f"{f' (not known in {unknown})' if unknown else ''}"
         )
     parts.append(_gain(done))
     biases = list(_numbers(done, "brightness", "flux_bias_percent"))
@@ -194,9 +196,9 @@ def _in_a_row(words: Sequence[str]) -> str:
 def _numbers(stacks: Sequence[dict[str, Any]], group: str, key: str) -> Iterator[float]:
     for stack in stacks:
         found = stack.get(group)
-        value = found.get(key) if isinstance(found, dict) else None
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            yield float(value)
+        value = number(found.get(key)) if isinstance(found, dict) else None
+        if value is not None:
+            yield value
 
 
 def _count(number: int, noun: str, *, verb: bool = True) -> str:

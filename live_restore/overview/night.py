@@ -75,6 +75,8 @@ class Trust:
         bright regions against raw. ``None`` where it is known of none.
     gain_known, gain_is_more
         Of how many the gain is known, and of how many it is more than can be estimated.
+    signal_to_noise_known
+        Of how many that ratio is known.
     """
 
     stacks: int
@@ -83,6 +85,7 @@ class Trust:
     flux_bias_percent: tuple[float, float] | None
     gain_known: int
     gain_is_more: int
+    signal_to_noise_known: int
 
     @classmethod
     def of(cls, stacks: Sequence[ShownStack]) -> Trust:
@@ -94,35 +97,39 @@ class Trust:
             _ends(stack.flux_bias_percent for stack in stacks),
             sum(stack.gain_db is not None for stack in stacks),
             sum(stack.gain_is_more for stack in stacks),
+            sum(stack.snr is not None for stack in stacks),
         )
 
     @property
     def words(self) -> str:
         """The same for people.
 
-        >>> Trust(3, (3.1, 14.2), (9.0, 9.5), None, 2, 1).words
+        >>> Trust(3, (3.1, 14.2), (9.0, 9.5), None, 2, 1, 3).words
         'signal to noise 3.1 to 14, gain over raw 9.0 to 9.5 dB (in 2 of 3; more in 1)'
-        >>> Trust(3, None, None, (-2.0, -2.0), 0, 0).words.partition("known, ")[2]
+        >>> Trust(3, None, None, (-2.0, -2.0), 0, 0, 0).words.partition("known, ")[2]
         'gain over raw not known, light of bright regions -2.0 % against raw'
         """
         snr, gain, flux = self.signal_to_noise, self.gain_db, self.flux_bias_percent
         more = f"more in {self.gain_is_more}" if self.gain_is_more else ""
-        some = f"in {self.gain_known} of {self.stacks}" if self.gain_known < self.stacks else ""
+        some = self._some(self.gain_known)
         if gain is None:
             gained = f"{more} than can be known" if more else "not known"
         else:
             notes = "; ".join(filter(None, (some, more)))
             gained = f"{range_in_words(gain, decibels_in_words)} dB"
             gained += f" ({notes})" if notes else ""
-        said = [
-            "signal to noise "
-            + ("not known" if snr is None else range_in_words(snr, ratio_in_words)),
-            f"gain over raw {gained}",
-        ]
+        noisy = "not known"
+        if snr is not None:
+            some = self._some(self.signal_to_noise_known)
+            noisy = range_in_words(snr, ratio_in_words) + (f" ({some})" if some else "")
+        said = [f"signal to noise {noisy}", f"gain over raw {gained}"]
         if flux is not None:
             light = range_in_words(flux, change_in_words)
             said.append(f"light of bright regions {light} % against raw")
         return ", ".join(said)
+
+    def _some(self, known: int) -> str:
+        return f"in {known} of {self.stacks}" if known < self.stacks else ""
 
 
 def _ends(values: Iterable[float | None]) -> tuple[float, float] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -56,6 +56,8 @@ def grouped(shown: Iterable[ShownEntry], *, pattern: str | None = None) -> list[
             what = what.removeprefix(f"{FOR_BRIGHTNESS}: ")
         what = what.partition(f"; {FOR_BRIGHTNESS}")[0]  # beside a doubt about the picture
         kind = ReasonKind.of(what, each.entry.key)
+        if what in _doubts(each):  # alone, and so it can be told from its advice
+            what, _, remedy = what.partition("; ")
         group = groups.setdefault((label, kind), ReasonGroup(label, kind.words, what, remedy))
         group.count += 1
         if len(group.entries) < _NAMES_IN_GROUP:
@@ -68,3 +70,9 @@ def grouped(shown: Iterable[ShownEntry], *, pattern: str | None = None) -> list[
     return sorted(
         groups.values(), key=lambda group: (order.get(group.state, len(_ORDER)), -group.count)
     )[:_GROUPS]
+
+
+def _doubts(each: ShownEntry) -> Iterator[str]:
+    for stack in each.facts.stacks if each.facts is not None else ():
+        yield from stack.doubts
+        yield stack.brightness_doubt

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 
 _LOWEST_RATIO = 0.1
 """Signal-to-noise ratios below it are those of noise (``trust.snr``)."""
+_HIGHEST_RATIO = 1e4
+"""What is told of stacks without noise, and of whatever somebody has written into a report."""
 _MOST_DIGITS = 6
 
 
@@ -19,9 +21,10 @@ def ratio_in_words(ratio: float, *, bound: float | None = None) -> str:
     --------
     >>> ratio_in_words(4.159), ratio_in_words(14.2), ratio_in_words(123.4), ratio_in_words(0.004)
     ('4.2', '14', '120', 'below 0.1')
-    >>> ratio_in_words(3.98, bound=4), ratio_in_words(3.2, bound=4)
-    ('3.98', '3.2')
+    >>> ratio_in_words(3.98, bound=4), ratio_in_words(3.2, bound=4), ratio_in_words(1e308)
+    ('3.98', '3.2', '10000')
     """
+    ratio = min(ratio, _HIGHEST_RATIO)
     if ratio < _LOWEST_RATIO:
         return f"below {_LOWEST_RATIO:g}"
     digits, words = 2, _significant(ratio, 2)

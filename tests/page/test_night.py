@@ -146,6 +146,7 @@ def test_cut_off_and_saturated_are_said_in_the_morning(recorded: Recorded, tmp_p
     first, *_ = said.splitlines()
     assert first == "1 stack done, 1 file never complete; of the done, 1 doubtful"
     assert re.search(r"1 doubtful: .* of its raw voxels are saturated", said)
+    assert "    what to do: use less light or a shorter exposure\n" in said
     assert "1 never complete: the file ends before its last plane" in said
     assert "what to do: record it again, or start live-restore watch" in said
     with client_of(root, Recorded(root, tmp_path, recorded.model).journal) as client:
