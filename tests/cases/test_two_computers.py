@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from tests.support.processes import PATIENCE_S, status, watching
+from tests.support.processes import PATIENCE_S, counts, watching
 from tests.support.systems import needs_signals
 
 STACKS = 8
@@ -31,10 +31,7 @@ def restored(state: Path) -> int:
 
 
 def finished(state: Path, folder: Path) -> bool:
-    if not list(state.glob("*.sqlite")):
-        return False
-    counts = status(state, folder)["counts"]
-    return bool(counts["done"] == STACKS)
+    return counts(state, folder)["done"] == STACKS
 
 
 @pytest.fixture(autouse=True)

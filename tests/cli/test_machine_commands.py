@@ -7,10 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
+from live_restore.bench import measure
 from live_restore.bench.measure import Rates
 from live_restore.bench.work import CHAIN, flop_per_voxel, matrix_product_model
 from live_restore.cli.bench import _print_rates
+from live_restore.cli.main import main
 from live_restore.errors import ModelError
 from live_restore.inference.backends.backend import Limits, ModelSource
 from live_restore.inference.backends.onnx_cpu import TrustedSession
@@ -19,12 +22,26 @@ from live_restore.inference.model.card import ModelCard
 from tests.support.processes import run_command
 
 
-def test_bench_tells_rates_that_belong_together(tmp_path: Path) -> None:
-    done = run_command(
-        tmp_path, "bench", "--device", "cpu", "--shape", "8,64,64", "--json"
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+@pytest.mark.parametrize("real", [pytest.param(True, marks=pytest.mark.slow), False])
+def test_bench_tells_rates_that_belong_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], real: bool
+) -> None:
+    """In this process, and with small products of matrices, unless ``real``."""
+
+    def here(bench: measure.Bench, device: str, precision: str) -> Rates:
+        with capture_logs():
+            return measure.measure_here(bench, device, precision)
+
+    words = ["bench", "--device", "cpu", "--shape", "8,64,64", "--json"]
+    if real:
+        done = run_command(tmp_path, *words)
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+    else:
+        monkeypatch.setattr(measure, "measure", here)
+        monkeypatch.setattr(measure, "_MATRIX_CPU", 256)
+        assert main(words) == 0
+        told = json.loads(capsys.readouterr().out)
     (rates,) = told["rates"]
     assert (rates["device"], rates["precision"], rates["error"]) == ("cpu", "fp32", "")
     assert rates["tile_zyx"] == told["shape_zyx"] == [8, 64, 64]

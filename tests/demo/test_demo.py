@@ -19,9 +19,12 @@ from tests.support.keys import key_at
 from tests.support.processes import run_command, status
 
 
-def test_demo_restores_and_shows_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As for anybody: every device of this computer is measured, and the fastest is taken."""
-    monkeypatch.setenv("LIVE_RESTORE_INFERENCE__DEVICE", "auto")
+@pytest.mark.parametrize("device", [pytest.param("auto", marks=pytest.mark.slow), "cpu"])
+def test_demo_restores_and_shows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    """With "auto" as for anybody: each device is measured, which takes ten seconds of two cores."""
+    monkeypatch.setenv("LIVE_RESTORE_INFERENCE__DEVICE", device)
     state = tmp_path / "state"
     done = run_command(state, "demo", "--times", "2", "--out", tmp_path, "--json")
     assert done.returncode == 0, done.stderr

@@ -20,6 +20,7 @@ from live_restore.stack import StackIndex
 from tests.support.models import write_model
 from tests.support.processes import (
     PATIENCE_S,
+    counts,
     run_command,
     status,
     stop,
@@ -118,10 +119,8 @@ def all_told(state: Path, watched: Path, truths: dict[Path, Recording]) -> Calla
     """Return whether every stack of the recordings has come to its end."""
 
     def told() -> bool:
-        if not any(state.glob("*.log")):  # the daemon is not up yet
-            return False
-        counts = status(state, watched)["counts"]
-        ended = counts["done"] + counts["incomplete"] + counts["refused"] + counts["failed"]
+        now = counts(state, watched)
+        ended = now["done"] + now["incomplete"] + now["refused"] + now["failed"]
         begun = sum(len(t.present_at(len(t))) for t in truths.values())
         return bool(ended >= begun)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import psutil
 import pytest
 import tifffile
 
+from live_restore import LiveRestore
 from live_restore.stack import StackIndex
 from tests.hooks.runs import finished_state
 from tests.support.acquisition import SLICES
@@ -50,6 +52,22 @@ def run(folder: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str
     return done
 
 
+@pytest.mark.parametrize("name", ["pycromanager_acquisition.py", "pymmcore_plus_acquisition.py"])
+def test_an_example_calls_what_is_there(name: str) -> None:
+    """The calls are those of the runs below; that the examples run is shown by the slow tests."""
+    tree = ast.parse((ROOT / "examples" / name).read_text(encoding="utf-8"))
+    called = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "live"
+    }
+    assert called - {"outcomes"}
+    assert [each for each in called if not hasattr(LiveRestore, each)] == ["outcomes"]
+
+
+@pytest.mark.slow
 def test_the_pycromanager_example_restores_all_twelve_stacks(tmp_path: Path, config: Path) -> None:
     script = ROOT / "examples" / "pycromanager_acquisition.py"
     done = run(tmp_path, script, tmp_path / "data", config)
@@ -59,6 +77,7 @@ def test_the_pycromanager_example_restores_all_twelve_stacks(tmp_path: Path, con
     assert "12 stacks restored" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_pymmcore_plus_example_restores_all_twelve_stacks(tmp_path: Path, config: Path) -> None:
     script = ROOT / "examples" / "pymmcore_plus_acquisition.py"
     done = run(tmp_path, script, tmp_path / "run.ome.zarr", config)

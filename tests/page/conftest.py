@@ -14,7 +14,15 @@ pytest.importorskip("prometheus_client")
 
 from starlette.testclient import TestClient
 
+from live_restore.settings.layers import FILE_VARIABLES
 from tests.page.runs import Recorded, client_of, record_and_restore
+from tests.support.processes import ON_THE_PROCESSOR
+
+
+@pytest.fixture(autouse=True)
+def on_the_processor(state_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the page starts measures no devices: no test here is about them."""
+    monkeypatch.setenv(FILE_VARIABLES[0], str(ON_THE_PROCESSOR))
 
 
 @pytest.fixture(scope="session")

@@ -15,13 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from live_restore.journal.location import journal_path
+from live_restore.journal.states import State
+from live_restore.journal.view import JournalView
 from live_restore.settings.layers import FILE_VARIABLES
 from tests.support.console_events import ConsoleEvent, send
 from tests.support.nursery import CAN_FORK, ForkedProcess, nursery
 from tests.support.systems import WINE, without_chatter
 
-# The computer's settings, of tests that have written none.
-_ON_THE_PROCESSOR = Path(__file__).with_name("on_the_processor.toml")
+ON_THE_PROCESSOR = Path(__file__).with_name("on_the_processor.toml")
+"""Settings of the computer, for tests that have written none."""
 # A slow machine under load must not fail a test that is about being right.
 PATIENCE_S = 120.0
 
@@ -35,7 +38,7 @@ def environment(state: Path) -> dict[str, str]:
     computer = Path(os.environ.get(FILE_VARIABLES[0], ""))
     return {
         **os.environ,
-        **({} if computer.exists() else {FILE_VARIABLES[0]: str(_ON_THE_PROCESSOR)}),
+        **({} if computer.exists() else {FILE_VARIABLES[0]: str(ON_THE_PROCESSOR)}),
         "LIVE_RESTORE_JOURNAL__FOLDER": str(state),
         "PYTHONWARNINGS": "error::ResourceWarning",
     }
@@ -74,6 +77,18 @@ def status(state: Path, folder: Path) -> dict[str, Any]:
     done = run_command(state, "status", folder, "--json")
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
+
+
+def counts(state: Path, folder: Path) -> dict[str, int]:
+    """Return how many entries of a journal are in each state, 0 of each before it is made.
+
+    For who asks again and again: a command takes a quarter of a second from what it waits for.
+    """
+    journal = journal_path(folder, state)
+    if not journal.exists():
+        return {state.value: 0 for state in State}
+    with JournalView(journal, folder) as view:
+        return {found.value: number for found, number in view.counts().items()}
 
 
 @contextmanager
