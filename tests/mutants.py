@@ -780,6 +780,16 @@ MUTANTS = (
     ),
     Mutant(
         9,
+        "form-fails",
+        "a GPU's form that fails on a stack gives way to the next one, which runs it",
+        "if chosen.variant.form:",
+        "if False:",
+        (
+            "tests/inference/test_forms.py::test_a_form_that_breaks_while_stacks_arrive_costs_no_stack",
+        ),
+    ),
+    Mutant(
+        9,
         "cpu-loudly",
         "the CPU in the place of a GPU is warned about",
         'if asked == "auto" and variant.backend.on_cpu:',

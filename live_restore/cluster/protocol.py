@@ -197,6 +197,8 @@ class Answer:
             mvoxel_per_s=float(device.mvoxel_per_s),
             on_gpu=True,
             elsewhere=True,
+            form=str(device.form),
+            known_answer_error=float(device.known_answer_error),
         )
 
 

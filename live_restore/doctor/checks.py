@@ -163,7 +163,8 @@ def _model(restorer: StackRestorer, said: list[str]) -> Finding:
         return Finding("models", "bad", found, remedy)
     device = restorer.model.session.device
     found = (
-        f"{card.name} {card.version} on {device.hardware}: {device.name} in {device.precision}, "
+        f"{card.name} {card.version} on {device.hardware}: {device.name} in {device.precision}"
+        f"{f' ({device.form})' if device.form else ''}, "
         f"because {device.reason}; restores a simulated stack"
     )
     remedy = device.warning or card.unmeasured_note()

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from live_restore.inference.backends.backend import Limits, ModelSource
+from live_restore.inference.backends.backend import Form, Limits, ModelSource
 from live_restore.inference.backends.session import Device, Floats, Shape5
 from live_restore.inference.model.card import ModelCard
 from live_restore.inference.model.model import Model
@@ -94,6 +94,24 @@ class FakeBackend:
             self.name, self.name, "fake", precision=precision, on_gpu=not self.on_cpu
         )
         return session
+
+
+class FakeFormsBackend(FakeBackend):
+    """The same, with other forms of running the model.
+
+    Parameters
+    ----------
+    others
+        Fake backends by the name of their form; each has one precision.
+    """
+
+    def __init__(self, name: str, others: dict[str, FakeBackend], seconds: float = 0.0) -> None:
+        super().__init__(name, seconds=seconds)
+        self.others = others
+
+    def forms(self) -> tuple[Form, ...]:
+        """Return what it was made with."""
+        return tuple(Form(o, o.precisions()[0], name) for name, o in self.others.items())
 
 
 def fake_model(function: Callable[[Floats], Floats] = halve, **card: Any) -> Model:

@@ -129,12 +129,47 @@ class TakesCounts(Protocol):
 
 
 @dataclass(frozen=True)
+class Form:
+    """Another way to run a network on a device.
+
+    Parameters
+    ----------
+    backend
+        That runs it so; it has the name of the ordinary one.
+    precision
+        What float32 models are computed in, as :meth:`Backend.precisions` names it.
+    name
+        In a few words, for reports.
+    """
+
+    backend: Backend
+    precision: str
+    name: str
+
+
+@runtime_checkable
+class HasForms(Protocol):
+    """A backend with several ways to run a network, of which nobody knows which is the fastest.
+
+    They are tried on the computer itself (``device/forms.py``), and none has to work.
+    """
+
+    def forms(self) -> tuple[Form, ...]:
+        """Return them, first those that are expected to be fast."""
+        ...
+
+
+@dataclass(frozen=True)
 class Variant:
-    """A backend in one of its precisions on one of its devices: what there is to choose from."""
+    """What there is to choose from: a backend in one of its precisions on one of its devices.
+
+    ``form`` is empty for the ordinary way to run a network there.
+    """
 
     backend: Backend
     precision: str = "fp32"
     index: int = 0
+    form: str = ""
 
     @property
     def device(self) -> str:
@@ -142,7 +177,7 @@ class Variant:
         return f"{self.backend.name}:{self.index}" if self.index else self.backend.name
 
     def __str__(self) -> str:
-        return f"{self.device} {self.precision}"
+        return f"{self.device} {self.precision}" + (f" ({self.form})" if self.form else "")
 
 
 # Words by which the runtimes report that memory ran out; none of them has an exception of its own.

@@ -1,8 +1,8 @@
 """What ONNX Runtime's CUDA provider is asked for: the one place, as data. Pure.
 
-``FORMS`` are in the order in which they are expected to be fast; ``USED`` is the one that runs
-stacks. The others have not been measured on a GPU, and wait for ``benchmarks/gpu/grid.py``, which
-opens each and asks it the known answer.
+``FORMS`` are in the order in which they are expected to be fast; none but ``PLAIN`` has run on a
+GPU yet. Nothing rests on that expectation: each is opened on the computer itself, asked the known
+answer, and timed (``device/forms.py``).
 """
 
 from __future__ import annotations
@@ -31,6 +31,11 @@ class CudaForm:
     options: dict[str, int | str] = field(default_factory=dict)
     static: bool = False
 
+    @property
+    def graph(self) -> bool:
+        """Whether a run is recorded as a CUDA graph, and repeated."""
+        return "enable_cuda_graph" in self.options
+
 
 # By ONNX Runtime's source ``prefer_nhwc`` covers 3-D convolutions in float32 and float16, and
 # ``fuse_conv_bias`` adds the bias inside cuDNN's kernel.
@@ -42,11 +47,11 @@ FORMS = (
     CudaForm("CUDA graph", {"enable_cuda_graph": 1}, static=True),
     CudaForm("plain"),
 )
-USED = FORMS[-1]
+PLAIN = FORMS[-1]
 
 
 def provider_options(
-    source: ModelSource, precision: str, index: int, limits: Limits, form: CudaForm = USED
+    source: ModelSource, precision: str, index: int, limits: Limits, form: CudaForm = PLAIN
 ) -> dict[str, int | str]:
     """Return what the CUDA provider is asked for.
 

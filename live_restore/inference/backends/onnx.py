@@ -24,15 +24,19 @@ def runtime_version() -> str:
 
 
 def runtime_errors() -> tuple[type[BaseException], ...]:
-    """Return what ONNX Runtime raises; its classes have no common base of their own."""
+    """Return what ONNX Runtime raises; its classes have no common base of their own.
+
+    A ``RuntimeError`` is what C++ exceptions of none of its classes become.
+    """
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-    return tuple(
+    named = tuple(
         getattr(state, name)
         for name in ("Fail", "RuntimeException", "InvalidArgument", "EPFail", "InvalidGraph",
                      "InvalidProtobuf", "NoSuchFile", "NotImplemented", "NoModel", "EngineError")
         if hasattr(state, name)
     )  # fmt: skip
+    return (*named, RuntimeError)
 
 
 def create(
@@ -88,7 +92,10 @@ def _created(source: ModelSource, options: Any, providers: list[Any] | None) -> 
     # Names in a damaged model need not be text.
     failures: tuple[type[BaseException], ...] = (UnicodeDecodeError, *runtime_errors())
     try:
-        return onnxruntime.InferenceSession(source.content, options, providers=providers)
+        # Its own fallback would run on the processor, and print on the screen why.
+        return onnxruntime.InferenceSession(
+            source.content, options, providers=providers, enable_fallback=0
+        )
     except failures as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
         raise ModelError(

@@ -39,10 +39,19 @@ class OnnxCountsSession:
         What it runs on, and the tiles that it takes.
     memory, index
         Where its tensors are, as ONNX Runtime calls it: "cpu", "cuda"; and of which device.
+    fixed
+        Whether what it gives stays at one place, too, as a CUDA graph asks for.
     """
 
     def __init__(
-        self, session: Any, device: Device, shape: Shape5, memory: str, index: int
+        self,
+        session: Any,
+        device: Device,
+        shape: Shape5,
+        memory: str,
+        index: int,
+        *,
+        fixed: bool = False,
     ) -> None:
         import onnxruntime
 
@@ -58,8 +67,12 @@ class OnnxCountsSession:
             self._binding.bind_ortvalue_input(counts_graph.COUNTS, self._tile)
             for name, value in zip(scale, self._scale, strict=True):
                 self._binding.bind_ortvalue_input(name, value)
-            for name in (counts_graph.RESTORED, counts_graph.OUTSIDE, counts_graph.BROKEN):
-                self._binding.bind_output(name, memory, index)
+            for name, sizes, kind in _outputs(shape):
+                if fixed:
+                    given = of_shape(sizes, kind, memory, index)
+                    self._binding.bind_ortvalue_output(name, given)
+                else:
+                    self._binding.bind_output(name, memory, index)
         except runtime_errors() as error:
             raise tile_failure(shape, error) from error
 
@@ -75,3 +88,12 @@ class OnnxCountsSession:
             return InCounts.of(*self._binding.copy_outputs_to_cpu())
         except runtime_errors() as error:
             raise tile_failure(tile.shape, error) from error
+
+
+def _outputs(shape: Shape5) -> tuple[tuple[str, tuple[int, ...], Any], ...]:
+    """Return name, shape and type of what such a model gives, in the order of ``InCounts.of``."""
+    return (
+        (counts_graph.RESTORED, shape, np.uint16),
+        (counts_graph.OUTSIDE, shape[:3], np.float32),
+        (counts_graph.BROKEN, shape[:3], np.float32),
+    )

@@ -1,21 +1,23 @@
 """ONNX Runtime on an NVIDIA GPU, tensors bound to its memory.
 
 Seen to run, with right numbers, on one NVIDIA H100 (docs/explanation/speed.md). What the provider
-is asked for, and what waits to be measured there, is in ``cuda_options.py``.
+is asked for is in ``cuda_options.py``. Its other forms, and float16 made from a float32 model when
+it is opened, have not run on a GPU yet.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from live_restore.errors import DeviceError
-from live_restore.inference.backends.backend import Limits, ModelSource, tile_failure
-from live_restore.inference.backends.cuda_options import USED, CudaForm, provider_options
+from live_restore.errors import DeviceError, ModelError
+from live_restore.inference.backends.backend import Form, Limits, ModelSource, tile_failure
+from live_restore.inference.backends.cuda_options import FORMS, PLAIN, CudaForm, provider_options
 from live_restore.inference.backends.onnx import (
     CPU,
     create,
@@ -26,9 +28,12 @@ from live_restore.inference.backends.onnx import (
 from live_restore.inference.backends.onnx_counts import OnnxCountsSession, counts_source
 from live_restore.inference.backends.session import Device, Floats, Shape5
 from live_restore.inference.device.hardware import nvidia_gpu
+from live_restore.inference.model.counts_graph import UnsuitableModelError
+from live_restore.inference.model.half_graph import with_half
 from live_restore.installation import install_with
 
 _PROVIDER = "CUDAExecutionProvider"
+_MEMORY = "cuda"
 
 
 def cuda_obstacle() -> str:
@@ -56,7 +61,7 @@ class OnnxCuda:
     name = "cuda"
     on_cpu = False
 
-    def __init__(self, form: CudaForm = USED) -> None:
+    def __init__(self, form: CudaForm = PLAIN) -> None:
         self._form = form
 
     def obstacle(self) -> str:
@@ -67,6 +72,15 @@ class OnnxCuda:
         """Return what it computes float32 models in."""
         return ("fp32", "tf32")
 
+    def forms(self) -> tuple[Form, ...]:
+        """Return its other forms; float16 has no ordinary one."""
+        return tuple(
+            Form(OnnxCuda(form), precision, form.name)
+            for precision in ("fp16", "tf32", "fp32")
+            for form in FORMS
+            if precision == "fp16" or form != PLAIN
+        )
+
     def version(self) -> str:
         """Return the runtime and its version."""
         return runtime_version()
@@ -75,16 +89,17 @@ class OnnxCuda:
         self, source: ModelSource, shape: Shape5, precision: str, index: int, limits: Limits
     ) -> BoundSession:
         """Return a session for tiles of one shape."""
+        source = _in(precision, source)
         session, device = self._created(source, shape, precision, index, limits)
-        return BoundSession(source, session, device, shape, index)
+        return BoundSession(source, session, device, shape, index, fixed=self._form.graph)
 
     def open_counts(
         self, source: ModelSource, shape: Shape5, precision: str, index: int, limits: Limits
     ) -> OnnxCountsSession:
         """Return a session for tiles of grey values; see ``TakesCounts``."""
-        extended = counts_source(source, shape)
+        extended = counts_source(_in(precision, source), shape)
         session, device = self._created(extended, shape, precision, index, limits)
-        return OnnxCountsSession(session, device, shape, "cuda", index)
+        return OnnxCountsSession(session, device, shape, _MEMORY, index, fixed=self._form.graph)
 
     def _created(
         self, source: ModelSource, shape: Shape5, precision: str, index: int, limits: Limits
@@ -96,7 +111,15 @@ class OnnxCuda:
             onnxruntime.preload_dlls()
         options = provider_options(source, precision, index, limits, self._form)
         static = shape if self._form.static else None
-        session = create(source, [(_PROVIDER, options), CPU], limits, static=static)
+        # A pattern of memory is known after the first run, and the block for it would be allocated
+        # in the second, which is the one that is recorded: nothing may be allocated then.
+        session = create(
+            source,
+            [(_PROVIDER, options), CPU],
+            limits,
+            memory_pattern=not self._form.graph,
+            static=static,
+        )
         if session.get_providers()[0] != _PROVIDER:
             raise DeviceError(
                 "the CUDA libraries could not be loaded",
@@ -115,11 +138,32 @@ class OnnxCuda:
         return session, device
 
 
+def _in(precision: str, source: ModelSource) -> ModelSource:
+    """Return a model in float16 where that is asked for; raises ``ModelError``."""
+    if precision != "fp16" or source.precision != "fp32":
+        return source
+    try:
+        return replace(source, content=with_half(source.content), precision="fp16")
+    except UnsuitableModelError as error:
+        raise ModelError(f"cannot be made one in float16 ({error})", source.path) from None
+
+
 class BoundSession:
-    """A session whose input and output stay at one place in GPU memory."""
+    """A session whose input and output stay in GPU memory.
+
+    ``fixed``: the output at one place, too, as a CUDA graph asks for, which repeats a run to the
+    same addresses; it needs a session for one shape.
+    """
 
     def __init__(
-        self, source: ModelSource, session: Any, device: Device, shape: Shape5, index: int
+        self,
+        source: ModelSource,
+        session: Any,
+        device: Device,
+        shape: Shape5,
+        index: int,
+        *,
+        fixed: bool = False,
     ) -> None:
         import onnxruntime
 
@@ -129,10 +173,14 @@ class BoundSession:
         input_name, output_name = signature(source, session)
         on_gpu = onnxruntime.OrtValue.ortvalue_from_shape_and_type
         try:
-            self._input = on_gpu(shape, np.float32, "cuda", index)
+            self._input = on_gpu(shape, np.float32, _MEMORY, index)
             self._binding = session.io_binding()
             self._binding.bind_ortvalue_input(input_name, self._input)
-            self._binding.bind_output(output_name, "cuda", index)
+            if fixed:
+                given = on_gpu(shape, np.float32, _MEMORY, index)
+                self._binding.bind_ortvalue_output(output_name, given)
+            else:
+                self._binding.bind_output(output_name, _MEMORY, index)
         except runtime_errors() as error:
             raise tile_failure(shape, error) from error
 

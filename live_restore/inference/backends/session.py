@@ -43,6 +43,11 @@ class Device:
         Whether the processor's cores are free while it computes.
     elsewhere
         Whether another process computes, most likely on another computer.
+    form
+        How the network is run, where the device has several ways; empty: the ordinary one.
+    known_answer_error
+        Relative rms difference from the right result on a small tile; 0: it was not asked, because
+        the device is the trusted one.
     """
 
     name: str
@@ -55,6 +60,8 @@ class Device:
     mvoxel_per_s: float = 0.0
     on_gpu: bool = False
     elsewhere: bool = False
+    form: str = ""
+    known_answer_error: float = 0.0
 
 
 class Session(Protocol):

@@ -182,11 +182,15 @@ class Checker:
     def __init__(self, opener: Opener, cache: DeviceCache) -> None:
         self._opener = opener
         self._cache = cache
-        self._approved: set[Variant] = set()
+        self._approved: dict[Variant, float] = {}
 
     def forget(self, variant: Variant) -> None:
         """Ask a variant for the small tile again when it is opened next."""
-        self._approved.discard(variant)
+        self._approved.pop(variant, None)
+
+    def error_of(self, variant: Variant) -> float:
+        """Return a variant's relative rms error on the small tile; 0: it was not asked."""
+        return self._approved.get(variant, 0.0)
 
     def checked(self, variant: Variant, shape: Shape5) -> Session:
         """Return a session whose numbers are right on a small tile and at full size.
@@ -208,7 +212,7 @@ class Checker:
             found = checked.run(known_tile(small, card))
             error = relative_rms(found, self._answer(small))
             _require(error, TOLERANCE_FP32 if full else ERROR_BOUND, small)
-            self._approved.add(variant)
+            self._approved[variant] = error
         if shape != small:
             found = session.run(known_tile(shape, card))
             error = worst_error(found, self._answer(trusted_shape(shape, card)), card)

@@ -6,6 +6,9 @@
     measurement (measure.py) ──> its numbers agree with the known answer, on a small tile and on
     one of full size (check.py) ──> it runs the stacks
                             └── they do not: refused by name, and the next one is tried
+
+A GPU's backend may know several forms of running a model. Which of them are worth comparing is
+tried once, before all this (forms.py).
 """
 
 from __future__ import annotations
@@ -21,7 +24,13 @@ from live_restore.errors import (
     InferenceError,
     RuntimeFailureError,
 )
-from live_restore.inference.backends.backend import Backend, Limits, ModelSource, Variant
+from live_restore.inference.backends.backend import (
+    Backend,
+    HasForms,
+    Limits,
+    ModelSource,
+    Variant,
+)
 from live_restore.inference.backends.session import (
     Counts,
     CountsSession,
@@ -35,6 +44,7 @@ from live_restore.inference.backends.session import (
 from live_restore.inference.backends.table import parse_device
 from live_restore.inference.device.cache import DeviceCache
 from live_restore.inference.device.check import Checker, small_shape
+from live_restore.inference.device.forms import FormTrials
 from live_restore.inference.device.measure import Measurement, Rates
 from live_restore.inference.device.opening import Opener
 from live_restore.inference.device.precision import reduced_obstacle
@@ -81,10 +91,14 @@ def candidates(request: DeviceRequest, card: ModelCard, backends: Sequence[Backe
         if why_not := backend.obstacle():
             obstacles[backend.name] = why_not
             continue
+        ways = [Variant(backend, precision, index) for precision in backend.precisions()]
+        if isinstance(backend, HasForms):
+            ways += [Variant(f.backend, f.precision, index, f.name) for f in backend.forms()]
         found += [
-            Variant(backend, precision, index)
-            for precision in backend.precisions()
-            if precision == "fp32" or (request.reduced and not reduced_obstacle(card, precision))
+            way
+            for way in ways
+            if way.precision == "fp32"
+            or (request.reduced and not reduced_obstacle(card, way.precision))
         ]
     if not found:
         why_not = obstacles.get(name, "there is no such device")
@@ -146,11 +160,14 @@ class ChosenSession:
         self._measurement = Measurement(self._opener, device_cache)
         self._checker = Checker(self._opener, device_cache)
         self._refusals = Refusals()
+        self._forms = FormTrials(self._opener, self._checker, device_cache)
         self._sessions: dict[Shape5, _Chosen[Session]] = {}
         self._counts: dict[Shape5, _Chosen[CountsSession] | None] = {}
         self._without_counts: dict[Variant, str] = {}
         self._lock = threading.Lock()
         # Settled before the first stack: a device that cannot work is better known at the start.
+        for form, why in self._forms.run(self._candidates.variants).items():
+            self._refuse(form, why)
         self._current: _Chosen[Session | CountsSession] = self._open(small_shape(card))
 
     @property
@@ -171,6 +188,9 @@ class ChosenSession:
                 except DeviceMemoryError:
                     raise  # smaller tiles may do
                 except RuntimeFailureError as error:
+                    if chosen.variant.form:  # another one runs this very tile
+                        self._refuse(chosen.variant, LostError(f"it failed ({error.what})"))
+                        continue
                     if self._request.device != "auto" or not self._is_lost(chosen.variant):
                         self._forget(chosen.variant)  # opened anew for the next tile
                         raise
@@ -239,15 +259,16 @@ class ChosenSession:
         return found
 
     def _choose(self, shape: Shape5) -> _Chosen[Session]:
-        order, rates = self._order(shape)
-        for variant in order:
-            if variant in self._refusals:
-                continue
+        while True:
+            order, rates = self._order(shape)
+            if not order:
+                break
+            variant = order[0]
             try:
                 session = self._checker.checked(variant, shape)
-            except DeviceMemoryError:
-                raise  # smaller tiles on this device are better than another device
             except FAILURES as error:
+                if isinstance(error, DeviceMemoryError) and not variant.form:
+                    raise  # smaller tiles on this device are better than another device
                 self._refuse(variant, error)
                 continue
             return _Chosen(variant, session, self._described(session.device, variant, rates))
@@ -258,17 +279,22 @@ class ChosenSession:
         )
 
     def _order(self, shape: Shape5) -> tuple[list[Variant], Rates]:
-        """Return the variants, fastest first, and their rates.
+        """Return the variants that are not refused, fastest first, and their rates.
 
         One alone is measured, too: how large its tiles may be depends on its rate.
         """
-        variants = [v for v in self._candidates.variants if v not in self._refusals]
-        if all(map(self._opener.is_trusted, variants)):
-            return variants, Rates()
-        rates, failures = self._measurement.rates(variants, shape)
-        for variant, error in failures.items():
-            self._refuse(variant, error)
-        return sorted(variants, key=rates.of, reverse=True), rates
+        while True:
+            left = [v for v in self._candidates.variants if v not in self._refusals]
+            variants = self._forms.compared(left)
+            if all(map(self._opener.is_trusted, variants)):
+                return variants, Rates()
+            rates, failures = self._measurement.rates(variants, shape)
+            for variant, error in failures.items():
+                self._refuse(variant, error)
+            # In the place of a form that failed here another one is compared.
+            if not any(variant.form for variant in failures):
+                found = [v for v in variants if v not in self._refusals]
+                return sorted(found, key=rates.of, reverse=True), rates
 
     def _refuse(self, variant: Variant, error: Failure) -> None:
         """Use a variant no more, for tiles of no shape."""
@@ -292,6 +318,8 @@ class ChosenSession:
             parts.append(f"measured on this computer, {rates.date} (Mvoxel/s): {listed}")
         elif asked == "auto":
             parts.append("nothing else works here")
+        if self._forms.tried.mvoxel_per_s:
+            parts.append(str(self._forms.tried))
         if why := self._without_counts.get(variant):
             parts.append(f"scaled on the processor: {why}")
         if refused := self._refusals.summary():
@@ -304,6 +332,8 @@ class ChosenSession:
             warning="; ".join(warnings),
             reason="; ".join(parts),
             mvoxel_per_s=rates.of(variant),
+            form=variant.form,
+            known_answer_error=float(f"{self._checker.error_of(variant):.2g}"),
         )
 
     def _why_no_gpu(self) -> str:

@@ -40,14 +40,21 @@ class Refusals:
         return "; ".join(f"{', '.join(who)}: {why}" for why, who in together.items())
 
     def of_backend(self, name: str) -> str:
-        """Return why a backend was refused first, or "" where it was not."""
-        reasons = (e.reason for v, e in self._reasons.items() if v.backend.name == name)
+        """Return why a backend's ordinary way was refused first, or "" where it was not."""
+        reasons = (
+            error.reason
+            for variant, error in self._reasons.items()
+            if variant.backend.name == name and not variant.form
+        )
         return next(reasons, "")
 
     def warnings(self) -> list[str]:
-        """Return what a person must know: devices that do not do what they seem to do."""
+        """Return what a person must know: devices that do not do what they seem to do.
+
+        Of a device's forms that is expected, and :meth:`summary` names them.
+        """
         return [
             f"{variant} is not used: {error.what}"
             for variant, error in self._reasons.items()
-            if isinstance(error, (WrongNumbersError, LostError))
+            if isinstance(error, (WrongNumbersError, LostError)) and not variant.form
         ]

@@ -73,24 +73,24 @@ def _around(graph: memoryview, shape: tuple[int, ...]) -> bytes:
     (taken,) = (_name(value) for number, value, _ in parts if number == 11)
     (given,) = (_name(value) for number, value, _ in parts if number == 12)
     before = [
-        _node("Cast", [COUNTS], "counts/float", to=_FLOAT),
-        _node("Sub", ["counts/float", LOW], "counts/above"),
-        _node("Mul", ["counts/above", FACTOR], taken),
+        node("Cast", [COUNTS], "counts/float", to=_FLOAT),
+        node("Sub", ["counts/float", LOW], "counts/above"),
+        node("Mul", ["counts/above", FACTOR], taken),
     ]
     after = [
-        _node("Mul", [given, DIVISOR], "counts/span"),
-        _node("Add", ["counts/span", LOW], "counts/adu"),
-        _node("IsNaN", ["counts/adu"], "counts/nan"),
-        _node("IsInf", ["counts/adu"], "counts/inf"),
-        _node("Or", ["counts/nan", "counts/inf"], "counts/not_finite"),
+        node("Mul", [given, DIVISOR], "counts/span"),
+        node("Add", ["counts/span", LOW], "counts/adu"),
+        node("IsNaN", ["counts/adu"], "counts/nan"),
+        node("IsInf", ["counts/adu"], "counts/inf"),
+        node("Or", ["counts/nan", "counts/inf"], "counts/not_finite"),
         *_number_of("counts/not_finite", BROKEN),
-        _node("Round", ["counts/adu"], "counts/whole"),
-        _node("Less", ["counts/whole", "counts/least"], "counts/below"),
-        _node("Greater", ["counts/whole", "counts/most"], "counts/over"),
-        _node("Or", ["counts/below", "counts/over"], "counts/is_outside"),
+        node("Round", ["counts/adu"], "counts/whole"),
+        node("Less", ["counts/whole", "counts/least"], "counts/below"),
+        node("Greater", ["counts/whole", "counts/most"], "counts/over"),
+        node("Or", ["counts/below", "counts/over"], "counts/is_outside"),
         *_number_of("counts/is_outside", OUTSIDE),
-        _node("Clip", ["counts/whole", "counts/least", "counts/most"], "counts/clipped"),
-        _node("Cast", ["counts/clipped"], RESTORED, to=_UINT16),
+        node("Clip", ["counts/whole", "counts/least", "counts/most"], "counts/clipped"),
+        node("Cast", ["counts/clipped"], RESTORED, to=_UINT16),
     ]
     numbers = [
         _constant("counts/least", _FLOAT, (), struct.pack("<f", 0.0)),
@@ -111,7 +111,7 @@ def _around(graph: memoryview, shape: tuple[int, ...]) -> bytes:
     kept = b"".join(bytes(whole) for number, _, whole in parts if number not in (1, 11, 12))
     return b"".join(
         [
-            *(field(1, node) for node in (*before, *nodes, *after)),
+            *(field(1, each) for each in (*before, *nodes, *after)),
             kept,
             *(field(5, each) for each in numbers),
             *(field(11, each) for each in inputs),
@@ -123,12 +123,13 @@ def _around(graph: memoryview, shape: tuple[int, ...]) -> bytes:
 def _number_of(where: str, output: str) -> list[bytes]:
     """Return nodes that count, plane by plane, where something holds."""
     return [
-        _node("Cast", [where], f"{where}/float", to=_FLOAT),
-        _node("ReduceSum", [f"{where}/float", "counts/plane"], output, keepdims=0),
+        node("Cast", [where], f"{where}/float", to=_FLOAT),
+        node("ReduceSum", [f"{where}/float", "counts/plane"], output, keepdims=0),
     ]
 
 
-def _node(operator: str, inputs: list[str], output: str, **attributes: int) -> bytes:
+def node(operator: str, inputs: list[str], output: str, **attributes: int) -> bytes:
+    """Return a node of a graph with one output, as bytes."""
     named = [
         field(1, name) + field(3, value) + field(20, _INTEGER_ATTRIBUTE)
         for name, value in attributes.items()
