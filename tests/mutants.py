@@ -739,8 +739,8 @@ MUTANTS = (
         8,
         "counts-rounded",
         "grey values that a device finishes are rounded as on the processor",
-        '_node("Round", ["counts/adu"], "counts/whole")',
-        '_node("Floor", ["counts/adu"], "counts/whole")',
+        'node("Round", ["counts/adu"], "counts/whole")',
+        'node("Floor", ["counts/adu"], "counts/whole")',
         ("tests/inference/test_counts.py::test_voxels_are_rounded_as_on_the_processor",),
     ),
     Mutant(

@@ -339,4 +339,9 @@ def _steps_of(model: Model) -> dict[str, Any]:
 def _described(device: Device) -> dict[str, Any]:
     """Return what a report holds of a device: where it is, its name tells."""
     where = ("on_gpu", "elsewhere")
-    return {name: value for name, value in asdict(device).items() if name not in where}
+    only_of_some = ("form", "known_answer_error")
+    return {
+        name: value
+        for name, value in asdict(device).items()
+        if name not in where and (value or name not in only_of_some)
+    }

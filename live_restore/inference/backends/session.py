@@ -46,8 +46,7 @@ class Device:
     form
         How the network is run, where the device has several ways; empty: the ordinary one.
     known_answer_error
-        Relative rms difference from the right result on a small tile; 0: it was not asked, because
-        the device is the trusted one.
+        Relative rms difference from the right result on a small tile; 0 for the trusted device.
     """
 
     name: str
