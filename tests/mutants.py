@@ -790,6 +790,14 @@ MUTANTS = (
     ),
     Mutant(
         9,
+        "recorded-alone",
+        "nothing else happens on GPUs while a CUDA graph is recorded",
+        "with self._recording.alone():",
+        "with self._recording.beside_others():",
+        ("tests/inference/test_recording.py",),
+    ),
+    Mutant(
+        9,
         "cpu-loudly",
         "the CPU in the place of a GPU is warned about",
         'if asked == "auto" and variant.backend.on_cpu:',

@@ -10,6 +10,7 @@ import numpy as np
 from live_restore.errors import ModelError
 from live_restore.inference.backends.backend import Limits, ModelSource, tile_failure
 from live_restore.inference.backends.onnx import create, runtime_errors
+from live_restore.inference.backends.recording import GPUS, Turn
 from live_restore.inference.backends.session import Counts, Device, InCounts, Scale, Shape5
 from live_restore.inference.model import counts_graph
 from live_restore.inference.model.counts_graph import UnsuitableModelError, with_counts
@@ -58,6 +59,7 @@ class OnnxCountsSession:
         self.device = device
         self._session = session
         self._shape = shape
+        self._turn = Turn(GPUS, records=fixed)
         of_shape = onnxruntime.OrtValue.ortvalue_from_shape_and_type
         scale = (counts_graph.LOW, counts_graph.FACTOR, counts_graph.DIVISOR)
         try:
@@ -81,11 +83,12 @@ class OnnxCountsSession:
         if tile.shape != self._shape:
             raise ValueError(f"a tile of {tile.shape} for a session of {self._shape}")
         try:
-            self._tile.update_inplace(np.ascontiguousarray(tile))
-            for value, number in zip(self._scale, scale, strict=True):
-                value.update_inplace(np.asarray(number, np.float32))
-            self._session.run_with_iobinding(self._binding)
-            return InCounts.of(*self._binding.copy_outputs_to_cpu())
+            with self._turn.run():
+                self._tile.update_inplace(np.ascontiguousarray(tile))
+                for value, number in zip(self._scale, scale, strict=True):
+                    value.update_inplace(np.asarray(number, np.float32))
+                self._session.run_with_iobinding(self._binding)
+                return InCounts.of(*self._binding.copy_outputs_to_cpu())
         except runtime_errors() as error:
             raise tile_failure(tile.shape, error) from error
 

@@ -26,6 +26,7 @@ from live_restore.inference.backends.onnx import (
     signature,
 )
 from live_restore.inference.backends.onnx_counts import OnnxCountsSession, counts_source
+from live_restore.inference.backends.recording import GPUS, Turn
 from live_restore.inference.backends.session import Device, Floats, Shape5
 from live_restore.inference.device.hardware import nvidia_gpu
 from live_restore.inference.model.counts_graph import UnsuitableModelError
@@ -90,16 +91,19 @@ class OnnxCuda:
     ) -> BoundSession:
         """Return a session for tiles of one shape."""
         source = _in(precision, source)
-        session, device = self._created(source, shape, precision, index, limits)
-        return BoundSession(source, session, device, shape, index, fixed=self._form.graph)
+        with GPUS.beside_others():
+            session, device = self._created(source, shape, precision, index, limits)
+            return BoundSession(source, session, device, shape, index, fixed=self._form.graph)
 
     def open_counts(
         self, source: ModelSource, shape: Shape5, precision: str, index: int, limits: Limits
     ) -> OnnxCountsSession:
         """Return a session for tiles of grey values; see ``TakesCounts``."""
         extended = counts_source(_in(precision, source), shape)
-        session, device = self._created(extended, shape, precision, index, limits)
-        return OnnxCountsSession(session, device, shape, _MEMORY, index, fixed=self._form.graph)
+        fixed = self._form.graph
+        with GPUS.beside_others():
+            session, device = self._created(extended, shape, precision, index, limits)
+            return OnnxCountsSession(session, device, shape, _MEMORY, index, fixed=fixed)
 
     def _created(
         self, source: ModelSource, shape: Shape5, precision: str, index: int, limits: Limits
@@ -170,6 +174,7 @@ class BoundSession:
         self.device = device
         self._session = session
         self._shape = shape
+        self._turn = Turn(GPUS, records=fixed)
         input_name, output_name = signature(source, session)
         on_gpu = onnxruntime.OrtValue.ortvalue_from_shape_and_type
         try:
@@ -189,8 +194,9 @@ class BoundSession:
         if tile.shape != self._shape:
             raise ValueError(f"a tile of {tile.shape} for a session of {self._shape}")
         try:
-            self._input.update_inplace(np.ascontiguousarray(tile))
-            self._session.run_with_iobinding(self._binding)
-            return np.asarray(self._binding.copy_outputs_to_cpu()[0])
+            with self._turn.run():
+                self._input.update_inplace(np.ascontiguousarray(tile))
+                self._session.run_with_iobinding(self._binding)
+                return np.asarray(self._binding.copy_outputs_to_cpu()[0])
         except runtime_errors() as error:
             raise tile_failure(tile.shape, error) from error
