@@ -43,4 +43,7 @@ def record(folder: Path, cell: LivingCell, times: int, plane_interval_s: float) 
 
 
 if __name__ == "__main__":
-    record(Path(sys.argv[1]), LivingCell(), int(sys.argv[2]), float(sys.argv[3]))
+    try:
+        record(Path(sys.argv[1]), LivingCell(), int(sys.argv[2]), float(sys.argv[3]))
+    except KeyboardInterrupt:  # of a terminal, which tells the demo and this process
+        sys.exit(130)

@@ -5,8 +5,10 @@ Needs pytest. The class says what a subclass has to provide.
 
 from __future__ import annotations
 
+import sys
 import zlib
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import numpy as np
@@ -303,7 +305,9 @@ class OutputCompliance:
         volumes = [some_volume(seed, LARGE_SHAPE_ZYX) for seed in range(4)]
         with polling(lambda: self._seen(image, request)) as seen:
             for raw in volumes:
-                self.publish(request, raw)
+                # On Windows what is being read cannot be replaced, and the writer is told so.
+                with suppress(OutputError) if sys.platform == "win32" else nullcontext():
+                    self.publish(request, raw)
         seen.append(self._seen(image, request))
         assert any(volume is not None for volume in seen[:-1]), "the reader was never fast enough"
         for volume in seen:

@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -143,7 +144,11 @@ def _told_once(place: Place, stacks: list[RawStack], kills: int) -> None:
 
 def _journal_written(place: Place) -> int:
     """Return when the journal was last written to (ns since 1970); every start does."""
-    return max((f.stat().st_mtime_ns for f in place.state.glob("*.sqlite*")), default=0)
+    written = [0]
+    for file in place.state.glob("*.sqlite*"):
+        with suppress(FileNotFoundError):  # SQLite deletes what stands beside the journal
+            written.append(file.stat().st_mtime_ns)
+    return max(written)
 
 
 def _wait_until_open(place: Place, daemon: DaemonProcess, before_ns: int) -> None:
