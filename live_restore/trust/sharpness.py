@@ -96,4 +96,7 @@ def _detail(planes: _Floats) -> float:
 
 
 def _mean_square(values: NDArray[np.floating]) -> float:
-    return float(np.mean(np.multiply(values, values, out=values), dtype=np.float64))
+    # In float32, in which numpy adds pairwise: of so few no digit that counts is lost, and widening
+    # each would take as long as all else here.
+    squares = np.multiply(values, values, out=values)
+    return float(np.add.reduce(squares.reshape(-1))) / squares.size

@@ -24,7 +24,7 @@ def image_statistics(volume: Volume, known: GreyValues | None = None) -> dict[st
     dict of str to float
         ``min``, ``p1``, ``median``, ``p99.9``, ``max``, ``mean`` and ``std``, in that unit; p1 and
         p99.9 are percentiles. Extremes are those of all voxels; the rest is that of whole rows,
-        evenly spread, which hold a million voxels, or of all of a smaller stack.
+        evenly spread, which hold half a million voxels, or of all of a smaller stack.
     """
     known = known or GreyValues.of(volume)
     ranks = (1.0, 50.0, 99.9)
