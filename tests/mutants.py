@@ -937,6 +937,17 @@ MUTANTS = (
     ),
     Mutant(
         HOUSE,
+        "memory-of-one-stack",
+        "memory is used again only once nobody has any part of the stack in it",
+        "    return np.asarray(_Lent(memory)).view(dtype)",
+        "    _Lent(memory)\n    return memory.view(dtype)",
+        (
+            "tests/files/test_recycled.py"
+            "::test_a_stack_keeps_its_memory_as_long_as_any_part_of_it_is_looked_at",
+        ),
+    ),
+    Mutant(
+        HOUSE,
         "photons-are-no-defects",
         "single photons of an EM camera are not taken for cosmic rays",
         "if np.count_nonzero(lone) > _MANY_LONE * stack.size:",

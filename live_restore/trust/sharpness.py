@@ -99,4 +99,4 @@ def _mean_square(values: NDArray[np.floating]) -> float:
     # In float32, in which numpy adds pairwise: of so few no digit that counts is lost, and widening
     # each would take as long as all else here.
     squares = np.multiply(values, values, out=values)
-    return float(np.add.reduce(squares.reshape(-1))) / squares.size
+    return float(np.add.reduce(squares.reshape(-1))) / values.size
