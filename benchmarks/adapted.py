@@ -24,8 +24,9 @@ import numpy as np
 import torch
 from live_restore_export.adaptation.adapt import adapt
 from live_restore_export.adaptation.examples import NoisyStack
-from live_restore_export.adaptation.fine_tune import AdaptOptions, as_network
+from live_restore_export.adaptation.fine_tune import as_network
 from live_restore_export.adaptation.judge import left_of_noise
+from live_restore_export.adaptation.options import AdaptOptions
 from live_restore_export.adaptation.run_stacks import RunStack
 from live_restore_export.network import RCAN, begin_near_identity
 from live_restore_export.quality.gain import TEST_CAMERA as CAMERA
@@ -109,7 +110,7 @@ def main() -> None:
     parser.add_argument("--model", default="fast", help="to begin with")
     parser.add_argument("--scratch", action="store_true", help="begin with random weights")
     parser.add_argument("--steps", type=int, default=150)
-    parser.add_argument("--learning-rate", type=float, default=1e-4)
+    parser.add_argument("--learning-rate", type=float, default=AdaptOptions.learning_rate)
     parser.add_argument("--table", type=Path, required=True, help="JSON file that is added to")
     options = parser.parse_args()
     for kind in options.kind or judges.KINDS:

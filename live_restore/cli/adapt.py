@@ -26,7 +26,8 @@ def add(commands: Commands) -> None:
         help="an acquisition's folder, a folder of TIFF files, or a file of several stacks",
     )  # fmt: skip
     parser.add_argument(
-        "--model", help="to begin with: bundled, or an .onnx file (default: that of the settings)"
+        "--model",
+        help="to begin with: bundled, or an .onnx file (default: what restores that channel)",
     )
     parser.add_argument("--minutes", metavar="N", help="that it may learn (30)")
     parser.add_argument("--channel", metavar="N", help="which, from 0 (0)")

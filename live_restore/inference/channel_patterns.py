@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Iterable
 
 
 def matches(pattern: str, name: str, channel: int) -> bool:
@@ -16,3 +17,8 @@ def matches(pattern: str, name: str, channel: int) -> bool:
     wanted, name = pattern.casefold(), name.casefold()
     # Names may hold what wildcards are made of: "GFP [488]".
     return pattern == str(channel) or wanted == name or fnmatch.fnmatchcase(name, wanted)
+
+
+def any_matches(patterns: Iterable[str], name: str, channel: int) -> bool:
+    """Return whether one of a rule's patterns means a channel."""
+    return any(matches(pattern, name, channel) for pattern in patterns)

@@ -12,7 +12,7 @@ from live_restore.inference.backends.session import Device
 from live_restore.inference.bad_pixels import read_bad_pixels
 from live_restore.inference.cameras import CameraChoice, KnownCamera, choose_camera
 from live_restore.inference.chain import ChainRestorer
-from live_restore.inference.channel_patterns import matches
+from live_restore.inference.channel_patterns import any_matches
 from live_restore.inference.error_bar_tables import table_for
 from live_restore.inference.image.error_bars import ErrorBarTable
 from live_restore.inference.load import find_model, load_model
@@ -133,7 +133,7 @@ class ModelSet:
         name = file_stacks.channel_name(channel)
         for rule, restorer in self.rules:
             number = file_stacks.first_channel + channel
-            if any(matches(pattern, name, number) for pattern in rule.channels):
+            if any_matches(rule.channels, name, number):
                 return restorer
         return None
 

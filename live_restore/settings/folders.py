@@ -23,7 +23,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,11 @@ class WatchedFolder:
         recursive = watch.get("recursive", True) if isinstance(watch, dict) else True
         above = Path(os.path.normpath(folder)).parents
         return recursive is not False and any(map(self.is_called, above))
+
+    @property
+    def as_it_lies(self) -> WatchedFolder:
+        """The same, called as the links in its name lead."""
+        return replace(self, folder=Path(os.path.realpath(self.folder)))
 
     @property
     def is_there(self) -> bool:
@@ -106,6 +111,15 @@ def folders_in(layers: Sequence[Layer]) -> list[WatchedFolder]:
     return found
 
 
+def folder_with(entries: Sequence[WatchedFolder], run: Path) -> WatchedFolder | None:
+    """Return the folder that is watched with a run, an acquisition or files: it, or one above."""
+    folder = (run if run.is_dir() else run.parent).absolute()
+    real = Path(os.path.realpath(folder))
+    return _entry_for(entries, folder) or next(
+        (each for each in entries if each.contains(folder) or each.as_it_lies.contains(real)), None
+    )
+
+
 def layers_for(layers: Sequence[Layer], folder: Path | None) -> list[Layer]:
     """Return layers of settings without ``[[watch]]``, with what is for ``folder`` alone.
 
@@ -131,7 +145,7 @@ def _entry_for(entries: Sequence[WatchedFolder], folder: Path | None) -> Watched
         if each.is_called(folder.absolute()):
             return each
     real = os.path.realpath(folder)  # what is beside a daemon is told the real one
-    return next((each for each in entries if _same(os.path.realpath(each.folder), real)), None)
+    return next((each for each in entries if each.as_it_lies.is_called(real)), None)
 
 
 def _same(one: str | Path, other: str | Path) -> bool:

@@ -19,7 +19,7 @@ from pydantic_settings import EnvSettingsSource
 from pydantic_settings import SettingsError as UnparsableError
 
 from live_restore.errors import SettingsError
-from live_restore.settings.folders import WatchedFolder, folders_in, layers_for
+from live_restore.settings.folders import WatchedFolder, folder_with, folders_in, layers_for
 from live_restore.settings.layers import (
     A_FLAG,
     FILE_VARIABLES,
@@ -96,6 +96,25 @@ def watched_folders(path: Path | None = None) -> list[WatchedFolder]:
         A file cannot be read, or an entry is none.
     """
     return folders_in(file_layers(path))
+
+
+def watched_folder_of(run: Path, path: Path | None = None) -> Path | None:
+    """Return the folder of ``[[watch]]`` that a run is, or lies in; ``None`` where there is none.
+
+    Parameters
+    ----------
+    run
+        An acquisition's folder, a folder of files, or a file.
+    path
+        A config.toml above those of the computer and of the user.
+
+    Raises
+    ------
+    SettingsError
+        As :func:`watched_folders`.
+    """
+    found = folder_with(watched_folders(path), run)
+    return None if found is None else found.folder
 
 
 def load_with_origins(

@@ -12,17 +12,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx
 import pytest
+import tifffile
 from deferred import deferred
 from live_restore_export.adaptation.examples import NoisyStack, draw_batch
 from live_restore_export.adaptation.judge import judge
 from live_restore_export.adaptation.left_out import Difference, evidence
-from live_restore_export.adaptation.run_stacks import read_run
+from live_restore_export.adaptation.options import AdaptOptions
+from live_restore_export.adaptation.run_stacks import RunStacks, find_stacks, read_run
 from numpy.typing import NDArray
 from training_files import clean_stack, write_stack
 
 from live_restore.cli.main import main as live_restore
+from live_restore.errors import TrainingError, UsageError
 from live_restore.inference.image.thinning import thinned
 from live_restore.settings.camera import CameraSettings
+from live_restore.settings.load import load_settings
+from live_restore.settings.model import ModelRule
 from live_restore.simulation.camera import Camera
 from tests.support.plane_files import generic, write_plane
 
@@ -101,7 +106,7 @@ def test_the_rest_of_the_light_is_a_truth_with_noise_of_its_own() -> None:
 def test_it_learns_to_take_noise_away_and_leaves_its_beginning_alone() -> None:
     start = copying()
     before = {name: value.clone() for name, value in start.state_dict().items()}
-    options = fine_tuning.AdaptOptions(
+    options = AdaptOptions(
         minutes=1, steps=12, learning_rate=1e-2, batch=2, patch_zyx=(8, 32, 32), device="cpu"
     )
     stacks = [noisy(seed) for seed in range(4)]
@@ -113,6 +118,13 @@ def test_it_learns_to_take_noise_away_and_leaves_its_beginning_alone() -> None:
     assert all(
         (value == again.state_dict()[name]).all() for name, value in network.state_dict().items()
     ), "the same stacks make the same network"
+
+
+def test_weights_that_diverge_are_an_error() -> None:
+    options = AdaptOptions(steps=5, learning_rate=1e30, batch=1, patch_zyx=(8, 32, 32))
+    stacks = [noisy(seed) for seed in range(2)]
+    with pytest.raises(TrainingError, match="smaller --learning-rate"):
+        fine_tuning.fine_tune(copying(), stacks[:1], stacks[1:], options, lambda _: None)
 
 
 def smoothing(sigma: float) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
@@ -214,15 +226,19 @@ def test_wrong_use_is_one_line(
     assert refused.err.count("\n") == 1
 
 
-def test_damaged_and_empty_stacks_are_left_out_by_name(tmp_path: Path) -> None:
-    from live_restore.settings.load import load_settings
+def found_and_read(run: Path, channel: int = 0) -> RunStacks:
+    """Read a run with the settings beside it."""
+    settings = load_settings(run.parent / "config.toml")
+    return read_run(find_stacks(run, settings.files, channel), settings, (2.0, 99.9))
 
+
+def test_damaged_and_empty_stacks_are_left_out_by_name(tmp_path: Path) -> None:
     run = tmp_path / "run_1"
     write_run(run)
     empty = CAMERA.expose(np.full(SHAPE, 3.0), np.random.default_rng(0))
     write_stack(run / "empty.tif", empty)
     (run / "half.tif").write_bytes((run / "cell_0.tif").read_bytes()[:-100])
-    stacks = read_run(run, load_settings(tmp_path / "config.toml"), 0, (2.0, 99.9))
+    stacks = found_and_read(run)
     damaged, noise = stacks.passed_by
     assert "half.tif" in damaged
     assert "empty.tif shows next to nothing but noise" in noise
@@ -233,38 +249,114 @@ def test_damaged_and_empty_stacks_are_left_out_by_name(tmp_path: Path) -> None:
 def test_a_part_with_structure_is_used_of_a_large_field(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from live_restore.settings.load import load_settings
-
     monkeypatch.setattr("live_restore_export.adaptation.run_stacks.MOST_VOXELS", 8 * 32 * 32)
     field = CAMERA.expose(np.full((8, 96, 96), 3.0), np.random.default_rng(0))
     field[:, 70:90, 70:90] += 200
     for number in range(2):
         write_stack(tmp_path / "run" / f"{number}.tif", field)
     (tmp_path / "config.toml").write_text(CONFIG)
-    stacks = read_run(tmp_path / "run", load_settings(tmp_path / "config.toml"), 0, (2.0, 99.9))
+    stacks = found_and_read(tmp_path / "run")
     assert [s.raw.shape for s in (*stacks.learning, *stacks.held_out)] == [(8, 32, 32)] * 2
     assert stacks.learning[0].raw.max() > 250
 
 
+def write_two_channels(run: Path, times: int) -> list[NDArray[np.uint16]]:
+    """Write an acquisition of one file per plane; return the stacks of its first channel."""
+    raws = [exposed(time)[0] for time in range(times)]
+    for time, raw in enumerate(raws):
+        for z, plane in enumerate(raw):
+            write_plane(run / generic(0, time, 0, z), plane)
+            write_plane(run / generic(0, time, 1, z), plane // 2)
+    return raws
+
+
 def test_stacks_of_an_acquisition_folder_are_found_by_channel(tmp_path: Path) -> None:
     """Of a plane that is missing, its stack is left out; results of another channel do not mix."""
-    from live_restore.settings.load import load_settings
-
-    raws = {time: exposed(time)[0] for time in range(5)}
-    for time, raw in raws.items():
-        for z, plane in enumerate(raw):
-            write_plane(tmp_path / "run" / generic(0, time, 0, z), plane)
-            write_plane(tmp_path / "run" / generic(0, time, 1, z), plane // 2)
+    raws = write_two_channels(tmp_path / "run", 5)
     (tmp_path / "run" / generic(0, 4, 1, 7)).unlink()
     (tmp_path / "config.toml").write_text(CONFIG)
-    settings = load_settings(tmp_path / "config.toml")
-    stacks = read_run(tmp_path / "run", settings, 0, (2.0, 99.9))
+    stacks = found_and_read(tmp_path / "run")
     assert len(stacks.learning) == 4
     assert len(stacks.held_out) == 1
     assert (stacks.held_out[0].raw == raws[3]).all()
     assert (stacks.learning[0].raw == raws[0]).all()
-    other = read_run(tmp_path / "run", settings, 1, (2.0, 99.9))
+    other = found_and_read(tmp_path / "run", channel=1)
     assert len(other.learning) + len(other.held_out) == 4
+
+
+def test_the_camera_is_that_of_the_channel(tmp_path: Path) -> None:
+    write_two_channels(tmp_path / "run", 2)
+    cameras = ""
+    for serial, channel, gain in (("A", 0, 2.0), ("B", 1, 4.0), ("C", 2, 8.0)):
+        told = CONFIG.replace("[camera]", "[[cameras]]").replace("e = 2", f"e = {gain}")
+        cameras += f'{told}serial = "{serial}"\nchannels = ["{channel}"]\n'
+    (tmp_path / "config.toml").write_text(cameras)
+    for channel, gain in ((0, 2.0), (1, 4.0)):
+        stacks = found_and_read(tmp_path / "run", channel)
+        assert stacks.learning[0].camera.gain_adu_per_e == gain
+
+
+def rule(model: str, *channels: str, **more: Any) -> ModelRule:
+    return ModelRule(channels=channels, **({"model": model} if model else {}), **more)
+
+
+@pytest.mark.parametrize(
+    ("rules", "models"),
+    [
+        ([rule("standard", "1"), rule("fast", "*")], ["fast", "standard"]),
+        ([rule("fast", "*"), rule("standard", "1")], ["fast", "fast"]),
+        ([rule("", "1", steps=("standard", "sharpen")), rule("fast", "0")], ["fast", "standard"]),
+        ([rule("", "1", skip=True), rule("fast", "*")], ["fast", None]),
+        ([rule("fast", "0")], ["fast", None]),
+    ],
+    ids=["one each", "the first decides", "steps", "skip", "none"],
+)
+def test_it_begins_with_what_restores_the_channel(
+    tmp_path: Path, rules: list[ModelRule], models: list[str | None]
+) -> None:
+    write_two_channels(tmp_path / "run", 2)
+    files = load_settings().files
+    for channel, model in enumerate(models):
+        found = find_stacks(tmp_path / "run", files, channel)
+        if model is None:
+            with pytest.raises(UsageError, match=f"no model for channel {channel}; name one"):
+                found.with_their_model(rules)
+        else:
+            assert found.with_their_model(rules) == (found, model)
+
+
+def test_of_files_with_several_models_the_commonest_decides(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    for number, name in enumerate(("DAPI", "GFP", "GFP", "bright")):
+        tifffile.imwrite(
+            tmp_path / "run" / f"{number}.ome.tif", exposed(number)[0][:, np.newaxis],
+            metadata={"axes": "ZCYX", "Channel": {"Name": [name]}},
+        )  # fmt: skip
+    found = find_stacks(tmp_path / "run", load_settings().files, 0)
+    rules = [rule("standard", "GFP"), rule("", "bright", skip=True), rule("fast", "*")]
+    kept, model = found.with_their_model(rules)
+    assert model == "standard"
+    assert [each.label for each in kept.stacks] == ["1.ome.tif", "2.ome.tif"]
+    assert kept.passed_by == ("2 stack(s), which the settings do not restore with standard",)
+
+
+def test_a_run_has_the_settings_of_the_folder_that_it_lies_in(
+    tmp_path: Path, command: Callable[..., Any]
+) -> None:
+    """Its camera, and the model of its channel, as the daemon restores it."""
+    write_two_channels(tmp_path / "in" / "run_1", 2)
+    write_start(tmp_path / "copying.onnx")
+    (tmp_path / "config.toml").write_text(
+        "[[watch]]\nfolder = 'in'\n" + CONFIG.replace("[camera]", "[watch.camera]")
+        + "[[watch.models]]\nchannels = ['0']\n"
+        + "[[watch.models]]\nmodel = 'copying.onnx'\nchannels = ['1']\n"
+    )  # fmt: skip
+    refused = command(
+        "adapt", tmp_path / "in" / "run_1", "--config", tmp_path / "config.toml", "--channel", "1",
+        "--minutes", "0.0001", "--learning-rate", "1e-12",
+    )  # fmt: skip
+    assert "beginning with copying" in refused.out, refused.err
+    assert refused.err.endswith("use copying, or adapt for more --minutes or from more stacks\n")
 
 
 def test_the_daemons_command_starts_the_workshop(tmp_path: Path) -> None:

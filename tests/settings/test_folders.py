@@ -9,7 +9,12 @@ import pytest
 
 from live_restore.cli.main import main
 from live_restore.errors import SettingsError
-from live_restore.settings.load import load_settings, load_with_origins, watched_folders
+from live_restore.settings.load import (
+    load_settings,
+    load_with_origins,
+    watched_folder_of,
+    watched_folders,
+)
 from tests.support.processes import run_command
 from tests.support.systems import needs_links
 
@@ -95,6 +100,25 @@ def test_a_higher_file_decides_above_a_folder_of_a_lower_one(
 def test_a_folder_is_the_same_through_a_link(two: Path) -> None:
     (two.parent / "link").symlink_to(two.parent / "screens")
     assert load_settings(two, folder=two.parent / "link").watch.stall_s == 7
+    for run in ("link", "link/run_1", "link/cell.tif"):
+        assert watched_folder_of(two.parent / run, two) == two.parent / "screens"
+
+
+def test_a_run_belongs_to_the_folder_that_is_watched_with_it(
+    two: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = two.parent / "cells"
+    (cells / "day" / "run_1").mkdir(parents=True)
+    (cells / "cell.tif").touch()
+    for run in (cells, cells / "cell.tif", cells / "day" / "run_1", cells / "day" / "none.tif"):
+        assert watched_folder_of(run, two) == cells
+    monkeypatch.chdir(cells / "day")
+    assert watched_folder_of(Path("run_1"), two) == cells
+    for other in (two.parent, two.parent / "cells 2"):
+        assert watched_folder_of(other, two) is None
+    written(two, f"[[watch]]\nfolder = '{cells}'\nrecursive = false\n")
+    assert watched_folder_of(cells / "cell.tif", two) == cells
+    assert watched_folder_of(cells / "day" / "run_1", two) is None
 
 
 @pytest.mark.parametrize(

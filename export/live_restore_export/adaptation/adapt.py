@@ -12,8 +12,9 @@ from live_restore.errors import StackRefusedError
 from live_restore.inference.image.intensity import scale_from_percentiles
 from live_restore.stack import Volume
 from live_restore_export.adaptation.examples import SHARES, NoisyStack
-from live_restore_export.adaptation.fine_tune import AdaptOptions, Look, as_network, fine_tune
+from live_restore_export.adaptation.fine_tune import Look, as_network, fine_tune
 from live_restore_export.adaptation.judge import NEARLY_ALL, Network, Verdict, judge
+from live_restore_export.adaptation.options import AdaptOptions
 from live_restore_export.adaptation.run_stacks import RunStack
 from live_restore_export.network import RCAN
 from live_restore_export.training.optimisation import choose_device

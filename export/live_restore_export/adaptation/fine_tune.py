@@ -10,13 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from live_restore.errors import TrainingError
 from live_restore_export.adaptation.examples import NoisyStack, draw_batch
 from live_restore_export.adaptation.judge import NEARLY_ALL, HeldOut, Network
+from live_restore_export.adaptation.options import AdaptOptions
 from live_restore_export.network import RCAN
 from live_restore_export.training.clock import WorkClock
-from live_restore_export.training.optimisation import AUTOCAST_TYPES, choose_device, follow
+from live_restore_export.training.optimisation import choose_device, follow, gradients
 
 _Floats = NDArray[np.float32]
 
@@ -27,33 +29,6 @@ _LOOKS, _PATIENCE = 12, 6
 _EMA_DECAY = 0.99
 _LAST_RATE = 0.02
 _GRADIENT_CLIP = 0.3
-
-
-@dataclass(frozen=True)
-class AdaptOptions:
-    """How a network is adapted.
-
-    Parameters
-    ----------
-    minutes
-        That it may take, as far as this process has a processor; judging comes on top.
-    steps
-        Most steps.
-    learning_rate, batch, patch_zyx
-        Of the optimisation.
-    device
-        ``"auto"``, ``"cpu"`` or ``"cuda"``.
-    seed
-        Decides every example.
-    """
-
-    minutes: float = 30.0
-    steps: int = 4000
-    learning_rate: float = 1e-4
-    batch: int = 4
-    patch_zyx: tuple[int, int, int] = (16, 64, 64)
-    device: str = "auto"
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -161,16 +136,12 @@ def _learn(
     kept = torch.from_numpy(batch.noisy).to(device, memory_format=torch.channels_last_3d)
     rest, noise = (torch.from_numpy(v).to(device) for v in (batch.truth, variance))
 
-    def norm_in(precision: str) -> float:
-        with torch.autocast(device.type, AUTOCAST_TYPES[precision], enabled=precision != "float32"):
-            restored = network(kept)
-        errors = ((restored.float() - rest) ** 2).mean(dim=(1, 2, 3, 4))
-        optimiser.zero_grad(set_to_none=True)
-        (errors / noise).mean().backward()
-        return float(torch.nn.utils.clip_grad_norm_(network.parameters(), _GRADIENT_CLIP))
+    def loss(restored: Tensor) -> Tensor:
+        return (((restored.float() - rest) ** 2).mean(dim=(1, 2, 3, 4)) / noise).mean()
 
-    # The kernels of bfloat16 give NaN for very thin patches: see training/loop.py.
-    if not (math.isfinite(norm_in("bfloat16")) or math.isfinite(norm_in("float32"))):
+    unscaled = torch.amp.GradScaler(device.type, enabled=False)
+    _, norm = gradients(network, optimiser, unscaled, kept, loss, "bfloat16", _GRADIENT_CLIP)
+    if not math.isfinite(norm):
         raise TrainingError(
             "the weights have diverged", None, "adapt with a smaller --learning-rate"
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from live_restore.errors import ModelError, TrainingError, one_line
+from live_restore_export.adaptation.options import AdaptOptions
 from live_restore_export.cli.parsing import (
     Commands,
     add_command,
@@ -19,12 +20,8 @@ from live_restore_export.cli.parsing import (
 
 if TYPE_CHECKING:
     from live_restore.inference.model.card import ModelCard
-    from live_restore.settings.model import Settings
     from live_restore_export.adaptation.adapt import Adapted
     from live_restore_export.adaptation.run_stacks import RunStacks
-
-MINUTES = 30.0
-"""Half an hour: what `fast` takes on two cores until it learns no more; of a GPU, some minutes."""
 
 
 def add(commands: Commands) -> None:
@@ -45,13 +42,16 @@ def add(commands: Commands) -> None:
         "--config", type=Path, metavar="FILE", help="a config.toml: it has [camera]"
     )
     parser.add_argument(
-        "--model", help="to begin with: bundled, or an .onnx file (default: that of the settings)"
+        "--model",
+        help="to begin with: bundled, or an .onnx file (default: what restores that channel)",
     )
     parser.add_argument(
-        "--minutes", type=positive, default=MINUTES, help=f"that it may learn ({MINUTES:g})"
+        "--minutes", type=positive, default=AdaptOptions.minutes, help="that it may learn (30)"
     )
     parser.add_argument("--channel", type=seed, default=0, help="which, from 0 (0)")
-    parser.add_argument("--learning-rate", type=positive, default=1e-4, help="at its largest")
+    parser.add_argument(
+        "--learning-rate", type=positive, default=AdaptOptions.learning_rate, help="at its largest"
+    )
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument(
         "-o", "--output", type=Path, metavar="MODEL.onnx",
@@ -65,28 +65,34 @@ def run(arguments: argparse.Namespace) -> int:
     """Adapt, judge, convert, write."""
     from live_restore.hooks.leash import end_when_dropped
     from live_restore.inference.load import find_model
-    from live_restore.settings.load import load_settings
+    from live_restore.settings.load import load_settings, watched_folder_of
     from live_restore.workshop import adapted_model
     from live_restore_export.adaptation.beside import BesideDaemon
-    from live_restore_export.adaptation.run_stacks import known_cameras, read_run
+    from live_restore_export.adaptation.run_stacks import find_stacks, known_cameras, read_run
 
     source: Path = arguments.source
     pause: Callable[[], None] = lambda: None  # noqa: E731
     progress: Callable[[int, float], None] | None = None
-    watched: Path | None = None
     if arguments.beside:
-        watched, journal = arguments.beside  # its settings: another folder may have another camera
+        watched, journal = arguments.beside
         end_when_dropped()
         daemon = BesideDaemon(watched, journal, arguments.minutes, partial(print, flush=True))
         pause, progress = daemon.wait, daemon.progress
+    else:
+        watched = watched_folder_of(source, arguments.config)
     output = arguments.output or adapted_model(source)
     check_output(output, ".onnx", source)
+    # Of the folder that it lies in: another may have another camera, and other models.
     settings = load_settings(arguments.config, {}, print, folder=watched)
     known_cameras(source, settings)  # before PyTorch is loaded, which takes seconds
-    path = find_model(arguments.model or _model_of(settings))
+    found = find_stacks(source, settings.files, arguments.channel)
+    named = arguments.model
+    if named is None:
+        found, named = found.with_their_model(settings.models)
+    path = find_model(named)
 
     from live_restore_export.adaptation.adapt import adapt
-    from live_restore_export.adaptation.fine_tune import AdaptOptions, Look
+    from live_restore_export.adaptation.fine_tune import Look
     from live_restore_export.checkpoints import Checkpoint
     from live_restore_export.cli.conversion import publish
     from live_restore_export.onnx.export import load_model, read_card
@@ -96,7 +102,7 @@ def run(arguments: argparse.Namespace) -> int:
     card = read_card(model)
     _require_adaptable(card, path)
     network = network_of(model, card.architecture)
-    stacks = read_run(source, settings, arguments.channel, card.percentiles)
+    stacks = read_run(found, settings, card.percentiles)
     for line in stacks.passed_by:
         print(f"left out: {one_line(line)}")
     print(
@@ -138,11 +144,6 @@ def run(arguments: argparse.Namespace) -> int:
     if code == 0:
         print(f'to use it: [[models]] model = "{one_line(output.as_posix())}"')
     return code
-
-
-def _model_of(settings: Settings) -> str:
-    """Return the model that the settings name first."""
-    return next(iter(settings.model_names), "fast")
 
 
 def _require_adaptable(card: ModelCard, path: Path) -> None:

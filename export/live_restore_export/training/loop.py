@@ -28,9 +28,9 @@ from live_restore_export.training.config import TrainConfig
 from live_restore_export.training.data import TrainingData, validation_patches
 from live_restore_export.training.lanes import lane_batches
 from live_restore_export.training.optimisation import (
-    AUTOCAST_TYPES,
     choose_device,
     follow,
+    gradients,
     learning_rate,
     loss_of,
     precision_of,
@@ -211,33 +211,18 @@ class _Run:
         for group in state.optimiser.param_groups:
             group["lr"] = learning_rate(state.step, state.total, options)
         precision = precision_of(state.step, state.total, options)
-        loss, norm = self._gradients(batch, device, precision)
-        # torch 2.13 on processors with AVX-512 bf16 gives NaN gradients, without an error, for
-        # patches of two planes. float16 has the scaler, which leaves such a step out.
-        if precision == "bfloat16" and device.type == "cpu" and not math.isfinite(norm):
-            loss, _ = self._gradients(batch, device, "float32")
-        state.scaler.step(state.optimiser)
-        state.scaler.update()
-        return loss
-
-    def _gradients(
-        self, batch: Batch, device: torch.device, precision: str
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Leave clipped gradients in the weights; return loss and norm before the clipping."""
-        state, options = self._state, self._options
         noisy = torch.from_numpy(batch.noisy).to(device, memory_format=torch.channels_last_3d)
         truth = torch.from_numpy(batch.truth).to(device)
         # The search for the fastest algorithm takes seconds per shape: worth it for whole patches.
         torch.backends.cudnn.benchmark = noisy.shape[2] == options.patch_zyx[0]
-        reduced = precision != "float32"
-        with torch.autocast(device.type, AUTOCAST_TYPES[precision], enabled=reduced):
-            restored = state.model(noisy)
-        loss = loss_of(restored, noisy, truth, options)
-        state.optimiser.zero_grad(set_to_none=True)
-        state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        state.scaler.unscale_(state.optimiser)
-        norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), options.gradient_clip)
-        return loss.detach(), norm
+        loss, _ = gradients(
+            state.model, state.optimiser, state.scaler, noisy,
+            lambda restored: loss_of(restored, noisy, truth, options),
+            precision, options.gradient_clip,
+        )  # fmt: skip
+        state.scaler.step(state.optimiser)
+        state.scaler.update()
+        return loss
 
     def _restored(self, device: torch.device) -> list[NDArray[np.float32]]:
         """Return what the averaged weights make of the validation patches."""

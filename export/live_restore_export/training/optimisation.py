@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -92,6 +93,51 @@ def _lost_light(error: Tensor, noise: Tensor) -> Tensor:
     return torch.nn.functional.huber_loss(
         means / of_noise.sqrt(), torch.zeros_like(means), delta=3.0
     )
+
+
+def gradients(
+    model: torch.nn.Module,
+    optimiser: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    noisy: Tensor,
+    loss_of_restored: Callable[[Tensor], Tensor],
+    precision: str,
+    clip: float,
+) -> tuple[Tensor, Tensor]:
+    """Leave clipped gradients in the weights, for the scaler's step.
+
+    Parameters
+    ----------
+    model, optimiser, scaler
+        What learns. The scaler is for float16, whose steps overflow now and then, and disabled for
+        others.
+    noisy
+        A batch (N, C, Z, Y, X).
+    loss_of_restored
+        Takes what the model makes of it.
+    precision
+        What the model computes in: a key of ``AUTOCAST_TYPES``.
+    clip
+        Largest norm of the gradients.
+
+    Returns
+    -------
+    loss, norm
+        On the device; the norm is that before the clipping.
+    """
+    device = noisy.device.type
+    with torch.autocast(device, AUTOCAST_TYPES[precision], enabled=precision != "float32"):
+        restored = model(noisy)
+    loss = loss_of_restored(restored)
+    optimiser.zero_grad(set_to_none=True)
+    scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+    scaler.unscale_(optimiser)
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+    # torch 2.13 on processors with AVX-512 bf16 gives NaN gradients, without an error, for patches
+    # of two planes. float16 has the scaler, which leaves such a step out.
+    if precision == "bfloat16" and device == "cpu" and not math.isfinite(norm):
+        return gradients(model, optimiser, scaler, noisy, loss_of_restored, "float32", clip)
+    return loss.detach(), norm
 
 
 def make_optimiser(model: torch.nn.Module, options: TrainingOptions) -> torch.optim.Optimizer:
