@@ -2,7 +2,7 @@
 
     python -m tests.mutations [--only NAME] [--list]
 
-Each mutant of ``mutants.py`` is made in a temporary copy of the tree, after the tests of all have
+Each mutant of ``mutants/`` is made in a temporary copy of the tree, after the tests of all have
 passed in a copy that nothing was done to. Ends with 1 if one was not noticed, if its tests do not
 pass without it (``BROKEN``), or if its text is no longer found exactly once (``STALE``). Run it at
 normal priority: a process that has given way already cannot show that it gives way. Tests of real

@@ -13,7 +13,7 @@ from tests.mutations import ROOT, broken, place
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: m.name)
 def test_its_text_is_found_once_and_its_tests_are_there(mutant: Mutant) -> None:
     module = place(mutant)
-    assert module is not None, f"{mutant.name} is stale: mend it in tests/mutants.py"
+    assert module is not None, f"{mutant.name} is stale: mend it in tests/mutants/"
     # What is no Python fails every test, and shows nothing.
     compile(broken(mutant, module), str(module), "exec")
     for test in mutant.tests:

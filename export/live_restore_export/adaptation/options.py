@@ -19,8 +19,8 @@ class AdaptOptions:
     learning_rate
         At its largest. 1,200 steps made ``fast`` 1.1 to 3.3 dB better on held-out quarters of
         judge fields (chromatin and spots at 30 and 100 e-, foam at 30), 0.8 dB on a labyrinth, and
-        left no more than 3.4 % of pure noise. At 1e-4 as many steps were measured on chromatin at 30 e-
-        only, and came as far. What goes wrong, the verdict refuses.
+        left no more than 3.4 % of pure noise. At 1e-4 as many steps were measured on chromatin at
+        30 e- only, and came as far. What goes wrong, the verdict refuses.
     batch, patch_zyx
         Of the optimisation.
     device

@@ -1,0 +1,196 @@
+"""Broken builds of files and settings."""
+
+from tests.mutants.mutant import HOUSE, Mutant
+
+_PUBLISH = "tests/files/test_publish.py"
+_OME_TIFF = "tests/outputs/test_ome_tiff_output.py"
+_TRUST_OFF = "tests/trust/test_stack_trust.py::test_one_setting_switches_off_all_that_is_estimated"
+
+FILES = (
+    Mutant(
+        1,
+        "raw-read-only",
+        "raw files are opened read-only",
+        "flags = os.O_RDONLY | _NO_WAIT",
+        "flags = os.O_RDWR | _NO_WAIT",
+        ("tests/formats/test_compliance.py::TestTiff",),
+    ),
+    Mutant(
+        1,
+        "hidden-temporary",
+        "temporary files are hidden",
+        'name = f".{final.name[:30]}.{_host()}',
+        'name = f"{final.name[:30]}.{_host()}',
+        (f"{_PUBLISH}::test_it_appears_whole",),
+    ),
+    Mutant(
+        3,
+        "recipe-in-token",
+        "the token of a result holds its recipe",
+        'os.fsencode(where) + b"\\0" + recipe.encode()',
+        "os.fsencode(where)",
+        (f"{_OME_TIFF}::test_another_recipe_takes_another_name",),
+    ),
+    Mutant(
+        3,
+        "name-of-its-own",
+        "another model or setting gets another name",
+        'own = f"{name}.{model_name}-{token[:8]}"',
+        "own = name",
+        (f"{_OME_TIFF}::test_another_recipe_takes_another_name",),
+    ),
+    Mutant(
+        4,
+        "synced",
+        "the content is safe before its name is given",
+        "            disk.current.sync(temporary)\n",
+        "",
+        (f"{_PUBLISH}::test_order_sync_then_check_then_replace_then_sync_the_folder",),
+    ),
+    Mutant(
+        4,
+        "read-back",
+        "what was written is read back before it gets its name",
+        "            if check is not None:\n                check(temporary)\n",
+        "",
+        (f"{_PUBLISH}::test_order_sync_then_check_then_replace_then_sync_the_folder",),
+    ),
+    Mutant(
+        4,
+        "renamed",
+        "a final name appears at once, whole",
+        "            (disk.current.give if free else disk.current.replace)(temporary, final)\n"
+        "            disk.current.sync_folder(",
+        "            shutil.copyfile(temporary, final)\n            disk.current.sync_folder(",
+        (
+            f"{_PUBLISH}::test_order_sync_then_check_then_replace_then_sync_the_folder",
+            f"{_PUBLISH}::test_a_failure_at_any_moment",
+        ),
+    ),
+    Mutant(
+        4,
+        "folder-synced",
+        "a name is safe before the next one that rests on it",
+        "final)\n            disk.current.sync_folder(final.parent)\n    finally",
+        "final)\n    finally",
+        (f"{_PUBLISH}::test_order_sync_then_check_then_replace_then_sync_the_folder",),
+    ),
+    Mutant(
+        4,
+        "folders-synced",
+        "a new folder is safe before what is in it",
+        "        disk.current.sync_folder(made.parent)",
+        "        pass",
+        ("tests/faults/test_power_loss.py::test_folders_are_safe_before_what_is_in_them",),
+    ),
+    Mutant(
+        3,
+        "free-names",
+        "a result never takes a name that somebody else has got meanwhile",
+        "(disk.current.give if free else",
+        "(disk.current.replace if free else",
+        (f"{_OME_TIFF}::test_a_name_that_is_taken_meanwhile_is_left_alone", _PUBLISH),
+    ),
+    Mutant(
+        10,
+        "temporary-removed",
+        "a temporary file is removed, however its writing ends",
+        "    finally:\n        with contextlib.suppress(OSError):\n"
+        "            disk.current.remove(temporary)\n",
+        "    finally:\n        pass\n",
+        (f"{_PUBLISH}::test_a_failure_at_any_moment",),
+    ),
+    Mutant(
+        HOUSE,
+        "memory-of-one-stack",
+        "memory is used again only once nobody has any part of the stack in it",
+        "    return np.asarray(_Lent(memory)).view(dtype)",
+        "    _Lent(memory)\n    return memory.view(dtype)",
+        (
+            "tests/files/test_recycled.py"
+            "::test_a_stack_keeps_its_memory_as_long_as_any_part_of_it_is_looked_at",
+        ),
+    ),
+    Mutant(
+        HOUSE,
+        "emptied-error-bars-folder",
+        "error bars whose folder was emptied are lost",
+        "        return _has_no_file(path)",
+        "        return False",
+        (
+            "tests/outputs/test_error_bars_output.py::test_a_growing_zarr_has_one_that_grows_with_it",
+        ),
+    ),
+    Mutant(
+        HOUSE,
+        "trust-off-within-the-network",
+        "trust.enabled = false lets the network run once for each stack",
+        "return self.every if self.enabled else 0",
+        "return self.every",
+        (_TRUST_OFF,),
+    ),
+    Mutant(
+        HOUSE,
+        "emptied-error-bars",
+        "error bars that were emptied are made again",
+        "return stat.S_ISREG(found.st_mode) and found.st_size == 0",
+        "return False",
+        ("tests/cases/test_error_bars.py::test_lost_ones_are_made_again",),
+    ),
+    Mutant(
+        HOUSE,
+        "settings-of-a-folder",
+        "what [[watch]] sets for a folder holds for that folder",
+        "if mine is not None and layer is naming:",
+        "if False:",
+        ("tests/settings/test_folders.py::test_each_folder_has_its_own_above_the_common_ones",),
+    ),
+    Mutant(
+        HOUSE,
+        "no-secret-for-all",
+        "a file that all users read holds no password",
+        'if isinstance(alerts, dict) and alerts.get("to"):',
+        "if False:",
+        ("tests/settings/test_folders.py::test_the_file_of_the_computer_holds_no_secret",),
+    ),
+    Mutant(
+        HOUSE,
+        "higher-file-wins",
+        "the user's settings lie above the computer's",
+        "for layer in layers:\n        values = _merge(values, layer.values)",
+        "for layer in layers:\n        values = _merge(layer.values, values)",
+        ("tests/settings/test_layers.py::test_the_higher_one_wins_and_origins_tell_which",),
+    ),
+    Mutant(
+        3,
+        "shared-lease-exclusive",
+        "of two computers that take over a result only one gets it",
+        'with path.open("xb") as file:',
+        'with path.open("wb") as file:',
+        ("tests/files/test_shared_lease.py",),
+    ),
+    Mutant(
+        3,
+        "shared-lease-number",
+        "a computer that was taken over publishes nothing",
+        "if last is None or last.number != self._number:",
+        "if False:",
+        ("tests/files/test_shared_lease.py",),
+    ),
+    Mutant(
+        3,
+        "shared-lease-own-clock",
+        "a lease that still beats is not taken over",
+        "if now - since < _PATIENCE * last.lease_s:",
+        "if False:",
+        ("tests/files/test_shared_lease.py",),
+    ),
+    Mutant(
+        HOUSE,
+        "beyond-loopback",
+        "nobody is spoken to beyond this computer without certificates",
+        "if certificates is None and not is_loopback(address):",
+        "if False:",
+        ("tests/cluster/test_certificates.py",),
+    ),
+)

@@ -1,0 +1,121 @@
+"""Broken builds of trust."""
+
+from tests.mutants.mutant import HOUSE, Mutant
+
+_PHOTON_TRANSFER = "tests/trust/test_photon_transfer.py"
+_OVER_TIME = "tests/trust/test_over_time.py"
+
+TRUST = (
+    Mutant(
+        9,
+        "envelope-doubt",
+        "less light than the model was shown to help with is a doubt",
+        "    if ratio < lowest:",
+        "    if False:",
+        ("tests/trust/test_doubts.py",),
+    ),
+    Mutant(
+        HOUSE,
+        "camera-noise-is-white",
+        "frames that were filtered, or of what moves, tell no gain",
+        "if not _WHITE[0] <= ratio <= _WHITE[1]:",
+        "if False:",
+        (f"{_PHOTON_TRANSFER}::test_structure_that_moves_is_refused",),
+    ),
+    Mutant(
+        HOUSE,
+        "camera-is-linear",
+        "a camera that is not linear has no gain",
+        "if apart > max(slope.high - slope.low, _STRAIGHT * gain.value):",
+        "if False:",
+        (f"{_PHOTON_TRANSFER}::test_what_is_not_as_the_camera_gave_it_is_refused",),
+    ),
+    Mutant(
+        HOUSE,
+        "camera-gain-is-sure",
+        "a gain that may be wrong by a fifth is none",
+        "if not (gain.low > 0 and gain.error < _WORST_GAIN):",
+        "if False:",
+        (f"{_PHOTON_TRANSFER}::test_one_brightness_alone_tells_no_gain",),
+    ),
+    Mutant(
+        HOUSE,
+        "camera-noise-of-one-frame",
+        "the gain of a camera is that of single frames, not of their differences",
+        "fine = np.asarray(finest_detail(difference)[1:-1, 1:-1] ** 2 / 2, np.float32)",
+        "fine = np.asarray(finest_detail(difference)[1:-1, 1:-1] ** 2, np.float32)",
+        (f"{_PHOTON_TRANSFER}::test_the_stacks_of_a_run_tell_it_too",),
+    ),
+    Mutant(
+        HOUSE,
+        "snr-of-the-peak",
+        "the signal-to-noise ratio is of the noise where it is bright",
+        "max(slope, 0.0) * (peak - background)",
+        "0 * slope * (peak - background)",
+        ("tests/trust/test_snr.py::test_it_follows_the_truth",),
+    ),
+    Mutant(
+        HOUSE,
+        "light-not-known",
+        "a stack whose signal-to-noise ratio is not known is doubtful",
+        '    if ratio is None:\n        return (\n            "its',
+        '    if ratio is None:\n        return None\n        return (\n            "its',
+        ("tests/trust/test_doubts.py::test_doubts_about_light",),
+    ),
+    Mutant(
+        HOUSE,
+        "brightness-is-a-doubt",
+        "a stack whose light did not come out is doubtful for measuring brightness",
+        "if abs(flux.bias_percent) <= DOUBTFUL_PERCENT:",
+        "if True:",
+        ("tests/trust/test_doubts.py",),
+    ),
+    Mutant(
+        HOUSE,
+        "brightness-of-the-envelope",
+        "below the light at which a model keeps brightness, measuring it is doubtful",
+        "if envelope.brightness_snr is None or ratio < envelope.brightness_snr[0]:",
+        "if False:",
+        ("tests/trust/test_doubts.py",),
+    ),
+    Mutant(
+        HOUSE,
+        "jumps-against-raw",
+        "a jump of a time-lapse that its raw stacks lack is a doubt",
+        "return change if abs(math.log1p(change)) > allowed + error else 0.0",
+        "return 0.0",
+        (_OVER_TIME,),
+    ),
+    Mutant(
+        HOUSE,
+        "sharpness-without-noise",
+        "the noise of a raw stack is no sharpness",
+        "own = found - _NOISE_SHARE * noise",
+        "own = found",
+        ("tests/trust/test_sharpness.py",),
+    ),
+    Mutant(
+        HOUSE,
+        "saturation-unsaid",
+        "a stack whose brightest grey values are cut off is restored like any other",
+        "        found.append(saturation_doubt(snr))\n",
+        "        pass\n",
+        ("tests/page/test_night.py::test_cut_off_and_saturated_are_said_in_the_morning",),
+    ),
+    Mutant(
+        HOUSE,
+        "dark-shows-nothing",
+        "a stack that shows something is not taken for darkness",
+        "if high - low > _LEVEL * max(noise, _LEAST_NOISE_ADU):",
+        "if False:",
+        ("tests/cli/test_camera.py::test_a_dark_stack_with_light_is_refused",),
+    ),
+    Mutant(
+        HOUSE,
+        "dark-is-darker",
+        "what is brighter than the lit frames is not taken for darkness",
+        "if brightness <= dark.offset_adu.value:",
+        "if False:",
+        ("tests/cli/test_camera.py::test_a_dark_stack_with_light_is_refused",),
+    ),
+)
