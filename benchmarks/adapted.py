@@ -6,7 +6,8 @@
 
 A run is one field of a kind in ``judges.py`` (16 x 256 x 256) in four quarters: three are learnt
 from, without their truth, and the fourth is held out and judged by its truth (PSNR in dB).
-``--scratch`` learns from random weights: a network that never saw anything but this run's noise.
+``--fields 4`` learns from three more fields of the kind besides, each another draw; ``--scratch``
+learns from random weights: a network that never saw anything but this run's noise.
 Methods that the table already holds are not computed again. Also said: whether the verdict without
 the truth agrees, and how much of nothing but noise is left before and after.
 """
@@ -56,6 +57,15 @@ def quarters(volume: NDArray[Any]) -> list[NDArray[Any]]:
     return [volume[:, a : a + y, b : b + x].copy() for a in (0, y) for b in (0, x)]
 
 
+def exposure(kind: str, number: int, peak_e: float) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return a field as the camera records it, and the same without noise (ADU)."""
+    expected = expected_electrons(
+        judges.signal(kind, number, SHAPE_ZYX), peak_e, BACKGROUND_FRACTION
+    )
+    rng = np.random.default_rng((_SEED, int(peak_e), *([number] if number else [])))
+    return CAMERA.expose(expected, rng), CAMERA.noiseless_adu(expected)
+
+
 def restored(network: RCAN, raw: NDArray[Any]) -> NDArray[np.float32]:
     """Return what a network makes of a raw stack, not rounded (ADU)."""
     scale = scale_from_percentiles(raw, *PERCENTILES)
@@ -64,11 +74,9 @@ def restored(network: RCAN, raw: NDArray[Any]) -> NDArray[np.float32]:
 
 def measure(kind: str, peak_e: float, options: argparse.Namespace, row: dict[str, Any]) -> None:
     """Add to the row of a kind at a light level what it lacks."""
-    expected = expected_electrons(
-        judges.signal(kind, options.number, SHAPE_ZYX), peak_e, BACKGROUND_FRACTION
-    )
-    raws = quarters(CAMERA.expose(expected, np.random.default_rng((_SEED, int(peak_e)))))
-    raw, truth = raws[3], quarters(CAMERA.noiseless_adu(expected))[3]
+    field, clean = exposure(kind, options.number, peak_e)
+    raws = quarters(field)
+    raw, truth = raws[3], quarters(clean)[3]
     if "raw" not in row:
         row["raw"] = psnr(raw, truth)
         row["Gaussian"] = psnr(best_gaussian(raw, truth)[0], truth)
@@ -88,8 +96,13 @@ def measure(kind: str, peak_e: float, options: argparse.Namespace, row: dict[str
         minutes=600, steps=options.steps, learning_rate=options.learning_rate, device="cpu"
     )
     stacks = [RunStack(each, TOLD, f"quarter {number}") for number, each in enumerate(raws)]
+    others = [
+        RunStack(each, TOLD, f"field {field}, quarter {number}")
+        for field in range(1, options.fields)
+        for number, each in enumerate(quarters(exposure(kind, options.number + field, peak_e)[0]))
+    ]
     began = time.process_time()
-    adapted = adapt(start, PERCENTILES, stacks[:3], stacks[3:], told, lambda _: None)
+    adapted = adapt(start, PERCENTILES, [*stacks[:3], *others], stacks[3:], told, lambda _: None)
     made = restored(adapted.network, raw)
     noise = NoisyStack(raw, made, TOLD, PERCENTILES)
     row[name] = psnr(made, truth)
@@ -107,6 +120,7 @@ def main() -> None:
     parser.add_argument("--kind", action="append", default=[], choices=[*judges.KINDS])
     parser.add_argument("--peak", type=float, action="append", default=[], help="e- at the peak")
     parser.add_argument("--number", type=int, default=0, help="which field of the kind")
+    parser.add_argument("--fields", type=int, default=1, help="that the run has; one is held out")
     parser.add_argument("--model", default="fast", help="to begin with")
     parser.add_argument("--scratch", action="store_true", help="begin with random weights")
     parser.add_argument("--steps", type=int, default=150)
