@@ -181,7 +181,7 @@ def test_from_a_run_to_a_model_with_card_and_envelope(
     before = {path: path.read_bytes() for path in (tmp_path / "run_1").iterdir()}
     done = command(
         "adapt", tmp_path / "run_1", "--config", tmp_path / "config.toml", "--model", start,
-        "--minutes", "0.01", "--learning-rate", "0.01",
+        "--minutes", "0.03", "--learning-rate", "0.01",
     )  # fmt: skip
     assert done.code == 0, done.err
     assert "learning from 3 stacks, judged by 1 others" in done.out
