@@ -7,6 +7,8 @@ time stay inside the handlers, so that ``--help`` answers at once.
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 import sys
 from collections.abc import Sequence
 
@@ -82,7 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     handler: Handler = arguments.handler
     try:
-        return handler(arguments)
+        code = handler(arguments)
+        _write_the_rest()
+        return code
     except LiveRestoreError as error:
         if arguments.debug:
             raise
@@ -102,3 +106,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+
+
+def _write_the_rest() -> None:
+    """Write what a stream still holds; that its terminal was closed meanwhile is no failure.
+
+    Left to Python's own end, it would turn a clean stop into the exit code 120.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

@@ -128,3 +128,16 @@ def test_a_closed_terminal_is_a_clean_stop_with_a_line_in_the_log(tmp_path: Path
     assert lines[-1]["event"] == "ended"
     assert lines[-1]["why"] == "its terminal was closed"
     assert status(tmp_path / "state", tmp_path / "run")["ended"] == "its terminal was closed"
+
+
+def test_what_is_left_to_write_to_a_closed_terminal_changes_no_exit_code() -> None:
+    code = (
+        "import io, os, pty, sys; master, slave = pty.openpty()\n"
+        "sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(slave, 'w')))\n"
+        "os.close(master)\n"
+        "from live_restore.cli.main import main; sys.exit(main(['config', 'show']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
