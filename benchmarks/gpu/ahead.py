@@ -1,0 +1,36 @@
+"""What our own kernels need on each generation of cards: compiled where there is no GPU.
+
+    python benchmarks/gpu/ahead.py
+
+A table of registers per thread, bytes spilled (values kept in memory for want of registers), shared
+memory of a block and size of the program, of every kernel of ``fast`` (24 channels) and
+``standard`` (32). Exits with 1 where one spills. About 2 minutes; needs the extra ``kernels``.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from live_restore_export.kernels.ahead import CARDS, kernels_of
+
+
+def main() -> int:
+    """Print the table; return 1 where a kernel spills."""
+    print("| cards | channels | kernel | registers | spilled | shared, kB | size, kB |")
+    print("|---|---:|---|---:|---:|---:|---:|")
+    spills = False
+    for capability, cards in CARDS.items():
+        for channels in (24, 32):
+            for name, kernel in kernels_of(capability, channels).items():
+                spills |= kernel.spilled > 0
+                size = len(kernel.program)
+                print(
+                    f"| sm_{capability}: {cards} | {channels} | {name} | {kernel.registers} | "
+                    f"{kernel.spilled} | {kernel.shared / 1e3:.0f} | {size / 1e3:.0f} |",
+                    flush=True,
+                )
+    return int(spills)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

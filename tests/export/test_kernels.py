@@ -1,0 +1,78 @@
+"""The fused kernels are right in Triton's interpreter, and compile for every generation of cards.
+
+Seen on a processor only: no GPU has run them yet.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from live_restore_export.kernels.ahead import Compiled
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("triton") is None, reason="needs Triton: the extra `kernels`, on Linux"
+)
+HALF = 2.5e-4  # rounding the result to float16 alone makes 2.1e-4 of its rms
+
+
+def interpreted(*arguments: str) -> dict[str, float]:
+    program = Path(__file__).with_name("interpreted_kernels.py")
+    done = subprocess.run(
+        [sys.executable, program, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    errors: dict[str, float] = json.loads(done.stdout)
+    return errors
+
+
+@pytest.mark.slow
+def test_a_convolution_differs_from_float64_by_the_rounding_of_its_result() -> None:
+    errors = interpreted()
+    assert len(errors) == 8
+    for name, error in errors.items():
+        assert error < (1e-6 if "means" in name else HALF), name
+
+
+@pytest.mark.slow
+def test_a_whole_network_differs_from_float64_by_what_float16_costs() -> None:
+    errors = interpreted("networks")
+    assert set(errors) == {"fast", "unusual"}
+    for name, error in errors.items():
+        assert error < 1e-3, name
+
+
+def compiled(capability: int, most_registers: int | None = None) -> Compiled:
+    from live_restore_export.kernels.ahead import compile_convolution
+
+    return compile_convolution(capability, 32, 32, sums=True, most_registers=most_registers)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("capability", [80, 86, 89, 90, 120])
+def test_it_compiles_without_a_gpu_for_tensor_cores_and_spills_nothing(
+    capability: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    kernel = compiled(capability)
+    assert kernel.spilled == 0
+    assert 0 < kernel.registers <= 128
+    assert kernel.tensor_core > 0
+    assert kernel.program.startswith(b"\x7fELF")
+
+
+@pytest.mark.slow
+def test_what_spills_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    assert compiled(80, most_registers=32).spilled > 0
