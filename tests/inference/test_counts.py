@@ -11,6 +11,7 @@ import pytest
 import tifffile
 
 from live_restore.errors import DeviceError, InferenceError, ModelError, RuntimeFailureError
+from live_restore.inference import load
 from live_restore.inference.backends.backend import Limits, ModelSource, TakesCounts
 from live_restore.inference.backends.onnx_cpu import OnnxCpu
 from live_restore.inference.backends.openvino import OpenVINO
@@ -46,17 +47,25 @@ def shape_of(stack: np.ndarray) -> Shape5:
 
 
 def on_the_processor(
-    backend: OnnxCpu | OpenVINO, model: ModelSource, stack: np.ndarray, scale: IntensityScale
+    backend: OnnxCpu | OpenVINO,
+    model: ModelSource,
+    stack: np.ndarray,
+    scale: IntensityScale,
+    threads: int = 1,
 ) -> tuple[np.ndarray, int]:
-    session = backend.open(model, shape_of(stack), "fp32", 0, Limits(1))
+    session = backend.open(model, shape_of(stack), "fp32", 0, Limits(threads))
     network = session.run(scale.normalise(stack[np.newaxis, np.newaxis]))
     return finished_volume(network, scale, stack.dtype)
 
 
 def on_the_device(
-    backend: OnnxCpu | OpenVINO, model: ModelSource, stack: np.ndarray, scale: IntensityScale
+    backend: OnnxCpu | OpenVINO,
+    model: ModelSource,
+    stack: np.ndarray,
+    scale: IntensityScale,
+    threads: int = 1,
 ) -> InCounts:
-    session = backend.open_counts(model, shape_of(stack), "fp32", 0, Limits(1))
+    session = backend.open_counts(model, shape_of(stack), "fp32", 0, Limits(threads))
     tile = stack[np.newaxis, np.newaxis]
     first = session.run_counts(tile, scale.as_float32())
     kept = first.volume.copy()
@@ -99,6 +108,31 @@ def test_voxels_are_equal_to_the_bit(
         made = on_the_device(*given)
         assert np.array_equal(made.volume, expected)
         assert (made.clipped_voxels, made.not_finite) == (clipped, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(800)
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("model", bundled_models())
+def test_voxels_of_whole_stacks_are_equal_to_the_bit(
+    shared_data: Path, model: str, backend: str
+) -> None:
+    """Each stack as one tile, brought to the model's folds as the restorer does: minutes."""
+    if why_not := BACKENDS[backend].obstacle():
+        pytest.skip(why_not)
+    path = find_model(model)
+    multiple = load.load_trusted(path, Limits(2))[1].shape_multiple_zyx
+    stacks = sorted((shared_data / "stacks").glob("*.tif"))
+    assert len(stacks) >= len(STACKS)
+    for stack in stacks:
+        raw = tifffile.imread(stack).astype(np.uint16)
+        grown = [(0, -size % m) for size, m in zip(raw.shape, multiple, strict=True)]
+        raw = np.pad(raw, grown, mode="reflect")
+        given = BACKENDS[backend], source(path), raw, scale_from_percentiles(raw, 2, 99.9)
+        expected, clipped = on_the_processor(*given, threads=2)
+        made = on_the_device(*given, threads=2)
+        assert np.array_equal(made.volume, expected), stack.name
+        assert (made.clipped_voxels, made.not_finite) == (clipped, 0), stack.name
 
 
 def test_voxels_are_rounded_as_on_the_processor() -> None:

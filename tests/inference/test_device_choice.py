@@ -188,6 +188,24 @@ def test_reduced_precision_only_far_below_the_noise(
     assert (session.device.precision == "bf16") is used
 
 
+def test_tf32_does_not_go_by_the_name_of_float32(tmp_path: Path) -> None:
+    """Where no other kernel exists ONNX Runtime takes TF32 unasked; its error gives it away."""
+    noise = np.random.default_rng(1)
+
+    def rounded(tile: Floats) -> Floats:
+        out = halve(tile)
+        spread = np.float32(3e-4 * float(out.std()))
+        return out + spread * noise.standard_normal(out.shape, dtype=np.float32)
+
+    found = choose([FakeBackend("cuda", rounded), slow_cpu()], tmp_path, "cuda")
+    assert found.device.precision == "tf32"
+    exact = choose([FakeBackend("cuda", rounded), slow_cpu()], tmp_path, reduced=False)
+    assert exact.device.name == "cpu"
+    assert "cuda fp32 is not used: it computes wrong numbers" in exact.device.warning
+    right = choose([FakeBackend("cuda"), slow_cpu()], tmp_path / "right", "cuda", reduced=False)
+    assert right.device.precision == "fp32"
+
+
 def test_the_card_can_forbid_reduced_precision(tmp_path: Path) -> None:
     for recorded, expected in ((0.004, "bf16"), (0.03, "fp32"), (float("nan"), "fp32")):
         metrics = {"precision_errors": {"bf16": {"relative_rms": recorded}}}

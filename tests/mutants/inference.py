@@ -64,6 +64,14 @@ INFERENCE = (
     ),
     Mutant(
         9,
+        "tf32-by-name",
+        "a GPU that computes in TF32 under the name of float32 is found out",
+        "self.error_of(variant) > FLOAT32_ERROR",
+        "False",
+        (f"{_DEVICES}::test_tf32_does_not_go_by_the_name_of_float32",),
+    ),
+    Mutant(
+        9,
         "form-fails",
         "a GPU's form that fails on a stack gives way to the next one, which runs it",
         "if chosen.variant.form:",

@@ -158,7 +158,7 @@ class ChosenSession:
         self._candidates = candidates(request, card, backends)
         self._opener = Opener(source, card, trusted, request.limits)
         self._measurement = Measurement(self._opener, device_cache)
-        self._checker = Checker(self._opener, device_cache)
+        self._checker = Checker(self._opener, device_cache, exact=not request.reduced)
         self._refusals = Refusals()
         self._forms = FormTrials(self._opener, self._checker, device_cache)
         self._sessions: dict[Shape5, _Chosen[Session]] = {}
@@ -332,6 +332,7 @@ class ChosenSession:
             warning="; ".join(warnings),
             reason="; ".join(parts),
             mvoxel_per_s=rates.of(variant),
+            precision=self._checker.precision_of(variant, device),
             form=variant.form,
             known_answer_error=float(f"{self._checker.error_of(variant):.2g}"),
         )
