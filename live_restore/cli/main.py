@@ -109,15 +109,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _write_the_rest() -> None:
-    """Write what a stream still holds; that its terminal was closed meanwhile is no failure.
+    """Write what the streams still hold; that their terminal was closed meanwhile is no failure.
 
     Left to Python's own end, it would turn a clean stop into the exit code 120.
     """
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)

@@ -130,12 +130,15 @@ def test_a_closed_terminal_is_a_clean_stop_with_a_line_in_the_log(tmp_path: Path
     assert status(tmp_path / "state", tmp_path / "run")["ended"] == "its terminal was closed"
 
 
-def test_what_is_left_to_write_to_a_closed_terminal_changes_no_exit_code() -> None:
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_what_is_left_to_write_to_a_closed_terminal_changes_no_exit_code(stream: str) -> None:
     code = (
-        "import io, os, pty, sys; master, slave = pty.openpty()\n"
-        "sys.stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(slave, 'w')))\n"
-        "os.close(master)\n"
-        "from live_restore.cli.main import main; sys.exit(main(['config', 'show']))"
+        "import argparse, io, os, pty, sys; master, slave = pty.openpty(); os.close(master)\n"
+        f"sys.{stream} = io.TextIOWrapper(io.BufferedWriter(io.FileIO(slave, 'w')))\n"
+        "import live_restore.cli.main as command\n"
+        f"told = argparse.Namespace(handler=lambda _: 0 * sys.{stream}.write('left'), debug=0)\n"
+        "command.build_parser = lambda: argparse.Namespace(parse_args=lambda _: told)\n"
+        "sys.exit(command.main([]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
