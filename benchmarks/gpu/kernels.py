@@ -12,6 +12,8 @@ from __future__ import annotations
 import math
 import os
 import sys
+from dataclasses import replace
+from typing import Any
 
 if "--tiny" in sys.argv:
     os.environ["TRITON_INTERPRET"] = "1"  # read when the kernels are imported
@@ -48,7 +50,7 @@ def convolved(convolution: nn.Conv3d, volume: Tensor, dtype: torch.dtype) -> Ten
 def measure_convolution(
     workload: Workload, channels: int, form: Form, rows: Rows, rounds: int
 ) -> None:
-    """Keep its errors, and its rate over the largest folded stack."""
+    """Keep its errors, and its rate over the largest stack."""
     device = torch.device(workload.device)
     torch.manual_seed(0)
     convolution = conv3(channels, channels).to(device)
@@ -56,13 +58,12 @@ def measure_convolution(
     volume = torch.rand(*_SMALL[workload.device], channels, device=device).half()
     result, means = ours.with_means(volume)
     wanted = convolved(convolution, volume, torch.float64)
-    row: dict[str, object] = {"what": f"convolution C {channels}", "form": str(form)}
+    row: dict[str, Any] = {"what": f"convolution C {channels}", "form": str(form)}
     row["error"] = difference(result, wanted)
     row["error_of_means"] = difference(means, wanted.mean((0, 1, 2)))
 
-    z, y, x = workload.shapes[-1]
-    shape = (z, y // 2, x // 2)  # as the networks fold it
-    volume = torch.rand(*shape, channels, device=device).half()
+    shape = workload.shapes[-1]  # not folded: more values than 2**31 with 32 channels
+    volume = torch.rand(*shape, channels, dtype=torch.float16, device=device)
     # Offsets that wrap around would show in the last planes.
     end = convolved(convolution, volume[-3:], torch.float32)[-2:]
     row["error_at_the_end"] = difference(ours(volume)[-2:], end)
@@ -85,7 +86,7 @@ def measure_network(
     z, y, x = _SMALL[workload.device]
     small = torch.rand(z, y // 2 * 2, x // 2 * 2, device=device)
     wanted = model.double()(small.double()[None, None])[0, 0]
-    row: dict[str, object] = {"what": name, "form": str(form)}
+    row: dict[str, Any] = {"what": name, "form": str(form)}
     row["error"] = difference(ours(small), wanted)
     for shape in workload.shapes:
         stack = torch.rand(shape, device=device)
@@ -94,8 +95,9 @@ def measure_network(
     _must_be_right(row)
 
 
-def _must_be_right(row: dict[str, object]) -> None:
-    wrong = [name for name, value in row.items() if "error" in name and value > _MOST_WRONG]  # type: ignore[operator]
+def _must_be_right(row: dict[str, Any]) -> None:
+    errors = {name: value for name, value in row.items() if "error" in name}
+    wrong = [name for name, value in errors.items() if not value <= _MOST_WRONG]  # NaN, too
     if wrong:
         raise ValueError(f"{row['what']} is wrong: {', '.join(wrong)}")
 
@@ -103,7 +105,9 @@ def _must_be_right(row: dict[str, object]) -> None:
 def main() -> int:
     """Measure all of it; return 1 where nothing was right."""
     workload, rows, rounds = arguments(__doc__)
-    forms = FORMS if workload.device == "cuda" else FORMS[:1]
+    forms = FORMS
+    if workload.device == "cpu":  # the interpreter takes some 0.1 s for 128 voxels
+        forms, workload = FORMS[:1], replace(workload, shapes=((2, 8, 16),))
     right = 0
     for form in forms:
         for channels in _CHANNELS:
