@@ -18,7 +18,7 @@ from live_restore.engine.job import (
     planned,
     require_a_model,
 )
-from live_restore.engine.raw_folder import RawFolder
+from live_restore.engine.raw_folder import RawFolder, not_looked_at
 from live_restore.errors import (
     StackBusyError,
     StackChangedError,
@@ -343,10 +343,7 @@ class FileJob:
             )
             return ("the raw file was moved or deleted after it had been read",)
         except OSError as error:
-            raise StackBusyError(
-                f"cannot be looked at ({error.strerror or error})", path,
-                "check the disk or the network",
-            ) from error  # fmt: skip
+            raise not_looked_at(path, error) from error
         now, found = Fingerprint.of(status), self.file_stacks.fingerprint
         if now != found and not (self._growing and now.size >= found.size):
             raise StackChangedError(

@@ -77,10 +77,14 @@ def is_there(folder: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
-        raise StackBusyError(
-            f"cannot be looked at ({error.strerror or error})", folder,
-            "check the disk or the network",
-        ) from error  # fmt: skip
+        raise not_looked_at(folder, error) from error
+
+
+def not_looked_at(path: Path, error: OSError) -> StackBusyError:
+    """Return why nothing is known of a path just now: its disk or share refused to tell."""
+    return StackBusyError(
+        f"cannot be looked at ({error.strerror or error})", path, "check the disk or the network"
+    )
 
 
 def identity_of(path: Path) -> tuple[int, int] | None:

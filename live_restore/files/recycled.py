@@ -36,7 +36,8 @@ class _Lent:
 
     def __del__(self) -> None:
         """Give it back."""
-        if (len(_free) + 1) * self._memory.nbytes <= _MOST_BYTES:
+        waiting = sum(each.nbytes for each in tuple(_free))  # others append meanwhile
+        if waiting + self._memory.nbytes <= _MOST_BYTES:
             _free.append(self._memory)
 
 

@@ -111,25 +111,24 @@ class Trust:
         """
         snr, gain, flux = self.signal_to_noise, self.gain_db, self.flux_bias_percent
         more = f"more in {self.gain_is_more}" if self.gain_is_more else ""
-        some = self._some(self.gain_known)
         if gain is None:
             gained = f"{more} than can be known" if more else "not known"
         else:
-            notes = "; ".join(filter(None, (some, more)))
             gained = f"{range_in_words(gain, decibels_in_words)} dB"
-            gained += f" ({notes})" if notes else ""
+            gained += self._notes(self.gain_known, more)
         noisy = "not known"
         if snr is not None:
-            some = self._some(self.signal_to_noise_known)
-            noisy = range_in_words(snr, ratio_in_words) + (f" ({some})" if some else "")
+            noisy = range_in_words(snr, ratio_in_words) + self._notes(self.signal_to_noise_known)
         said = [f"signal to noise {noisy}", f"gain over raw {gained}"]
         if flux is not None:
             light = range_in_words(flux, change_in_words)
             said.append(f"light of bright regions {light} % against raw")
         return ", ".join(said)
 
-    def _some(self, known: int) -> str:
-        return f"in {known} of {self.stacks}" if known < self.stacks else ""
+    def _notes(self, known: int, more: str = "") -> str:
+        some = f"in {known} of {self.stacks}" if known < self.stacks else ""
+        notes = "; ".join(filter(None, (some, more)))
+        return f" ({notes})" if notes else ""
 
 
 def _ends(values: Iterable[float | None]) -> tuple[float, float] | None:

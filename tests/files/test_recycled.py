@@ -55,3 +55,12 @@ def test_no_more_waits_than_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recycled, "_MOST_BYTES", 2 * volumes[0].nbytes + 1)
     volumes.clear()
     assert len(recycled._free) == 2
+
+
+def test_what_waits_is_counted_in_bytes_whatever_the_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recycled, "_MOST_BYTES", 1000)
+    large = [empty_volume((450,), np.dtype(np.uint8)) for _ in range(2)]
+    small = [empty_volume((10,), np.dtype(np.uint8)) for _ in range(30)]
+    large.clear()
+    small.clear()
+    assert sum(each.nbytes for each in recycled._free) == 1000

@@ -33,8 +33,8 @@ IMAGE = (
         HOUSE,
         "fine-structure-is-no-defect",
         "what optics make is not taken for a defect",
-        "return (asked > 0) & (lacking > _SURE",
-        "return (asked > 0) & (expected > _SURE",
+        "return (asked > 0) & (lacking > _chance",
+        "return (asked > 0) & (expected > _chance",
         (f"{_DEFECTS}::test_points_finer_than_any_optics_are_left",),
     ),
     Mutant(

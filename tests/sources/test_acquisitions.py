@@ -7,7 +7,6 @@ import os
 import shutil
 import time
 import zlib
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,30 +19,16 @@ from live_restore.journal.states import State
 from live_restore.sources.run_clock import END_HELD_S
 from live_restore.stack import Fingerprint, StackIndex
 from tests.formats.test_ome_zarr import multiscales, v3_array, v3_group, write_chunks
+from tests.support.data_sets import RUN, counts, replay, states
 from tests.support.mm_files import NdTiff
-from tests.support.traces import Recording, recording
+from tests.support.traces import recording
 from tests.support.watched import Scene
-
-RUN = "run_1"
-
-
-def states(scene: Scene, folder: str) -> dict[StackIndex, State]:
-    """Return the state of every stack of a data set in the journal."""
-    return {p: e.state for p, e in scene.journal.stacks_in(Path(folder)).items()}
-
-
-def counts(scene: Scene, folder: str) -> Counter[str]:
-    return Counter(state.value for state in states(scene, folder).values())
 
 
 def restore_all(scene: Scene) -> None:
     """Claim and finish all that waits, as the pipeline does."""
     while (entry := scene.journal.lease(30)) is not None:
         scene.journal.finish(entry, State.DONE, result=str(scene.root))
-
-
-def replay(truth: Recording, root: Path, until: int | None = None) -> None:
-    truth.trace.replay(root, until=until)
 
 
 def run_without_plan(folder: Path) -> NdTiff:

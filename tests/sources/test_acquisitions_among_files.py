@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -11,26 +10,11 @@ import tifffile
 
 from live_restore.journal.states import State
 from live_restore.sources.run_clock import END_HELD_S
-from live_restore.stack import StackIndex
 from tests.formats.test_ome_zarr import v3_group
+from tests.support.data_sets import RUN, counts, replay, states
 from tests.support.mm_files import NdTiff
-from tests.support.traces import Recording, recording
+from tests.support.traces import recording
 from tests.support.watched import Scene, stack
-
-RUN = "run_1"
-
-
-def states(scene: Scene, folder: str) -> dict[StackIndex, State]:
-    """Return the state of every stack of a data set in the journal."""
-    return {p: e.state for p, e in scene.journal.stacks_in(Path(folder)).items()}
-
-
-def counts(scene: Scene, folder: str) -> Counter[str]:
-    return Counter(state.value for state in states(scene, folder).values())
-
-
-def replay(truth: Recording, root: Path, until: int | None = None) -> None:
-    truth.trace.replay(root, until=until)
 
 
 def test_no_file_of_a_data_set_is_taken_for_a_run_of_its_own(

@@ -8,17 +8,14 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pytest
 import tifffile
 
 from live_restore.journal.states import State
 from tests.support.keys import key_at
+from tests.support.systems import posix
 from tests.support.watched import Scene, stack
 
-posix = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX file system")
-
-
-W, A, F, R = State.WAITING, State.ARRIVING, State.FAILED, State.REFUSED
+W, F, R = State.WAITING, State.FAILED, State.REFUSED
 
 
 def test_complete_stacks_are_named_in_order_of_their_last_write(scene: Scene) -> None:

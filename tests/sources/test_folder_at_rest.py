@@ -15,9 +15,7 @@ from live_restore.journal.states import State
 from tests.support.keys import key_at
 from tests.support.watched import Scene, Slow, stack
 
-W, A, F, R = State.WAITING, State.ARRIVING, State.FAILED, State.REFUSED
-
-
+W, A = State.WAITING, State.ARRIVING
 INCOMPLETE = State.INCOMPLETE
 
 

@@ -14,9 +14,7 @@ from live_restore.errors import JournalError
 from live_restore.journal.states import State
 from tests.support.watched import Scene, Slow, stack
 
-W, A, F, R = State.WAITING, State.ARRIVING, State.FAILED, State.REFUSED
-
-
+W, A, F = State.WAITING, State.ARRIVING, State.FAILED
 INCOMPLETE = State.INCOMPLETE
 
 

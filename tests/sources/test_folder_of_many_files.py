@@ -15,12 +15,10 @@ from live_restore.formats.file_format import Arriving, Complete
 from live_restore.formats.tiff.tiff_format import TiffFormat
 from live_restore.journal.states import State
 from live_restore.sources.events import watch_events
+from tests.support.systems import posix
 from tests.support.watched import Scene, stack
 
-posix = pytest.mark.skipif(os.name != "posix", reason="needs a POSIX file system")
-
-
-W, A, F, R = State.WAITING, State.ARRIVING, State.FAILED, State.REFUSED
+W = State.WAITING
 
 
 def test_scans_of_many_files_are_rare_while_nothing_arrives(

@@ -46,7 +46,10 @@ def add(commands: Commands) -> None:
         help="to begin with: bundled, or an .onnx file (default: what restores that channel)",
     )
     parser.add_argument(
-        "--minutes", type=positive, default=AdaptOptions.minutes, help="that it may learn (30)"
+        "--minutes",
+        type=positive,
+        default=AdaptOptions.minutes,
+        help=f"that it may learn ({AdaptOptions.minutes:g})",
     )
     parser.add_argument("--channel", type=seed, default=0, help="which, from 0 (0)")
     parser.add_argument(

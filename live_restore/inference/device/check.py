@@ -56,9 +56,14 @@ FLOAT32_ERROR = 1e-4
 
 def small_shape(card: ModelCard) -> Shape5:
     """Return the shape of the tile that every device is measured and first checked with."""
+    return tile_shape(card, _SMALL_ZYX)
+
+
+def tile_shape(card: ModelCard, least_zyx: tuple[int, int, int]) -> Shape5:
+    """Return the shape of the smallest tile of at least these sizes that the model takes."""
     z, y, x = (
         -(-size // multiple) * multiple
-        for size, multiple in zip(_SMALL_ZYX, card.shape_multiple_zyx, strict=True)
+        for size, multiple in zip(least_zyx, card.shape_multiple_zyx, strict=True)
     )
     return (1, card.input_channels, z, y, x)
 

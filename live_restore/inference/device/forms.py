@@ -23,7 +23,7 @@ from live_restore.errors import DeviceError, DeviceMemoryError
 from live_restore.inference.backends.backend import Variant
 from live_restore.inference.backends.session import Session, Shape5
 from live_restore.inference.device.cache import DeviceCache
-from live_restore.inference.device.check import Checker, known_tile
+from live_restore.inference.device.check import Checker, known_tile, tile_shape
 from live_restore.inference.device.hardware import nvidia_gpu
 from live_restore.inference.device.opening import Opener
 from live_restore.inference.device.refusals import FAILURES, Failure
@@ -118,12 +118,11 @@ class FormTrials:
                      "tile": found.tile, "date": found.date},
                 )  # fmt: skip
         self._tried = found
-        failures: dict[Variant, Failure] = {
+        return {
             form: DeviceError(found.failed[str(form)])
             for form in forms
             if str(form) in found.failed
         }
-        return failures
 
     def compared(self, variants: Sequence[Variant]) -> list[Variant]:
         """Return what is worth comparing on a stack's own tile: of a device with forms, the best.
@@ -163,7 +162,7 @@ class FormTrials:
     def _try_all(self, ordinary: Sequence[Variant], forms: Sequence[Variant]) -> Tried:
         until = self._clock() + BUDGET_S
         found = Tried(date=datetime.datetime.now(datetime.UTC).date().isoformat())
-        for shape in self._shapes():
+        for shape in (tile_shape(self._opener.card, zyx) for zyx in _TILES_ZYX):
             found = replace(found, tile=" x ".join(map(str, shape[2:])))
             ran_out = False
             for variant in ordinary:
@@ -186,17 +185,6 @@ class FormTrials:
                 if isinstance(error, DeviceMemoryError):
                     found = replace(found, out_of_memory=True)
         return found
-
-    def _shapes(self) -> list[Shape5]:
-        card = self._opener.card
-        return [
-            (
-                1,
-                card.input_channels,
-                *(-(-size // m) * m for size, m in zip(zyx, card.shape_multiple_zyx, strict=True)),
-            )  # type: ignore[misc]
-            for zyx in _TILES_ZYX
-        ]
 
     def _rate(self, variant: Variant, shape: Shape5) -> float:
         """Return million voxels per second of a variant whose numbers are right."""

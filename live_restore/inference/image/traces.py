@@ -77,9 +77,10 @@ class Traces:
         excess = stack[z, y, x].astype(np.float64) - background
         here = keys
         if asked is not None:
-            most = asked(size) * np.bincount(trace, excess)
-            parts = asked(size) ** 2 * size + len(EIGHT) + 2 * size
-            may_be = most > 0.999 * _SURE * np.bincount(trace, floor) / size * np.sqrt(parts)
+            share = asked(size)
+            most = share * np.bincount(trace, excess)
+            chance = _chance(share, size, len(EIGHT), np.bincount(trace, floor) / size)
+            may_be = most > 0.999 * chance
             some = may_be[trace]
             if not some.any():
                 return None
@@ -137,10 +138,19 @@ class Traces:
             What is in the planes above and below.
         """
         expected = asked * self.excess
-        parts = asked**2 * self.size + self.neighbours + 2 * self.size
         # What is darker beside it by chance, makes nothing sharper.
         lacking = expected - np.maximum(self.around + beside, 0)
-        return (asked > 0) & (lacking > _SURE * self.noise * np.sqrt(parts))
+        return (asked > 0) & (lacking > _chance(asked, self.size, self.neighbours, self.noise))
+
+
+def _chance(
+    asked: _Doubles, size: _Indices, neighbours: _Indices | int, noise: _Doubles
+) -> _Doubles:
+    """Return by how much chance alone may make less of what lies around traces (ADU).
+
+    That is of the voxels of a trace, of its neighbours in the plane, and of those above and below.
+    """
+    return np.asarray(_SURE * noise * np.sqrt(asked**2 * size + neighbours + 2 * size))
 
 
 def _touching(keys: _Indices, row: int) -> _Indices:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import struct
 
-from live_restore.inference.model.protobuf import NotProtobufError, field, fields
+from live_restore.inference.model.protobuf import NotProtobufError, field, fields, message, text
 
 COUNTS, LOW, FACTOR, DIVISOR = "counts/in", "counts/low", "counts/factor", "counts/divisor"
 """Inputs: (1, 1, Z, Y, X) uint16, and the three numbers of the intensity scale, float32."""
@@ -59,9 +59,8 @@ def with_counts(content: bytes, shape: tuple[int, ...]) -> bytes:
         # It may not be the first: a model may use operators of several makers.
         if max(operators, default=0) < _OLDEST_OPERATORS:
             raise UnsuitableModelError("its operators are too old")
-        assert not isinstance(graph, int)
-        made = _around(graph, shape)
-    except (NotProtobufError, ValueError, AssertionError, UnicodeDecodeError) as error:
+        made = _around(message(graph), shape)
+    except (NotProtobufError, ValueError, UnicodeDecodeError) as error:
         raise UnsuitableModelError("it is not one tensor in and one out") from error
     kept = b"".join(bytes(whole) for number, _, whole in parts if number != 7)
     return kept + field(7, made)
@@ -70,8 +69,8 @@ def with_counts(content: bytes, shape: tuple[int, ...]) -> bytes:
 def _around(graph: memoryview, shape: tuple[int, ...]) -> bytes:
     """Return a graph with all before and after the network that is computed per voxel."""
     parts = list(fields(graph))
-    (taken,) = (_name(value) for number, value, _ in parts if number == 11)
-    (given,) = (_name(value) for number, value, _ in parts if number == 12)
+    (taken,) = (name_of(value) for number, value, _ in parts if number == 11)
+    (given,) = (name_of(value) for number, value, _ in parts if number == 12)
     before = [
         node("Cast", [COUNTS], "counts/float", to=_FLOAT),
         node("Sub", ["counts/float", LOW], "counts/above"),
@@ -154,17 +153,15 @@ def _tensor(name: str, kind: int, shape: tuple[int, ...]) -> bytes:
     return field(1, name) + field(2, field(1, field(1, kind) + field(2, dimensions)))
 
 
-def _name(tensor: int | memoryview) -> str:
-    assert not isinstance(tensor, int)
-    (name,) = (value for number, value, _ in fields(tensor) if number == 1)
-    assert not isinstance(name, int)
-    return bytes(name).decode()
+def name_of(tensor: int | memoryview) -> str:
+    """Return the name of what a graph takes or gives; raises ``ValueError`` where it has none."""
+    (name,) = (value for number, value, _ in fields(message(tensor)) if number == 1)
+    return text(name)
 
 
 def _version(operator_set: int | memoryview) -> int:
     """Return the version of ONNX's own operators in a set, 0 for those of other makers."""
-    assert not isinstance(operator_set, int)
-    found = {number: value for number, value, _ in fields(operator_set)}
+    found = {number: value for number, value, _ in fields(message(operator_set))}
     own = bytes(found.get(1, b"")) in (b"", b"ai.onnx")
     version = found.get(2, 0)
     return version if own and isinstance(version, int) else 0

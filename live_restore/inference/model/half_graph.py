@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from live_restore.inference.model.counts_graph import UnsuitableModelError, node
-from live_restore.inference.model.protobuf import NotProtobufError, field, fields
+from live_restore.inference.model.counts_graph import UnsuitableModelError, name_of, node
+from live_restore.inference.model.protobuf import NotProtobufError, field, fields, message, text
 
 _FLOAT, _HALF = 1, 10
 _NARROWED = "half/"
+_NONE = memoryview(b"")
 
 # Operators whose result has the type of the tensors that they are computed from.
 _VOXEL_BY_VOXEL = frozenset({"Relu", "LeakyRelu", "PRelu", "Add", "Sub", "Mul"})
@@ -74,8 +75,8 @@ def _narrowed(graph: memoryview) -> bytes:
     nodes = [_read_node(value) for number, value, _ in parts if number == 1]
     narrowing = _Narrowing(
         constants=dict(_type_of_constant(value) for number, value, _ in parts if number == 5),
-        inputs=[_name(value) for number, value, _ in parts if number == 11],
-        outputs={_name(value) for number, value, _ in parts if number == 12},
+        inputs=[name_of(value) for number, value, _ in parts if number == 11],
+        outputs={name_of(value) for number, value, _ in parts if number == 12},
     )
     small = _of_means(nodes)
     large = [i for i, each in enumerate(nodes) if each.operator == "Conv" and i not in small]
@@ -162,44 +163,27 @@ class _Narrowing:
 
 
 def _read_node(value: int | memoryview) -> _Node:
-    if isinstance(value, int):
-        raise NotProtobufError
     named: dict[int, list[str]] = {1: [], 2: []}  # inputs, outputs
     kept: list[bytes] = []
     operator, to = "", 0
-    for number, held, whole in fields(value):
+    for number, held, whole in fields(message(value)):
         if number in named:
-            named[number].append(_text(held))
+            named[number].append(text(held))
             continue
         kept.append(bytes(whole))
         if number == 4:
-            operator = _text(held)
+            operator = text(held)
         if number == 5 and not isinstance(held, int):
             attribute = {n: v for n, v, _ in fields(held)}
             if 6 in attribute:
                 raise UnsuitableModelError("it has graphs within its graph")
             number_held = attribute.get(3)
-            if _text(attribute.get(1, b"")) == "to" and isinstance(number_held, int):
+            if text(attribute.get(1, _NONE)) == "to" and isinstance(number_held, int):
                 to = number_held
     return _Node(operator, tuple(named[1]), tuple(named[2]), b"".join(kept), to)
 
 
 def _type_of_constant(value: int | memoryview) -> tuple[str, int]:
-    found = {number: held for number, held, _ in fields(memoryview(_bytes(value)))}
+    found = {number: held for number, held, _ in fields(message(value))}
     kind = found.get(2, 0)
-    return _text(found.get(8, b"")), kind if isinstance(kind, int) else 0
-
-
-def _name(value: int | memoryview) -> str:
-    (name,) = (held for number, held, _ in fields(memoryview(_bytes(value))) if number == 1)
-    return _text(name)
-
-
-def _text(value: int | memoryview | bytes) -> str:
-    return bytes(_bytes(value)).decode()
-
-
-def _bytes(value: int | memoryview | bytes) -> memoryview | bytes:
-    if isinstance(value, int):
-        raise NotProtobufError
-    return value
+    return text(found.get(8, _NONE)), kind if isinstance(kind, int) else 0

@@ -60,6 +60,21 @@ def field(number: int, value: int | bytes | str) -> bytes:
     return _as_varint(number << 3 | _BYTES) + _as_varint(len(content)) + content
 
 
+def message(value: int | memoryview) -> memoryview:
+    """Return the bytes that a field holds; raises ``NotProtobufError`` where it is a number."""
+    if isinstance(value, int):
+        raise NotProtobufError
+    return value
+
+
+def text(value: int | memoryview) -> str:
+    """Return the text that a field holds.
+
+    Raises ``NotProtobufError`` where it is a number, and ``UnicodeDecodeError``.
+    """
+    return bytes(message(value)).decode()
+
+
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):
