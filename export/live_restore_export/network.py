@@ -191,8 +191,9 @@ def begin_near_identity(model: RCAN) -> None:
     one. Nothing about the graph changes; training spends no steps on learning to copy, and a
     network that can copy exactly can leave a stack alone that has hardly any noise.
     """
-    carried = model.head.in_channels
-    if carried != model.tail.out_channels or carried > model.config.channels:
+    # Further channels that go in, such as the noise, tell of the first ones and are not copied.
+    carried = model.tail.out_channels
+    if carried > model.head.in_channels or carried > model.config.channels:
         return  # nothing to copy one to one
     for convolution in (model.head, model.tail):
         for feature in range(carried):

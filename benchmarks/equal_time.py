@@ -1,0 +1,204 @@
+"""Which form of network is the best for its time? Each learns equally long, and is judged alike.
+
+    python benchmarks/equal_time.py table.json --minutes 10
+    python benchmarks/equal_time.py table.json --minutes 30 --device cuda --only fast --only wider
+
+The forms cost about as much per voxel as ``fast``: wider and shallower, narrower and deeper,
+without folding, folded twice as far, told the noise, and two small networks of which the second
+sees what the first made of the stack. All begin with random weights, take the same batches
+(``fast.toml``) in the same order, each for as many minutes of processor time (of the clock on a
+GPU), and are judged by kinds that no training draws (``judges.py``, another field than that of the
+tables). Who is the best after minutes need not be the best after hours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import judges
+import numpy as np
+import torch
+from live_restore_export.network import RCAN, RCANConfig, begin_near_identity
+from live_restore_export.quality.gain import PEAKS_E
+from live_restore_export.simulator.simulate import expected_electrons
+from live_restore_export.training.bank import SubjectBank
+from live_restore_export.training.batches import Batch, batches
+from live_restore_export.training.config import TrainConfig
+from live_restore_export.training.optimisation import loss_of, make_optimiser
+from numpy.typing import NDArray
+from quality import BACKGROUND_FRACTION, CAMERA
+from torch import Tensor
+
+from live_restore.files.publish import publish_text
+from live_restore.inference.image.intensity import scale_from_percentiles
+from live_restore.simulation.quality import psnr
+
+ROOT = Path(__file__).parents[1]
+CONFIG = ROOT / "export" / "live_restore_export" / "configs" / "fast.toml"
+FAST = RCANConfig(groups=2, blocks=2, channels=24, reduction=4, lateral_shuffle=2)
+HALF = replace(FAST, groups=1)
+FORMS: dict[str, tuple[RCANConfig, ...]] = {
+    "fast": (FAST,),
+    "wider": (replace(FAST, groups=1, channels=32),),
+    "deeper": (replace(FAST, groups=4, blocks=3, channels=16),),
+    "not folded": (replace(FAST, groups=1, channels=16, lateral_shuffle=1),),
+    "folded 4 x 4": (replace(FAST, channels=48, lateral_shuffle=4),),
+    "told the noise": (replace(FAST, in_channels=2),),
+    "a second pass": (HALF, replace(HALF, in_channels=2)),
+}
+# Another field of each kind than that which the tables of docs/explanation/quality.md show.
+_FIELD = 1
+_SEED = 2_400_000_000
+_TIMED_ZYX = (16, 128, 128)
+
+
+class Form(torch.nn.Module):
+    """One network, or two: the second is given the stack and what the first made of it."""
+
+    def __init__(self, configs: tuple[RCANConfig, ...]) -> None:
+        super().__init__()
+        self.passes = torch.nn.ModuleList(RCAN(config) for config in configs)
+        self.told_noise = configs[0].in_channels == 2
+        for network in self.passes:
+            begin_near_identity(network)
+
+    def forward(self, noisy: Tensor, noise: Tensor) -> Tensor:
+        """Return what it makes of (N, 1, Z, Y, X), whose noise is (N, 1, 1, 1, 1)."""
+        given = torch.cat((noisy, noise.expand_as(noisy)), 1) if self.told_noise else noisy
+        made: Tensor = self.passes[0](given)
+        for network in self.passes[1:]:
+            made = network(torch.cat((noisy, made), 1))
+        return made
+
+
+def rms(noisy: Tensor, truth: Tensor) -> Tensor:
+    """Return the noise of each image (N, 1, 1, 1, 1)."""
+    return (noisy - truth).pow(2).mean(dim=(1, 2, 3, 4), keepdim=True).sqrt()
+
+
+def drawn(config: TrainConfig, count: int) -> list[Batch]:
+    """Return so many batches: the same for every form."""
+    options = config.training
+    data = config.gather(CONFIG.parent)
+    bank = SubjectBank(
+        data.training, min(data.held, count), options.scene_refresh_steps, range(count), 0
+    )
+    with closing(bank), batches(bank, options, config.seed, range(count), 2) as stream:
+        return list(stream)
+
+
+def learn(form: Form, seen: list[Batch], config: TrainConfig, options: argparse.Namespace) -> int:
+    """Train for the minutes given, the rate falling with what is left; return the steps."""
+    training = config.training
+    optimiser = make_optimiser(form, training)
+    clock = time.process_time if options.device == "cpu" else time.perf_counter
+    began, step = clock(), 0
+    form.train()
+    while (part := (clock() - began) / (60 * options.minutes)) < 1:
+        batch = seen[step % len(seen)]
+        noisy, truth = (torch.from_numpy(each).to(options.device) for each in batch)
+        rate = training.learning_rate * min(1.0, (step + 1) / 50)
+        optimiser.param_groups[0]["lr"] = rate * (0.01 + 0.495 * (1 + math.cos(math.pi * part)))
+        optimiser.zero_grad(set_to_none=True)
+        loss = loss_of(form(noisy, rms(noisy, truth)), noisy, truth, training)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(form.parameters(), training.gradient_clip)
+        optimiser.step()
+        step += 1
+    return step
+
+
+def judged(form: Form, kinds: list[str], device: str) -> dict[str, dict[str, float]]:
+    """Return the PSNR (dB) of each kind at each light."""
+    form.eval()
+    found: dict[str, dict[str, float]] = {}
+    for kind in kinds:
+        signal = judges.signal(kind, _FIELD)
+        for peak_e in PEAKS_E:
+            expected = expected_electrons(signal, peak_e, BACKGROUND_FRACTION)
+            raw = CAMERA.expose(expected, np.random.default_rng((_SEED, int(peak_e))))
+            truth = CAMERA.noiseless_adu(expected)
+            scale = scale_from_percentiles(raw, 2.0, 99.9)
+            given = [
+                torch.from_numpy(scale.normalise(each))[None, None].to(device)
+                for each in (raw, truth)
+            ]
+            with torch.inference_mode():
+                made = form(given[0], rms(*given))[0, 0].float().cpu().numpy()
+            found.setdefault(f"{peak_e:g}", {})[kind] = psnr(scale.restore(made), truth)
+    return found
+
+
+def seconds(forms: dict[str, Form], device: str, rounds: int = 5) -> dict[str, float]:
+    """Return how long each takes for a stack, in turns (median)."""
+    image: NDArray[np.float32] = np.random.default_rng(0).random(_TIMED_ZYX, np.float32)
+    given = torch.from_numpy(image)[None, None].to(device)
+    took: dict[str, list[float]] = {name: [] for name in forms}
+    with torch.inference_mode():
+        for _ in range(rounds + 1):
+            for name, form in forms.items():
+                began = time.perf_counter()
+                float(form(given, torch.ones(1, 1, 1, 1, 1, device=device)).sum())
+                took[name].append(time.perf_counter() - began)
+    return {name: float(np.median(each[1:])) for name, each in took.items()}
+
+
+def table(rows: dict[str, Any]) -> str:
+    """Return it for people and for the documentation."""
+    first = next(iter(rows.values()))
+    lines = [
+        "| form | weights | time for a stack | steps | "
+        + " | ".join(f"{peak:g} e-" for peak in PEAKS_E) + " |",
+        "|---|---:|---:|---:|" + "---:|" * len(PEAKS_E),
+    ]  # fmt: skip
+    for name, row in rows.items():
+        means = [float(np.mean(list(row["psnr"][f"{peak:g}"].values()))) for peak in PEAKS_E]
+        base = [float(np.mean(list(first["psnr"][f"{peak:g}"].values()))) for peak in PEAKS_E]
+        told = (
+            f"{mean:.2f}" if row is first else f"{mean - of_first:+.2f}"
+            for mean, of_first in zip(means, base, strict=True)
+        )
+        lines.append(
+            f"| {name} | {row['weights']:,} | {row['seconds'] / first['seconds']:.2f} x | "
+            f"{row['steps']:,} | " + " | ".join(told) + " |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("table", type=Path, help="JSON file that is added to")
+    parser.add_argument("--minutes", type=float, default=10, help="that each learns")
+    parser.add_argument("--batches", type=int, default=400, help="that are drawn, and seen in turn")
+    parser.add_argument("--only", action="append", choices=list(FORMS))
+    parser.add_argument("--kind", action="append", choices=list(judges.KINDS), help="of the judges")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    options = parser.parse_args()
+    config = TrainConfig.load(CONFIG)
+    seen = drawn(config, options.batches)
+    rows = json.loads(options.table.read_text()) if options.table.exists() else {}
+    names, kinds = options.only or list(FORMS), options.kind or list(judges.KINDS)
+    torch.manual_seed(config.seed)
+    forms = {name: Form(FORMS[name]).to(options.device) for name in names}
+    for name, form in forms.items():
+        steps = learn(form, seen, config, options)
+        rows[name] = {
+            "weights": sum(each.numel() for each in form.parameters()),
+            "steps": steps, "minutes": options.minutes, "psnr": judged(form, kinds, options.device),
+        }  # fmt: skip
+        print(name, steps, flush=True)
+    for name, took in seconds(forms, options.device).items():
+        rows[name]["seconds"] = took
+    publish_text(options.table, json.dumps(rows, indent=1) + "\n")
+    print(table(rows))
+
+
+if __name__ == "__main__":
+    main()
