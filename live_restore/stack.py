@@ -54,14 +54,15 @@ def checksum_of(volume: Volume) -> int:
 def crc32(data: bytes | memoryview, before: int = 0) -> int:
     """Return the CRC-32 of some bytes, as ``zlib.crc32`` does, which is slower.
 
-    Every voxel passes here three times. libdeflate takes 0.07 ns for one of 16 bits, where zlib
+    Every voxel passes here three times. libdeflate takes 0.04 ns for one of 16 bits, where zlib
     takes 0.49 (32 x 512 x 512, one core).
     """
     import imagecodecs
 
     if not imagecodecs.DEFLATE.available:  # some distributions build imagecodecs without it
         return zlib.crc32(data, before)
-    return int(imagecodecs.deflate_crc32(data, before))  # type: ignore[arg-type] # any buffer
+    plain = np.frombuffer(data, np.uint8)  # anything else imagecodecs copies: three times as long
+    return int(imagecodecs.deflate_crc32(plain, before))  # type: ignore[arg-type] # any buffer
 
 
 def plane_number(axes: str, sizes: Mapping[str, int], place: Mapping[str, int]) -> int:
