@@ -26,7 +26,7 @@ from live_restore.errors import (
     StackUnreadableError,
 )
 from live_restore.files.reading import open_regular
-from live_restore.files.recycled import empty_volume
+from live_restore.files.recycled import empty_volume, recycled_volume
 from live_restore.files.windows import LONG_PATHS_REMEDY, SHARING_VIOLATION, too_long
 from live_restore.stack import Volume
 
@@ -171,6 +171,9 @@ def new_volume(shape: tuple[int, ...], dtype: np.dtype[np.generic], path: Path) 
     StackBusyError
         It does not fit just now.
     """
+    recycled = recycled_volume(shape, dtype)  # before asking: what waits in vain is free by then
+    if recycled is not None:
+        return recycled
     needed = math.prod(shape) * dtype.itemsize
     memory = psutil.virtual_memory() if needed > _ALWAYS_FITS else None
     what = f"a stack of {' x '.join(map(str, shape))} voxels takes {needed / 2**30:.1f} GiB"

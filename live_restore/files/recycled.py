@@ -43,16 +43,28 @@ class _Lent:
 
 def empty_volume(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Volume:
     """Return an array with whatever its memory held before; raises ``MemoryError``."""
-    memory = _taken(math.prod(shape) * dtype.itemsize)
-    return np.asarray(_Lent(memory)).view(dtype).reshape(shape)
+    volume = recycled_volume(shape, dtype)
+    if volume is not None:
+        return volume
+    return _volume(np.empty(math.prod(shape) * dtype.itemsize, np.uint8), shape, dtype)
 
 
-def _taken(needed: int) -> NDArray[np.uint8]:
-    """Return memory of a size; what is left of another size is given up."""
+def recycled_volume(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> Volume | None:
+    """Return an array in memory that waits, ``None`` where none of its size does.
+
+    What waits in another size is given up: to whoever asks how much is free, it is.
+    """
+    needed = math.prod(shape) * dtype.itemsize
     while True:
         try:
             memory = _free.pop()
         except IndexError:
-            return np.empty(needed, np.uint8)
+            return None
         if memory.nbytes == needed:
-            return memory
+            return _volume(memory, shape, dtype)
+
+
+def _volume(
+    memory: NDArray[np.uint8], shape: tuple[int, ...], dtype: np.dtype[np.generic]
+) -> Volume:
+    return np.asarray(_Lent(memory)).view(dtype).reshape(shape)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from live_restore.files import recycled
+from live_restore.files import raw_data, recycled
+from live_restore.files.raw_data import new_volume
 from live_restore.files.recycled import empty_volume
 
 SHAPE, DTYPE = (4, 64, 65), np.dtype(np.uint16)
@@ -64,3 +68,21 @@ def test_what_waits_is_counted_in_bytes_whatever_the_sizes(monkeypatch: pytest.M
     large.clear()
     small.clear()
     assert sum(each.nbytes for each in recycled._free) == 1000
+
+
+def test_what_waits_does_not_keep_a_stack_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    total = 10 * math.prod(SHAPE) * DTYPE.itemsize
+
+    def virtual_memory() -> SimpleNamespace:
+        waiting = sum(each.nbytes for each in recycled._free)
+        return SimpleNamespace(total=total, available=total - waiting)
+
+    monkeypatch.setattr(raw_data, "_ALWAYS_FITS", 0)
+    monkeypatch.setattr(raw_data.psutil, "virtual_memory", virtual_memory)
+    several = [empty_volume(SHAPE, DTYPE) for _ in range(3)]
+    several.clear()
+    whole = new_volume((10, *SHAPE), DTYPE, Path("large.tif"))  # needs what waited, too
+    assert whole.nbytes == total
+    del whole
+    monkeypatch.setattr(raw_data.psutil, "virtual_memory", lambda: None)
+    assert new_volume((10, *SHAPE), DTYPE, Path("next.tif")).nbytes == total  # nobody is asked

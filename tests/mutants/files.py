@@ -113,6 +113,14 @@ FILES = (
     ),
     Mutant(
         HOUSE,
+        "recycled-before-free-is-asked",
+        "a stack is refused for lack of memory only when none waits to be used again",
+        "    recycled = recycled_volume(shape, dtype)  # before",
+        "    recycled = None  # before",
+        ("tests/files/test_recycled.py::test_what_waits_does_not_keep_a_stack_out",),
+    ),
+    Mutant(
+        HOUSE,
         "emptied-error-bars-folder",
         "error bars whose folder was emptied are lost",
         "        return _has_no_file(path)",
