@@ -10,26 +10,43 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from html import escape
+from typing import NamedTuple
 
 from live_restore.errors import LiveRestoreError, one_line
 from live_restore.overview.entries import ShownEntry, ShownStack
 from live_restore.page import pictures
 from live_restore.page.pixels import Pixels
 from live_restore.stack import FOR_BRIGHTNESS, StackIndex
+from live_restore.trust.digits import change_in_words, decibels_in_words, ratio_in_words
 
 _MOST_PICTURES = 200
 """About 2 MB of pictures: what a mail and a lab book take."""
 _PLANES = 8
 _CHART = (560, 110, 52, 20)
 """Width, height, and the room for the axes at the left and below."""
-_LIGHT = "light of bright regions against raw (%)"
-_AT_LEAST = {_LIGHT: (-10.0, 10.0)}
-"""From where to where an axis goes at least, if not from 0: bleaching is percents."""
-_CHARTS: dict[str, Callable[[ShownStack], float | None]] = {
-    "signal to noise": lambda stack: stack.snr,
-    "gain over raw (dB)": lambda stack: stack.gain_db,
-    _LIGHT: lambda stack: stack.flux_bias_percent,
-    "half the light would cost (dB)": lambda stack: stack.half_light_db,
+
+
+class _Quantity(NamedTuple):
+    """What a chart shows."""
+
+    name: str
+    words: Callable[[float], str]
+    """How a value is told: as by ``status`` and the page."""
+    at_least: tuple[float, float] = (0.0, 0.0)
+    """From where to where its axis goes at least."""
+
+
+_DELAY = _Quantity("delay (s)", "{:.1f}".format)
+_OF_STACKS: dict[_Quantity, Callable[[ShownStack], float | None]] = {
+    _Quantity("signal to noise", ratio_in_words): lambda stack: stack.snr,
+    _Quantity("gain over raw (dB)", decibels_in_words): lambda stack: stack.gain_db,
+    # Bleaching is percents: a difference of a thousandth must not look like one.
+    _Quantity("light of bright regions against raw (%)", change_in_words, (-10.0, 10.0)): (
+        lambda stack: stack.flux_bias_percent
+    ),
+    _Quantity("half the light would cost (dB)", decibels_in_words): (
+        lambda stack: stack.half_light_db
+    ),
 }
 
 _NUMBER = re.compile(r"([0-9]{1,18})")
@@ -79,7 +96,7 @@ def night_html(
         Where pictures come from; a result that cannot be read has none.
     """
     words = "\n".join(escape(line) for line in lines)
-    charts = "".join(_chart(what, values) for what, values in _series(shown) if len(values) > 1)
+    charts = "".join(_chart(*series) for series in _series(shown) if len(series[-1]) > 1)
     tiles = "".join(_tiles(shown, pixels))
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8">'
@@ -99,11 +116,14 @@ def _table(rows: Sequence[tuple[str, str, str]]) -> str:
     return f"<table><tr><th>state<th>file or stack<th>why</tr>{cells}</table>"
 
 
-def _series(shown: Sequence[ShownEntry]) -> Iterator[tuple[str, list[tuple[float, float]]]]:
+def _series(
+    shown: Sequence[ShownEntry],
+) -> Iterator[tuple[_Quantity, str, list[tuple[float, float]]]]:
+    """Return what there are charts of, each with its channel and its values over time (s)."""
     known = [(each.entry.finished_at, each.facts) for each in shown if each.facts is not None]
     done = sorted(((at, facts) for at, facts in known if at is not None), key=lambda each: each[0])
-    yield "delay (s)", [(at, facts.delay_s) for at, facts in done if facts.delay_s is not None]
-    for what, value_of in _CHARTS.items():
+    yield _DELAY, "", [(at, facts.delay_s) for at, facts in done if facts.delay_s is not None]
+    for quantity, value_of in _OF_STACKS.items():
         found: dict[str, list[tuple[float, float]]] = {}
         for at, facts in done:
             for stack in facts.stacks:
@@ -111,15 +131,15 @@ def _series(shown: Sequence[ShownEntry]) -> Iterator[tuple[str, list[tuple[float
                 if value is not None:
                     found.setdefault(stack.channel_name, []).append((at, value))
         for channel, values in list(found.items())[:8]:
-            yield f"{what}, {channel}", values
+            yield quantity, f", {channel}", values
 
 
-def _chart(what: str, values: Sequence[tuple[float, float]]) -> str:
+def _chart(quantity: _Quantity, of: str, values: Sequence[tuple[float, float]]) -> str:
     """Return one curve with its axes: clock times below, values at the left."""
     width, height, left, bottom = _CHART
     first, last = values[0][0], values[-1][0]
     known = [value for _, value in values]
-    floor, ceiling = _AT_LEAST.get(what.partition(",")[0], (0.0, 0.0))
+    floor, ceiling = quantity.at_least
     low, high = min(floor, *known), max(ceiling, *known)
     span, rise = (last - first) or 1.0, (high - low) or 1.0
 
@@ -130,15 +150,17 @@ def _chart(what: str, values: Sequence[tuple[float, float]]) -> str:
     points = " ".join("{:.1f},{:.1f}".format(*place(at, value)) for at, value in values)
     lines = "".join(
         f'<line x1="{left}" x2="{width}" y1="{y:.1f}" y2="{y:.1f}"/>'
-        f'<text x="{left - 5}" y="{y + 4:.1f}" text-anchor="end">{value:.4g}</text>'
+        f'<text x="{left - 5}" y="{y + 4:.1f}" text-anchor="end">{told}</text>'
         for value in dict.fromkeys((low, max(low, 0.0), high))
         for _, y in (place(first, value),)
+        for told in (quantity.words(value) if value else "0",)
     )
-    name = escape(one_line(what), quote=True)
+    name = escape(one_line(quantity.name + of), quote=True)
     return (
         f'<figure class="chart"><figcaption>{name}</figcaption>'
         f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" aria-label="{name}, '
-        f'{known[0]:.4g} to {known[-1]:.4g}">{lines}<polyline points="{points}"/>'
+        f'{quantity.words(known[0])} to {quantity.words(known[-1])}">'
+        f'{lines}<polyline points="{points}"/>'
         f'<text x="{left}" y="{height - 2}">{_clock(first)}</text>'
         f'<text x="{width}" y="{height - 2}" text-anchor="end">{_clock(last)}</text></svg></figure>'
     )

@@ -70,7 +70,7 @@ def test_what_became_of_light_is_told_from_beginning_to_end() -> None:
         each = entry_at(number)
         assert each.facts is not None
         stack = replace(
-            each.facts.stacks[0], flux_bias_percent=-0.1 * number, gain_db=12.0,
+            each.facts.stacks[0], flux_bias_percent=-0.1 * number, gain_db=12.04,
             half_light_db=1.8, less_light=f"half the light {number}",
         )  # fmt: skip
         return replace(each, facts=replace(each.facts, stacks=(stack,)))
@@ -91,7 +91,8 @@ def test_what_became_of_light_is_told_from_beginning_to_end() -> None:
     chart = page[page.index('aria-label="gain over raw (dB)') :].partition("</svg>")[0]
     ends = [time.strftime("%H:%M:%S", time.localtime(1e9 + n * 10 + 3)) for n in (0, 39)]
     assert all(f"{end}</text>" in chart for end in ends), "when"
-    assert all(f">{value}</text>" in chart for value in (0, 12)), "how much"
+    assert all(f">{value}</text>" in chart for value in ("0", "12.0")), "how much"
+    assert 'aria-label="gain over raw (dB), GFP, 12.0 to 12.0"' in chart, "digits as elsewhere"
 
 
 def test_how_far_to_trust_is_told_of_few_stacks_too() -> None:

@@ -4,8 +4,9 @@ import { $, change, clock, decibels, make, makeSvg, number, ratio, seconds } fro
 
 const [HEIGHT, LEFT, BOTTOM] = [74, 40, 14];
 const MOST_POINTS = 500;
-const FROM_NEAR = new Set(["Mean brightness"]); // others from 0
-const LEAST_PERCENT = 10; // bleaching is percents: a difference of a thousandth must not look like one
+// Bleaching is percents: a difference of a thousandth must not look like one.
+const LEAST_PERCENT = 10;
+const FROM_NEAR = new Set(["Mean brightness"]); // LEAST_PERCENT of it high at least; others from 0
 const drawn = new Map();
 
 /** Draws every plot there is data for. */
@@ -118,10 +119,9 @@ function draw(frame, plot, width, onPick) {
   let [y0, y1] = extent(points.map((point) => point[1]));
   if (plot.least) [y0, y1] = [Math.min(y0, -plot.least), Math.max(y1, plot.least)];
   else if (!FROM_NEAR.has(plot.title)) y0 = Math.min(0, y0);
-  else if (y1 - y0 < 0.1 * Math.abs(y1)) {
-    // Bleaching is percents: a difference of a thousandth must not look like one.
-    const middle = (y0 + y1) / 2;
-    [y0, y1] = [middle - 0.05 * Math.abs(y1), middle + 0.05 * Math.abs(y1)];
+  else if (y1 - y0 < (LEAST_PERCENT / 100) * Math.abs(y1)) {
+    const [middle, half] = [(y0 + y1) / 2, (LEAST_PERCENT / 200) * Math.abs(y1)];
+    [y0, y1] = [middle - half, middle + half];
   }
   if (y1 - y0 < 1e-9) y1 = y0 + (Math.abs(y0) || 1) * 0.1;
   const pad = (y1 - y0) * 0.08;
