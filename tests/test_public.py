@@ -43,6 +43,14 @@ def test_importing_it_is_quick_and_loads_nothing_heavy() -> None:
     assert min(seconds) < 0.05
 
 
+@pytest.mark.parametrize("module", ["engine.daemon", "doctor.checks", "simulation.scene"])
+def test_a_program_starts_before_what_it_may_need_later_is_loaded(module: str) -> None:
+    later = "{'dask', 'onnxruntime', 'openvino', 'scipy.ndimage', 'zarr'}"
+    code = f"import sys, live_restore.{module}; print(*{later} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout.strip(), done.stderr) == ("", "")
+
+
 def test_both_packages_say_that_they_are_typed() -> None:
     for package in ("live_restore", "export/live_restore_export"):
         assert (ROOT / package / "py.typed").exists()

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 Image = NDArray[np.generic]
 
@@ -84,6 +83,9 @@ def best_gaussian(noisy: Image, truth: Image) -> tuple[NDArray[np.float32], tupl
     sigma_voxels
         Standard deviations along Z and along Y, X (voxels).
     """
+    # Here, since programs without this need not wait for it when they start.
+    from scipy import ndimage
+
     image = np.asarray(noisy, np.float32)
     best, best_error, best_sigma = image, math.inf, (0.0, 0.0)
     for xy, z in itertools.product(

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from live_restore.simulation.camera import Camera
 from live_restore.simulation.emitters import rasterise, unit_vectors, worm_like_chain
@@ -71,6 +70,9 @@ class LivingCell:
             np.concatenate(points).astype(np.float32),
             np.concatenate(weights).astype(np.float32),
         )
+        # Here, since programs without this need not wait for it when they start.
+        from scipy import ndimage
+
         voxel_um = np.array(VOXEL_ZYX_UM)
         voxels = rasterise(cloud, self.shape_zyx, voxel_um)
         return np.asarray(ndimage.gaussian_filter(voxels, _PSF_SIGMA_UM / voxel_um), np.float32)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from live_restore.stack import VoxelSize
 
@@ -56,6 +55,9 @@ def resampled(volume: NDArray[np.float32], shape_zyx: tuple[int, int, int]) -> N
     """
     if volume.shape == shape_zyx:
         return volume
+    # Here, since programs without this need not wait for it when they start.
+    from scipy import ndimage
+
     factors = [new / old for new, old in zip(shape_zyx, volume.shape, strict=True)]
     made = ndimage.zoom(volume, factors, order=3, mode="nearest", grid_mode=True)
     return np.asarray(made, np.float32)
