@@ -188,12 +188,9 @@ def main(port: int, folder: Path, since: float, unsaved_since: float) -> None:
         # The client would try for its whole time limit, at full speed.
         beside = socket.create_connection(("127.0.0.1", port), timeout=_CONNECT_MS / 1000)
         beside.settimeout(None)
-        # The client that pycromanager is built upon; the whole of that takes a second to load.
-        from pyjavaz import JavaObject
+        from pycromanager import Studio
 
-        studio = JavaObject(
-            "org.micromanager.Studio", port=port, timeout=_CONNECT_MS, new_socket=True
-        )
+        studio = Studio(port=port, timeout=_CONNECT_MS, new_socket=True)
         threading.Thread(
             target=_leave_with_micro_manager, args=(beside, port), name="beside", daemon=True
         ).start()

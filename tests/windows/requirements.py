@@ -18,8 +18,9 @@ _TEST_TOOLS = (
 )  # fmt: skip
 # numpy 2 needs functions of ucrtbase.dll that Wine 8 has not. The plain ONNX Runtime stands in for
 # the GPU build, of which nothing can be used here. msvc-runtime: what Windows has of itself.
+# pyjavaz: what the newer mmpycorex brings, which no wheels are made of.
 _REPLACED = ("numpy", "onnxruntime", "onnxruntime-gpu")
-_INSTEAD = ("numpy==1.26.4", "onnxruntime>=1.23", "msvc-runtime", "pywin32")
+_INSTEAD = ("numpy==1.26.4", "onnxruntime>=1.23", "msvc-runtime", "pyjavaz", "pywin32")
 
 
 def main(pyproject: Path) -> None:
