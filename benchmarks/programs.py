@@ -92,7 +92,9 @@ def program(name: str, folder: Path, groups: int) -> Callable[[NDArray[np.float3
 class Process:
     """A program that waits for its turns."""
 
-    def __init__(self, name: str, command: list[str]) -> None:
+    def __init__(
+        self, name: str, command: list[str], environment: dict[str, str] | None = None
+    ) -> None:
         self.name = name
         self.seconds: list[float] = []
         self._process = subprocess.Popen(
@@ -101,8 +103,10 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env=environment,
         )
-        self.runs = bool(self._line())  # it is warm
+        self.told = self._line().strip()  # it is warm
+        self.runs = bool(self.told)
 
     def turn(self) -> None:
         """Let it run the stack once."""
