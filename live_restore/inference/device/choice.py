@@ -45,9 +45,10 @@ from live_restore.inference.backends.table import parse_device
 from live_restore.inference.device.cache import DeviceCache
 from live_restore.inference.device.check import Checker, small_shape
 from live_restore.inference.device.forms import FormTrials
-from live_restore.inference.device.measure import Measurement, Rates
+from live_restore.inference.device.measure import Measurement
 from live_restore.inference.device.opening import Opener
 from live_restore.inference.device.precision import reduced_obstacle
+from live_restore.inference.device.rates import Rates
 from live_restore.inference.device.refusals import FAILURES, Failure, LostError, Refusals
 from live_restore.inference.model.card import ModelCard
 

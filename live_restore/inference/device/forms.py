@@ -3,71 +3,44 @@
 Every form is opened, asked the known answer on a small tile and on a large one, and timed on the
 large one: the same for all of a model, whatever stacks come later. A form that fails, or answers
 wrongly, is refused by name. They are tried one at a time, since several at once might not fit into
-the GPU's memory; within a budget, since somebody waits for the program to start; and once: what was
-found is in ``backends.json``.
+the GPU's memory; and within a budget, since somebody waits for the program to start: the next start
+goes on where this one stopped. What was found is in ``backends.json`` after each of them, so that
+it is found once.
 
 A runtime that ends the whole process, or breaks the driver's context of it, cannot be survived this
-way.
+way. A form that was being tried when that happened is refused after the second time.
 """
 
 from __future__ import annotations
 
-import datetime
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
 
 from live_restore.errors import DeviceError, DeviceMemoryError
 from live_restore.inference.backends.backend import Variant
 from live_restore.inference.backends.session import Session, Shape5
 from live_restore.inference.device.cache import DeviceCache
 from live_restore.inference.device.check import Checker, known_tile, tile_shape
-from live_restore.inference.device.hardware import nvidia_gpu
+from live_restore.inference.device.hardware import nvidia_card, nvidia_gpu
 from live_restore.inference.device.opening import Opener
+from live_restore.inference.device.rates import today
 from live_restore.inference.device.refusals import FAILURES, Failure
+from live_restore.inference.device.tried import Tried
 
 # A guess, not measured: opening one takes a second or two (the first one, with its libraries, ten),
 # each is opened twice, and a GPU has 13 forms. What is left then was expected to be slower.
 BUDGET_S = 60.0
+# Of each start after that, until all were tried; one is, whatever it takes.
+LATER_S = 15.0
 _MEASURING_S = 0.3
 # 8 million voxels, as for the choice between devices; what a small card may hold in its place.
 _TILES_ZYX = ((32, 512, 512), (16, 256, 256))
+# Memory that is free differs from start to start; so much more is worth another try.
+_MORE_MEMORY = 1.25
+_MOST_ENDS = 2
 # Of a device, as many are compared on the tiles of stacks: more at once might not fit.
 _COMPARED = 2
-
-
-@dataclass(frozen=True)
-class Tried:
-    """What trying gave.
-
-    Parameters
-    ----------
-    mvoxel_per_s
-        Million voxels per second on the large tile, by variant, ordinary ones included.
-    failed
-        Why a form is not used, by variant.
-    tile, date
-        On what, and when (ISO).
-    out_of_memory
-        Whether that was why one failed: another time there may be more.
-    """
-
-    mvoxel_per_s: dict[str, float] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
-    tile: str = ""
-    date: str = ""
-    out_of_memory: bool = False
-
-    def of(self, variant: Variant) -> float:
-        """Return the rate of a variant; 0: it has none."""
-        return self.mvoxel_per_s.get(str(variant), 0.0)
-
-    def __str__(self) -> str:
-        rates = sorted(self.mvoxel_per_s.items(), key=lambda item: -item[1])
-        listed = ", ".join(f"{name} {rate:g}" for name, rate in rates)
-        return f"forms on {self.tile}, {self.date} (Mvoxel/s): {listed}"
 
 
 class FormTrials:
@@ -107,21 +80,13 @@ class FormTrials:
             return {}
         names = {each.backend.name for each in forms}
         ordinary = [v for v in variants if not v.form and v.backend.name in names]
-        key = self._key([*ordinary, *forms])
-        found = _read(self._cache.get(key))
-        if found is None:
-            found = self._try_all(ordinary, forms)
-            if found.mvoxel_per_s and not found.out_of_memory:
-                self._cache.put(
-                    key,
-                    {"mvoxel_per_s": found.mvoxel_per_s, "failed": found.failed,
-                     "tile": found.tile, "date": found.date},
-                )  # fmt: skip
-        self._tried = found
+        self._go_on(ordinary, forms)
+        if not self._tried.mvoxel_per_s:
+            return {}
         return {
-            form: DeviceError(found.failed[str(form)])
+            form: DeviceError(self._tried.why_not(form))
             for form in forms
-            if str(form) in found.failed
+            if not self._tried.of(form)
         }
 
     def compared(self, variants: Sequence[Variant]) -> list[Variant]:
@@ -146,7 +111,7 @@ class FormTrials:
 
     def _key(self, variants: Sequence[Variant]) -> str:
         limits = self._opener.limits
-        cards = [nvidia_gpu(index)[0] for index in sorted({each.index for each in variants})]
+        cards = [nvidia_card(index) for index in sorted({each.index for each in variants})]
         versions = dict.fromkeys(each.backend.version() for each in variants)
         return " | ".join(
             [
@@ -159,32 +124,74 @@ class FormTrials:
             ]
         )
 
-    def _try_all(self, ordinary: Sequence[Variant], forms: Sequence[Variant]) -> Tried:
-        until = self._clock() + BUDGET_S
-        found = Tried(date=datetime.datetime.now(datetime.UTC).date().isoformat())
-        for shape in (tile_shape(self._opener.card, zyx) for zyx in _TILES_ZYX):
-            found = replace(found, tile=" x ".join(map(str, shape[2:])))
-            ran_out = False
-            for variant in ordinary:
-                try:
-                    found.mvoxel_per_s[str(variant)] = self._rate(variant, shape)
-                except FAILURES as error:  # told where it is opened for a stack
-                    ran_out |= isinstance(error, DeviceMemoryError)
-            if found.mvoxel_per_s or not ran_out:
+    def _go_on(self, ordinary: Sequence[Variant], forms: Sequence[Variant]) -> None:
+        """Try what was not tried yet, as far as time allows, and remember each."""
+        began = self._clock()
+        key = self._key([*ordinary, *forms])
+        shapes = [tile_shape(self._opener.card, zyx) for zyx in _TILES_ZYX]
+        free = self._opener.limits.gpu_bytes(nvidia_gpu(forms[0].index)[1]) >> 20
+        known = self._remembered(key, shapes, free)
+        tried = known or self._first(ordinary, shapes)
+        self._tried = tried
+        if not tried.mvoxel_per_s:
+            return
+        tried.free_mib = max(tried.free_mib, free)
+        shape = next(shape for shape in shapes if shape[2:] == tried.tile_zyx)
+        until = began + (LATER_S if known else BUDGET_S)
+        left = [each for each in (*ordinary, *forms) if tried.is_left(each)]
+        for number, each in enumerate(left):
+            if self._clock() > until and not (known and number == 0):
                 break
-        if not found.mvoxel_per_s:
-            return replace(found, out_of_memory=True)
-        for form in forms:
-            if self._clock() > until:
-                found.failed[str(form)] = f"not tried: {BUDGET_S:g} s were over"
-                continue
-            try:
-                found.mvoxel_per_s[str(form)] = self._rate(form, shape)
-            except FAILURES as error:
-                found.failed[str(form)] = error.what
-                if isinstance(error, DeviceMemoryError):
-                    found = replace(found, out_of_memory=True)
-        return found
+            self._try(each, shape, key)
+        self._cache.put(key, tried.as_record())
+
+    def _remembered(self, key: str, shapes: Sequence[Shape5], free: int) -> Tried | None:
+        """Return what earlier starts found, without what more memory may change now."""
+        tried = Tried.of_record(self._cache.get(key))
+        if tried is None or tried.tile_zyx not in [shape[2:] for shape in shapes]:
+            return None
+        if tried.short and free > _MORE_MEMORY * tried.free_mib:
+            if tried.tile_zyx != shapes[0][2:]:
+                return None  # the large tile may fit
+            tried.forget_short()
+        for name, times in tried.begun.items():
+            if times >= _MOST_ENDS:
+                tried.failed.setdefault(name, f"the process ended {times} times while it was tried")
+        return tried
+
+    def _first(self, ordinary: Sequence[Variant], shapes: Sequence[Shape5]) -> Tried:
+        """Return the rates of the ordinary ones, on the first tile that fits."""
+        tried = Tried()
+        for shape in shapes:
+            short = tried.short  # of the tile before
+            tried = Tried(tile_zyx=shape[2:], date=today(), short=set(short))
+            for each in ordinary:
+                try:
+                    tried.mvoxel_per_s[str(each)] = self._rate(each, shape)
+                except FAILURES as error:
+                    self._failed(tried, each, error)
+            if tried.mvoxel_per_s or not tried.short:
+                break
+        return tried
+
+    def _try(self, each: Variant, shape: Shape5, key: str) -> None:
+        tried, name = self._tried, str(each)
+        tried.begun[name] = tried.begun.get(name, 0) + 1
+        self._cache.put(key, tried.as_record())
+        try:
+            tried.mvoxel_per_s[name] = self._rate(each, shape)
+        except FAILURES as error:
+            self._failed(tried, each, error)
+        finally:  # also where somebody stops the program
+            del tried.begun[name]
+            tried.date = today()
+            self._cache.put(key, tried.as_record())
+
+    @staticmethod
+    def _failed(tried: Tried, each: Variant, error: Failure) -> None:
+        tried.failed[str(each)] = error.what
+        if isinstance(error, DeviceMemoryError):
+            tried.short.add(str(each))
 
     def _rate(self, variant: Variant, shape: Shape5) -> float:
         """Return million voxels per second of a variant whose numbers are right."""
@@ -198,17 +205,3 @@ class FormTrials:
             least = min(least, now - started)
             if now - began > _MEASURING_S:
                 return round(tile.size / max(least, 1e-9) / 1e6, 4)
-
-
-def _read(record: dict[str, Any] | None) -> Tried | None:
-    """Return what the cache holds, if it can be used; the file is open to everybody's editor."""
-    if record is None:
-        return None
-    rates, failed = record.get("mvoxel_per_s"), record.get("failed")
-    if not (isinstance(rates, dict) and isinstance(failed, dict)):
-        return None
-    if not all(isinstance(rate, int | float) and rate > 0 for rate in rates.values()):
-        return None
-    if not all(isinstance(why, str) for why in failed.values()):
-        return None
-    return Tried(rates, failed, str(record.get("tile", "")), str(record.get("date", "")))

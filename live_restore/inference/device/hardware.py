@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import shutil
@@ -41,21 +42,35 @@ def available_memory_bytes() -> int:
 
 
 def nvidia_gpu(index: int) -> tuple[str, int]:
-    """Return the name of an NVIDIA GPU and its free memory (bytes); 0 where it is not known.
+    """Return the name of an NVIDIA GPU and its free memory (bytes); 0 where it is not known."""
+    name, _, free_mib = _nvidia_smi(index, "name,memory.free").rpartition(",")
+    return name.strip() or f"NVIDIA GPU {index}", _mib(free_mib) << 20
 
-    The driver's own tool is asked: ONNX Runtime knows neither.
-    """
-    unknown = (f"NVIDIA GPU {index}", 0)
+
+@functools.cache
+def nvidia_card(index: int) -> str:
+    """Return the name and the driver of an NVIDIA GPU: with another of either, measure anew."""
+    name, _, driver = _nvidia_smi(index, "name,driver_version").rpartition(",")
+    return f"{name.strip()}, driver {driver.strip()}" if name else f"NVIDIA GPU {index}"
+
+
+def _nvidia_smi(index: int, query: str) -> str:
+    """Return what the driver's own tool says: ONNX Runtime knows nothing of it; "": nothing."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
-        return unknown
+        return ""
     try:
         asked = subprocess.run(
-            [tool, f"--id={index}", "--query-gpu=name,memory.free",
-             "--format=csv,noheader,nounits"],
+            [tool, f"--id={index}", f"--query-gpu={query}", "--format=csv,noheader,nounits"],
             capture_output=True, text=True, timeout=_NVIDIA_SMI_S, check=True,
         )  # fmt: skip
-        name, _, free_mib = asked.stdout.strip().rpartition(",")
-        return name.strip() or unknown[0], int(free_mib) << 20
     except (OSError, subprocess.SubprocessError, ValueError):
-        return unknown
+        return ""
+    return asked.stdout.strip()
+
+
+def _mib(text: str) -> int:
+    try:
+        return max(0, int(text))
+    except ValueError:  # "[N/A]" where the memory is the processor's
+        return 0

@@ -2,46 +2,24 @@
 
 from __future__ import annotations
 
-import datetime
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
 from live_restore.errors import DeviceMemoryError, InferenceError
 from live_restore.inference.backends.backend import Variant
 from live_restore.inference.backends.session import Session, Shape5
 from live_restore.inference.device.cache import DeviceCache
 from live_restore.inference.device.check import known_tile, small_shape
-from live_restore.inference.device.hardware import available_cores, cpu_name
+from live_restore.inference.device.hardware import available_cores, cpu_name, nvidia_card
 from live_restore.inference.device.opening import Opener
-from live_restore.inference.device.refusals import FAILURES, Failure
+from live_restore.inference.device.rates import Rates, today
+from live_restore.inference.device.refusals import FAILURES, Failure, bare
 
 _MEASURING_S = 0.4
 # Of fewer voxels a GPU takes less time than to be asked for them: some 80 kernels of 5 to 10 us are
 # 80 to 160 Mvoxel/s on a tile of 16 x 64 x 64, whatever it computes in.
 _LARGE_VOXELS = 2**23
-
-
-@dataclass(frozen=True)
-class Rates:
-    """What was measured.
-
-    Parameters
-    ----------
-    mvoxel_per_s
-        Million voxels per second, by variant; of those that failed, none.
-    date
-        When (ISO).
-    """
-
-    mvoxel_per_s: dict[str, float] = field(default_factory=dict)
-    date: str = ""
-
-    def of(self, variant: Variant) -> float:
-        """Return the rate of a variant (million voxels per second); 0: it was not measured."""
-        return self.mvoxel_per_s.get(str(variant), 0.0)
 
 
 class Measurement:
@@ -89,11 +67,11 @@ class Measurement:
         if not variants:
             return Rates(), {}
         key = self._key(variants, shape)
-        known = self._cache.get(key)
-        if known is not None and _is_record(known):
-            return Rates(known["mvoxel_per_s"], str(known["date"])), {}
+        known = Rates.of_record(self._cache.get(key))
+        if known is not None:
+            return known, {}
         rates, failures = self._measure(variants, shape)
-        record = {"mvoxel_per_s": rates.mvoxel_per_s, "tile": list(shape), "date": rates.date}
+        record = {**rates.as_record(), "tile": list(shape)}
         if not _ran_out(failures):  # another time there may be more memory
             self._cache.put(key, record)
         return rates, failures
@@ -102,9 +80,11 @@ class Measurement:
         # Everything that makes another choice right: computer, runtimes, model, tile, limits.
         versions = dict.fromkeys(v.backend.version() for v in variants)
         cores = self._opener.limits.threads or available_cores()
+        cards = sorted({nvidia_card(v.index) for v in variants if not v.backend.on_cpu})
         return " | ".join(
             [
                 f"{cpu_name()}, {cores} threads",
+                *cards,
                 *versions,
                 f"model {self._opener.source.digest[:16]}",
                 f"tile {'x'.join(map(str, shape))}",
@@ -126,7 +106,8 @@ class Measurement:
                 sessions[variant].run(tile)  # warm
                 least[variant] = math.inf
             except FAILURES as error:
-                failures[variant] = error
+                failures[variant] = bare(error)
+                sessions.pop(variant, None)
         began = time.perf_counter()
         while least and time.perf_counter() - began < _MEASURING_S * len(least):
             for variant in list(least):
@@ -134,24 +115,14 @@ class Measurement:
                 try:
                     sessions[variant].run(tile)
                 except InferenceError as error:
-                    failures[variant] = error
-                    del least[variant]
+                    failures[variant] = bare(error)
+                    del least[variant], sessions[variant]
                 else:
                     least[variant] = min(least[variant], time.perf_counter() - started)
         rates = {str(variant): round(tile.size / s / 1e6, 4) for variant, s in least.items()}
-        return Rates(rates, datetime.datetime.now(datetime.UTC).date().isoformat()), failures
+        return Rates(rates, today()), failures
 
 
 def _ran_out(failures: dict[Variant, Failure]) -> bool:
     """Return whether memory ran out for one of them."""
     return any(isinstance(error, DeviceMemoryError) for error in failures.values())
-
-
-def _is_record(record: dict[str, Any]) -> bool:
-    """Whether what the cache holds can be used; the file is open to everybody's editor."""
-    rates = record.get("mvoxel_per_s")
-    return (
-        isinstance(rates, dict)
-        and "date" in record
-        and all(isinstance(rate, int | float) for rate in rates.values())
-    )

@@ -19,6 +19,11 @@ class LostError(DeviceError):
     """A device that worked, and does not any more."""
 
 
+def bare(error: Failure) -> Failure:
+    """Return an error to be kept: its frames would keep sessions, and a GPU's memory, with it."""
+    return type(error)(error.what, error.path, error.remedy)
+
+
 class Refusals:
     """Variants that were tried and failed: none of them is used again, for tiles of no shape."""
 
@@ -30,7 +35,7 @@ class Refusals:
 
     def add(self, variant: Variant, error: Failure) -> None:
         """Refuse a variant."""
-        self._reasons[variant] = error
+        self._reasons[variant] = bare(error)
 
     def summary(self) -> str:
         """Return who is refused and why, those with one reason together; "" where nobody is."""
