@@ -4,6 +4,7 @@ from tests.mutants.mutant import HOUSE, Mutant
 
 _GROWING = "tests/cases/test_growing_files.py"
 _TIFF = "tests/formats/test_tiff.py"
+_INSPECTED = "tests/formats/test_tiff_inspected.py"
 _FOLDERS = "tests/cases/test_acquisition_folders.py"
 _EVERY_PROGRAM = "tests/cases/test_every_program.py"
 _VENDOR = "tests/formats/test_vendor.py"
@@ -16,6 +17,22 @@ FORMATS = (
         "        if self.missing or self.damage:\n            reason = ",
         "        if self.damage:\n            reason = ",
         (f"{_TIFF}::test_a_cut_file_is_never_complete",),
+    ),
+    Mutant(
+        5,
+        "inspected-and-the-same",
+        "what was found in a file holds only until anything of it changes",
+        "        return last.found if last.identity == _Identity.of(stream) else None",
+        "        return last.found",
+        (f"{_INSPECTED}::test_a_change_that_hides_its_date_is_seen",),
+    ),
+    Mutant(
+        5,
+        "inspected-at-rest",
+        "what was written just now may be written to again without another date",
+        "                at_rest = identity.at_rest()",
+        "                at_rest = True",
+        (f"{_INSPECTED}::test_of_what_was_written_just_now_the_clock_proves_nothing",),
     ),
     Mutant(
         5,

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from live_restore.errors import (
     StackChangedError,
@@ -41,6 +42,9 @@ from live_restore.formats.tiff.reader import (
 )
 from live_restore.formats.tiff.structure import Walker, go_on
 from live_restore.stack import FileStacks, Fingerprint
+
+_TICK_NS = 2 * 10**9
+"""Between two times that a file system can tell apart: 2 s on FAT."""
 
 
 class TiffFormat:
@@ -83,6 +87,9 @@ class TiffFormat:
         try:
             with _fingerprinted(path) as (stream, fingerprint):
                 self._looks().forget(path)  # what is read next is walked to afresh, too
+                self._local.inspected = None
+                identity = _Identity.of(stream)
+                at_rest = identity.at_rest()
                 found = self._look(stream, fingerprint, path)
                 if isinstance(found, Arriving | PartOf):
                     return found
@@ -92,6 +99,8 @@ class TiffFormat:
                     evidence = found.evidence(stream, bytearray())
                 if fingerprint_of(stream) != fingerprint:
                     return Arriving("the file is being written right now")
+                if isinstance(found, Examined) and at_rest:
+                    self._local.inspected = _Inspected(identity, found)
         except OwnOutputError:
             return None
         return evidence
@@ -192,9 +201,21 @@ class TiffFormat:
                 if growing:
                     yield stream, self._look_on(stream, fingerprint, path)
                 else:
-                    yield stream, self._look(stream, fingerprint, path)
+                    inspected = self._inspected(stream, path)
+                    yield stream, inspected or self._look(stream, fingerprint, path)
         except OwnOutputError as error:
             raise StackRefusedError("a result of this program", path, "name raw files") from error
+
+    def _inspected(self, stream: BinaryIO, path: Path) -> Examined | None:
+        """Return what this thread has just found in a file, ``None`` where it may be another now.
+
+        Walking to every directory once more takes half as long as reading the pixels.
+        """
+        last: _Inspected | None = getattr(self._local, "inspected", None)
+        self._local.inspected = None
+        if last is None or last.found.file_stacks.path != path:
+            return None
+        return last.found if last.identity == _Identity.of(stream) else None
 
     def _looks(self) -> Looks:
         """Return this thread's memory: who finds and who reads never wait for each other."""
@@ -202,6 +223,34 @@ class TiffFormat:
             self._local.looks = Looks()
         looks: Looks = self._local.looks
         return looks
+
+
+class _Identity(NamedTuple):
+    """Which file that is, and when it was changed last (ns)."""
+
+    device: int
+    number: int
+    size: int
+    written_ns: int
+    changed_ns: int
+
+    @classmethod
+    def of(cls, stream: BinaryIO) -> _Identity:
+        """Return what the system says of an open file."""
+        status = os.fstat(stream.fileno())
+        changed_ns = status.st_mtime_ns, status.st_ctime_ns
+        return cls(status.st_dev, status.st_ino, status.st_size, *changed_ns)
+
+    def at_rest(self) -> bool:
+        """Return whether whatever is written from now on is dated later than all before."""
+        return time.time_ns() - self.written_ns > _TICK_NS
+
+
+class _Inspected(NamedTuple):
+    """What was found in a file."""
+
+    identity: _Identity
+    found: Examined
 
 
 def _same_stacks(before: FileStacks, now: FileStacks) -> bool:
