@@ -55,8 +55,18 @@ def candidates(
     if not limit > 0:
         return np.zeros(0, np.intp), np.zeros(0, np.intp), 0.0
     _stands_out(v, beside, limit, room)
-    y, x = np.divmod(np.flatnonzero(room.above), plane.shape[1])
-    return y, x, limit / _CONTRAST_OVER_NOISE
+    # Of most rows nothing stands out, and to ask that takes a third of the time.
+    rows = np.flatnonzero(_any_in_rows(room.above))
+    row, x = np.nonzero(room.above[rows])
+    return rows[row], x, limit / _CONTRAST_OVER_NOISE
+
+
+def _any_in_rows(marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which rows (Y, X) hold a mark."""
+    if marked.shape[1] % 8:
+        return np.asarray(marked.any(axis=1))
+    eights = np.bitwise_or.reduce(marked.view(np.uint64), axis=1)
+    return np.asarray(eights != 0)
 
 
 def _ranked(sample: NDArray[Any]) -> float:
