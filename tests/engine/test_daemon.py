@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -41,6 +42,13 @@ def test_what_is_set_aside_counts_as_failed_in_this_run(daemon: Daemon) -> None:
         assert daemon._journal.lease(30.0) is not None, died
     assert daemon.run(once=True) == 1
     assert "1 failed" in daemon.summary()
+
+
+def test_garbage_is_searched_for_in_what_is_new_only(daemon: Daemon) -> None:
+    frozen: list[int] = []
+    daemon.run(once=True, tick=lambda: frozen.append(gc.get_freeze_count()))
+    assert min(frozen) > 10_000
+    assert gc.get_freeze_count() == 0
 
 
 def test_what_waits_for_a_full_disk_is_counted_once(tmp_path: Path) -> None:
