@@ -168,9 +168,10 @@ class Report:
             "device": _described(model.session.device),
             **_steps_of(model),
         }
-        warning = model.session.device.warning
-        if warning and warning not in self.device_warnings:
-            self.device_warnings.append(warning)
+        for step in model.steps or (model,):
+            warning = step.session.device.warning
+            if warning and warning not in self.device_warnings:
+                self.device_warnings.append(warning)
 
     def _note_once(self, note: str) -> None:
         if note not in self.notes:
@@ -330,6 +331,7 @@ def _steps_of(model: Model) -> dict[str, Any]:
             "sha256": step.digest,
             "weights_sha256": step.card.weights_sha256,
             "percentiles": list(step.card.percentiles),
+            "device": _described(step.session.device),
         }
         for step in model.steps
     ]

@@ -119,6 +119,7 @@ def test_one_report_for_all_steps(tmp_path: Path) -> None:
     assert [step["name"] for step in model["steps"]] == ["fast", "sharpen"]
     digests = [load_model(bundled_models()[n], "cpu").digest for n in ("fast", "sharpen")]
     assert [step["sha256"] for step in model["steps"]] == digests
+    assert [step["device"]["name"] for step in model["steps"]] == ["cpu", "cpu"]
     assert report["stacks"][0]["steps"][1] == {"model": "sharpen", "zoom_zyx": [1.0, 1.0, 1.0]}
     assert report["settings"]["models"][0]["steps"] == ["fast", "sharpen"]
     again = ["restore", str(tmp_path / "cell.tif"), "-o", str(tmp_path / "again"), "--like"]

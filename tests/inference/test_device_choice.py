@@ -287,12 +287,28 @@ def test_too_little_memory_at_full_size_does_not_change_the_device(tmp_path: Pat
     assert ran(session, (1, 1, 8, 100, 100)) == "cuda fp32"
 
 
+def test_a_gpu_that_is_full_at_the_start_is_told_whatever_was_measured_before(
+    tmp_path: Path,
+) -> None:
+    class Full(FakeBackend):
+        def open(self, *_: object) -> FakeSession:
+            raise DeviceMemoryError("a device has too little memory to open the model")
+
+    for device in ("auto", "cuda"):
+        choose([FakeBackend("cuda"), slow_cpu()], tmp_path, device)
+    found = choose([Full("cuda"), slow_cpu()], tmp_path)
+    assert found.device.name == "cpu"
+    assert "running on the CPU: a device has too little memory" in found.device.warning
+    with pytest.raises(DeviceError, match="too little memory to open the model"):
+        choose([Full("cuda"), slow_cpu()], tmp_path, "cuda")
+
+
 def test_sessions_of_many_shapes_do_not_pile_up(tmp_path: Path) -> None:
     backend = FakeBackend("openvino")
     session = choose([backend, slow_cpu()], tmp_path)
     for size in range(20, 30):
         ran(session, (1, 1, 4, size, size))
-    assert len(session._sessions) == 4
+    assert len(session._kept) == 4
     before = len(backend.opened)
     ran(session, (1, 1, 4, 29, 29))
     assert len(backend.opened) == before, "the last shape is still warm"

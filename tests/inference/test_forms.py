@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ STACK: Shape5 = (1, 1, 16, 160, 160)
 @pytest.fixture(autouse=True)
 def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "_MEASURING_S", 0.03)
-    monkeypatch.setattr(forms, "_MEASURING_S", 0.01)
+    monkeypatch.setattr(forms, "_MEASURING_S", 0.015)
     monkeypatch.setattr(forms, "_TILES_ZYX", ((16, 128, 128), (16, 96, 96)))
 
 
@@ -145,12 +146,77 @@ def test_a_damaged_memory_is_tried_anew(tmp_path: Path, damage: dict[str, object
 def test_a_form_that_is_wrong_for_a_stack_alone_is_followed_by_the_next_form(
     tmp_path: Path,
 ) -> None:
-    others = {"wrong later": wrong_from(300_000), "fails later": fails_from(300_000), "c": form()}
+    others = {"wrong later": wrong_from(300_000), "fails later": fails_from(300_000)}
+    others["c"] = form(seconds=0.02)
     session = choose(tmp_path, others)
     assert ran(session, (1, 1, 16, 64, 64)) in ("fp16 wrong later", "fp16 fails later")
     assert ran(session) == "fp16 c", "and not the processor"
     assert "cuda fp16 (fails later): cuDNN failed" in session.device.reason
     assert "cuda fp16 (wrong later): it computes wrong numbers" in session.device.reason
+
+
+def test_a_form_is_refused_for_tiles_as_large_alone(tmp_path: Path) -> None:
+    session = choose(tmp_path, {"a": wrong_from(300_000), "b": form()})
+    assert ran(session, (1, 1, 16, 64, 64)) == "fp16 a"
+    assert ran(session) == "fp16 b"
+    assert "(a): it computes wrong numbers" in session.device.reason
+    assert "(tiles of 0.41 Mvoxel and more)" in session.device.reason
+    assert ran(session, (1, 1, 16, 96, 96)) == "fp16 a", "it is right there"
+    assert ran(session, (1, 1, 16, 161, 160)) == "fp16 b"
+
+
+def test_a_form_that_does_not_know_the_small_answer_any_more_is_refused_for_all(
+    tmp_path: Path,
+) -> None:
+    bad = [False]
+    session = choose(
+        tmp_path, {"a": form(lambda t: halve(t) * np.float32(0.7 if bad[0] else 1), 0.0)}
+    )
+    assert ran(session, (1, 1, 16, 64, 64)) == "fp16 a"
+    bad[0] = True
+    session._forget(session._candidates.variants[1])
+    assert ran(session) == "fp32"
+    assert ran(session, (1, 1, 16, 64, 64)) == "fp32"
+    assert "and more" not in session.device.reason
+
+
+def test_what_is_left_after_a_refusal_is_not_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[tuple[str, ...]] = []
+    measure_them = measure.Measurement._measure
+
+    def seen(self: measure.Measurement, variants: Any, shape: Shape5) -> Any:
+        if shape == STACK:
+            measured.append(tuple(each.form for each in variants))
+        return measure_them(self, variants, shape)
+
+    monkeypatch.setattr(measure.Measurement, "_measure", seen)
+    others = {f"{n} wrong": wrong_from(300_000) for n in range(9)}
+    others["slow but right"] = form(seconds=0.02)
+    session = choose(tmp_path, others)
+    assert ran(session) == "fp32", "four that fail are enough: a stack is waiting"
+    pairs = [each for each in measured if any(each)]
+    assert [len(each) for each in pairs] == [2, 2]
+    assert len(set(pairs)) == len(pairs)
+    assert ran(session, (1, 1, 16, 64, 64)).startswith("fp16")
+
+
+def test_forms_of_a_device_that_is_lost_are_not_asked_for_smaller_tiles(tmp_path: Path) -> None:
+    others = {"a": form()}
+    session = choose(tmp_path, others)
+    assert ran(session) == "fp16 a"
+
+    def lost(_: Floats) -> Floats:
+        raise RuntimeFailureError("no CUDA-capable device")
+
+    for backend in (others["a"], session._candidates.variants[0].backend):
+        backend._function = lost  # type: ignore[union-attr]
+    assert ran(session) == "fp32"
+    assert session.device.name == "cpu"
+    opened = len(others["a"].opened)
+    assert ran(session, (1, 1, 16, 64, 64)) == "fp32"
+    assert len(others["a"].opened) == opened
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda"])

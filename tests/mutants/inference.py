@@ -74,10 +74,36 @@ INFERENCE = (
         9,
         "form-fails",
         "a GPU's form that fails on a stack gives way to the next one, which runs it",
-        "if chosen.variant.form:",
-        "if False:",
+        "        if variant.form:\n            return True",
+        "        if variant.form:\n            return False",
         (
             "tests/inference/test_forms.py::test_a_form_that_breaks_while_stacks_arrive_costs_no_stack",
+        ),
+    ),
+    Mutant(
+        9,
+        "form-by-size",
+        "a GPU's form that fails on large tiles is asked again for smaller ones",
+        "math.prod(shape) if large_alone else 0",
+        "0",
+        ("tests/inference/test_forms.py::test_a_form_is_refused_for_tiles_as_large_alone",),
+    ),
+    Mutant(
+        9,
+        "memory-let-go",
+        "where a GPU's memory runs out, sessions of other shapes are let go first",
+        "        others = len(self._kept) > 1",
+        "        others = False",
+        ("tests/inference/test_kept_sessions.py",),
+    ),
+    Mutant(
+        9,
+        "form-tried-later",
+        "a GPU's form that one start had no time for is tried at the next",
+        "            if self._clock() > until and not (known and number == 0):",
+        "            if known:",
+        (
+            "tests/inference/test_forms.py::test_what_was_not_reached_is_tried_at_the_next_starts_a_part_at_each",
         ),
     ),
     Mutant(

@@ -184,13 +184,16 @@ class Variant:
 _MEMORY_WORDS = ("out of memory", "alloc", "not enough memory", "cuda_error_out_of_memory")
 
 
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Return whether a runtime's own error says that memory ran out."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or any(word in said for word in _MEMORY_WORDS)
+
+
 def tile_failure(shape: tuple[int, ...], error: BaseException) -> RuntimeFailureError:
     """Return the error to raise for a runtime's own, in one line."""
     reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-    ran_out = isinstance(error, MemoryError) or any(
-        word in str(error).lower() for word in _MEMORY_WORDS
-    )
-    kind = DeviceMemoryError if ran_out else RuntimeFailureError
+    kind = DeviceMemoryError if ran_out_of_memory(error) else RuntimeFailureError
     return kind(
         f"the model failed on a tile of {shape} ({reason})",
         None,

@@ -6,8 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from live_restore.errors import ModelError
-from live_restore.inference.backends.backend import Limits, ModelSource, tile_failure
+from live_restore.errors import DeviceMemoryError, ModelError
+from live_restore.inference.backends.backend import (
+    Limits,
+    ModelSource,
+    ran_out_of_memory,
+    tile_failure,
+)
 from live_restore.inference.backends.session import Device, Floats, Shape5
 from live_restore.inference.device.hardware import available_cores
 
@@ -39,6 +44,11 @@ def runtime_errors() -> tuple[type[BaseException], ...]:
     return (*named, RuntimeError)
 
 
+def tile_errors() -> tuple[type[BaseException], ...]:
+    """Return what running a tile, or finding room for one, may raise."""
+    return (MemoryError, *runtime_errors())
+
+
 def create(
     source: ModelSource,
     providers: list[Any],
@@ -55,6 +65,8 @@ def create(
     ------
     ModelError
         The runtime cannot load the model with these providers.
+    DeviceMemoryError
+        A device has no memory for it.
     """
     options = _options(limits, static)
     options.enable_mem_pattern = memory_pattern
@@ -90,7 +102,7 @@ def _created(source: ModelSource, options: Any, providers: list[Any] | None) -> 
     import onnxruntime
 
     # Names in a damaged model need not be text.
-    failures: tuple[type[BaseException], ...] = (UnicodeDecodeError, *runtime_errors())
+    failures: tuple[type[BaseException], ...] = (UnicodeDecodeError, *tile_errors())
     try:
         # Its own fallback would run on the processor, and print on the screen why.
         return onnxruntime.InferenceSession(
@@ -98,6 +110,12 @@ def _created(source: ModelSource, options: Any, providers: list[Any] | None) -> 
         )
     except failures as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
+        if providers != [CPU] and ran_out_of_memory(error):
+            raise DeviceMemoryError(
+                f"a device has too little memory to open the model ({reason})",
+                source.path,
+                "close what else uses it, or set a smaller inference.max_tile_mvoxel",
+            ) from None
         raise ModelError(
             f"is not a model that ONNX Runtime can load ({reason})",
             source.path,
@@ -134,8 +152,7 @@ class OnnxSession:
 
     def run(self, tile: Floats) -> Floats:
         """Run one (N, C, Z, Y, X) float32 tile."""
-        failures: tuple[type[BaseException], ...] = (MemoryError, *runtime_errors())
         try:
             return np.asarray(self._session.run([self._output], {self._input: tile})[0])
-        except failures as error:
+        except tile_errors() as error:
             raise tile_failure(tile.shape, error) from error

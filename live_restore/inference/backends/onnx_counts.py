@@ -9,7 +9,7 @@ import numpy as np
 
 from live_restore.errors import ModelError
 from live_restore.inference.backends.backend import Limits, ModelSource, tile_failure
-from live_restore.inference.backends.onnx import create, runtime_errors
+from live_restore.inference.backends.onnx import create, tile_errors
 from live_restore.inference.backends.recording import GPUS, Turn
 from live_restore.inference.backends.session import Counts, Device, InCounts, Scale, Shape5
 from live_restore.inference.model import counts_graph
@@ -75,7 +75,7 @@ class OnnxCountsSession:
                     self._binding.bind_ortvalue_output(name, given)
                 else:
                     self._binding.bind_output(name, memory, index)
-        except runtime_errors() as error:
+        except tile_errors() as error:
             raise tile_failure(shape, error) from error
 
     def run_counts(self, tile: Counts, scale: Scale) -> InCounts:
@@ -89,7 +89,7 @@ class OnnxCountsSession:
                     value.update_inplace(np.asarray(number, np.float32))
                 self._session.run_with_iobinding(self._binding)
                 return InCounts.of(*self._binding.copy_outputs_to_cpu())
-        except runtime_errors() as error:
+        except tile_errors() as error:
             raise tile_failure(tile.shape, error) from error
 
 

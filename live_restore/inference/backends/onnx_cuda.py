@@ -21,9 +21,9 @@ from live_restore.inference.backends.cuda_options import FORMS, PLAIN, CudaForm,
 from live_restore.inference.backends.onnx import (
     CPU,
     create,
-    runtime_errors,
     runtime_version,
     signature,
+    tile_errors,
 )
 from live_restore.inference.backends.onnx_counts import OnnxCountsSession, counts_source
 from live_restore.inference.backends.recording import GPUS, Turn
@@ -186,7 +186,7 @@ class BoundSession:
                 self._binding.bind_ortvalue_output(output_name, given)
             else:
                 self._binding.bind_output(output_name, _MEMORY, index)
-        except runtime_errors() as error:
+        except tile_errors() as error:
             raise tile_failure(shape, error) from error
 
     def run(self, tile: Floats) -> Floats:
@@ -198,5 +198,5 @@ class BoundSession:
                 self._input.update_inplace(np.ascontiguousarray(tile))
                 self._session.run_with_iobinding(self._binding)
                 return np.asarray(self._binding.copy_outputs_to_cpu()[0])
-        except runtime_errors() as error:
+        except tile_errors() as error:
             raise tile_failure(tile.shape, error) from error

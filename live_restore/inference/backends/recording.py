@@ -40,8 +40,10 @@ class Recording:
         """Wait until nothing runs, and let nothing begin."""
         with self._changed:
             self._want_to_be_alone += 1
-            self._changed.wait_for(lambda: not (self._is_alone or self._running))
-            self._want_to_be_alone -= 1
+            try:
+                self._changed.wait_for(lambda: not (self._is_alone or self._running))
+            finally:
+                self._want_to_be_alone -= 1
             self._is_alone = True
         try:
             yield

@@ -201,6 +201,10 @@ class Checker:
         """Ask a variant for the small tile again when it is opened next."""
         self._approved.pop(variant, None)
 
+    def is_approved(self, variant: Variant) -> bool:
+        """Return whether a variant's numbers were right on the small tile."""
+        return variant in self._approved
+
     def error_of(self, variant: Variant) -> float:
         """Return a variant's relative rms error on the small tile; 0: it was not asked."""
         return self._approved.get(variant, 0.0)
@@ -222,19 +226,22 @@ class Checker:
         ModelError, DeviceError, InferenceError
             It cannot be opened, or fails.
         """
-        session = self._opener.open(variant, shape)
         if self._opener.is_trusted(variant):
-            return session
+            return self._opener.open(variant, shape)
         card, full = self._opener.card, variant.precision == "fp32"
         small = small_shape(card)
+        session = None
         if variant not in self._approved:
-            checked = session if shape == small else self._opener.open(variant, small)
-            found = checked.run(known_tile(small, card))
+            session = self._opener.open(variant, small)
+            found = session.run(known_tile(small, card))
             error = relative_rms(found, self._answer(small))
             exact = self._exact and not variant.backend.on_cpu
             bound = (FLOAT32_ERROR if exact else TOLERANCE_FP32) if full else ERROR_BOUND
             _require(error, bound, small)
             self._approved[variant] = error
+        if shape != small or session is None:
+            del session  # two at once might not fit into the memory of a GPU
+            session = self._opener.open(variant, shape)
         if shape != small:
             found = session.run(known_tile(shape, card))
             error = worst_error(found, self._answer(trusted_shape(shape, card)), card)

@@ -8,15 +8,18 @@
                             └── they do not: refused by name, and the next one is tried
 
 A GPU's backend may know several forms of running a model. Which of them are worth comparing is
-tried once, before all this (forms.py).
+tried before all this (forms.py); which one a stack gets, ranking.py says.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
 
 from live_restore.errors import (
     DeviceError,
@@ -44,18 +47,18 @@ from live_restore.inference.backends.session import (
 from live_restore.inference.backends.table import parse_device
 from live_restore.inference.device.cache import DeviceCache
 from live_restore.inference.device.check import Checker, small_shape
-from live_restore.inference.device.forms import FormTrials
-from live_restore.inference.device.measure import Measurement
+from live_restore.inference.device.kept import Chosen, KeptSessions
 from live_restore.inference.device.opening import Opener
 from live_restore.inference.device.precision import reduced_obstacle
+from live_restore.inference.device.ranking import Ranking
 from live_restore.inference.device.rates import Rates
-from live_restore.inference.device.refusals import FAILURES, Failure, LostError, Refusals
+from live_restore.inference.device.refusals import FAILURES, Failure, LostError
 from live_restore.inference.model.card import ModelCard
 
-_Session_co = TypeVar("_Session_co", covariant=True)
+_Session = TypeVar("_Session", Session, CountsSession)
 
-# Stacks of one acquisition have one shape; a few more for channels with models of their own sizes.
-_MOST_SHAPES = 4
+# Of which it is known that nothing takes their grey values.
+_MOST_SHAPES = 64
 
 
 @dataclass(frozen=True)
@@ -109,15 +112,6 @@ def candidates(request: DeviceRequest, card: ModelCard, backends: Sequence[Backe
     return Candidates(tuple(found), obstacles)
 
 
-@dataclass(frozen=True)
-class _Chosen(Generic[_Session_co]):
-    """What runs tiles of one shape, as float32 or as grey values."""
-
-    variant: Variant
-    session: _Session_co
-    device: Device
-
-
 class ChosenSession:
     """A session on the fastest backend whose numbers are right.
 
@@ -158,23 +152,25 @@ class ChosenSession:
         self._request = request
         self._candidates = candidates(request, card, backends)
         self._opener = Opener(source, card, trusted, request.limits)
-        self._measurement = Measurement(self._opener, device_cache)
         self._checker = Checker(self._opener, device_cache, exact=not request.reduced)
-        self._refusals = Refusals()
-        self._forms = FormTrials(self._opener, self._checker, device_cache)
-        self._sessions: dict[Shape5, _Chosen[Session]] = {}
-        self._counts: dict[Shape5, _Chosen[CountsSession] | None] = {}
+        self._kept = KeptSessions()
+        self._no_counts: set[Shape5] = set()
         self._without_counts: dict[Variant, str] = {}
         self._lock = threading.Lock()
         # Settled before the first stack: a device that cannot work is better known at the start.
-        for form, why in self._forms.run(self._candidates.variants).items():
-            self._refuse(form, why)
-        self._current: _Chosen[Session | CountsSession] = self._open(small_shape(card))
+        self._ranking = Ranking(
+            self._opener,
+            self._checker,
+            device_cache,
+            self._candidates.variants,
+            self._kept.let_go,
+        )
+        self._device = self._open(small_shape(card), at_start=True).device
 
     @property
     def device(self) -> Device:
         """Where the last tile ran."""
-        return self._current.device
+        return self._device
 
     def run(self, tile: Floats) -> Floats:
         """Run one tile; the first one of a shape chooses and checks."""
@@ -183,19 +179,19 @@ class ChosenSession:
         with self._lock:
             while True:
                 chosen = self._open(shape)
-                self._current = chosen
+                self._device = chosen.device
                 try:
-                    return chosen.session.run(tile)
+                    return np.asarray(chosen.session.run(tile))
                 except DeviceMemoryError:
-                    raise  # smaller tiles may do
+                    if not self._has_more_memory():
+                        raise  # smaller tiles may do
                 except RuntimeFailureError as error:
-                    if chosen.variant.form:  # another one runs this very tile
-                        self._refuse(chosen.variant, LostError(f"it failed ({error.what})"))
-                        continue
-                    if self._request.device != "auto" or not self._is_lost(chosen.variant):
+                    if not self._has_another(chosen.variant):
                         self._forget(chosen.variant)  # opened anew for the next tile
                         raise
-                    self._refuse(chosen.variant, LostError(f"it failed ({error.what})"))
+                    lost = LostError(f"it failed ({error.what})")
+                    self._refuse(chosen.variant, lost, shape)
+                del chosen  # before another one is opened
 
     def run_counts(self, tile: Counts, scale: Scale) -> InCounts | None:
         """Run one tile of grey values where the device may gain by that, else return ``None``.
@@ -205,39 +201,76 @@ class ChosenSession:
         """
         shape: Any = tile.shape
         with self._lock:
-            chosen = self._open_counts(shape)
-            if chosen is None:
-                return None
-            self._current = chosen
-            try:
-                return chosen.session.run_counts(tile, scale)
-            except InferenceError as error:
-                self._without_counts[chosen.variant] = error.what
-                self._counts.clear()
-                return None
+            while (chosen := self._open_counts(shape)) is not None:
+                self._device = chosen.device
+                try:
+                    found: InCounts = chosen.session.run_counts(tile, scale)
+                except DeviceMemoryError:
+                    if not self._has_more_memory():
+                        self._no_counts.add(shape)
+                except InferenceError as error:
+                    self._without_counts[chosen.variant] = error.what
+                    self._kept.forget(chosen.variant)
+                else:
+                    return found
+                del chosen
+            return None
 
-    def _open_counts(self, shape: Shape5) -> _Chosen[CountsSession] | None:
+    def _has_more_memory(self) -> bool:
+        """Let all sessions go where memory ran out; return whether there was more than that one.
+
+        Those of other shapes hold memory, a recorded graph until it is let go. The one that failed
+        goes, too: smaller tiles need its memory, and what it recorded may be broken.
+        """
+        others = len(self._kept) > 1
+        self._kept.let_go()
+        return others
+
+    def _open_counts(self, shape: Shape5) -> Chosen | None:
         """Return what runs tiles of grey values of one shape, ``None`` where nothing does."""
-        if shape not in self._counts:
-            found = self._choose_counts(shape)
-            while len(self._counts) >= _MOST_SHAPES:
-                del self._counts[next(iter(self._counts))]
-            self._counts[shape] = found
-        return self._counts[shape]
+        found = self._kept.get(shape, counts=True)
+        if found is not None or shape in self._no_counts:
+            return found
+        found = self._choose_counts(shape)
+        if found is not None:
+            self._kept.put(shape, found, counts=True)
+        else:
+            if len(self._no_counts) >= _MOST_SHAPES:
+                self._no_counts.clear()
+            self._no_counts.add(shape)
+        return found
 
-    def _choose_counts(self, shape: Shape5) -> _Chosen[CountsSession] | None:
-        order, rates = self._order(shape)
+    def _choose_counts(self, shape: Shape5) -> Chosen | None:
+        order, rates = self._ranking.order(shape)
         if not order or order[0].backend.on_cpu or order[0] in self._without_counts:
             return None
         variant = order[0]
         # Both sessions of a shape at once might not fit into a GPU's memory.
-        self._sessions.pop(shape, None)
+        self._kept.drop(shape)
+        self._kept.make_room()
         try:
-            session = self._checker.checked_counts(variant, shape)
+            session = self._with_memory(partial(self._checker.checked_counts, variant, shape))
+        except DeviceMemoryError:
+            return None
         except FAILURES as error:
             self._without_counts[variant] = error.what
             return None
-        return _Chosen(variant, session, self._described(session.device, variant, rates))
+        return Chosen(variant, session, self._described(session.device, variant, rates))
+
+    def _with_memory(self, opened: Callable[[], _Session]) -> _Session:
+        """Open a session; where memory runs out, once more after all others were let go."""
+        try:
+            return opened()
+        except DeviceMemoryError:
+            if not self._kept.let_go():
+                raise
+        return opened()
+
+    def _has_another(self, variant: Variant) -> bool:
+        """Return whether another one takes over from a variant that failed on a tile."""
+        if variant.form:
+            return True  # it runs this very tile
+        return self._request.device == "auto" and self._is_lost(variant)
 
     def _is_lost(self, variant: Variant) -> bool:
         """Return whether a device that failed cannot do any more what it once could."""
@@ -250,65 +283,44 @@ class ChosenSession:
             return True
         return False
 
-    def _open(self, shape: Shape5) -> _Chosen[Session]:
-        found = self._sessions.get(shape)
+    def _open(self, shape: Shape5, *, at_start: bool = False) -> Chosen:
+        found = self._kept.get(shape)
         if found is None:
-            found = self._choose(shape)
-            while len(self._sessions) >= _MOST_SHAPES:
-                del self._sessions[next(iter(self._sessions))]
-            self._sessions[shape] = found
+            self._kept.make_room()
+            found = self._choose(shape, at_start=at_start)
+            self._kept.put(shape, found)
         return found
 
-    def _choose(self, shape: Shape5) -> _Chosen[Session]:
+    def _choose(self, shape: Shape5, *, at_start: bool) -> Chosen:
         while True:
-            order, rates = self._order(shape)
+            order, rates = self._ranking.order(shape)
             if not order:
                 break
             variant = order[0]
             try:
-                session = self._checker.checked(variant, shape)
+                session = self._with_memory(partial(self._checker.checked, variant, shape))
             except FAILURES as error:
-                if isinstance(error, DeviceMemoryError) and not variant.form:
+                short = isinstance(error, DeviceMemoryError)
+                if short and not (variant.form or at_start):
                     raise  # smaller tiles on this device are better than another device
-                self._refuse(variant, error)
+                self._refuse(variant, error, shape)
                 continue
-            return _Chosen(variant, session, self._described(session.device, variant, rates))
+            return Chosen(variant, session, self._described(session.device, variant, rates))
         raise DeviceError(
-            f'device "{self._request.device}" cannot be used: {self._refusals.summary()}',
+            f'device "{self._request.device}" cannot be used: {self._ranking.refusals.summary()}',
             None,
             'or set device = "auto"',
         )
 
-    def _order(self, shape: Shape5) -> tuple[list[Variant], Rates]:
-        """Return the variants that are not refused, fastest first, and their rates.
-
-        One alone is measured, too: how large its tiles may be depends on its rate.
-        """
-        while True:
-            left = [v for v in self._candidates.variants if v not in self._refusals]
-            variants = self._forms.compared(left)
-            if all(map(self._opener.is_trusted, variants)):
-                return variants, Rates()
-            rates, failures = self._measurement.rates(variants, shape)
-            for variant, error in failures.items():
-                self._refuse(variant, error)
-            # In the place of a form that failed here another one is compared.
-            if not any(variant.form for variant in failures):
-                found = [v for v in variants if v not in self._refusals]
-                return sorted(found, key=rates.of, reverse=True), rates
-
-    def _refuse(self, variant: Variant, error: Failure) -> None:
-        """Use a variant no more, for tiles of no shape."""
-        self._refusals.add(variant, error)
+    def _refuse(self, variant: Variant, error: Failure, shape: Shape5) -> None:
+        self._ranking.refuse(variant, error, shape)
         self._forget(variant)
 
     def _forget(self, variant: Variant) -> None:
         self._checker.forget(variant)
-        self._sessions = {k: v for k, v in self._sessions.items() if v.variant != variant}
+        self._kept.forget(variant)
         # Where nothing took grey values, another device may be the fastest now.
-        self._counts = {
-            k: v for k, v in self._counts.items() if v is not None and v.variant != variant
-        }
+        self._no_counts.clear()
 
     def _described(self, device: Device, variant: Variant, rates: Rates) -> Device:
         """Return the device with the reason of the choice and what a person must know."""
@@ -319,15 +331,17 @@ class ChosenSession:
             parts.append(f"measured on this computer, {rates.date} (Mvoxel/s): {listed}")
         elif asked == "auto":
             parts.append("nothing else works here")
-        if self._forms.tried.mvoxel_per_s:
-            parts.append(str(self._forms.tried))
+        if tried := self._ranking.tried:
+            parts.append(tried)
         if why := self._without_counts.get(variant):
             parts.append(f"scaled on the processor: {why}")
-        if refused := self._refusals.summary():
+        if refused := self._ranking.refusals.summary():
             parts.append(f"not used: {refused}")
-        warnings = self._refusals.warnings()
+        warnings = self._ranking.refusals.warnings()
         if asked == "auto" and variant.backend.on_cpu:
-            warnings.insert(0, f"running on the CPU: {self._why_no_gpu()}")
+            obstacle = self._candidates.obstacles.get("cuda", "it is faster here than the GPU")
+            why_no_gpu = self._ranking.refusals.of_backend("cuda") or obstacle
+            warnings.insert(0, f"running on the CPU: {why_no_gpu}")
         return replace(
             device,
             warning="; ".join(warnings),
@@ -337,7 +351,3 @@ class ChosenSession:
             form=variant.form,
             known_answer_error=float(f"{self._checker.error_of(variant):.2g}"),
         )
-
-    def _why_no_gpu(self) -> str:
-        obstacle = self._candidates.obstacles.get("cuda", "it is faster here than the GPU")
-        return self._refusals.of_backend("cuda") or obstacle

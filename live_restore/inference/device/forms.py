@@ -64,6 +64,7 @@ class FormTrials:
         self._cache = cache
         self._clock = clock
         self._tried = Tried()
+        self._rated: list[Variant] = []
 
     @property
     def tried(self) -> Tried:
@@ -81,6 +82,7 @@ class FormTrials:
         names = {each.backend.name for each in forms}
         ordinary = [v for v in variants if not v.form and v.backend.name in names]
         self._go_on(ordinary, forms)
+        self._rated = [each for each in (*ordinary, *forms) if self._tried.of(each)]
         if not self._tried.mvoxel_per_s:
             return {}
         return {
@@ -92,17 +94,16 @@ class FormTrials:
     def compared(self, variants: Sequence[Variant]) -> list[Variant]:
         """Return what is worth comparing on a stack's own tile: of a device with forms, the best.
 
-        None of the others is lost: it is compared when one of these was refused.
+        They are compared in pairs, by what trying gave: where one of the fastest two is refused,
+        the other one needs no other; where both are, the next two are compared.
         """
-        rated = sorted(
-            (each for each in variants if self._tried.of(each)),
-            key=self._tried.of,
-            reverse=True,
-        )
         by_device: dict[str, list[Variant]] = {}
-        for each in rated:
+        for each in sorted(self._rated, key=self._tried.of, reverse=True):
             by_device.setdefault(each.device, []).append(each)
-        kept = {each for group in by_device.values() for each in group[:_COMPARED]}
+        kept: set[Variant] = set()
+        for rated in by_device.values():
+            pairs = (rated[i : i + _COMPARED] for i in range(0, len(rated), _COMPARED))
+            kept.update(next(filter(None, (set(pair) & set(variants) for pair in pairs)), ()))
         return [
             each
             for each in variants
@@ -143,7 +144,8 @@ class FormTrials:
             if self._clock() > until and not (known and number == 0):
                 break
             self._try(each, shape, key)
-        self._cache.put(key, tried.as_record())
+        if not known:  # there may have been no time for any
+            self._cache.put(key, tried.as_record())
 
     def _remembered(self, key: str, shapes: Sequence[Shape5], free: int) -> Tried | None:
         """Return what earlier starts found, without what more memory may change now."""
@@ -204,4 +206,4 @@ class FormTrials:
             now = time.perf_counter()
             least = min(least, now - started)
             if now - began > _MEASURING_S:
-                return round(tile.size / max(least, 1e-9) / 1e6, 4)
+                return max(1e-4, round(tile.size / max(least, 1e-9) / 1e6, 4))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from live_restore.errors import DeviceMemoryError, InferenceError
 from live_restore.inference.backends.backend import Variant
@@ -20,14 +20,26 @@ _MEASURING_S = 0.4
 # Of fewer voxels a GPU takes less time than to be asked for them: some 80 kernels of 5 to 10 us are
 # 80 to 160 Mvoxel/s on a tile of 16 x 64 x 64, whatever it computes in.
 _LARGE_VOXELS = 2**23
+# Whose rates are at hand when one that was measured is refused.
+_MOST_TILES = 8
 
 
 class Measurement:
-    """Measures the variants of one model, and keeps what it measured on disk."""
+    """Measures the variants of one model, and keeps what it measured on disk.
 
-    def __init__(self, opener: Opener, cache: DeviceCache) -> None:
+    ``let_go`` lets go what else holds the devices' memory; it returns whether there was any.
+    """
+
+    def __init__(
+        self,
+        opener: Opener,
+        cache: DeviceCache,
+        let_go: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._opener = opener
         self._cache = cache
+        self._let_go = let_go
+        self._last: dict[Shape5, Rates] = {}
 
     def rates(
         self, variants: Sequence[Variant], shape: Shape5
@@ -44,6 +56,8 @@ class Measurement:
         small, large = self._small_tile(shape), self._large_tile(shape)
         found, failures = self._rates(on_cpu, small)
         rates, failed = self._rates(on_gpu, large)
+        if _ran_out(failed) and self._let_go():
+            rates, failed = self._rates(on_gpu, large)
         if large != small and _ran_out(failed):  # then all of them are compared on what they hold
             rates, failed = self._rates(on_gpu, small)
         together = Rates(found.mvoxel_per_s | rates.mvoxel_per_s, max(found.date, rates.date))
@@ -67,14 +81,29 @@ class Measurement:
         if not variants:
             return Rates(), {}
         key = self._key(variants, shape)
-        known = Rates.of_record(self._cache.get(key))
+        known = Rates.of_record(self._cache.get(key)) or self._of_some(variants, shape)
         if known is not None:
+            self._keep(shape, known)
             return known, {}
         rates, failures = self._measure(variants, shape)
+        self._keep(shape, rates)
         record = {**rates.as_record(), "tile": list(shape)}
         if not _ran_out(failures):  # another time there may be more memory
             self._cache.put(key, record)
         return rates, failures
+
+    def _of_some(self, variants: Sequence[Variant], shape: Shape5) -> Rates | None:
+        """Return the rates of those that were measured side by side, and are left."""
+        last = self._last.get(shape, Rates())
+        if not all(map(last.of, variants)):
+            return None
+        return Rates({str(each): last.of(each) for each in variants}, last.date)
+
+    def _keep(self, shape: Shape5, rates: Rates) -> None:
+        self._last.pop(shape, None)
+        self._last[shape] = rates
+        while len(self._last) > _MOST_TILES:
+            del self._last[next(iter(self._last))]
 
     def _key(self, variants: Sequence[Variant], shape: Shape5) -> str:
         # Everything that makes another choice right: computer, runtimes, model, tile, limits.

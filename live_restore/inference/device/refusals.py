@@ -25,23 +25,33 @@ def bare(error: Failure) -> Failure:
 
 
 class Refusals:
-    """Variants that were tried and failed: none of them is used again, for tiles of no shape."""
+    """Variants that were tried and failed, for tiles of any size or of one size and more."""
 
     def __init__(self) -> None:
         self._reasons: dict[Variant, Failure] = {}
+        self._from_voxels: dict[Variant, int] = {}
 
-    def __contains__(self, variant: Variant) -> bool:
-        return variant in self._reasons
+    def refuses(self, variant: Variant, voxels: int) -> bool:
+        """Return whether a variant is not used for tiles of so many voxels."""
+        return variant in self._reasons and voxels >= self._from_voxels[variant]
 
-    def add(self, variant: Variant, error: Failure) -> None:
-        """Refuse a variant."""
-        self._reasons[variant] = bare(error)
+    def by_size(self, voxels: int) -> list[Variant]:
+        """Return those that failed on tiles as small as that, and not on all tiles."""
+        return [each for each, least in self._from_voxels.items() if 0 < least <= voxels]
+
+    def add(self, variant: Variant, error: Failure, from_voxels: int = 0) -> None:
+        """Refuse a variant for tiles of so many voxels and more; 0: for all."""
+        if from_voxels <= self._from_voxels.get(variant, from_voxels):
+            self._reasons[variant] = bare(error)
+            self._from_voxels[variant] = from_voxels
 
     def summary(self) -> str:
         """Return who is refused and why, those with one reason together; "" where nobody is."""
         together: dict[str, list[str]] = {}
         for variant, error in self._reasons.items():
-            together.setdefault(error.reason, []).append(str(variant))
+            least = self._from_voxels[variant]
+            size = f" (tiles of {least / 1e6:.3g} Mvoxel and more)" if least else ""
+            together.setdefault(error.reason + size, []).append(str(variant))
         return "; ".join(f"{', '.join(who)}: {why}" for why, who in together.items())
 
     def of_backend(self, name: str) -> str:

@@ -25,6 +25,8 @@ _NONE = memoryview(b"")
 _VOXEL_BY_VOXEL = frozenset({"Relu", "LeakyRelu", "PRelu", "Add", "Sub", "Mul"})
 # Those that only move voxels: their other inputs are shapes.
 _MOVING = frozenset({"Reshape", "DepthToSpace", "SpaceToDepth", "Transpose"})
+# Of whose inputs the first tells the type.
+_OF_THE_FIRST = _MOVING | {"Cast", "Conv"}
 
 
 def with_half(content: bytes) -> bytes:
@@ -56,13 +58,17 @@ def with_half(content: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class _Node:
-    """A node as it is in the file; ``parts`` are all of its fields but inputs and outputs."""
+    """A node as it is in the file.
+
+    ``parts`` are all of its fields but inputs and outputs; ``kind`` is the type of what a ``Cast``
+    or a ``Constant`` gives.
+    """
 
     operator: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     parts: bytes
-    to: int = 0
+    kind: int = 0
 
     def with_names(self, inputs: list[str], outputs: list[str]) -> bytes:
         """Return it with other tensors in and out, as bytes."""
@@ -116,8 +122,12 @@ class _Narrowing:
 
     def add(self, each: _Node, *, narrow: bool) -> None:
         """Append a node, in float16 where it may be and its image is."""
+        if each.operator == "Constant":  # a weight, or a shape
+            self._append(each, [], each.kind)
+            self._constants.update(each.outputs)
+            return
         if each.operator == "Cast":
-            self._append(each, list(each.inputs), each.to)
+            self._append(each, list(each.inputs), each.kind)
             if each.inputs[0] in self._constants:
                 self._constants.add(each.outputs[0])
             return
@@ -165,7 +175,7 @@ class _Narrowing:
 def _read_node(value: int | memoryview) -> _Node:
     named: dict[int, list[str]] = {1: [], 2: []}  # inputs, outputs
     kept: list[bytes] = []
-    operator, to = "", 0
+    operator, kind = "", 0
     for number, held, whole in fields(message(value)):
         if number in named:
             named[number].append(text(held))
@@ -174,13 +184,24 @@ def _read_node(value: int | memoryview) -> _Node:
         if number == 4:
             operator = text(held)
         if number == 5 and not isinstance(held, int):
-            attribute = {n: v for n, v, _ in fields(held)}
-            if 6 in attribute:
-                raise UnsuitableModelError("it has graphs within its graph")
-            number_held = attribute.get(3)
-            if text(attribute.get(1, _NONE)) == "to" and isinstance(number_held, int):
-                to = number_held
-    return _Node(operator, tuple(named[1]), tuple(named[2]), b"".join(kept), to)
+            kind = _type_in_attribute(held) or kind
+    if operator in _OF_THE_FIRST and not (named[1] and named[2]):
+        raise UnsuitableModelError(f"a node {operator} of it takes or gives nothing")
+    return _Node(operator, tuple(named[1]), tuple(named[2]), b"".join(kept), kind)
+
+
+def _type_in_attribute(attribute: memoryview) -> int:
+    """Return the type that an attribute gives to what its node makes; 0: none."""
+    held = {number: value for number, value, _ in fields(attribute)}
+    if 6 in held or 11 in held:
+        raise UnsuitableModelError("it has graphs within its graph")
+    name = text(held.get(1, _NONE))
+    to = held.get(3)
+    if name == "to" and isinstance(to, int):
+        return to
+    if name == "value" and 5 in held:
+        return _type_of_constant(held[5])[1]
+    return _FLOAT if name in ("value_float", "value_floats") else 0
 
 
 def _type_of_constant(value: int | memoryview) -> tuple[str, int]:
