@@ -56,6 +56,8 @@ def eager(workload: Workload, rows: Rows, rounds: int) -> None:
         for form, precision, search in itertools.product(formats, _TYPES, (False, True)):
             row = {"network": name, "shape": shape, "format": form, "precision": precision,
                    "search": search}  # fmt: skip
+            if rows.out_of_time(**row):
+                continue
             try:
                 taken = best(
                     _work(workload, config, shape, formats[form], precision, search), rounds

@@ -92,6 +92,8 @@ def main() -> int:
         for (in_file, precision), form in itertools.product(_PRECISIONS, FORMS):
             row = {"network": name, "shape": shape, "file": in_file, "precision": precision,
                    "form": form.name}  # fmt: skip
+            if rows.out_of_time(**row):
+                continue
             try:
                 of = exact if in_file == "fp32" else source(config, in_file)[0]
                 session = opened(workload, of, whole, precision, form)

@@ -111,12 +111,16 @@ def main() -> int:
     right = 0
     for form in forms:
         for channels in _CHANNELS:
+            if rows.out_of_time(what=f"convolution C {channels}", form=str(form)):
+                continue
             try:
                 measure_convolution(workload, channels, form, rows, rounds)
                 right += 1
             except (RuntimeError, ValueError) as error:
                 rows.failed(error, what=f"convolution C {channels}", form=str(form))
         for name, config in workload.networks.items():
+            if rows.out_of_time(what=name, form=str(form)):
+                continue
             try:
                 measure_network(workload, name, network(config), form, rows, rounds)
                 right += 1

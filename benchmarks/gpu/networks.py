@@ -225,7 +225,8 @@ def _pattern(text: str) -> re.Pattern[str]:
 def main() -> int:
     """Print a Markdown table; return 1 where no method of a network and volume worked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--json", type=Path, help="write the rows, too")
+    parser.add_argument("--json", type=Path, help="write the rows, too, after each of them")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="no row begins later")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument(
         "--only",
@@ -235,6 +236,7 @@ def main() -> int:
     )
     parser.add_argument("--tiny", action="store_true", help="a rehearsal on the processor")
     arguments = parser.parse_args()
+    until = time.monotonic() + 60 * arguments.minutes
     suite = TINY if arguments.tiny else FULL
     if suite.device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("PyTorch finds no CUDA device (--tiny rehearses on the processor)")
@@ -255,11 +257,14 @@ def main() -> int:
                 kind, precision, _ = method
                 if not arguments.only.search(f"{name} {shape} {kind} {precision}"):
                     continue
-                rows.append(measure(name, shape, method, flop, ceiling, arguments.rounds))
+                if time.monotonic() > until:
+                    rows.append(Row(name, shape, kind, precision, error="the time was over"))
+                else:
+                    rows.append(measure(name, shape, method, flop, ceiling, arguments.rounds))
+                if arguments.json:
+                    arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
                 if suite.device == "cuda":
                     torch.cuda.empty_cache()
-    if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
     return int(all(row.error for row in rows))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -42,7 +43,10 @@ class Step:
 
 
 def _script(name: str, minutes: float, decides: str) -> Step:
-    command = (f"benchmarks/gpu/{name}.py", f"{{folder}}/{name}.json")
+    # No row begins in the last minute: most take seconds, those that compile longer.
+    command = (
+        f"benchmarks/gpu/{name}.py", f"{{folder}}/{name}.json", "--minutes", f"{minutes - 1:g}"
+    )  # fmt: skip
     return Step(name, decides, minutes, command, (*command, "--tiny", "--rounds", "1"))
 
 
@@ -74,7 +78,8 @@ STEPS = (
     _script("grid", 9, "the options to use"),
     Step(
         "networks", "the share of the ceiling, of the paper's networks", 9,
-        ("benchmarks/gpu/networks.py", "--rounds", "1", "--json", "{folder}/networks.json"),
+        ("benchmarks/gpu/networks.py", "--rounds", "1", "--json", "{folder}/networks.json",
+         "--minutes", "8"),
         ("benchmarks/gpu/networks.py", "--rounds", "1", "--json", "{folder}/networks.json",
          "--tiny"),
     ),
@@ -98,13 +103,18 @@ def run(step: Step, folder: Path, *, tiny: bool) -> bool:
     command = [part.format(folder=folder) for part in (step.tiny if tiny else step.full)]
     paths = os.pathsep.join(map(str, (_CLONE, _CLONE / "export")))
     with (folder / f"{step.name}.txt").open("w+") as kept:
+        started = subprocess.Popen(
+            [sys.executable, *command], cwd=_CLONE, stdout=kept, stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONPATH": paths}, start_new_session=True,
+        )  # fmt: skip
         try:
-            done = subprocess.run(
-                [sys.executable, *command], cwd=_CLONE, stdout=kept, stderr=subprocess.STDOUT,
-                timeout=60 * step.minutes, env={**os.environ, "PYTHONPATH": paths}, check=False,
-            ).returncode  # fmt: skip
+            done = started.wait(60 * step.minutes)
         except subprocess.TimeoutExpired:
             done = -1
+            # With what it started: nothing may hold the card while the next step measures.
+            os.killpg(started.pid, signal.SIGKILL)
+            started.wait()
+            kept.seek(0, os.SEEK_END)
             kept.write(f"stopped after {step.minutes:g} minutes\n")
         kept.seek(0)
         print(kept.read(), flush=True)

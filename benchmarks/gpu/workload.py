@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,19 +54,24 @@ def arguments(description: str) -> tuple[Workload, Rows, int]:
     parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("rows", type=Path, help="a JSON file, written anew after each row")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="no row begins later")
     parser.add_argument("--tiny", action="store_true", help="a rehearsal on the processor")
     parsed = parser.parse_args()
     workload = TINY if parsed.tiny else FULL
     if workload.device == "cuda" and not torch.cuda.is_available():
         sys.exit("PyTorch finds no CUDA device (--tiny rehearses on the processor)")
-    return workload, Rows(parsed.rows), parsed.rounds
+    return workload, Rows(parsed.rows, parsed.minutes), parsed.rounds
 
 
 class Rows:
-    """A table that survives a step that is cut off: kept as JSON after each row."""
+    """A table that survives a step that is cut off: kept as JSON after each row.
 
-    def __init__(self, path: Path) -> None:
+    After some minutes no row begins any more; which ones that left out is kept, too.
+    """
+
+    def __init__(self, path: Path, minutes: float = math.inf) -> None:
         self._path = path
+        self._until = time.monotonic() + 60 * minutes
         self._rows: list[dict[str, Any]] = []
 
     def add(self, **row: Any) -> None:
@@ -73,6 +80,13 @@ class Rows:
         self._path.write_text(json.dumps(self._rows, indent=1))
         shown = (f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values())
         print("| " + " | ".join(shown) + " |", flush=True)
+
+    def out_of_time(self, **row: Any) -> bool:
+        """Return whether there is no time for a row, and keep that."""
+        late = time.monotonic() > self._until
+        if late:
+            self.add(**row, error="not measured: the time was over")
+        return late
 
     def failed(self, error: BaseException, **row: Any) -> None:
         """Keep why a row is empty."""

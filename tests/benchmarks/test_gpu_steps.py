@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +55,37 @@ def test_it_runs_in_tiny_form_on_the_processor(name: str, tmp_path: Path) -> Non
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "all steps went well" in done.stdout
     assert (tmp_path / f"{name}.txt").stat().st_size > 0
+
+
+def test_a_step_that_takes_too_long_is_stopped_with_all_that_it_started(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    steps()
+    module: Any = sys.modules["gpu_steps"]
+    mark = tmp_path / "child"
+    child = f"import time, pathlib; time.sleep(3); pathlib.Path({str(mark)!r}).touch()"
+    parent = (
+        "import subprocess, sys, time; print('a row', flush=True); "
+        f"subprocess.Popen([sys.executable, '-c', {child!r}]); time.sleep(60)"
+    )
+    step = module.Step("sleeps", "nothing", 1.5 / 60, ("-c", parent), ("-c", parent))
+    assert not module.run(step, tmp_path, tiny=True)
+    assert "a row\nstopped after 0.025 minutes" in capsys.readouterr().out
+    time.sleep(2)
+    assert not mark.exists()
+
+
+@pytest.mark.slow  # it imports PyTorch
+def test_after_its_time_no_row_begins_and_what_is_left_out_is_told(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    done = subprocess.run(
+        [sys.executable, SCRIPT.with_name("eager.py"), tmp_path / "rows.json", "--tiny",
+         "--rounds", "1", "--minutes", "0"],
+        capture_output=True, text=True, timeout=100, check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "export")))},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    late = [row for row in rows if row.get("error") == "not measured: the time was over"]
+    assert len(late) == 16
+    assert all("mvoxel_per_s" not in row for row in rows)
