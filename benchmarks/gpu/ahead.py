@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 
-from live_restore_export.kernels.ahead import CARDS, kernels_of
+from live_restore_export.kernels.ahead import CARDS, build, kernels_of, usage_of
 
 
 def main() -> int:
@@ -21,12 +21,12 @@ def main() -> int:
     spills = False
     for capability, cards in CARDS.items():
         for channels in (24, 32):
-            for name, kernel in kernels_of(capability, channels).items():
+            for name, source in kernels_of(channels).items():
+                kernel = usage_of(build(source, capability))
                 spills |= kernel.spilled > 0
-                size = len(kernel.program)
                 print(
                     f"| sm_{capability}: {cards} | {channels} | {name} | {kernel.registers} | "
-                    f"{kernel.spilled} | {kernel.shared / 1e3:.0f} | {size / 1e3:.0f} |",
+                    f"{kernel.spilled} | {kernel.shared / 1e3:.0f} | {kernel.size / 1e3:.0f} |",
                     flush=True,
                 )
     return int(spills)

@@ -19,7 +19,8 @@ if "--tiny" in sys.argv:
     os.environ["TRITON_INTERPRET"] = "1"  # read when the kernels are imported
 
 import torch
-from live_restore_export.kernels.fused import FORMS, Form, FusedConvolution, FusedNetwork
+from live_restore_export.kernels.fused import FusedConvolution, FusedNetwork
+from live_restore_export.kernels.plan import FORMS, Form
 from live_restore_export.network import RCAN, conv3
 from torch import Tensor, nn
 from workload import Rows, Workload, arguments, best, network  # beside this file

@@ -54,6 +54,7 @@ STEPS = (
     _script("eager", 6, "the bar for every runtime; whether pinned memory is worth it"),
     _script("compiled", 9, "whether compiled kernels beat cuDNN"),
     _script("kernels", 5, "whether kernels of our own are worth going on with"),
+    _script("loaded", 8, "whether the daemon should take them by itself"),
     Step(
         "profile", "what to attack first", 5,
         ("benchmarks/gpu/profile_networks.py", "{folder}/profile"),

@@ -10,8 +10,10 @@ BACKEND_GROUP = "live_restore.backends"
 
 ONE_OF_A_KIND = ("cpu", "openvino")
 """Built-in devices of which a computer has one."""
-NUMBERED = ("cuda", "directml", "openvino-gpu", "tensorrt", "tensorrt-rtx")
+NUMBERED = ("cuda", "cuda-kernels", "directml", "openvino-gpu", "tensorrt", "tensorrt-rtx")
 """Built-in devices of which it may have several: "cuda:1"."""
+BY_NAME_ONLY = frozenset({"cuda-kernels"})
+"""Built-in devices that "auto" never takes: nobody has measured them."""
 
 _REMOTE = re.compile(
     r"dask://(?P<host>[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]):(?P<port>\d{1,5})\Z",

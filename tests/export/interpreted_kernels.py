@@ -8,13 +8,27 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
 
 os.environ["TRITON_INTERPRET"] = "1"
 
+import numpy as np
 import torch
-from live_restore_export.kernels.fused import FORMS, FusedConvolution, FusedNetwork
+from live_restore_export.kernels.ahead import KERNELS, pointer_type
+from live_restore_export.kernels.fused import FusedConvolution, FusedNetwork
+from live_restore_export.kernels.package import network_of, package
+from live_restore_export.kernels.plan import ARGUMENTS, FORMS, NUMBERS
 from live_restore_export.network import RCAN, RCANConfig, conv3
+from stated_kernels import Card, said_in, state  # beside this file
 from torch import Tensor, nn
+
+from live_restore.inference.backends.kernels.driver import Kernel
+from live_restore.inference.backends.kernels.execution import Execution
+from live_restore.inference.backends.kernels.kernel_file import read_kernels
+from live_restore.inference.backends.kernels.weights import read_initialisers
+from live_restore.inference.load import find_model, load_model
 
 CPU = torch.device("cpu")
 # Neither a multiple of the 8 x 16 voxels of a program; one plane has no neighbour at all.
@@ -64,6 +78,54 @@ def networks() -> dict[str, float]:
     return found
 
 
+class InterpretedCard(Card):
+    """The same card, whose kernels are Triton's, interpreted."""
+
+    def launch(self, loaded: Kernel, grid: tuple[int, int, int], arguments: Sequence[int]) -> None:
+        source = said_in(loaded.content)
+        named = dict(zip(ARGUMENTS[source.kernel], arguments[:-2], strict=True))
+        given = {
+            name: value if name in NUMBERS else self._tensor(value, pointer_type(name, source))
+            for name, value in named.items()
+        }
+        KERNELS[source.kernel][grid](**given, **source.constants)
+
+    def _tensor(self, address: int, kind: str) -> Tensor | None:
+        """Return all of its piece that is behind an address."""
+        for start, piece in self.pieces.items():
+            if start <= address < start + piece.nbytes:
+                held = piece[address - start :]
+                return torch.from_numpy(held.view(np.float16 if kind == "*fp16" else np.float32))
+        assert address == 0
+        return None
+
+
+def plan(name: str) -> dict[str, float]:
+    """Run a bundled model's plan; from the statement in numpy, and from ONNX Runtime."""
+    model = find_model(name)
+    loaded, content = load_model(model, "cpu"), model.read_bytes()
+    network = network_of(content, loaded.card.architecture)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"{name}.kernels.zip"
+        path.write_bytes(package(name, content, network, "", state))
+        kernels = read_kernels(path, loaded.digest)
+    stack = np.random.default_rng(2).random((2, 10, 38), dtype=np.float32)
+    wanted = loaded.session.run(stack[None, None])[0, 0]
+    cards = (InterpretedCard(), Card())
+    found, stated = (
+        Execution(card, kernels, read_initialisers(content), stack.shape, 2**30).run(stack)
+        for card in cards
+    )
+    return {
+        "stated": difference(torch.from_numpy(found), torch.from_numpy(stated).double()),
+        "onnx": difference(torch.from_numpy(found), torch.from_numpy(wanted).double()),
+    }
+
+
 with torch.no_grad():
     torch.manual_seed(0)
-    print(json.dumps(networks() if "networks" in sys.argv else convolutions()))
+    what = sys.argv[1] if len(sys.argv) > 1 else ""
+    if what == "plan":
+        print(json.dumps(plan(sys.argv[2])))
+    else:
+        print(json.dumps(networks() if what == "networks" else convolutions()))

@@ -144,7 +144,9 @@ def test_nan_is_never_a_pass() -> None:
     assert not onnx_verify.compare("case", np.zeros((1, 2)), np.zeros((2, 1)), 1e-4).passed
 
 
-COMMANDS = ("inspect", "onnx", "verify", "train", "degrade", "gain", "limits", "bioimageio")
+COMMANDS = (
+    "inspect", "onnx", "verify", "train", "degrade", "gain", "limits", "bioimageio", "kernels",
+)  # fmt: skip
 
 
 def test_help_has_examples(command: Callable[..., Any]) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from live_restore_export.kernels.ahead import Compiled
+    from live_restore_export.kernels.ahead import Usage
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None, reason="needs Triton: the extra `kernels`, on Linux"
@@ -53,10 +53,31 @@ def test_a_whole_network_differs_from_float64_by_what_float16_costs() -> None:
         assert error < 1e-3, name
 
 
-def compiled(capability: int, most_registers: int | None = None) -> Compiled:
-    from live_restore_export.kernels.ahead import compile_convolution
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["fast", "standard"])
+def test_a_bundled_model_in_the_interpreter_is_what_is_stated_and_what_onnx_runtime_gives(
+    name: str,
+) -> None:
+    errors = interpreted("plan", name)
+    assert errors["stated"] < 5e-4, "Triton's kernels and their statement in numpy differ"
+    assert errors["onnx"] < 1.5e-3
 
-    return compile_convolution(capability, 32, 32, sums=True, most_registers=most_registers)
+
+def test_plans_count_on_the_arguments_that_the_kernels_have() -> None:
+    from live_restore_export.kernels.ahead import KERNELS, kernels_of
+    from live_restore_export.kernels.plan import ARGUMENTS
+
+    assert set(KERNELS) == set(ARGUMENTS)
+    for source in kernels_of(24).values():
+        wanted = (*ARGUMENTS[source.kernel], *source.constants)
+        assert tuple(KERNELS[source.kernel].arg_names) == wanted
+
+
+def compiled(capability: int, most_registers: int | None = None) -> tuple[Usage, bytes]:
+    from live_restore_export.kernels.ahead import build, convolution_of, usage_of
+
+    built = build(convolution_of(32), capability, most_registers=most_registers)
+    return usage_of(built), built.content
 
 
 @pytest.mark.slow
@@ -65,14 +86,33 @@ def test_it_compiles_without_a_gpu_for_tensor_cores_and_spills_nothing(
     capability: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    kernel = compiled(capability)
+    kernel, program = compiled(capability)
     assert kernel.spilled == 0
     assert 0 < kernel.registers <= 128
     assert kernel.tensor_core > 0
-    assert kernel.program.startswith(b"\x7fELF")
+    assert program.startswith(b"\x7fELF")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("channels", [24, 32])
+def test_the_programs_have_the_parameters_that_are_given_them(
+    channels: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the program itself, not in the text that it was assembled from."""
+    from live_restore_export.kernels.ahead import build, kernels_of, parameter_bytes
+    from live_restore_export.kernels.package import CAPABILITIES, parameters_of
+
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    for source in kernels_of(channels).values():
+        wanted = parameters_of(source)
+        for capability in CAPABILITIES:
+            built = build(source, capability)
+            assert built.parameters == wanted
+            sizes = [8 if kind == "pointer" else 4 for kind in wanted]
+            assert parameter_bytes(built) == sizes
 
 
 @pytest.mark.slow
 def test_what_spills_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    assert compiled(80, most_registers=32).spilled > 0
+    assert compiled(80, most_registers=32)[0].spilled > 0

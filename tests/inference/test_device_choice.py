@@ -93,6 +93,17 @@ def test_a_liar_that_was_asked_for_by_name_is_an_error(tmp_path: Path) -> None:
     assert choose([liar, slow_cpu()], tmp_path).device.name == "cpu"
 
 
+def test_a_device_that_nobody_has_measured_is_taken_by_its_name_only(tmp_path: Path) -> None:
+    kernels = FakeBackend("cuda-kernels", precisions=("fp16",))
+    assert choose([kernels, slow_cpu()], tmp_path).device.name == "cpu"
+    assert choose([kernels, slow_cpu()], tmp_path, "cuda-kernels").device.name == "cuda-kernels"
+    with pytest.raises(DeviceError, match="fp16 is less than the settings allow"):
+        choose([kernels, slow_cpu()], tmp_path, "cuda-kernels", reduced=False)
+    half = ModelCard(name="m", precision="fp16")
+    with pytest.raises(DeviceError, match="the model itself is in fp16"):
+        choose([kernels, slow_cpu()], tmp_path, "cuda-kernels", half)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_what_is_not_finite_is_wrong(tmp_path: Path, bad: float) -> None:
     def spoil(tile: Floats) -> Floats:

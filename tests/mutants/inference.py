@@ -7,6 +7,7 @@ _DEFECTS = "tests/inference/test_defects.py"
 _GAIN = "tests/inference/test_gain_over_raw.py"
 _CAMERAS = "tests/inference/test_cameras.py"
 _FLUX = "tests/inference/test_flux.py"
+_KERNELS = "tests/inference/test_kernel_files.py"
 
 INFERENCE = (
     Mutant(
@@ -228,5 +229,37 @@ INFERENCE = (
             "tests/inference/test_chain.py::"
             "test_only_the_first_step_has_a_camera_and_hot_pixels_stay_as_they_were",
         ),
+    ),
+    Mutant(
+        HOUSE,
+        "unmeasured-by-name",
+        "a device that nobody has measured is taken by its name only",
+        'asked = backend.name not in BY_NAME_ONLY if name == "auto" else backend.name == name',
+        'asked = name in ("auto", backend.name)',
+        (f"{_DEVICES}::test_a_device_that_nobody_has_measured_is_taken_by_its_name_only",),
+    ),
+    Mutant(
+        HOUSE,
+        "kernels-whole",
+        "kernels that changed on the disk are not run",
+        "if hashlib.sha256(members[cubin.file]).hexdigest() != cubin.sha256:",
+        "if not members[cubin.file]:",
+        (f"{_KERNELS}::test_a_byte_that_changed_is_refused",),
+    ),
+    Mutant(
+        HOUSE,
+        "kernels-of-this-model",
+        "kernels of another model are not run",
+        "if manifest.model_sha256 != model_digest:",
+        "if not manifest.model_sha256:",
+        (f"{_KERNELS}::test_kernels_of_another_model_are_refused",),
+    ),
+    Mutant(
+        HOUSE,
+        "offsets-of-kernels",
+        "a tile whose offsets would wrap around is not given to kernels",
+        "any(limit.size.of(zyx) >= limit.below for limit in self.limits)",
+        "any(limit.size.of(zyx) < 0 for limit in self.limits)",
+        (f"{_KERNELS}::test_tiles_whose_offsets_would_wrap_around_are_too_large",),
     ),
 )

@@ -14,6 +14,7 @@ from live_restore_export.cli import (
     degrade,
     gain,
     inspect,
+    kernels,
     limits,
     onnx,
     train,
@@ -21,7 +22,7 @@ from live_restore_export.cli import (
 )
 from live_restore_export.cli.parsing import Parser
 
-COMMANDS = (inspect, onnx, verify, train, adapt, degrade, gain, limits, bioimageio)
+COMMANDS = (inspect, onnx, verify, train, adapt, degrade, gain, limits, bioimageio, kernels)
 """In the order of ``--help``."""
 
 

@@ -17,10 +17,24 @@ from triton.backends import nvidia
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from live_restore_export.kernels.convolution import convolve, scale_and_add
-from live_restore_export.kernels.fused import FORMS, VOXELS, Form, padded
+from live_restore_export.kernels import convolution, small
+from live_restore_export.kernels.conventions import parameters_of, require_plain
+from live_restore_export.kernels.package import Built
+from live_restore_export.kernels.plan import FORMS, NUMBERS, Form, KernelSource, plan_of
+from live_restore_export.network import RCANConfig
 
-__all__ = ["CARDS", "Compiled", "compile_convolution", "compile_scaling", "kernels_of"]
+__all__ = [
+    "CARDS",
+    "COMPILER",
+    "KERNELS",
+    "Usage",
+    "build",
+    "convolution_of",
+    "kernels_of",
+    "parameter_bytes",
+    "pointer_type",
+    "usage_of",
+]
 
 CARDS = {
     80: "A100",
@@ -30,16 +44,29 @@ CARDS = {
     120: "RTX 50xx",
 }
 """Compute capabilities (80 is 8.0), and cards that have them."""
+COMPILER = f"triton {triton.__version__}"
+KERNELS: dict[str, Any] = {
+    "convolve": convolution.convolve,
+    "scale_and_add": convolution.scale_and_add,
+    "fold": small.fold,
+    "unfold": small.unfold,
+    "add_up": small.add_up,
+    "attend": small.attend,
+}
+"""By name."""
 
-_POINTERS = {"volume": "*fp16", "weights": "*fp16", "bias": "*fp32", "earlier": "*fp16",
-             "result": "*fp16", "sums": "*fp32", "factors": "*fp32"}  # fmt: skip
-# Memory that PyTorch gives out begins at a multiple of 512 bytes.
+_HALF, _SINGLE = "*fp16", "*fp32"
+# (volume, earlier and result are in float16 where nothing else is said.)
+_ALWAYS_SINGLE = frozenset(
+    {"bias", "sums", "factors", "squeeze", "squeeze_bias", "excite", "excite_bias", "stack"}
+)
+# Memory begins at a multiple of 256 bytes at least.
 _ALIGNED = [["tt.divisibility", 16]]
 
 
 @dataclass(frozen=True)
-class Compiled:
-    """A kernel for one generation of cards.
+class Usage:
+    """What a kernel needs of a card.
 
     Parameters
     ----------
@@ -51,82 +78,82 @@ class Compiled:
         Bytes of shared memory per block.
     tensor_core
         Instructions of tensor cores in it.
-    program
-        What a driver loads (a cubin).
+    size
+        Bytes of the program.
     """
 
     registers: int
     spilled: int
     shared: int
     tensor_core: int
-    program: bytes
+    size: int
 
 
-def compile_convolution(
-    capability: int,
-    inputs: int,
-    outputs: int,
-    *,
-    relu: bool = False,
-    adds: bool = False,
-    sums: bool = False,
-    form: Form = FORMS[0],
-    most_registers: int | None = None,
-) -> Compiled:
-    """Compile a convolution of so many channels for cards of a capability.
+def build(source: KernelSource, capability: int, *, most_registers: int | None = None) -> Built:
+    """Compile a kernel for cards of a capability.
 
     ``most_registers`` bounds what a thread may use (to see what is reported where they do not do).
     """
-    constants = {
-        "channels_in": inputs, "channels_out": outputs, "padded_in": padded(inputs),
-        "padded_out": padded(outputs), "rows": form.rows, "columns": form.columns, "relu": relu,
-        "adds": adds, "sums_up": sums,
-    }  # fmt: skip
-    options = {**form.options, "maxnreg": most_registers}
-    return _compile(convolve, capability, constants, options)
-
-
-def compile_scaling(capability: int, channels: int) -> Compiled:
-    """Compile channel attention's second half for cards of a capability."""
-    constants = {"channels": channels, "padded": padded(channels), "block": VOXELS, "adds": True}
-    return _compile(scale_and_add, capability, constants, {"enable_fp_fusion": True})
-
-
-def kernels_of(capability: int, channels: int) -> dict[str, Compiled]:
-    """Return all that a network of so many channels consists of, lateral shuffle included."""
-    return {
-        "head": compile_convolution(capability, 4, channels),
-        "with ReLU": compile_convolution(capability, channels, channels, relu=True),
-        "with sums": compile_convolution(capability, channels, channels, sums=True),
-        "with a skip": compile_convolution(capability, channels, channels, adds=True),
-        "tail": compile_convolution(capability, channels, 4),
-        "scale and add": compile_scaling(capability, channels),
-    }
-
-
-def _compile(
-    kernel: Any, capability: int, constants: dict[str, Any], options: dict[str, Any]
-) -> Compiled:
+    kernel, constants = KERNELS[source.kernel], source.constants
     signature = {
-        name: "constexpr" if name in constants else _POINTERS.get(name, "i32")
+        name: "constexpr"
+        if name in constants
+        else pointer_type(name, source)
+        if name not in NUMBERS
+        else "i32"
         for name in kernel.arg_names
     }
     aligned = {
-        (index,): _ALIGNED for index, name in enumerate(kernel.arg_names) if name in _POINTERS
+        (index,): _ALIGNED
+        for index, name in enumerate(kernel.arg_names)
+        if signature[name].startswith("*")
     }
+    options = {**source.form.options, "maxnreg": most_registers}
     compiled = triton.compile(
         ASTSource(kernel, signature, constants, aligned),
         target=GPUTarget("cuda", capability, 32),
         options={name: value for name, value in options.items() if value is not None},
     )
-    program: bytes = compiled.asm["cubin"]
-    usage = _look(program, "-res-usage")
+    require_plain(compiled.metadata)
+    symbol, parameters = parameters_of(compiled.asm["ptx"])
+    return Built(symbol, parameters, compiled.metadata.shared, compiled.asm["cubin"])
+
+
+def usage_of(built: Built) -> Usage:
+    """Return what a compiled kernel needs."""
+    usage = _look(built.content, "-res-usage")
     found = re.search(r"REG:(\d+) STACK:(\d+) SHARED:\d+ LOCAL:(\d+)", usage)
     if found is None:
         raise RuntimeError(f"cuobjdump says nothing about registers: {usage[:300]}")
     registers, stack, local = map(int, found.groups())
-    tensor_core = len(re.findall(r"\bHG?MMA\b|\bHG?MMA\.", _look(program, "-sass")))
-    return Compiled(registers, stack + local, compiled.metadata.shared, tensor_core, program)
+    tensor_core = len(re.findall(r"\bHG?MMA\b|\bHG?MMA\.", _look(built.content, "-sass")))
+    return Usage(registers, stack + local, built.shared, tensor_core, len(built.content))
+
+
+def parameter_bytes(built: Built) -> list[int]:
+    """Return the sizes of a kernel's parameters, in order, as its program has them (bytes)."""
+    found = re.findall(
+        r"EIATTR_KPARAM_INFO.*?Ordinal\s*:\s*0x([0-9a-f]+).*?Size\s*:\s*0x([0-9a-f]+)",
+        _look(built.content, "-elf"),
+        re.DOTALL,
+    )
+    return [int(size, 16) for _, size in sorted(found, key=lambda each: int(each[0], 16))]
+
+
+def convolution_of(channels: int, form: Form = FORMS[0]) -> KernelSource:
+    """Return the convolution with sums, the largest kernel, of so many channels."""
+    return kernels_of(channels, form)["with_sums"]
+
+
+def kernels_of(channels: int, form: Form = FORMS[0]) -> dict[str, KernelSource]:
+    """Return all that a network of so many channels consists of, lateral folding included."""
+    config = RCANConfig(groups=2, blocks=1, channels=channels, reduction=4, lateral_shuffle=2)
+    return plan_of(config, form).kernels
+
+
+def pointer_type(name: str, source: KernelSource) -> str:
+    """Return the type of an argument that is a pointer, as Triton writes it."""
+    return _SINGLE if name in _ALWAYS_SINGLE or name in source.single else _HALF
 
 
 def _look(program: bytes, what: str) -> str:

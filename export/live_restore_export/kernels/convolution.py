@@ -45,7 +45,7 @@ def convolve(
     ----------
     volume, earlier, result
         (Z, Y, X, C) in float16: what is convolved, what is added in the end (where ``adds``), and
-        what comes out.
+        what comes out, which may be in float32.
     weights
         (27, ``padded_in``, ``padded_out``) in float16, taps in the order of (Z, Y, X).
     bias
@@ -92,7 +92,7 @@ def convolve(
     start = z * plane * channels_out
     if adds:
         total += tl.load(earlier + start + offset, mask=mask, other=0.0).to(tl.float32)
-    tl.store(result + start + offset, total.to(tl.float16), mask=mask)
+    tl.store(result + start + offset, total.to(result.dtype.element_ty), mask=mask)
 
 
 @triton.jit(do_not_specialize=["voxels"])

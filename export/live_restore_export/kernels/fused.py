@@ -7,13 +7,13 @@ attention's scaling, which needs the means of the whole volume first.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from live_restore_export.kernels.convolution import convolve, scale_and_add
+from live_restore_export.kernels.plan import FORMS, LARGEST_PLANE, VOXELS, Form, padded
 from live_restore_export.network import (
     RCAN,
     AttentionBlock,
@@ -22,45 +22,7 @@ from live_restore_export.network import (
     unfold_lateral,
 )
 
-__all__ = ["FORMS", "VOXELS", "Form", "FusedConvolution", "FusedNetwork", "padded"]
-
-VOXELS = 128
-"""A program of ``scale_and_add`` takes so many: as many as one of the smallest form below."""
-_LARGEST_PLANE = 2**31
-
-
-@dataclass(frozen=True)
-class Form:
-    """How a convolution is cut for a GPU: it decides the speed, and nothing about the numbers.
-
-    Parameters
-    ----------
-    rows, columns
-        Voxels in Y and X of a program; their product a power of two.
-    warps
-        Groups of 32 threads that share these voxels.
-    stages
-        How many taps are under way from memory at once.
-    """
-
-    rows: int
-    columns: int
-    warps: int
-    stages: int
-
-    @property
-    def options(self) -> dict[str, int | bool]:
-        """Options of Triton's compiler."""
-        return {"num_warps": self.warps, "num_stages": self.stages, "enable_fp_fusion": True}
-
-
-FORMS = (Form(8, 16, 4, 3), Form(8, 16, 4, 4), Form(8, 32, 8, 3), Form(16, 16, 8, 3))
-"""The first is used unless another is asked for; a GPU has to say which is the fastest."""
-
-
-def padded(channels: int) -> int:
-    """Return how many channels the kernels compute for so many."""
-    return max(16, 1 << (channels - 1).bit_length())
+__all__ = ["FusedConvolution", "FusedNetwork"]
 
 
 class FusedConvolution:
@@ -116,7 +78,7 @@ class FusedConvolution:
                 f"the convolution takes contiguous (Z, Y, X, {self.inputs}) in float16, not "
                 f"{tuple(volume.shape)} in {volume.dtype}"
             )
-        if y * x * max(self.inputs, self.outputs) >= _LARGEST_PLANE:
+        if y * x * max(self.inputs, self.outputs) >= LARGEST_PLANE:
             raise ValueError(f"planes of {y} x {x} are too large: restore the stack in tiles")
         result = volume.new_empty(z, y, x, self.outputs)
         convolve[self._grid(z, y, x)](

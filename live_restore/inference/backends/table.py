@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from live_restore.inference.backends.backend import Backend
+from live_restore.inference.backends.cuda_kernels import CudaKernels
 from live_restore.inference.backends.directml import DirectML
 from live_restore.inference.backends.onnx_cpu import OnnxCpu
 from live_restore.inference.backends.onnx_cuda import OnnxCuda
@@ -21,6 +22,7 @@ def make_backends() -> tuple[Backend, ...]:
         TensorRT(),
         TensorRTForRTX(),
         OnnxCuda(),
+        CudaKernels(),
         DirectML(),
         OpenVINO("openvino-gpu", "GPU"),
         OpenVINO("openvino", "CPU"),

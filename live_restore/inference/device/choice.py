@@ -54,6 +54,7 @@ from live_restore.inference.device.ranking import Ranking
 from live_restore.inference.device.rates import Rates
 from live_restore.inference.device.refusals import FAILURES, Failure, LostError
 from live_restore.inference.model.card import ModelCard
+from live_restore.settings.devices import BY_NAME_ONLY
 
 _Session = TypeVar("_Session", Session, CountsSession)
 
@@ -90,7 +91,8 @@ def candidates(request: DeviceRequest, card: ModelCard, backends: Sequence[Backe
     found: list[Variant] = []
     obstacles: dict[str, str] = {}
     for backend in backends:
-        if name not in ("auto", backend.name):
+        asked = backend.name not in BY_NAME_ONLY if name == "auto" else backend.name == name
+        if not asked:
             continue
         if why_not := backend.obstacle():
             obstacles[backend.name] = why_not
@@ -98,18 +100,22 @@ def candidates(request: DeviceRequest, card: ModelCard, backends: Sequence[Backe
         ways = [Variant(backend, precision, index) for precision in backend.precisions()]
         if isinstance(backend, HasForms):
             ways += [Variant(f.backend, f.precision, index, f.name) for f in backend.forms()]
-        found += [
-            way
-            for way in ways
-            if way.precision == "fp32"
-            or (request.reduced and not reduced_obstacle(card, way.precision))
-        ]
+        why_nots = [_precision_obstacle(way.precision, request, card) for way in ways]
+        found += [way for way, why_not in zip(ways, why_nots, strict=True) if not why_not]
+        if all(why_nots):
+            obstacles[backend.name] = why_nots[0]
     if not found:
         why_not = obstacles.get(name, "there is no such device")
         raise DeviceError(
             f'device "{request.device}" cannot be used: {why_not}', None, 'or set device = "auto"'
         )
     return Candidates(tuple(found), obstacles)
+
+
+def _precision_obstacle(precision: str, request: DeviceRequest, card: ModelCard) -> str:
+    if precision != "fp32" and not request.reduced:
+        return f"{precision} is less than the settings allow"
+    return reduced_obstacle(card, precision)
 
 
 class ChosenSession:
