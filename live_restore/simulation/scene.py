@@ -80,8 +80,10 @@ class LivingCell:
     def expected_e(self, time: int) -> NDArray[np.float32]:
         """Return the expected photo-electrons of a time point, (Z, Y, X), e-."""
         # One scale for the whole time-lapse: brightness must not jump between time points.
-        scale = self.peak_e / float(np.percentile(self._light(0), 99.9))
-        return np.asarray(self._light(time) * scale + self.background_e, np.float32)
+        first = self._light(0)
+        scale = self.peak_e / float(np.percentile(first, 99.9))
+        light = self._light(time) if time else first
+        return np.asarray(light * scale + self.background_e, np.float32)
 
     def exposed(self, time: int) -> NDArray[np.uint16]:
         """Return the noisy stack of a time point, (Z, Y, X), ADU."""

@@ -21,8 +21,9 @@ import pytest
 from live_restore.journal.location import journal_path, log_path
 from tests.support.models import write_model
 from tests.support.processes import run_command, stop, wait_for, watching
+from tests.support.systems import needs_packages
 
-pytest.importorskip("apprise", reason="alerts are an extra: pip install 'live-restore[alerts]'")
+needs_packages("apprise", reason="alerts are an extra: pip install 'live-restore[alerts]'")
 
 
 class MailServer(socketserver.StreamRequestHandler):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -150,10 +151,13 @@ def test_a_camera_is_written_by_its_serial_number(
 @pytest.mark.parametrize(
     ("light", "reason"),
     [
-        (np.full(SIZE, 1100.0), "far above what an offset can be"),
-        (LivingCell(shape_zyx=(1, *SIZE), peak_e=60).expected_e(0)[0], "it shows something"),
-        (np.linspace(0, 40, SIZE[1])[np.newaxis].repeat(SIZE[0], 0), "it shows something"),
-        (np.full(SIZE, 900.0), "is darker"),
+        (lambda: np.full(SIZE, 1100.0), "far above what an offset can be"),
+        (
+            lambda: LivingCell(shape_zyx=(1, *SIZE), peak_e=60).expected_e(0)[0],
+            "it shows something",
+        ),
+        (lambda: np.linspace(0, 40, SIZE[1])[np.newaxis].repeat(SIZE[0], 0), "it shows something"),
+        (lambda: np.full(SIZE, 900.0), "is darker"),
     ],
     ids=["bright", "a cell", "uneven", "brighter than the lit ones"],
 )
@@ -161,10 +165,10 @@ def test_a_dark_stack_with_light_is_refused(
     tmp_path: Path,
     lit: list[str],
     capsys: pytest.CaptureFixture[str],
-    light: np.ndarray,
+    light: Callable[[], np.ndarray],
     reason: str,
 ) -> None:
-    frames = CAMERA.expose(light[np.newaxis].repeat(20, 0), np.random.default_rng(3))
+    frames = CAMERA.expose(light()[np.newaxis].repeat(20, 0), np.random.default_rng(3))
     bright = save(tmp_path / "not dark.ome.tif", frames, "TYX")
     assert main(["camera", *lit, "--dark", bright]) == 1
     error = capsys.readouterr().err

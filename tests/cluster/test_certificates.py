@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import ssl
 import stat
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from live_restore.cli.main import main
@@ -24,7 +27,10 @@ from tests.support.cluster import Started, a_scheduler, a_worker, ended, free_ad
 from tests.support.processes import PATIENCE_S
 from tests.support.systems import posix
 
-RAW = LivingCell(shape_zyx=(8, 48, 48)).exposed(0)
+
+@functools.cache
+def raw() -> NDArray[np.uint16]:
+    return LivingCell(shape_zyx=(8, 48, 48)).exposed(0)
 
 
 def restored_by(
@@ -41,7 +47,7 @@ def restored_by(
     restorer = load_models(settings, said.append).rules[0][1]
     assert isinstance(restorer, RemoteRestorer)
     try:
-        return restorer.restore(RAW, lambda: bool(said))
+        return restorer.restore(raw(), lambda: bool(said))
     finally:
         restorer.close()
 
@@ -54,7 +60,7 @@ def test_members_know_each_other_and_nobody_else(tmp_path: Path) -> None:
     worker = a_worker(tmp_path / "w", address, "--certificates", str(gpu))
     with ended(scheduler, worker):
         said: list[str] = []
-        assert restored_by(address, microscope, said).volume.shape == RAW.shape
+        assert restored_by(address, microscope, said).volume.shape == raw().shape
         assert said == []
         for wrong in (stranger, None):
             lines: list[str] = []

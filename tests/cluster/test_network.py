@@ -16,7 +16,7 @@ from live_restore.cluster import link
 from live_restore.cluster.remote import RemoteRestorer
 from live_restore.inference.restored import Restored
 from tests.archive.test_archive import client, recorded, results
-from tests.cluster.test_restoring import RAW, local, restorer_at
+from tests.cluster.test_restoring import local, raw, restorer_at
 from tests.support.cluster import Started, a_scheduler, a_worker, ended, free_address
 from tests.support.processes import PATIENCE_S, wait_for
 from tests.support.proxy import Proxy
@@ -44,10 +44,10 @@ def behind(folder: Path, bytes_per_s: float = 0.0) -> Iterator[tuple[str, Proxy]
 
 def restored_while_silent(restorer: RemoteRestorer, proxy: Proxy, said: list[str]) -> None:
     """Restore a stack, and another one in a silence that ends when somebody has complained."""
-    restorer.restore(RAW)
+    restorer.restore(raw())
     proxy.silent.set()
     result: list[Restored] = []
-    thread = threading.Thread(target=lambda: result.append(restorer.restore(RAW)))
+    thread = threading.Thread(target=lambda: result.append(restorer.restore(raw())))
     thread.start()
     wait_for(lambda: bool(said), "a word")
     proxy.silent.clear()
@@ -61,11 +61,11 @@ def test_a_slow_network_takes_its_time_and_changes_nothing(tmp_path: Path) -> No
     said: list[str] = []
     with behind(tmp_path, 400e3) as (address, proxy), restorer_at(address, said) as restorer:
         before, began = proxy.carried, time.monotonic()
-        there = restorer.restore(RAW)
+        there = restorer.restore(raw())
         took_s, carried = time.monotonic() - began, proxy.carried - before
-    assert took_s > RAW.nbytes / 400e3, "it did not pass the proxy"
+    assert took_s > raw().nbytes / 400e3, "it did not pass the proxy"
     assert there.volume.tobytes() == local().volume.tobytes()
-    assert carried < 1.05 * 2 * RAW.nbytes + 40_000, "raw, result, and the proof of 32 kB"
+    assert carried < 1.05 * 2 * raw().nbytes + 40_000, "raw, result, and the proof of 32 kB"
     assert said == []
 
 
@@ -133,7 +133,7 @@ def test_a_full_disk_on_either_side_is_one_clear_line_and_nothing_is_lost(
         found = results(disk)
         for number in range(3):
             there = tifffile.imread(disk / "restored" / f"{number}.ome.tif")
-            assert there.shape == RAW.shape
+            assert there.shape == raw().shape
     assert found == sorted(f"{n}.{end}" for n in range(3) for end in ("json", "ome.tif"))
 
 
@@ -149,7 +149,7 @@ def test_several_watchers_get_fair_shares_and_go_before_an_archive(tmp_path: Pat
 
             def watch(name: str) -> None:
                 for _ in range(3):
-                    (one if name == "one" else other).restore(RAW)
+                    (one if name == "one" else other).restore(raw())
                     order.append(name)
 
             before = len(list(archive.glob("restored/*.json")))

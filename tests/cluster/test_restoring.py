@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import threading
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from live_restore.cluster.models import load_models
 from live_restore.cluster.remote import RemoteRestorer
@@ -24,7 +26,10 @@ from live_restore.simulation.scene import LivingCell
 from tests.support.cluster import Started, a_scheduler, a_worker, ended, free_address
 from tests.support.systems import needs_signals
 
-RAW = LivingCell(shape_zyx=(8, 48, 96)).exposed(1)
+
+@functools.cache
+def raw() -> NDArray[np.uint16]:
+    return LivingCell(shape_zyx=(8, 48, 96)).exposed(1)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +73,7 @@ def local(**sections: Any) -> Restored:
     settings = load_settings(None, {"inference": inference, **sections})
     restorer = load_models(settings).rules[0][1]
     assert restorer is not None
-    return restorer.with_camera(settings.camera).restore(RAW)
+    return restorer.with_camera(settings.camera).restore(raw())
 
 
 SOON: dict[str, Any] = {"cluster": {"timeout_s": 0.5}}
@@ -93,7 +98,7 @@ CAMERA = {"gain_adu_per_e": 2.0, "offset_adu": 100.0, "read_noise_e": 1.5}
 def test_the_result_is_the_local_one_to_the_bit(cluster: str, sections: dict[str, Any]) -> None:
     said: list[str] = []
     with restorer_at(cluster, said, **sections) as restorer:
-        there = restorer.restore(RAW)
+        there = restorer.restore(raw())
         device = restorer.model.session.device
     here = local(**sections)
     assert there.volume.dtype == here.volume.dtype
@@ -133,7 +138,7 @@ def test_nobody_there_and_nobody_here_waits_loudly_until_stopped() -> None:
         return done and bool(said)
 
     with restorer_at(address, said, **SOON) as restorer, pytest.raises(CancelledError):
-        restorer.restore(RAW, cancelled)
+        restorer.restore(raw(), cancelled)
     (line,) = said
     assert address in line
     assert line.endswith("; stacks wait")
@@ -143,7 +148,7 @@ def test_nobody_there_and_a_device_here_restores_here_loudly() -> None:
     said: list[str] = []
     address = free_address()
     with restorer_at(address, said, "cpu", **SOON) as restorer:
-        restored = [restorer.restore(RAW), restorer.restore(RAW)]
+        restored = [restorer.restore(raw()), restorer.restore(raw())]
         assert restorer.model.session.device.name == "cpu"
     assert restored[1].volume.tobytes() == local().volume.tobytes()
     (line,) = said
@@ -160,7 +165,7 @@ def test_a_worker_of_another_version_is_refused_by_name(tmp_path: Path) -> None:
         restorer_at(address, said) as restorer,
         pytest.raises(CancelledError),
     ):
-        restorer.restore(RAW, lambda: bool(said))
+        restorer.restore(raw(), lambda: bool(said))
     (line,) = said
     assert "live-restore 0.0.1 fast" in line
     assert "of the same version and with the same model" in line
@@ -173,7 +178,7 @@ def test_a_worker_with_wrong_numbers_is_set_aside_and_not_the_stack(tmp_path: Pa
     sick = a_worker(tmp_path / "sick", address, odd="wrong")
     with ended(scheduler, sick), restorer_at(address, said) as restorer:
         result: list[Restored] = []
-        thread = threading.Thread(target=lambda: result.append(restorer.restore(RAW)))
+        thread = threading.Thread(target=lambda: result.append(restorer.restore(raw())))
         thread.start()
         deadline = time.monotonic() + 60
         while not any("set aside" in line for line in said):
@@ -199,7 +204,7 @@ def test_a_runtime_that_fails_on_a_stack_and_still_gives_right_answers_blames_th
         restorer_at(address, said) as restorer,
         pytest.raises(RuntimeFailureError, match="the driver was reset"),
     ):
-        restorer.restore(RAW)
+        restorer.restore(raw())
     assert said == []
 
 
@@ -227,7 +232,7 @@ def test_a_stack_that_kills_its_workers_is_given_up_and_a_worker_that_dies_loses
             restorer_at(address) as restorer,
             pytest.raises(RuntimeFailureError, match=r"3 workers .* died while they had it"),
         ):
-            restorer.restore(RAW)
+            restorer.restore(raw())
     finally:
         stopped.set()
         thread.join()
@@ -241,11 +246,11 @@ def test_a_scheduler_that_starts_again_finds_its_worker_again(tmp_path: Path) ->
     scheduler = a_scheduler(tmp_path / "s", address)
     worker = a_worker(tmp_path / "w", address)
     with ended(worker), restorer_at(address, said) as restorer:
-        before = restorer.restore(RAW)
+        before = restorer.restore(raw())
         scheduler.kill()
         worker.wait_for("is gone")
         with ended(a_scheduler(tmp_path / "s", address)):
-            after = restorer.restore(RAW)
+            after = restorer.restore(raw())
             assert worker.stop() == 0
     assert before.volume.tobytes() == after.volume.tobytes()
 
@@ -259,13 +264,13 @@ def test_a_worker_that_hangs_costs_time_and_can_be_stopped_beside(tmp_path: Path
     scheduler = a_scheduler(tmp_path / "s", address)
     hanging = a_worker(tmp_path / "h", address)
     with ended(scheduler, hanging), restorer_at(address, said) as restorer:
-        restorer.restore(RAW)
+        restorer.restore(raw())
         os.kill(hanging.process.pid, signal.SIGSTOP)
         began = time.monotonic()
         with pytest.raises(CancelledError):
-            restorer.restore(RAW, lambda: True)
+            restorer.restore(raw(), lambda: True)
         assert time.monotonic() - began < 20
         with ended(a_worker(tmp_path / "w", address)):
-            restored = restorer.restore(RAW)
+            restored = restorer.restore(raw())
         os.kill(hanging.process.pid, signal.SIGCONT)
     assert restored.volume.tobytes() == local().volume.tobytes()

@@ -7,7 +7,6 @@ import tomllib
 from pathlib import Path
 
 from live_restore_export.cli.main import build_parser
-from live_restore_export.training.config import TrainConfig
 from live_restore_export.training.options import PairedData, TrainingOptions
 
 from live_restore.settings.model import Settings
@@ -16,6 +15,9 @@ TEXT = (Path(__file__).parents[2] / "docs" / "how-to" / "train.md").read_text(en
 
 
 def test_its_configurations_are_valid() -> None:
+    # Here, since it brings PyTorch, which nothing else needs for as much as being collected.
+    from live_restore_export.training.config import TrainConfig
+
     blocks = [tomllib.loads(block) for block in re.findall(r"```toml\n(.+?)```", TEXT, re.DOTALL)]
     of_the_daemon = [block for block in blocks if block.keys() & Settings.model_fields.keys()]
     runs = [block for block in blocks if block not in of_the_daemon]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,8 +15,12 @@ from live_restore.inference.image.reference_tiling import apply_reference
 from live_restore.settings.load import load_settings
 from live_restore.simulation.scene import LivingCell
 from tests.support.processes import run_command, status
+from tests.support.systems import needs_packages
 
-torch = pytest.importorskip("torch")
+if TYPE_CHECKING:
+    import torch
+
+needs_packages("torch", reason="needs PyTorch: the extra `export`")
 
 CONFIG = """
 [inference]
@@ -32,6 +37,7 @@ model = "two.onnx"
 @pytest.fixture
 def network(tmp_path: Path) -> torch.nn.Module:
     """A network of two channels, its model file and a config.toml beside it."""
+    import torch
     from live_restore_export.network import RCAN, RCANConfig
     from live_restore_export.onnx.export import export_network, make_card, write_atomically
 
@@ -66,6 +72,8 @@ def test_the_daemon_gives_the_published_programs_numbers(
     restored = tifffile.imread(folder / "restored" / "cells.ome.tif")
 
     def run(tile: np.ndarray) -> np.ndarray:
+        import torch
+
         with torch.inference_mode():
             return network(torch.from_numpy(np.ascontiguousarray(tile))).numpy()
 

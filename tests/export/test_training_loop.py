@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable
@@ -22,11 +23,13 @@ from training_files import tiny, write_pairs
 from live_restore.errors import DeviceError, TrainingError, UsageError
 
 if TYPE_CHECKING:
+    from live_restore_export.simulator.simulate import Scene, SimulationConfig
     from live_restore_export.training.config import TrainConfig
 
 loop = deferred("live_restore_export.training.loop")
 optimisation = deferred("live_restore_export.training.optimisation")
 run_state = deferred("live_restore_export.training.run_state")
+simulate = deferred("live_restore_export.simulator.simulate")
 torch = deferred("torch")
 training_config = deferred("live_restore_export.training.config")
 validation = deferred("live_restore_export.training.validation")
@@ -38,6 +41,20 @@ CONFIGS = [
     )
     if not path.name.endswith(".card.toml")
 ]
+
+
+@functools.cache
+def scene_of(config: SimulationConfig, seed: int) -> Scene:
+    """Return what the simulator draws, which is the same for a seed; nobody may change it."""
+    scene = simulate.simulate_scene(config, seed)
+    scene.signal.flags.writeable = scene.truth.flags.writeable = False
+    return scene
+
+
+@pytest.fixture(autouse=True)
+def scenes_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half of the time of these tests would be the drawing of the same three scenes."""
+    monkeypatch.setattr("live_restore_export.training.sources.simulate_scene", scene_of)
 
 
 def run(config: TrainConfig, folder: Path, *, resume: bool = False) -> dict[str, Any]:

@@ -10,9 +10,15 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import PATIENCE_S, environment
+from tests.support.systems import needs_packages
 
-for package in ("pycromanager", "pymmcore_plus", "mm_test_adapters", "tensorstore"):
-    pytest.importorskip(package, reason="pip install 'live-restore[micromanager]'")
+needs_packages(
+    "pycromanager",
+    "pymmcore_plus",
+    "mm_test_adapters",
+    "tensorstore",
+    reason="pip install 'live-restore[micromanager]'",
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 MICROSCOPE = """

@@ -16,8 +16,9 @@ from live_restore.hooks.account import Account
 from live_restore.hooks.child import Restorations
 from live_restore.hooks.micromanager_window import BridgeCommand, WindowWatch, bridge_command
 from tests.support.micromanager import Microscope, Server, Store, serving
+from tests.support.systems import needs_packages
 
-pytest.importorskip("pycromanager", reason="pip install 'live-restore[micromanager]'")
+needs_packages("pycromanager", reason="pip install 'live-restore[micromanager]'")
 
 PATIENCE_S = 60.0
 LONG_AGO = 1e9

@@ -19,9 +19,10 @@ from tests.engine.test_watch_acquisitions import assert_restored, reports, volum
 from tests.support.micromanager import Microscope, Store, serving
 from tests.support.models import write_model
 from tests.support.processes import PATIENCE_S, environment, stop, wait_for
+from tests.support.systems import needs_packages
 from tests.support.traces import Recording, recording
 
-pytest.importorskip("pycromanager", reason="pip install 'live-restore[micromanager]'")
+needs_packages("pycromanager", reason="pip install 'live-restore[micromanager]'")
 
 
 class Daemon:

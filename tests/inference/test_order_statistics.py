@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -13,27 +15,28 @@ RANKS = (0.0, 2.0, 33.3, 99.9, 100.0)
 SIZE = 1_500_000
 
 
-def stacks() -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(2)
-    saturated = np.minimum(rng.poisson(30, SIZE) + 65510, 65535)
-    outliers = np.full(SIZE, 100)
-    outliers[[5, 77]] = 3, 65535
-    return {
-        "low light": rng.poisson(30, SIZE) + 100,
-        "every grey value": rng.integers(0, 65536, SIZE),
-        "saturated": saturated,
-        "two outliers": outliers,
-        "constant": np.full(SIZE, 7),
-        "half black": np.where(rng.random(SIZE) < 0.5, 0, rng.integers(200, 60000, SIZE)),
-        "two values": rng.integers(0, 2, SIZE) * 65535,
-    }
+def two_outliers(rng: np.random.Generator) -> np.ndarray:
+    stack = np.full(SIZE, 100)
+    stack[[5, 77]] = 3, 65535
+    return stack
 
 
-@pytest.mark.parametrize("kind", list(stacks()))
+STACKS: dict[str, Callable[[np.random.Generator], np.ndarray]] = {
+    "low light": lambda rng: rng.poisson(30, SIZE) + 100,
+    "every grey value": lambda rng: rng.integers(0, 65536, SIZE),
+    "saturated": lambda rng: np.minimum(rng.poisson(30, SIZE) + 65510, 65535),
+    "two outliers": two_outliers,
+    "constant": lambda _: np.full(SIZE, 7),
+    "half black": lambda rng: np.where(rng.random(SIZE) < 0.5, 0, rng.integers(200, 60000, SIZE)),
+    "two values": lambda rng: rng.integers(0, 2, SIZE) * 65535,
+}
+
+
+@pytest.mark.parametrize("kind", STACKS)
 def test_large_stacks_have_exactly_the_percentiles_of_numpy(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stack = stacks()[kind].astype(np.uint16).reshape(3, 500, 1000)
+    stack = STACKS[kind](np.random.default_rng(2)).astype(np.uint16).reshape(3, 500, 1000)
     monkeypatch.setattr(order_statistics, "_PART", 2**18)  # several of them
     monkeypatch.setattr(intensity.Histogram, "of", None)  # windows are to tell
     assert percentiles(stack, RANKS) == tuple(np.percentile(stack, RANKS).tolist())

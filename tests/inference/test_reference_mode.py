@@ -10,9 +10,9 @@ import pytest
 import tifffile
 
 from tests.support.processes import run_command
+from tests.support.systems import needs_packages
 
-pytest.importorskip("torch")
-pytest.importorskip("h5py")
+needs_packages("torch", "h5py", reason="needs PyTorch and h5py: the extra `export`")
 
 CONFIG = """
 [inference]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-import xmlschema
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,11 +25,17 @@ from live_restore.service.definition import (
 from tests.support.systems import posix
 
 PYTHON = Path("/opt/live restore/python")
-TASK_SCHEMA = xmlschema.XMLSchema10(Path(__file__).with_name("task.xsd"))
 TASK = "{http://schemas.microsoft.com/windows/2004/02/mit/task}"
 ODD = Service(
     Path("/data/ärger & <co> 50% $HOME \\ 'x'"), ("--config", '/data/a "b".toml', "--no-events")
 )
+
+
+@functools.cache
+def task_schema() -> Any:
+    import xmlschema
+
+    return xmlschema.XMLSchema10(Path(__file__).with_name("task.xsd"))
 
 
 def test_every_folder_has_its_own_name_that_any_system_takes() -> None:
@@ -45,7 +52,7 @@ def test_every_folder_has_its_own_name_that_any_system_takes() -> None:
 def wrong_in(task: str) -> list[str]:
     """Return what the schema of Task Scheduler has against a task."""
     # The declaration says UTF-16, as which the text is written.
-    found = TASK_SCHEMA.iter_errors(task.partition("\n")[2])
+    found = task_schema().iter_errors(task.partition("\n")[2])
     return [error.reason or "" for error in found]
 
 

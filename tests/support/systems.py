@@ -1,7 +1,8 @@
-"""What one operating system has and another has not, as marks with their reasons."""
+"""What one computer has and another has not: marks, and skips, with their reasons."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 
@@ -22,6 +23,16 @@ def without_chatter(said: str) -> str:
     ONNX Runtime for Windows looks for GPUs as soon as it is loaded, by means that Wine lacks.
     """
     return said.replace("Failed to create DXGI factory.\n", "") if WINE else said
+
+
+def needs_packages(*names: str, reason: str) -> None:
+    """Skip a module where a package is not installed; none is imported to find out.
+
+    Every worker collects all tests, and each of these packages takes a second or more to import.
+    """
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(reason, allow_module_level=True)
 
 
 posix = pytest.mark.skipif(WINDOWS, reason="of systems that are not Windows")
