@@ -43,8 +43,9 @@ from live_restore.formats.tiff.reader import (
 from live_restore.formats.tiff.structure import Walker, go_on
 from live_restore.stack import FileStacks, Fingerprint
 
-_TICK_NS = 2 * 10**9
-"""Between two times that a file system can tell apart: 2 s on FAT."""
+# Between two times that a file system can tell apart: 10 ms at most where it keeps fractions of a
+# second, 2 s where it does not (FAT).
+_TICK_NS, _TICK_OF_WHOLE_SECONDS_NS = 10**8, 2 * 10**9
 
 
 class TiffFormat:
@@ -243,7 +244,9 @@ class _Identity(NamedTuple):
 
     def at_rest(self) -> bool:
         """Return whether whatever is written from now on is dated later than all before."""
-        return time.time_ns() - self.written_ns > _TICK_NS
+        whole = self.written_ns % 10**9 == 0
+        tick_ns = _TICK_OF_WHOLE_SECONDS_NS if whole else _TICK_NS
+        return time.time_ns() - self.written_ns > tick_ns
 
 
 class _Inspected(NamedTuple):
