@@ -72,9 +72,10 @@ STEPS = (
         ("-m", "live_restore", "doctor", "--device", "cpu"),
     ),
     Step(
-        "tests", "whether float32 is float32", 5,
-        ("-m", "pytest", "-q", "-m", "gpu", "tests/inference"),
-        ("-m", "pytest", "-q", "-m", "gpu", "-n", "0", "tests/inference/test_sessions.py"),
+        # One after the other: each process would take its part of the card's memory.
+        "tests", "whether float32 is float32", 9,
+        ("-m", "pytest", "-q", "-rs", "-m", "gpu", "-n", "0", "tests/inference"),
+        ("-m", "pytest", "-q", "-rs", "-k", "processor", "-n", "0", "tests/inference/test_gpu.py"),
     ),
     _script("grid", 9, "the options to use"),
     Step(
