@@ -25,11 +25,12 @@ from live_restore.inference.backends.backend import Limits, ModelSource
 from live_restore.inference.backends.cuda_kernels import CudaKernels, KernelSession
 from live_restore.inference.backends.kernels.kernel_file import kernels_beside
 from live_restore.inference.backends.session import Session, Shape5
+from live_restore.inference.device.check import known_tile
 from live_restore.inference.load import find_model, load_model
 
 _SMALL = (3, 34, 70)
 _MOST_WRONG = 2e-3
-"""rms difference over the standard deviation of ONNX Runtime's result; float16 makes 2e-4."""
+"""rms difference over the standard deviation of ONNX Runtime's result; float16 makes 5e-4."""
 
 
 def compiler(*, tiny: bool) -> Compiler:
@@ -65,7 +66,8 @@ def measure(
     kernels_beside(model).write_bytes(archive)
     source = ModelSource(model, content, trusted.digest)
     rng = np.random.default_rng(0)
-    tile = rng.random((1, 1, *_SMALL), dtype=np.float32)
+    # Of noise alone nearly nothing is left, and an error is relative to what is left.
+    tile = known_tile((1, 1, *_SMALL), trusted.card)
     wanted = trusted.session.run(tile)
     found = opened(source, (1, 1, *_SMALL), tiny=tiny).run(tile)
     error = float(np.sqrt(np.mean((found - wanted) ** 2)) / wanted.std())
@@ -85,6 +87,8 @@ def main() -> int:
     tiny = workload.device == "cpu"
     right = 0
     for name in ("fast",) if tiny else ("fast", "standard"):
+        if rows.out_of_time(what=f"{name}, loaded"):
+            continue
         with tempfile.TemporaryDirectory() as folder:
             try:
                 measure(name, Path(folder), workload.shapes, rows, rounds, tiny=tiny)

@@ -34,7 +34,6 @@ from live_restore_export.kernels.plan import (
     Network,
     plan_of,
 )
-from live_restore_export.network import RCANConfig, parameter_shapes
 
 CAPABILITIES = (80, 86, 89, 90, 120)
 """Compute capabilities (80 is 8.0) that kernels are compiled for: NVIDIA's cards since 2020."""
@@ -89,6 +88,8 @@ def network_of(content: bytes, architecture: dict[str, Any], form: Form = FORMS[
     ModelError
         It is none of ours, or has several image channels.
     """
+    from live_restore_export.network import RCANConfig, parameter_shapes  # with PyTorch
+
     try:
         config = RCANConfig(**architecture)
         network = plan_of(config, form)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from live_restore.inference.backends.kernels.plan import (
     Axis,
@@ -22,7 +22,9 @@ from live_restore.inference.backends.kernels.plan import (
     Weight,
 )
 from live_restore_export.kernels.conventions import SCRATCH
-from live_restore_export.network import RCANConfig
+
+if TYPE_CHECKING:
+    from live_restore_export.network import RCANConfig
 
 VOXELS = 128
 """A program of ``scale_and_add``, ``fold`` and ``unfold`` takes so many: as many as one of the
