@@ -14,6 +14,7 @@ tables). Who is the best after minutes need not be the best after hours.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import time
@@ -115,12 +116,17 @@ def learn(form: Form, seen: list[Batch], config: TrainConfig, options: argparse.
     return step
 
 
+@functools.cache
+def _signal(kind: str) -> NDArray[np.float32]:
+    return judges.signal(kind, _FIELD)
+
+
 def judged(form: Form, kinds: list[str], device: str) -> dict[str, dict[str, float]]:
     """Return the PSNR (dB) of each kind at each light."""
     form.eval()
     found: dict[str, dict[str, float]] = {}
     for kind in kinds:
-        signal = judges.signal(kind, _FIELD)
+        signal = _signal(kind)
         for peak_e in PEAKS_E:
             expected = expected_electrons(signal, peak_e, BACKGROUND_FRACTION)
             raw = CAMERA.expose(expected, np.random.default_rng((_SEED, int(peak_e))))
@@ -193,6 +199,7 @@ def main() -> None:
             "weights": sum(each.numel() for each in form.parameters()),
             "steps": steps, "minutes": options.minutes, "psnr": judged(form, kinds, options.device),
         }  # fmt: skip
+        publish_text(options.table, json.dumps(rows, indent=1) + "\n")
         print(name, steps, flush=True)
     for name, took in seconds(forms, options.device).items():
         rows[name]["seconds"] = took
