@@ -35,6 +35,17 @@ def test_small_integers_have_the_candidates_that_they_have_as_floats(
         np.testing.assert_array_equal(some, other)
 
 
+def test_planes_that_lie_the_other_way_have_the_same_candidates() -> None:
+    stack = np.random.default_rng(1).poisson(40, (3, 64, 48)).astype(np.uint16)
+    stack[:, 10, 10], stack[:, 30, 20] = 4000, 3000
+    turned = np.asfortranarray(stack.transpose(1, 2, 0)).transpose(2, 0, 1)
+    assert turned[0].flags.f_contiguous
+    assert not turned[0].flags.c_contiguous
+    for one, other in zip(candidates_of(stack, 4000), candidates_of(turned, 4000), strict=True):
+        for some, others in zip(one, other, strict=True):
+            np.testing.assert_array_equal(some, others)
+
+
 @pytest.mark.parametrize("highest", [200, 3_000, 30_000, 65_535])
 @pytest.mark.parametrize("dtype", [np.uint16, np.int16, np.float32])
 def test_sums_in_few_bits_are_those_in_many(highest: int, dtype: type[np.generic]) -> None:

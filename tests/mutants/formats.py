@@ -36,6 +36,14 @@ FORMATS = (
     ),
     Mutant(
         5,
+        "inspected-on-a-share",
+        "a file server's clock dates a share's files, and may be behind",
+        'if sys.platform != "linux" or os.major(self.device) == 0:',
+        'if sys.platform != "linux":',
+        (f"{_INSPECTED}::test_dates_of_servers_prove_nothing",),
+    ),
+    Mutant(
+        5,
         "last-plane-open",
         "the last plane with data of a reserved file may still be being filled",
         "last_is_open=tail or bool(blank),",

@@ -30,7 +30,8 @@ class Room:
 
     def __init__(self, plane: NDArray[Any], highest: float) -> None:
         self.highest = highest
-        self.sideways, self.contrast = np.empty_like(plane), np.empty_like(plane)
+        # Not alike in order: rows are compared as if they were one.
+        self.sideways, self.contrast = (np.empty(plane.shape, plane.dtype) for _ in range(2))
         self.above = np.empty(plane.shape, np.bool_)
 
 
