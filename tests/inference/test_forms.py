@@ -15,10 +15,7 @@ from live_restore.inference.backends.backend import Limits, ModelSource
 from live_restore.inference.backends.session import Floats, Shape5
 from live_restore.inference.device import forms, measure
 from live_restore.inference.device.cache import DeviceCache
-from live_restore.inference.device.check import Checker
-from live_restore.inference.device.choice import ChosenSession, DeviceRequest, candidates
-from live_restore.inference.device.forms import FormTrials
-from live_restore.inference.device.opening import Opener
+from live_restore.inference.device.choice import ChosenSession, DeviceRequest
 from live_restore.inference.model.card import ModelCard
 from live_restore.testing.fakes import FakeBackend, FakeFormsBackend, FakeSession, halve
 
@@ -128,8 +125,13 @@ def test_what_was_tried_is_remembered_with_what_failed(tmp_path: Path) -> None:
         {"failed": {"x": 1}},
         {"tile": [1, 2, 3]},
         {"tile": "16 x 128 x 128"},
-        {"short_of_memory": [[]]},
+        {"short_of_memory_mib": {"cuda fp16 (a)": []}},
         {"begun": 7},
+        {"begun": {"cuda fp16 (a)": [1]}},
+        {"begun": {"cuda fp16 (a)": [-1, "x"]}},
+        {"ended": {"cuda fp16 (a)": "often"}},
+        {"short_of_memory_mib": []},
+        {"wrong": {}},
     ],
 )
 def test_a_damaged_memory_is_tried_anew(tmp_path: Path, damage: dict[str, object]) -> None:
@@ -240,138 +242,6 @@ def test_a_form_for_which_memory_is_short_gives_way_to_the_next(tmp_path: Path) 
     assert ran(session) == "fp16 b"
     short = choose(tmp_path / "2", {"a": fails_from(200_000, DeviceMemoryError)})
     assert ran(short) == "fp32"
-
-
-class Starts:
-    """Starts one after the other, on a clock that stands still between trials."""
-
-    def __init__(self, folder: Path, others: dict[str, FakeBackend]) -> None:
-        self.now = 0.0
-        self.cache = DeviceCache(folder / "backends.json")
-        self._backend = FakeFormsBackend("cuda", others)
-
-    def start(self) -> tuple[FormTrials, dict[str, str]]:
-        """Return the trials of a new process, and what they said of each form that is not used."""
-        trusted = FakeBackend("cpu").open(SOURCE, STACK, "fp32", 0, Limits())
-        opener = Opener(SOURCE, CARD, trusted)
-        checker = Checker(opener, self.cache)
-        trials = FormTrials(opener, checker, self.cache, lambda: self.now)
-        variants = candidates(DeviceRequest("cuda"), CARD, [self._backend]).variants
-        return trials, {v.form: error.what for v, error in trials.run(variants).items()}
-
-    def slow(self, seconds: float, function: Callable[[Floats], Floats] = halve) -> FakeBackend:
-        """Return a form for which a tile of full size takes so long."""
-
-        def run(tile: Floats) -> Floats:
-            self.now += seconds if tile.size > 100_000 else 0
-            return function(tile)
-
-        return form(run, 0.02)
-
-
-NOT_YET = "not tried yet, for want of time; the next start is"
-
-
-def test_what_was_not_reached_is_tried_at_the_next_starts_a_part_at_each(tmp_path: Path) -> None:
-    others: dict[str, FakeBackend] = {}
-    starts = Starts(tmp_path, others)
-    others |= {name: starts.slow(31 if name < "c" else 4) for name in "abcdef"}
-    seen = [starts.start()[1] for _ in range(4)]
-    assert [sorted(each) for each in seen] == [list("bcdef"), list("cdef"), list("ef"), []]
-    assert set(seen[0].values()) == {NOT_YET}
-    counts = [len(other.opened) for other in others.values()]
-    starts.start()
-    assert [len(other.opened) for other in others.values()] == counts, "each is tried once"
-
-
-def test_where_the_ordinary_ones_take_all_the_time_the_next_starts_go_on(tmp_path: Path) -> None:
-    others = {"a": form(), "b": form()}
-    starts = Starts(tmp_path, others)
-    ordinary = starts.slow(100)
-    starts._backend._function = ordinary._function
-    assert starts.start()[1] == {"a": NOT_YET, "b": NOT_YET}
-    assert starts.start()[1] == {}
-
-
-def test_what_was_short_of_memory_is_tried_again_when_more_is_free(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    free = [8000]
-    monkeypatch.setattr(forms, "nvidia_gpu", lambda _: ("card", free[0] << 20))
-
-    def run(tile: Floats) -> Floats:
-        if tile.size > 100_000 and free[0] < 12000:
-            raise DeviceMemoryError("out of memory")
-        return halve(tile)
-
-    others = {"hungry": form(run), "modest": form()}
-    starts = Starts(tmp_path, others)
-    assert starts.start()[1] == {"hungry": "out of memory"}
-    opened = len(others["hungry"].opened)
-    for megabytes in (8000, 4000, 9000):
-        free[0] = megabytes
-        assert starts.start()[1] == {"hungry": "out of memory"}
-    assert len(others["hungry"].opened) == opened, "no start pays for it again"
-    assert len(others["modest"].opened) == 2
-    free[0] = 16000
-    assert starts.start()[1] == {}
-    assert len(others["modest"].opened) == 2
-
-
-def test_a_large_tile_is_tried_again_when_more_memory_is_free(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    free = [8000]
-    monkeypatch.setattr(forms, "nvidia_gpu", lambda _: ("card", free[0] << 20))
-
-    def run(tile: Floats) -> Floats:
-        if tile.size > 200_000 and free[0] < 12000:
-            raise DeviceMemoryError("out of memory")
-        return halve(tile)
-
-    starts = Starts(tmp_path, {"a": form(run)})
-    starts._backend._function = run
-    assert starts.start()[0].tried.tile_zyx == (16, 96, 96)
-    assert starts.start()[0].tried.tile_zyx == (16, 96, 96)
-    free[0] = 16000
-    assert starts.start()[0].tried.tile_zyx == (16, 128, 128)
-
-
-def test_a_form_that_ends_the_process_is_refused_after_the_second_time(tmp_path: Path) -> None:
-    class Killed(BaseException):
-        """Not even ``finally`` is reached where a process ends."""
-
-    def run(tile: Floats) -> Floats:
-        path.write_bytes(path.read_bytes())  # what the next process will find
-        kept.append(path.read_bytes())
-        raise Killed
-
-    path, kept = tmp_path / "backends.json", list[bytes]()
-    starts = Starts(tmp_path, {"kills": form(run), "b": form()})
-    for _ in range(2):
-        with pytest.raises(Killed):
-            starts.start()
-        path.write_bytes(kept[-1])
-    trials, said = starts.start()
-    assert said == {"kills": "the process ended 2 times while it was tried"}
-    assert any("(b)" in name for name in trials.tried.mvoxel_per_s)
-    assert starts.start()[1] == said
-
-
-def test_who_stops_the_program_is_not_held_against_a_form(tmp_path: Path) -> None:
-    stop = [True]
-
-    def run(tile: Floats) -> Floats:
-        if stop[0]:
-            raise KeyboardInterrupt
-        return halve(tile)
-
-    starts = Starts(tmp_path, {"a": form(run)})
-    for _ in range(3):
-        with pytest.raises(KeyboardInterrupt):
-            starts.start()
-    stop[0] = False
-    assert starts.start()[1] == {}
 
 
 def test_another_card_or_driver_is_tried_anew(

@@ -7,6 +7,7 @@ _DEFECTS = "tests/inference/test_defects.py"
 _GAIN = "tests/inference/test_gain_over_raw.py"
 _CAMERAS = "tests/inference/test_cameras.py"
 _FLUX = "tests/inference/test_flux.py"
+_FORM_TRIALS = "tests/inference/test_form_trials.py"
 _KERNELS = "tests/inference/test_kernel_files.py"
 
 INFERENCE = (
@@ -104,8 +105,34 @@ INFERENCE = (
         "            if self._clock() > until and not (known and number == 0):",
         "            if known:",
         (
-            "tests/inference/test_forms.py::test_what_was_not_reached_is_tried_at_the_next_starts_a_part_at_each",
+            "tests/inference/test_form_trials.py::test_what_was_not_reached_is_tried_at_the_next_starts_a_part_at_each",
         ),
+    ),
+    Mutant(
+        9,
+        "form-breaks-the-gpu",
+        "a GPU's form that breaks the GPU for all is the only one that this is held against",
+        "            if not (its_own or self._works()):",
+        "            if False:",
+        (f"{_FORM_TRIALS}::test_a_form_that_breaks_the_context_condemns_itself_alone",),
+    ),
+    Mutant(
+        9,
+        "form-still-tried",
+        "a GPU's form that another process is trying did not end that process",
+        "if process.is_gone()]",
+        "]",
+        (
+            f"{_FORM_TRIALS}::test_processes_that_try_a_form_at_the_same_time_do_not_count_against_it",
+        ),
+    ),
+    Mutant(
+        9,
+        "ordinary-way-told",
+        "an ordinary way of a GPU that computes wrong numbers while its forms are tried is told",
+        "        kind = WrongNumbersError if name in self.wrong else DeviceError",
+        "        kind = DeviceError",
+        (f"{_FORM_TRIALS}::test_an_ordinary_way_whose_numbers_are_wrong_is_warned_about",),
     ),
     Mutant(
         9,

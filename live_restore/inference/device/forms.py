@@ -8,7 +8,9 @@ goes on where this one stopped. What was found is in ``backends.json`` after eac
 it is found once.
 
 A runtime that ends the whole process, or breaks the driver's context of it, cannot be survived this
-way. A form that was being tried when that happened is refused after the second time.
+way. After a failure that may have done so an ordinary way is asked the small answer anew; where it
+has none, this start tries no more, and holds it against the form that was being tried alone. That
+one is refused after the second time.
 """
 
 from __future__ import annotations
@@ -17,15 +19,16 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-from live_restore.errors import DeviceError, DeviceMemoryError
+from live_restore.errors import DeviceMemoryError
 from live_restore.inference.backends.backend import Variant
 from live_restore.inference.backends.session import Session, Shape5
 from live_restore.inference.device.cache import DeviceCache
-from live_restore.inference.device.check import Checker, known_tile, tile_shape
+from live_restore.inference.device.check import Checker, known_tile, small_shape, tile_shape
 from live_restore.inference.device.hardware import nvidia_card, nvidia_gpu
 from live_restore.inference.device.opening import Opener
+from live_restore.inference.device.process import Process
 from live_restore.inference.device.rates import today
-from live_restore.inference.device.refusals import FAILURES, Failure
+from live_restore.inference.device.refusals import FAILURES, Failure, WrongNumbersError
 from live_restore.inference.device.tried import Tried
 
 # A guess, not measured: opening one takes a second or two (the first one, with its libraries, ten),
@@ -36,9 +39,6 @@ LATER_S = 15.0
 _MEASURING_S = 0.3
 # 8 million voxels, as for the choice between devices; what a small card may hold in its place.
 _TILES_ZYX = ((32, 512, 512), (16, 256, 256))
-# Memory that is free differs from start to start; so much more is worth another try.
-_MORE_MEMORY = 1.25
-_MOST_ENDS = 2
 # Of a device, as many are compared on the tiles of stacks: more at once might not fit.
 _COMPARED = 2
 
@@ -64,6 +64,8 @@ class FormTrials:
         self._cache = cache
         self._clock = clock
         self._tried = Tried()
+        self._free_mib = 0
+        self._ordinary: list[Variant] = []
         self._rated: list[Variant] = []
 
     @property
@@ -72,7 +74,7 @@ class FormTrials:
         return self._tried
 
     def run(self, variants: Sequence[Variant]) -> dict[Variant, Failure]:
-        """Try those that were not tried here before; return the forms that are not used, and why.
+        """Try those that were not tried here before; return those that are not used, and why.
 
         Where no ordinary one runs, what stops it stops the forms, too, and they are passed over.
         """
@@ -80,16 +82,13 @@ class FormTrials:
         if not forms:
             return {}
         names = {each.backend.name for each in forms}
-        ordinary = [v for v in variants if not v.form and v.backend.name in names]
-        self._go_on(ordinary, forms)
-        self._rated = [each for each in (*ordinary, *forms) if self._tried.of(each)]
-        if not self._tried.mvoxel_per_s:
+        self._ordinary = [v for v in variants if not v.form and v.backend.name in names]
+        self._go_on(forms)
+        tried, everyone = self._tried, (*self._ordinary, *forms)
+        self._rated = [each for each in everyone if tried.of(each)]
+        if not tried.mvoxel_per_s:
             return {}
-        return {
-            form: DeviceError(self._tried.why_not(form))
-            for form in forms
-            if not self._tried.of(form)
-        }
+        return {each: tried.why_not(each) for each in everyone if not tried.of(each)}
 
     def compared(self, variants: Sequence[Variant]) -> list[Variant]:
         """Return what is worth comparing on a stack's own tile: of a device with forms, the best.
@@ -125,75 +124,95 @@ class FormTrials:
             ]
         )
 
-    def _go_on(self, ordinary: Sequence[Variant], forms: Sequence[Variant]) -> None:
+    def _go_on(self, forms: Sequence[Variant]) -> None:
         """Try what was not tried yet, as far as time allows, and remember each."""
         began = self._clock()
-        key = self._key([*ordinary, *forms])
+        everyone = [*self._ordinary, *forms]
+        key = self._key(everyone)
         shapes = [tile_shape(self._opener.card, zyx) for zyx in _TILES_ZYX]
-        free = self._opener.limits.gpu_bytes(nvidia_gpu(forms[0].index)[1]) >> 20
-        known = self._remembered(key, shapes, free)
-        tried = known or self._first(ordinary, shapes)
-        self._tried = tried
+        if free_bytes := nvidia_gpu(forms[0].index)[1]:  # a limit alone says nothing of what is
+            self._free_mib = self._opener.limits.gpu_bytes(free_bytes) >> 20
+        known = self._remembered(key, shapes)
+        tried = self._tried = known or self._first(shapes)
         if not tried.mvoxel_per_s:
             return
-        tried.free_mib = max(tried.free_mib, free)
+        # Those that were never tried come first: no other may take all the time of every start.
+        left = [each for each in everyone if tried.is_left(each)]
+        if known:
+            left += [e for e in everyone if tried.is_worth_another_try(e, self._free_mib)]
+        else:
+            self._cache.put(key, tried.as_record())  # there may be no time for any
+            if tried.is_unclear() and not self._works():
+                tried.left_because = "the GPU failed while an ordinary way was tried"
+                return
         shape = next(shape for shape in shapes if shape[2:] == tried.tile_zyx)
         until = began + (LATER_S if known else BUDGET_S)
-        left = [each for each in (*ordinary, *forms) if tried.is_left(each)]
         for number, each in enumerate(left):
             if self._clock() > until and not (known and number == 0):
                 break
-            self._try(each, shape, key)
-        if not known:  # there may have been no time for any
-            self._cache.put(key, tried.as_record())
+            if not self._try(each, shape, key):
+                break
 
-    def _remembered(self, key: str, shapes: Sequence[Shape5], free: int) -> Tried | None:
-        """Return what earlier starts found, without what more memory may change now."""
+    def _remembered(self, key: str, shapes: Sequence[Shape5]) -> Tried | None:
+        """Return what earlier starts found, unless with more memory all may be different now."""
         tried = Tried.of_record(self._cache.get(key))
         if tried is None or tried.tile_zyx not in [shape[2:] for shape in shapes]:
             return None
-        if tried.short and free > _MORE_MEMORY * tried.free_mib:
-            if tried.tile_zyx != shapes[0][2:]:
-                return None  # the large tile may fit
-            tried.forget_short()
-        for name, times in tried.begun.items():
-            if times >= _MOST_ENDS:
-                tried.failed.setdefault(name, f"the process ended {times} times while it was tried")
+        if not any(map(tried.of, self._ordinary)):
+            return None
+        if tried.tile_zyx != shapes[0][2:] and tried.larger_may_fit(self._free_mib):
+            return None
+        # Another process that is there still is trying by itself, and says how that went.
+        for name in [name for name, process in tried.begun.items() if process.is_gone()]:
+            tried.end(name)
+        tried.begun.clear()
         return tried
 
-    def _first(self, ordinary: Sequence[Variant], shapes: Sequence[Shape5]) -> Tried:
+    def _first(self, shapes: Sequence[Shape5]) -> Tried:
         """Return the rates of the ordinary ones, on the first tile that fits."""
         tried = Tried()
         for shape in shapes:
-            short = tried.short  # of the tile before
-            tried = Tried(tile_zyx=shape[2:], date=today(), short=set(short))
-            for each in ordinary:
+            larger_mib = self._free_mib if tried.short else 0
+            tried = Tried(tile_zyx=shape[2:], date=today(), larger_mib=larger_mib)
+            for each in self._ordinary:
                 try:
-                    tried.mvoxel_per_s[str(each)] = self._rate(each, shape)
+                    tried.succeed(each, self._rate(each, shape))
                 except FAILURES as error:
-                    self._failed(tried, each, error)
+                    tried.fail(each, error, self._free_mib)
             if tried.mvoxel_per_s or not tried.short:
                 break
         return tried
 
-    def _try(self, each: Variant, shape: Shape5, key: str) -> None:
+    def _try(self, each: Variant, shape: Shape5, key: str) -> bool:
+        """Try one, and remember how that went; return whether the GPU can go on."""
         tried, name = self._tried, str(each)
-        tried.begun[name] = tried.begun.get(name, 0) + 1
+        tried.begun[name] = Process.this()
         self._cache.put(key, tried.as_record())
         try:
-            tried.mvoxel_per_s[name] = self._rate(each, shape)
+            tried.succeed(each, self._rate(each, shape))
         except FAILURES as error:
-            self._failed(tried, each, error)
+            its_own = isinstance(error, WrongNumbersError | DeviceMemoryError)
+            if not (its_own or self._works()):
+                tried.forget(each)
+                tried.end(name)
+                tried.left_because = f"the GPU failed while {name} was tried ({error.what})"
+                return False
+            tried.fail(each, error, self._free_mib)
         finally:  # also where somebody stops the program
             del tried.begun[name]
             tried.date = today()
             self._cache.put(key, tried.as_record())
+        return True
 
-    @staticmethod
-    def _failed(tried: Tried, each: Variant, error: Failure) -> None:
-        tried.failed[str(each)] = error.what
-        if isinstance(error, DeviceMemoryError):
-            tried.short.add(str(each))
+    def _works(self) -> bool:
+        """Return whether the GPU still runs an ordinary way, as it did before another failed."""
+        ordinary = max(self._ordinary, key=self._tried.of)
+        self._checker.forget(ordinary)
+        try:
+            self._checker.checked(ordinary, small_shape(self._opener.card))
+        except FAILURES:
+            return False
+        return True
 
     def _rate(self, variant: Variant, shape: Shape5) -> float:
         """Return million voxels per second of a variant whose numbers are right."""

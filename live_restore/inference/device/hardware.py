@@ -47,11 +47,20 @@ def nvidia_gpu(index: int) -> tuple[str, int]:
     return name.strip() or f"NVIDIA GPU {index}", _mib(free_mib) << 20
 
 
-@functools.cache
 def nvidia_card(index: int) -> str:
     """Return the name and the driver of an NVIDIA GPU: with another of either, measure anew."""
+    try:
+        return _named_card(index)
+    except LookupError:
+        return f"NVIDIA GPU {index}"
+
+
+@functools.cache  # what was raised is not kept: the tool may answer the next time
+def _named_card(index: int) -> str:
     name, _, driver = _nvidia_smi(index, "name,driver_version").rpartition(",")
-    return f"{name.strip()}, driver {driver.strip()}" if name else f"NVIDIA GPU {index}"
+    if not name:
+        raise LookupError(index)
+    return f"{name.strip()}, driver {driver.strip()}"
 
 
 def _nvidia_smi(index: int, query: str) -> str:
