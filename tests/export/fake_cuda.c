@@ -2,7 +2,8 @@
  *
  * What would run on the card is handed to a callback. Memory begins at multiples of 256 bytes; a
  * copy that leaves its piece, and whatever is not current, unknown or given back twice, is refused
- * as the driver refuses it. Any call can be made to fail, by its number.
+ * as the driver refuses it. Any call can be made to fail, by its number. A kernel that fails breaks
+ * the one context of the process: every later call in it fails, until all have released it.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -23,7 +24,7 @@ typedef int (*Run)(const char *image, const char *name, const unsigned *grid, un
                    unsigned shared, void **arguments);
 
 static Piece pieces[4096];
-static int lost, count_pieces, contexts, modules, streams, current[64], depth, calls, fails_at, fails_with;
+static int broken, lost, count_pieces, contexts, modules, streams, current[64], depth, calls, fails_at, fails_with;
 static size_t total = (size_t)1 << 30, used;
 static Run run;
 static int capability[2] = {8, 6};
@@ -43,10 +44,12 @@ API int fake_holds(uint64_t address, size_t size) {
   return 0;
 }
 
-/* Of what gives back, only the code of the call fails: the driver has given back all the same. */
+/* Of what gives back, only the code of a call that is made to fail does: the driver has given back
+ * all the same. In a broken context nothing is given back. */
 static int failing(void) { return ++calls == fails_at ? fails_with : OK; }
+#define GIVES_BACK int failed = failing(); if (!depth) return INVALID_CONTEXT; if (broken) return broken
 #define CALL int failed = failing(); if (failed) return failed
-#define ON_CARD CALL; if (!depth) return INVALID_CONTEXT
+#define ON_CARD CALL; if (!depth) return INVALID_CONTEXT; if (broken) return broken
 
 API int cuInit(unsigned flags) { CALL; return flags ? INVALID_VALUE : OK; }
 API int cuDriverGetVersion(int *version) { CALL; *version = 13000; return OK; }
@@ -67,7 +70,7 @@ API int cuDevicePrimaryCtxRelease_v2(int device) {
   if (!--contexts) {
     lost += count_pieces + modules + streams;
     while (count_pieces) free((void *)(uintptr_t)pieces[--count_pieces].address);
-    used = modules = streams = 0;
+    used = modules = streams = broken = 0;
   }
   return failed;
 }
@@ -88,7 +91,7 @@ API int cuMemAlloc_v2(uint64_t *address, size_t size) {
   used += size; return OK;
 }
 API int cuMemFree_v2(uint64_t address) {
-  int failed = failing(); if (!depth) return INVALID_CONTEXT;
+  GIVES_BACK;
   for (int i = 0; i < count_pieces; i++)
     if (pieces[i].address == address) {
       free((void *)(uintptr_t)address), used -= pieces[i].size, pieces[i] = pieces[--count_pieces];
@@ -112,7 +115,7 @@ API int cuModuleLoadData(void **module, const char *image) {
   modules++; *module = made; return OK;
 }
 API int cuModuleUnload(void *module) {
-  int failed = failing(); if (!depth || !modules) return INVALID_CONTEXT;
+  GIVES_BACK; if (!modules) return INVALID_HANDLE;
   free((void *)((Module *)module)->image), free(module), modules--; return failed;
 }
 API int cuModuleGetFunction(void **function, void *module, const char *name) {
@@ -130,14 +133,14 @@ API int cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsig
   if (!x || !y || !z || y > 65535 || z > 65535 || threads > 1024 || threads_y != 1 ||
       threads_z != 1 || extra || (int)shared > of->allowed_shared) return INVALID_VALUE;
   if (stream != &streams) return INVALID_HANDLE;
-  return run(of->image, of->name, grid, threads, shared, arguments) ? LAUNCH_FAILED : OK;
+  return broken = run(of->image, of->name, grid, threads, shared, arguments) ? LAUNCH_FAILED : OK;
 }
 API int cuStreamCreate(void **stream, unsigned flags) {
   ON_CARD; if (flags != 1) return INVALID_VALUE; streams++; *stream = &streams; return OK;
 }
 API int cuStreamSynchronize(void *stream) { ON_CARD; return stream == &streams ? OK : INVALID_HANDLE; }
 API int cuStreamDestroy_v2(void *stream) {
-  int failed = failing(); if (!depth || stream != &streams || !streams) return INVALID_HANDLE;
+  GIVES_BACK; if (stream != &streams || !streams) return INVALID_HANDLE;
   streams--; return failed;
 }
 API int cuGetErrorName(int code, const char **text) {

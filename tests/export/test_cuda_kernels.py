@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,9 @@ from live_restore.errors import (
     RuntimeFailureError,
 )
 from live_restore.inference.backends.backend import Limits, ModelSource
-from live_restore.inference.backends.cuda_kernels import CudaKernels, KernelSession
+from live_restore.inference.backends.cuda_kernels import CudaKernels, KernelSession, beside_others
+from live_restore.inference.backends.kernels.kernel_file import kernels_beside
+from live_restore.inference.backends.recording import GPUS
 from live_restore.inference.device import check, measure
 from live_restore.inference.load import find_model, load_model
 from live_restore.inference.restorer import Restorer
@@ -97,11 +101,18 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Fake:
 def fake(built: Fake) -> Iterator[Fake]:
     built.reset()
     yield built
-    gc.collect()
+    give_back()
     assert built.library.fake_held() == 0, "memory, modules, streams or contexts leak"
     wrong = list(built.wrong)
     built.wrong.clear()
     assert not wrong
+
+
+def give_back() -> None:
+    """Give back what nobody has any more, as the next session does."""
+    gc.collect()
+    with beside_others():
+        pass
 
 
 @pytest.fixture(autouse=True)
@@ -129,6 +140,20 @@ def opened(
     return CudaKernels(fake.path).open(source_of(model), shape, "fp16", 0, limits or Limits())
 
 
+def changed_kernels(model: Path, folder: Path, change: Callable[[Any], None]) -> Path:
+    """Return a copy of a model whose file of kernels says something else."""
+    path = Path(shutil.copy(model, folder))
+    with zipfile.ZipFile(kernels_beside(model)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    said = json.loads(members["manifest.json"])
+    change(said)
+    members["manifest.json"] = json.dumps(said).encode()
+    with zipfile.ZipFile(kernels_beside(path), "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return path
+
+
 def test_a_tile_is_restored_by_calls_of_the_driver_alone(fake: Fake, model: Path) -> None:
     session = opened(fake, model)
     tile = noisy(SHAPE[2:])[None, None]
@@ -152,7 +177,12 @@ def test_every_call_that_fails_is_named_and_nothing_leaks(fake: Fake, model: Pat
     used = 0
 
     def attempt(fails_at: int) -> str:
-        """Fail at one call; return what is said."""
+        """Fail at one call; return what is said, and give all back."""
+        said = until_failure(fails_at)
+        give_back()
+        return said
+
+    def until_failure(fails_at: int) -> str:
         nonlocal used
         fake.library.fake_fail(fails_at, 719)
         try:
@@ -187,7 +217,9 @@ def test_too_little_memory_asks_for_smaller_tiles(fake: Fake, model: Path) -> No
     fake.reset()
     with pytest.raises(DeviceMemoryError, match="MiB"):
         opened(fake, model, limits=Limits(gpu_memory_gb=1e-5))
-    session = opened(fake, model)
+    with pytest.raises(DeviceMemoryError, match="MiB"):  # buffers of 57 kB, but weights of 677 kB
+        opened(fake, model, limits=Limits(gpu_memory_gb=7e-4))
+    session = opened(fake, model, limits=Limits(gpu_memory_gb=7.5e-4))
     fake.library.fake_fail(1, 2)
     with pytest.raises(DeviceMemoryError, match="CUDA_ERROR_OUT_OF_MEMORY"):
         session.run(noisy(SHAPE[2:])[None, None])
@@ -260,3 +292,72 @@ def test_tiles_that_the_kernels_do_not_take_are_refused(fake: Fake, model: Path)
         opened(fake, model, (2, 1, 2, 10, 38))
     with pytest.raises(DeviceMemoryError, match="too large for the kernels"):
         opened(fake, model, (1, 1, 1, 2**16, 2**16))
+
+
+def test_a_kernel_that_fails_breaks_all_sessions_until_all_are_closed(
+    fake: Fake, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tile = noisy(SHAPE[2:])[None, None]
+    one, other = opened(fake, model), opened(fake, model)
+    with monkeypatch.context() as broken:
+        broken.setattr(stated_kernels, "run", lambda *_: 1 / 0)
+        with pytest.raises(RuntimeFailureError, match="cuLaunchKernel: CUDA_ERROR_LAUNCH_FAILED"):
+            one.run(tile)
+    fake.wrong.clear()
+    with pytest.raises(RuntimeFailureError, match="CUDA_ERROR_LAUNCH_FAILED"):
+        other.run(tile)
+    del one
+    with pytest.raises(DeviceError, match=r"the driver refuses .*CUDA_ERROR_LAUNCH_FAILED"):
+        opened(fake, model)
+    del other
+    assert opened(fake, model).run(tile).shape == SHAPE
+
+
+def test_nothing_is_given_back_while_another_session_is_recorded(fake: Fake, model: Path) -> None:
+    dropped, kept = opened(fake, model), opened(fake, model)
+    held = fake.library.fake_held()
+    dropped.__dict__["itself"] = dropped  # so that it ends wherever Python clears up
+    with GPUS.alone():
+        calls = fake.library.fake_calls()
+        del dropped
+        gc.collect()
+        assert fake.library.fake_calls() == calls
+        assert fake.library.fake_held() == held
+    kept.run(noisy(SHAPE[2:])[None, None])
+    assert fake.library.fake_held() == held // 2
+
+
+@pytest.mark.parametrize("end", ["given", "made"])
+def test_a_tile_is_not_copied_over_the_end_of_a_buffer(
+    end: str, fake: Fake, model: Path, tmp_path: Path
+) -> None:
+    def shorten(said: Any) -> None:
+        for buffer in said["plan"]["buffers"]:
+            if buffer["name"] == end:
+                buffer["size"] = {"times": [1]}
+
+    damaged = changed_kernels(model, tmp_path, shorten)
+    with pytest.raises(DeviceError, match=f"damaged .{end} has 1 values, a tile 760"):
+        opened(fake, damaged)
+    assert not fake.launched
+
+
+def test_kernels_that_were_compiled_again_are_measured_again(
+    fake: Fake, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = []
+    ordinary = measure.Measurement._measure
+
+    def noted(self: Any, variants: Any, shape: Any) -> Any:
+        measured.append(str(variants[0]))
+        return ordinary(self, variants, shape)
+
+    monkeypatch.setattr(measure.Measurement, "_measure", noted)
+
+    def load(path: Path) -> int:
+        load_model(path, "cuda-kernels", backends=[CudaKernels(fake.path)])
+        return len(measured)
+
+    assert load(model) == load(model) == 1
+    again = changed_kernels(model, tmp_path, lambda said: said.update(compiler="a later one"))
+    assert load(again) == load(again) == 2

@@ -84,7 +84,7 @@ def test_an_unusual_network_differs_from_onnx_runtime_by_float16(name: str, tmp_
     card = Card()
     found = restored(path, kernels_for(path, tmp_path), stack, card)
     assert float(np.sqrt(np.mean((found - wanted) ** 2)) / wanted.std()) < ROUNDING
-    assert card.closed, "nobody has the execution any more"
+    assert not card.closed, "who opened the card closes it"
 
 
 def test_five_feature_volumes_are_enough_for_any_depth() -> None:

@@ -9,6 +9,7 @@ _CAMERAS = "tests/inference/test_cameras.py"
 _FLUX = "tests/inference/test_flux.py"
 _FORM_TRIALS = "tests/inference/test_form_trials.py"
 _KERNELS = "tests/inference/test_kernel_files.py"
+_LOADER = "tests/export/test_cuda_kernels.py"
 
 INFERENCE = (
     Mutant(
@@ -288,5 +289,37 @@ INFERENCE = (
         "any(limit.size.of(zyx) >= limit.below for limit in self.limits)",
         "any(limit.size.of(zyx) < 0 for limit in self.limits)",
         (f"{_KERNELS}::test_tiles_whose_offsets_would_wrap_around_are_too_large",),
+    ),
+    Mutant(
+        HOUSE,
+        "room-for-a-tile",
+        "a tile is not copied over the end of a buffer",
+        "if held != math.prod(zyx):",
+        "if held < 0:",
+        (f"{_LOADER}::test_a_tile_is_not_copied_over_the_end_of_a_buffer",),
+    ),
+    Mutant(
+        HOUSE,
+        "weights-take-memory",
+        "kernels' weights count where memory is limited",
+        "sum(_aligned(each.nbytes) for each in plan.weights)",
+        "0",
+        (f"{_LOADER}::test_too_little_memory_asks_for_smaller_tiles",),
+    ),
+    Mutant(
+        HOUSE,
+        "no-free-while-recording",
+        "nothing is given back while another session is recorded",
+        "weakref.finalize(self, _DROPPED.append, driver)",
+        "weakref.finalize(self, driver.close)",
+        (f"{_LOADER}::test_nothing_is_given_back_while_another_session_is_recorded",),
+    ),
+    Mutant(
+        HOUSE,
+        "kernels-measured-again",
+        "kernels that were compiled again are measured again",
+        "{each.file_digest(self._opener.source)[:16]}",
+        "",
+        (f"{_LOADER}::test_kernels_that_were_compiled_again_are_measured_again",),
     ),
 )

@@ -36,7 +36,8 @@ from live_restore_export.kernels.plan import (
 )
 
 CAPABILITIES = (80, 86, 89, 90, 120)
-"""Compute capabilities (80 is 8.0) that kernels are compiled for: NVIDIA's cards since 2020."""
+"""Compute capabilities (80 is 8.0) that kernels are compiled for: A100; RTX 30xx, A4000
+to A6000; RTX 40xx, L4, L40; H100, H200; RTX 50xx. Not B200 (10.0), B300 (10.3), GB10 (12.1)."""
 
 
 @dataclass(frozen=True)

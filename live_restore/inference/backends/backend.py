@@ -128,6 +128,15 @@ class TakesCounts(Protocol):
         ...
 
 
+@runtime_checkable
+class RunsFile(Protocol):
+    """A backend that runs a file beside the model, which may be made anew for the same model."""
+
+    def file_digest(self, source: ModelSource) -> str:
+        """Return the file's SHA-256 (hex), or "" where there is none; another is measured anew."""
+        ...
+
+
 @dataclass(frozen=True)
 class Form:
     """Another way to run a network on a device.

@@ -7,6 +7,10 @@ driver: no CUDA, no cuDNN.
 
 from __future__ import annotations
 
+import weakref
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cached_property
 
 import numpy as np
@@ -25,7 +29,11 @@ from live_restore.inference.backends.kernels.cuda_driver import (
 )
 from live_restore.inference.backends.kernels.driver import Driver, DriverError
 from live_restore.inference.backends.kernels.execution import Execution
-from live_restore.inference.backends.kernels.kernel_file import kernels_beside, read_kernels
+from live_restore.inference.backends.kernels.kernel_file import (
+    kernels_beside,
+    kernels_digest,
+    read_kernels,
+)
 from live_restore.inference.backends.kernels.weights import (
     UnsuitableWeightsError,
     read_initialisers,
@@ -34,6 +42,27 @@ from live_restore.inference.backends.recording import GPUS
 from live_restore.inference.backends.session import Device, Floats, Shape5
 
 NAME = "cuda-kernels"
+
+_DROPPED: deque[Driver] = deque()
+"""Cards of sessions that nobody has any more, of all backends of this process."""
+
+
+@contextmanager
+def beside_others() -> Iterator[None]:
+    """Let nobody record on a GPU meanwhile; first, close the cards of sessions that were dropped.
+
+    Python drops a session wherever it happens to clear up: while another one is recorded, when a
+    free would spoil the recording, or on the very thread that records, where waiting would never
+    end. So its memory is given back here, when the next session of this backend is opened or runs.
+    """
+    with GPUS.beside_others():
+        while _DROPPED:
+            try:
+                dropped = _DROPPED.popleft()
+            except IndexError:  # another thread took the last one
+                break
+            dropped.close()
+        yield
 
 
 class CudaKernels:
@@ -64,12 +93,16 @@ class CudaKernels:
         """Return the CUDA of the driver."""
         return f"own kernels, driver of CUDA {self._library.version}"
 
+    def file_digest(self, source: ModelSource) -> str:
+        """Return the digest of the model's kernels; see ``RunsFile``."""
+        return kernels_digest(kernels_beside(source.path))
+
     def open(
         self, source: ModelSource, shape: Shape5, precision: str, index: int, limits: Limits
     ) -> KernelSession:
         """Return a session for tiles of one shape."""
         del precision
-        with GPUS.beside_others():
+        with beside_others():
             try:
                 driver = self._card(index)
             except DriverError as error:
@@ -86,6 +119,8 @@ class CudaKernels:
 class KernelSession:
     """A model in kernels, for tiles of one shape.
 
+    It is opened and run :func:`beside_others`, and once dropped closed by the next of them.
+
     Parameters
     ----------
     source
@@ -93,7 +128,7 @@ class KernelSession:
     shape
         Of the tiles.
     driver
-        The card; closed with this.
+        The card; closed some time after this is dropped, and at once where this fails.
     index
         Its number.
     limits
@@ -148,13 +183,14 @@ class KernelSession:
         except BaseException:
             driver.close()
             raise
+        weakref.finalize(self, _DROPPED.append, driver)
 
     def run(self, tile: Floats) -> Floats:
         """Run one tile of the session's shape."""
         if tile.shape != self._shape:
             raise ValueError(f"a tile of {tile.shape} for a session of {self._shape}")
         try:
-            with GPUS.beside_others():
+            with beside_others():
                 return np.asarray(self._execution.run(tile[0, 0])[np.newaxis, np.newaxis])
         except DriverError as error:
             raise _failure(tile.shape, error) from error

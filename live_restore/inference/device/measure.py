@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from live_restore.errors import DeviceMemoryError, InferenceError
-from live_restore.inference.backends.backend import Variant
+from live_restore.inference.backends.backend import RunsFile, Variant
 from live_restore.inference.backends.session import Session, Shape5
 from live_restore.inference.device.cache import DeviceCache
 from live_restore.inference.device.check import known_tile, small_shape
@@ -106,8 +106,15 @@ class Measurement:
             del self._last[next(iter(self._last))]
 
     def _key(self, variants: Sequence[Variant], shape: Shape5) -> str:
-        # Everything that makes another choice right: computer, runtimes, model, tile, limits.
+        # Everything that makes another choice right: computer, runtimes and what files they run,
+        # model, tile, limits.
         versions = dict.fromkeys(v.backend.version() for v in variants)
+        backends = dict.fromkeys(v.backend for v in variants)
+        files = [
+            f"{each.name} of {each.file_digest(self._opener.source)[:16]}"
+            for each in backends
+            if isinstance(each, RunsFile)
+        ]
         cores = self._opener.limits.threads or available_cores()
         cards = sorted({nvidia_card(v.index) for v in variants if not v.backend.on_cpu})
         return " | ".join(
@@ -115,6 +122,7 @@ class Measurement:
                 f"{cpu_name()}, {cores} threads",
                 *cards,
                 *versions,
+                *files,
                 f"model {self._opener.source.digest[:16]}",
                 f"tile {'x'.join(map(str, shape))}",
                 ", ".join(map(str, variants)),

@@ -138,9 +138,10 @@ class _Loaded:
 class CudaDriver:
     """One card; see ``driver.Driver``.
 
-    Its primary context is held while this is open, and made current only within a call: other
-    libraries of the process share it. Where a kernel broke it, it is a new one once everybody has
-    closed.
+    Its primary context is held while this is open, and made current only within a call. There is
+    one for the whole process: all sessions on the card share it, and so do other libraries (ONNX
+    Runtime's CUDA). Once a kernel broke it, every call of all of them fails until all have released
+    it; whoever opens the card then has a new one.
 
     Parameters
     ----------
@@ -227,7 +228,7 @@ class CudaDriver:
             )  # fmt: skip
 
     def close(self) -> None:
-        """Give everything back; a context that a kernel broke refuses, and goes with the rest."""
+        """Give everything back; what a broken context refuses ends with it."""
         if self._context.value is None:
             return
         undo, self._undo = self._undo, []
@@ -247,6 +248,6 @@ class CudaDriver:
 
 
 def _whatever_comes(undo: Callable[[], None]) -> None:
-    # What cannot be given back is gone with its context; there is nothing else to do about it.
+    # A broken context takes it along when the last one lets go of it: nothing else is left to do.
     with suppress(DriverError):
         undo()

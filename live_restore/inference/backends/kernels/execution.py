@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import weakref
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from live_restore.errors import DeviceError
 from live_restore.inference.backends.kernels.driver import Driver, DriverError, Kernel
 from live_restore.inference.backends.kernels.kernel_file import KernelFile
 from live_restore.inference.backends.kernels.plan import Size
@@ -22,12 +23,12 @@ memory in multiples of 256 (CUDA C++ Programming Guide, device memory accesses).
 class Execution:
     """A network on a card, for tiles of one size.
 
-    What it holds there is given back by :meth:`close`, or when nobody has it any more.
+    What it holds there is given back when its driver is closed.
 
     Parameters
     ----------
     driver
-        The card; closed with this.
+        The card; closed here only where this fails.
     kernels
         What is run.
     tensors
@@ -45,7 +46,7 @@ class Execution:
     UnsuitableWeightsError
         The weights are not those of the plan.
     DeviceError
-        There are no programs for the card.
+        There are no programs for the card, or a tile is not what the plan has room for.
     """
 
     def __init__(
@@ -58,12 +59,21 @@ class Execution:
     ) -> None:
         self._driver = driver
         self._zyx = zyx
-        self._close = weakref.finalize(self, driver.close)
         try:
             plan = kernels.manifest.plan
             if plan.too_large(zyx):
                 raise DriverError("the tile is too large for the kernels", out_of_memory=True)
+            for end in (plan.given, plan.made):
+                held = plan.buffer(end).size.of(zyx)
+                if held != math.prod(zyx):  # the host copies a whole tile there, and from there
+                    raise DeviceError(
+                        f"{kernels.path.name} is damaged ({end} has {held} values, a tile "
+                        f"{math.prod(zyx)})",
+                        None,
+                        kernels.remedy,
+                    )
             wanted = sum(each.nbytes(zyx) for each in plan.buffers)
+            wanted += sum(_aligned(each.nbytes) for each in plan.weights)
             if wanted > most_bytes:
                 raise DriverError(
                     f"it takes {wanted >> 20} MiB of {most_bytes >> 20}", out_of_memory=True
@@ -94,7 +104,7 @@ class Execution:
                 for launch in plan.launches
             ]
         except BaseException:
-            self.close()
+            driver.close()
             raise
 
     def run(self, tile: Floats) -> Floats:
@@ -114,10 +124,6 @@ class Execution:
         self._driver.copy_out(made, self._made)
         return made
 
-    def close(self) -> None:
-        """Give back what it holds on the card."""
-        self._close()
-
     def _number(self, argument: str | Size | None, addresses: dict[str, int]) -> int:
         if argument is None:
             return 0
@@ -129,7 +135,7 @@ class Execution:
         for weight in kernels.manifest.plan.weights:
             ends[weight.name] = at
             content = laid_out(weight, tensors).tobytes()
-            content += bytes(-len(content) % _ALIGNED)
+            content += bytes(_aligned(len(content)) - len(content))
             parts.append(content)
             at += len(content)
         if not at:
@@ -137,3 +143,7 @@ class Execution:
         base = self._driver.allocate(at)
         self._driver.copy_in(base, np.frombuffer(b"".join(parts), np.uint8))
         return {name: base + offset for name, offset in ends.items()}
+
+
+def _aligned(nbytes: int) -> int:
+    return -(-nbytes // _ALIGNED) * _ALIGNED

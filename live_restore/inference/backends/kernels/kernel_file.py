@@ -62,6 +62,11 @@ class KernelFile:
     manifest: Manifest
     content: dict[str, bytes]
 
+    @property
+    def remedy(self) -> str:
+        """What to do where it turns out to be damaged."""
+        return _remedy(self.path)
+
     def capability_for(self, card: tuple[int, int]) -> str:
         """Return for which compute capability a card's programs were compiled.
 
@@ -112,7 +117,7 @@ def read_kernels(path: Path, model_digest: str) -> KernelFile:
     DeviceError
         There is none, it is damaged, or it belongs to another model.
     """
-    again = f"compile it again with live-restore-export kernels {path.name.removesuffix(SUFFIX)}"
+    again = _remedy(path)
     try:
         members = _members(read_regular(path, _MOST_BYTES))
         manifest = Manifest.model_validate_json(_manifest(members))
@@ -147,6 +152,18 @@ def read_kernels(path: Path, model_digest: str) -> KernelFile:
                     f"{path.name} is damaged ({cubin.file} has another digest)", None, again
                 )
     return KernelFile(path, manifest, members)
+
+
+def kernels_digest(path: Path) -> str:
+    """Return the SHA-256 (hex) of a file of kernels, or "" where there is none to be read."""
+    try:
+        return hashlib.sha256(read_regular(path, _MOST_BYTES)).hexdigest()
+    except OSError:
+        return ""
+
+
+def _remedy(path: Path) -> str:
+    return f"compile it again with live-restore-export kernels {path.name.removesuffix(SUFFIX)}"
 
 
 class _DamagedError(Exception):

@@ -131,6 +131,11 @@ class Weight(_Strict):
     shape: Annotated[tuple[Annotated[int, Field(ge=1, le=2**14)], ...], Field(max_length=3)]
     fold: Annotated[int, Field(ge=1, le=16)] = 1
 
+    @property
+    def nbytes(self) -> int:
+        """Its bytes on the card."""
+        return math.prod(self.shape) * (2 if self.layout == "taps" else 4)
+
 
 class Buffer(_Strict):
     """Memory of the card that one program writes and others read; ``size`` is in values."""
@@ -181,6 +186,10 @@ class Plan(_Strict):
     buffers: Annotated[tuple[Buffer, ...], Field(max_length=1000)]
     launches: Annotated[tuple[Launch, ...], Field(min_length=1, max_length=_MOST)]
     limits: Annotated[tuple[Limit, ...], Field(max_length=100)] = ()
+
+    def buffer(self, name: str) -> Buffer:
+        """Return a buffer by its name."""
+        return next(each for each in self.buffers if each.name == name)
 
     def too_large(self, zyx: tuple[int, int, int]) -> bool:
         """Return whether the kernels cannot count the voxels of a tile."""
