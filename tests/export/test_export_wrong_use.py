@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,3 +92,18 @@ def test_a_changed_weight_is_noticed(tmp_path: Path, command: Callable[..., Any]
     onnx.save(model, tmp_path / "changed.onnx")
     against = command("verify", tmp_path / "changed.onnx", "--against", tmp_path / "net.pth")
     assert against.code == 1
+
+
+def test_without_pytorch_it_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None; from live_restore_export.cli.main import main; "
+        "sys.exit(main(['kernels', 'fast']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert "torch, which is not installed" in done.stderr
+    assert "pip install 'live-restore[export]'" in done.stderr

@@ -25,6 +25,9 @@ from live_restore_export.cli.parsing import Parser
 COMMANDS = (inspect, onnx, verify, train, adapt, degrade, gain, limits, bioimageio, kernels)
 """In the order of ``--help``."""
 
+_WORKSHOP = {"onnx", "skimage", "torch"}
+"""Of the extra ``export``, which those who only restore have not installed."""
+
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of every command."""
@@ -59,6 +62,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"live-restore-export: {one_line(where + what)}", file=sys.stderr)
         return 1
+    except ModuleNotFoundError as error:
+        # What comes with the package itself is there, or the installation is broken.
+        if arguments.debug or (error.name or "").partition(".")[0] not in _WORKSHOP:
+            raise
+        print(
+            f"live-restore-export: needs {error.name}, which is not installed; "
+            "install what trains and exports models: pip install 'live-restore[export]'",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         print("live-restore-export: stopped", file=sys.stderr)
         return 130

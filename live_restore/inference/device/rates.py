@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
 from live_restore.inference.backends.backend import Variant
+
+# Million voxels per second: far above every device; below it, any number is a float.
+_MOST_RATE = 1e9
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Rates:
         Rates(mvoxel_per_s={'cpu fp32': 0.5}, date='2026-11-29')
         >>> Rates.of_record({"mvoxel_per_s": {"cpu fp32": -1}, "date": "2026-11-29"}) is None
         True
+        >>> Rates.of_record({"mvoxel_per_s": {"cpu fp32": 10**400}, "date": "2026-11-29"}) is None
+        True
         """
         rates = (record or {}).get("mvoxel_per_s")
         date = (record or {}).get("date")
@@ -59,4 +63,6 @@ def today() -> str:
 
 
 def _is_rate(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value) and value >= 0
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return 0 <= value <= _MOST_RATE  # of a number of 400 digits math.isfinite knows nothing
