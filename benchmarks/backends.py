@@ -10,14 +10,13 @@ comes what "auto" chooses for that tile.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import statistics
 import tempfile
-import time
 from pathlib import Path
 
+from turns import in_turns, times_as_fast
+
 from live_restore.inference.backends.backend import Limits, ModelSource
-from live_restore.inference.backends.session import Floats, Session, Shape5
+from live_restore.inference.backends.session import Session, Shape5
 from live_restore.inference.backends.table import make_backends
 from live_restore.inference.device.check import known_tile, relative_rms
 from live_restore.inference.device.hardware import available_cores, cpu_name
@@ -38,17 +37,9 @@ def random_network(folder: Path) -> Path:
     return path
 
 
-def seconds(session: Session, tile: Floats) -> float:
-    """Return the time of one tile (s)."""
-    started = time.perf_counter()
-    session.run(tile)
-    return time.perf_counter() - started
-
-
 def compare(path: Path, shape_zyx: tuple[int, int, int], rounds: int, threads: int) -> None:
     """Print a line per backend and precision."""
-    content = model_bytes(path)
-    source = ModelSource(path, content, hashlib.sha256(content).hexdigest())
+    source = ModelSource.of(path, model_bytes(path))
     card = load_model(path, "cpu", threads).card
     shape: Shape5 = (1, card.input_channels, *shape_zyx)
     tile = known_tile(shape, card)
@@ -61,13 +52,9 @@ def compare(path: Path, shape_zyx: tuple[int, int, int], rounds: int, threads: i
                 )
     right = sessions["cpu fp32"].run(tile)
     errors = {name: relative_rms(each.run(tile), right) for name, each in sessions.items()}
-    times: dict[str, list[float]] = {name: [] for name in sessions}
-    for _ in range(rounds):
-        for name, session in sessions.items():
-            times[name].append(seconds(session, tile))
+    times = in_turns(sessions, tile, rounds)
     for name, taken in times.items():
-        pairs = zip(times["cpu fp32"], taken, strict=True)
-        ratio = statistics.median(slow / fast for slow, fast in pairs)
+        ratio = times_as_fast(taken, times["cpu fp32"])
         rate = tile.size / min(taken) / 1e6
         print(f"{name:18s} {rate:7.3f} Mvoxel/s  {ratio:5.1f} x cpu  error {errors[name]:.1e}")
     chosen = load_model(path, "auto", threads).session

@@ -28,13 +28,12 @@ import numpy as np
 import torch
 from live_restore_export.network import RCAN, RCANConfig, begin_near_identity
 from live_restore_export.quality.gain import PEAKS_E
-from live_restore_export.simulator.simulate import expected_electrons
 from live_restore_export.training.bank import SubjectBank
 from live_restore_export.training.batches import Batch, batches
 from live_restore_export.training.config import TrainConfig
 from live_restore_export.training.optimisation import loss_of, make_optimiser
 from numpy.typing import NDArray
-from quality import BACKGROUND_FRACTION, CAMERA
+from quality import photographed
 from torch import Tensor
 
 from live_restore.files.publish import publish_text
@@ -127,18 +126,16 @@ def judged(form: Form, kinds: list[str], device: str) -> dict[str, dict[str, flo
     found: dict[str, dict[str, float]] = {}
     for kind in kinds:
         signal = _signal(kind)
-        for peak_e in PEAKS_E:
-            expected = expected_electrons(signal, peak_e, BACKGROUND_FRACTION)
-            raw = CAMERA.expose(expected, np.random.default_rng((_SEED, int(peak_e))))
-            truth = CAMERA.noiseless_adu(expected)
-            scale = scale_from_percentiles(raw, 2.0, 99.9)
+        for case in photographed(kind, signal, _SEED):
+            scale = scale_from_percentiles(case.raw, 2.0, 99.9)
             given = [
                 torch.from_numpy(scale.normalise(each))[None, None].to(device)
-                for each in (raw, truth)
+                for each in (case.raw, case.truth)
             ]
             with torch.inference_mode():
                 made = form(given[0], rms(*given))[0, 0].float().cpu().numpy()
-            found.setdefault(f"{peak_e:g}", {})[kind] = psnr(scale.restore(made), truth)
+            score = psnr(scale.restore(made), case.truth)
+            found.setdefault(f"{case.peak_e:g}", {})[kind] = score
     return found
 
 

@@ -10,7 +10,6 @@ tensor into another layout or precision. Times are of OpenVINO's own counters, t
 from __future__ import annotations
 
 import argparse
-import hashlib
 import statistics
 from collections import Counter, defaultdict
 from typing import Any
@@ -46,8 +45,7 @@ def main() -> None:
     parser.add_argument("--nodes", action="store_true", help="print each node, too")
     arguments = parser.parse_args()
     path = find_model(arguments.model)
-    content = model_bytes(path)
-    source = ModelSource(path, content, hashlib.sha256(content).hexdigest())
+    source = ModelSource.of(path, model_bytes(path))
     card = load_model(path, "cpu").card
     z, y, x = map(int, arguments.shape.split(","))
     shape: Shape5 = (1, card.input_channels, z, y, x)

@@ -13,15 +13,13 @@ step for all layers, so that its error is that of no calibrated network.
 from __future__ import annotations
 
 import argparse
-import hashlib
-import statistics
-import time
 from pathlib import Path
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from turns import in_turns, times_as_fast
 
 from live_restore.inference.backends.backend import Limits, ModelSource
 from live_restore.inference.backends.session import Session, Shape5
@@ -178,22 +176,11 @@ def main() -> None:
                 sessions: dict[str, Session] = {}
                 for form in FORMS:
                     content = model(form, channels, shape)
-                    digest = hashlib.sha256(content).hexdigest()
-                    source = ModelSource(Path("forms.onnx"), content, digest)
+                    source = ModelSource.of(Path("forms.onnx"), content)
                     sessions[form] = backend.open(source, shape, precision, 0, Limits())
                 results = {form: session.run(tile).copy() for form, session in sessions.items()}
-                taken: dict[str, list[float]] = {form: [] for form in FORMS}
-                for _ in range(arguments.rounds):
-                    for form, session in sessions.items():
-                        started = time.perf_counter()
-                        session.run(tile)
-                        taken[form].append(time.perf_counter() - started)
-                ratios = {
-                    form: statistics.median(
-                        a / b for a, b in zip(taken["3-D"], taken[form], strict=True)
-                    )
-                    for form in FORMS[1:]
-                }
+                taken = in_turns(sessions, tile, arguments.rounds)
+                ratios = {form: times_as_fast(taken[form], taken["3-D"]) for form in FORMS[1:]}
                 flop = 2.0 * 27 * channels**2 * _LAYERS * z * y * x
                 rate = flop / min(taken["3-D"]) / 1e9
                 *errors, of_int8 = (relative_rms(results[f], results["3-D"]) for f in FORMS[1:])

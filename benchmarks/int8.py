@@ -16,11 +16,9 @@ calibrated on such spots, too.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import logging
 import statistics
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +31,7 @@ from onnxruntime.quantization import (
     QuantType,
     quantize_static,
 )
+from turns import in_turns, times_as_fast
 
 from live_restore.inference.backends.backend import Limits, ModelSource
 from live_restore.inference.backends.session import Floats, Session, Shape5
@@ -141,8 +140,7 @@ def main() -> None:
             (arguments.keep / f"{name}.onnx").write_bytes(content)
 
     def opened(name: str, device: str, precision: str, shape: Shape5) -> Session:
-        content = sources[name]
-        source = ModelSource(path, content, hashlib.sha256(content).hexdigest())
+        source = ModelSource.of(path, sources[name])
         backend = next(each for each in make_backends() if each.name == device)
         return backend.open(source, shape, precision, 0, Limits())
 
@@ -159,16 +157,10 @@ def main() -> None:
             continue
         variants = [(n, p) for n in sources for p in backend.precisions()]
         sessions = {each: opened(each[0], backend.name, each[1], shape) for each in variants}
-        taken: dict[tuple[str, str], list[float]] = {each: [] for each in variants}
-        for number in range(arguments.rounds + 1):
-            for each, session in sessions.items():
-                began = time.perf_counter()
-                session.run(tile)
-                if number:  # the first one warms
-                    taken[each].append(time.perf_counter() - began)
+        taken = in_turns(sessions, tile, arguments.rounds)
         first = taken["as it is", "fp32"]
         for each in variants:
-            ratio = statistics.median(a / b for a, b in zip(first, taken[each], strict=True))
+            ratio = times_as_fast(taken[each], first)
             rate = tile.size / statistics.median(taken[each]) / 1e6
             errors = (
                 relative_rms(opened(each[0], backend.name, each[1], t.shape).run(t), right[name])

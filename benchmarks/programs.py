@@ -74,14 +74,13 @@ def program(name: str, folder: Path, groups: int) -> Callable[[NDArray[np.float3
     path = folder / "model.onnx"
     if name == "auto":
         return load_model(path, "auto").session.run
-    import hashlib
 
     from live_restore.inference.backends.backend import Limits, ModelSource
     from live_restore.inference.backends.table import make_backends
 
     device, precision = name.split()
     content = path.read_bytes()
-    source = ModelSource(path, content, hashlib.sha256(content).hexdigest())
+    source = ModelSource.of(path, content)
     backend = next(each for each in make_backends() if each.name == device)
     if why_not := backend.obstacle():
         raise SystemExit(why_not)

@@ -11,14 +11,15 @@ those of the rounds.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from backends import random_network
+from turns import times_as_fast
 
 from live_restore.inference.backends.backend import Limits, ModelSource
 from live_restore.inference.backends.session import Floats, Session, Shape5
@@ -42,9 +43,8 @@ _RUNS = tuple(
 )
 
 
-def seconds(work: object, *given: object) -> float:
+def seconds(work: Callable[..., object], *given: object) -> float:
     """Return how long a call takes."""
-    assert callable(work)
     began = time.perf_counter()
     work(*given)
     return time.perf_counter() - began
@@ -60,8 +60,7 @@ def measure(path: Path, asked: str, rounds: int, sizes: tuple[float, ...]) -> No
     name, shape, device = asked.split(":")
     z, y, x = map(int, shape.split(","))
     backend_name, _, precision = device.rpartition("-")
-    content = model_bytes(path)
-    source = ModelSource(path, content, hashlib.sha256(content).hexdigest())
+    source = ModelSource.of(path, model_bytes(path))
     card = load_model(path, "cpu").card
     backend = next(each for each in make_backends() if each.name == backend_name)
     if why_not := backend.obstacle():
@@ -87,7 +86,7 @@ def measure(path: Path, asked: str, rounds: int, sizes: tuple[float, ...]) -> No
     first = next(iter(taken.values()))
     for tile_zyx, plan in plans.items():
         rate = stack.size / statistics.median(taken[tile_zyx]) / 1e6
-        ratio = statistics.median(a / b for a, b in zip(first, taken[tile_zyx], strict=True))
+        ratio = times_as_fast(taken[tile_zyx], first)
         shown = " x ".join(map(str, tile_zyx))
         print(
             f"| {name} {z} x {y} x {x} | {backend_name} {precision} | {plan.tile_count} of {shown} "

@@ -10,14 +10,13 @@ training.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import statistics
-import time
 from pathlib import Path
 
 import torch
 from live_restore_export.network import RCAN, RCANConfig
 from live_restore_export.onnx.export import export_network, make_card
+from turns import in_turns, times_as_fast
 
 from live_restore.inference.backends.backend import Limits, ModelSource
 from live_restore.inference.backends.session import Shape5
@@ -46,7 +45,7 @@ def main() -> None:
         network = RCAN(config).eval()
         card = make_card(config, "widths")
         content = export_network(network, card).SerializeToString()
-        source = ModelSource(Path("widths.onnx"), content, hashlib.sha256(content).hexdigest())
+        source = ModelSource.of(Path("widths.onnx"), content)
         name = f"C {channels}, G {groups}, B {blocks}"
         sources[name] = source
         weights = (p for p in network.parameters() if p.shape[2:] == (3, 3, 3))
@@ -63,16 +62,10 @@ def main() -> None:
                 name: backend.open(source, shape, precision, 0, Limits())
                 for name, source in sources.items()
             }
-            taken: dict[str, list[float]] = {name: [] for name in sources}
-            for number in range(arguments.rounds + 1):
-                for name, session in sessions.items():
-                    began = time.perf_counter()
-                    session.run(tile)
-                    if number:  # the first one warms
-                        taken[name].append(time.perf_counter() - began)
+            taken = in_turns(sessions, tile, arguments.rounds)
             first = next(iter(taken.values()))
             for name, each in taken.items():
-                ratio = statistics.median(a / b for a, b in zip(first, each, strict=True))
+                ratio = times_as_fast(each, first)
                 rate = tile.size / statistics.median(each)
                 print(
                     f"| {name} | {flop[name]:.0f} | {backend.name} {precision} | {rate / 1e6:.3f} "

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import sys
 
-from live_restore_export.kernels.ahead import CARDS, build, kernels_of, usage_of
+from live_restore_export.kernels.ahead import build, kernels_of, usage_of
+from live_restore_export.kernels.package import CARDS
 
 
 def main() -> int:

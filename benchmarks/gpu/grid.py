@@ -11,7 +11,6 @@ static shapes are a form. About 7 minutes.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import math
 import sys
@@ -46,9 +45,7 @@ def source(config: RCANConfig, in_file: str) -> tuple[ModelSource, ModelCard]:
     model = export_network(network(config), card)
     if in_file != "fp32":
         model = convert(model, config, in_file)
-    content = model.SerializeToString()
-    digest = hashlib.sha256(content).hexdigest()
-    return ModelSource(Path("grid.onnx"), content, digest, in_file), card
+    return ModelSource.of(Path("grid.onnx"), model.SerializeToString(), in_file), card
 
 
 class OneShape:

@@ -64,7 +64,7 @@ def measure(
     network = network_of(content, trusted.card.architecture)
     archive = package(name, content, network, "benchmark", compiler(tiny=tiny))
     kernels_beside(model).write_bytes(archive)
-    source = ModelSource(model, content, trusted.digest)
+    source = ModelSource.of(model, content)
     rng = np.random.default_rng(0)
     # Of noise alone nearly nothing is left, and an error is relative to what is left.
     tile = known_tile((1, 1, *_SMALL), trusted.card)

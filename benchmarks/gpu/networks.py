@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import datetime
-import hashlib
 import json
 import math
 import re
@@ -153,10 +152,8 @@ def session_work(config: RCANConfig, volume: Tensor, backend_name: str, precisio
     in_session = precision if precision == "tf32" else "fp32"
     if precision in ("fp16", "bf16"):
         model = convert(model, config, precision)
-    content = model.SerializeToString()
     in_file = precision if precision in ("fp16", "bf16") else "fp32"
-    digest = hashlib.sha256(content).hexdigest()
-    source = ModelSource(Path("bench.onnx"), content, digest, in_file)
+    source = ModelSource.of(Path("bench.onnx"), model.SerializeToString(), in_file)
     backend = next(b for b in make_backends() if b.name == backend_name)
     if why_not := backend.obstacle():
         raise LiveRestoreError(why_not)

@@ -23,7 +23,6 @@ def add(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run ``live-restore prepare``."""
-    import hashlib
 
     from live_restore.inference.backends.backend import Limits, ModelSource
     from live_restore.inference.backends.table import make_backends, parse_device
@@ -41,8 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     for each in settings.model_names:
         path = find_model(each)
         card = load_model(path, "cpu").card
-        content = model_bytes(path)
-        source = ModelSource(path, content, hashlib.sha256(content).hexdigest())
+        source = ModelSource.of(path, model_bytes(path))
         # The small tile is what the device is measured and checked with before any other.
         for shape in (small_shape(card), (1, card.input_channels, *arguments.shape)):
             session = backend.open(source, shape, "fp32", index, limits)

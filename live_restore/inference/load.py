@@ -117,7 +117,7 @@ def load_trusted(path: Path, limits: Limits) -> tuple[ModelSource, ModelCard, Tr
         raise ModelError(
             str(error), path, "export it again with live-restore-export onnx"
         ) from error
-    source = ModelSource(path, content, hashlib.sha256(content).hexdigest())
+    source = ModelSource.of(path, content)
     trusted = TrustedSession(source, limits)
     # A card inside the weights is the better witness: a package's description can be edited.
     if package_card is not None and CARD_KEY not in trusted.metadata:

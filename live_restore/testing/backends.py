@@ -19,7 +19,6 @@ the conftest.py, pytest shows the values behind a failure.
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import time
 from pathlib import Path
@@ -203,8 +202,7 @@ def _opened(backend: Backend, shape: Shape5, precision: str = "fp32") -> Session
 @functools.cache
 def _source() -> ModelSource:
     path = find_model("fast")
-    content = path.read_bytes()
-    return ModelSource(path, content, hashlib.sha256(content).hexdigest())
+    return ModelSource.of(path, path.read_bytes())
 
 
 @functools.cache

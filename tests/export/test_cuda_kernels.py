@@ -131,7 +131,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def source_of(model: Path) -> ModelSource:
-    return ModelSource(model, model.read_bytes(), load_model(model, "cpu").digest)
+    return ModelSource.of(model, model.read_bytes())
 
 
 def opened(

@@ -100,12 +100,12 @@ def test_the_programs_have_the_parameters_that_are_given_them(
 ) -> None:
     """In the program itself, not in the text that it was assembled from."""
     from live_restore_export.kernels.ahead import build, kernels_of, parameter_bytes
-    from live_restore_export.kernels.package import CAPABILITIES, parameters_of
+    from live_restore_export.kernels.package import CARDS, parameters_of
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     for source in kernels_of(channels).values():
         wanted = parameters_of(source)
-        for capability in CAPABILITIES:
+        for capability in CARDS:
             built = build(source, capability)
             assert built.parameters == wanted
             sizes = [8 if kind == "pointer" else 4 for kind in wanted]

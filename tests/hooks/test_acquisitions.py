@@ -21,17 +21,11 @@ from tests.support.acquisition import SLICES
 from tests.support.java_engine import engine as java_engine
 from tests.support.models import write_model
 from tests.support.processes import PATIENCE_S, environment, run_command, wait_for
-from tests.support.systems import needs_packages
+from tests.support.systems import needs_acquisitions
 
 ROOT = Path(__file__).resolve().parents[2]
 
-needs_packages(
-    "pycromanager",
-    "pymmcore_plus",
-    "mm_test_adapters",
-    "tensorstore",
-    reason="pip install 'live-restore[micromanager]'",
-)
+needs_acquisitions()
 
 
 @pytest.fixture

@@ -10,15 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import PATIENCE_S, environment
-from tests.support.systems import needs_packages
+from tests.support.systems import needs_acquisitions
 
-needs_packages(
-    "pycromanager",
-    "pymmcore_plus",
-    "mm_test_adapters",
-    "tensorstore",
-    reason="pip install 'live-restore[micromanager]'",
-)
+needs_acquisitions()
 
 ROOT = Path(__file__).resolve().parents[2]
 MICROSCOPE = """

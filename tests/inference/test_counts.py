@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from pathlib import Path
 
@@ -37,8 +36,7 @@ CARD = ModelCard(name="m")
 
 
 def source(path: Path) -> ModelSource:
-    content = path.read_bytes()
-    return ModelSource(path, content, hashlib.sha256(content).hexdigest())
+    return ModelSource.of(path, path.read_bytes())
 
 
 def shape_of(stack: np.ndarray) -> Shape5:

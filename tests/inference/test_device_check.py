@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 import pytest
 
@@ -26,10 +24,7 @@ SHAPES: list[Shape5] = [(1, 1, 16, 160, 140), (1, 1, 40, 96, 40), (1, 1, 5, 130,
 @pytest.fixture(scope="module")
 def network() -> TrustedSession:
     path = find_model("fast")
-    content = path.read_bytes()
-    return TrustedSession(
-        ModelSource(path, content, hashlib.sha256(content).hexdigest()), Limits(1)
-    )
+    return TrustedSession(ModelSource.of(path, path.read_bytes()), Limits(1))
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -59,6 +59,17 @@ class Starts:
         return form(run, 0.02)
 
 
+def hungry(free: list[int], voxels: int) -> Callable[[Floats], Floats]:
+    """Return what needs 12,000 MiB that are free for tiles of more than so many voxels."""
+
+    def run(tile: Floats) -> Floats:
+        if tile.size > voxels and free[0] < 12000:
+            raise DeviceMemoryError("out of memory")
+        return halve(tile)
+
+    return run
+
+
 NOT_YET = "not tried yet: time was up; the next start goes on"
 
 
@@ -88,12 +99,7 @@ def test_what_was_short_of_memory_is_tried_again_when_more_is_free(
 ) -> None:
     free = [8000]
     monkeypatch.setattr(forms, "nvidia_gpu", lambda _: ("card", free[0] << 20))
-
-    def run(tile: Floats) -> Floats:
-        if tile.size > 100_000 and free[0] < 12000:
-            raise DeviceMemoryError("out of memory")
-        return halve(tile)
-
+    run = hungry(free, 100_000)
     others = {"hungry": form(run), "modest": form()}
     starts = Starts(tmp_path, others)
     assert starts.start()[1] == {"hungry": "out of memory"}
@@ -113,12 +119,7 @@ def test_a_large_tile_is_tried_again_when_more_memory_is_free(
 ) -> None:
     free = [8000]
     monkeypatch.setattr(forms, "nvidia_gpu", lambda _: ("card", free[0] << 20))
-
-    def run(tile: Floats) -> Floats:
-        if tile.size > 200_000 and free[0] < 12000:
-            raise DeviceMemoryError("out of memory")
-        return halve(tile)
-
+    run = hungry(free, 200_000)
     starts = Starts(tmp_path, {"a": form(run)})
     starts._backend._function = run
     assert starts.start()[0].tried.tile_zyx == (16, 96, 96)
@@ -132,12 +133,7 @@ def test_memory_that_was_short_counts_as_it_was_then(
 ) -> None:
     free = [40_000]
     monkeypatch.setattr(forms, "nvidia_gpu", lambda _: ("card", free[0] << 20))
-
-    def run(tile: Floats) -> Floats:
-        if tile.size > 100_000 and free[0] < 12000:
-            raise DeviceMemoryError("out of memory")
-        return halve(tile)
-
+    run = hungry(free, 100_000)
     others: dict[str, FakeBackend] = {}
     starts = Starts(tmp_path, others)
     others |= {"a": starts.slow(61), "hungry": form(run)}

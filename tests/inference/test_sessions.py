@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import subprocess
 import sys
@@ -37,8 +36,7 @@ def no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def source(path: Path = FAST) -> ModelSource:
-    content = path.read_bytes()
-    return ModelSource(path, content, hashlib.sha256(content).hexdigest())
+    return ModelSource.of(path, path.read_bytes())
 
 
 def trusted(path: Path = FAST) -> TrustedSession:

@@ -35,6 +35,17 @@ def needs_packages(*names: str, reason: str) -> None:
             pytest.skip(reason, allow_module_level=True)
 
 
+def needs_acquisitions() -> None:
+    """Skip a module where nothing is installed that acquires."""
+    needs_packages(
+        "pycromanager",
+        "pymmcore_plus",
+        "mm_test_adapters",
+        "tensorstore",
+        reason="pip install 'live-restore[micromanager]'",
+    )
+
+
 posix = pytest.mark.skipif(WINDOWS, reason="of systems that are not Windows")
 needs_links = pytest.mark.skipif(WINDOWS, reason="on Windows only administrators may make links")
 needs_pipes = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")

@@ -24,7 +24,6 @@ from live_restore_export.kernels.plan import FORMS, NUMBERS, Form, KernelSource,
 from live_restore_export.network import RCANConfig
 
 __all__ = [
-    "CARDS",
     "COMPILER",
     "KERNELS",
     "Usage",
@@ -36,14 +35,6 @@ __all__ = [
     "usage_of",
 ]
 
-CARDS = {
-    80: "A100",
-    86: "RTX 30xx, A4000 to A6000",
-    89: "RTX 40xx, L4, L40",
-    90: "H100, H200",
-    120: "RTX 50xx",
-}
-"""Compute capabilities (80 is 8.0), and cards that have them."""
 COMPILER = f"triton {triton.__version__}"
 KERNELS: dict[str, Any] = {
     "convolve": convolution.convolve,

@@ -35,9 +35,15 @@ from live_restore_export.kernels.plan import (
     plan_of,
 )
 
-CAPABILITIES = (80, 86, 89, 90, 120)
-"""Compute capabilities (80 is 8.0) that kernels are compiled for: A100; RTX 30xx, A4000
-to A6000; RTX 40xx, L4, L40; H100, H200; RTX 50xx. Not B200 (10.0), B300 (10.3), GB10 (12.1)."""
+CARDS = {
+    80: "A100",
+    86: "RTX 30xx, A4000 to A6000",
+    89: "RTX 40xx, L4, L40",
+    90: "H100, H200",
+    120: "RTX 50xx",
+}
+"""Compute capabilities (80 is 8.0) that kernels are compiled for, and cards that have them. Not
+B200 (10.0), B300 (10.3), GB10 (12.1)."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +134,7 @@ def package(name: str, content: bytes, network: Network, compiler: str, build: C
     programs, cubins = [], {}
     for kernel, source in network.kernels.items():
         variants = {}
-        for capability in CAPABILITIES:
+        for capability in CARDS:
             built = build(source, capability)
             if built.parameters != parameters_of(source):
                 raise ValueError(f"{kernel} takes {built.parameters}: not what was planned")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -22,6 +23,11 @@ class ModelSource:
     content: bytes
     digest: str
     precision: str = "fp32"
+
+    @classmethod
+    def of(cls, path: Path, content: bytes, precision: str = "fp32") -> ModelSource:
+        """Return a model with its digest."""
+        return cls(path, content, hashlib.sha256(content).hexdigest(), precision)
 
 
 @dataclass(frozen=True)
@@ -59,12 +65,11 @@ class Backend(Protocol):
 
     Examples
     --------
-    >>> import hashlib, numpy as np
+    >>> import numpy as np
     >>> from live_restore.inference.backends.onnx_cpu import OnnxCpu
     >>> from live_restore.inference.load import find_model
     >>> path = find_model("fast")
-    >>> content = path.read_bytes()
-    >>> source = ModelSource(path, content, hashlib.sha256(content).hexdigest())
+    >>> source = ModelSource.of(path, path.read_bytes())
     >>> backend = OnnxCpu()
     >>> backend.obstacle(), backend.precisions()
     ('', ('fp32',))

@@ -157,32 +157,14 @@ class KernelSession:
                 memory_bytes=limits.gpu_bytes(driver.free_bytes()),
                 on_gpu=True,
             )
-            kernels = read_kernels(kernels_beside(source.path), source.digest)
-            multiple = kernels.manifest.plan.multiple_zyx
-            if shape[:2] != (1, 1) or any(
-                size % each for size, each in zip(shape[2:], multiple, strict=True)
-            ):
-                raise DeviceError(
-                    f"the kernels take one channel and multiples of {multiple}, not {shape}"
-                )
-            self._execution = Execution(
-                driver,
-                kernels,
-                read_initialisers(source.content),
-                shape[2:],
-                self.device.memory_bytes,
-            )
-        except DriverError as error:
+            self._execution = _execution(source, shape, driver, self.device.memory_bytes)
+        except BaseException as error:
             driver.close()
+            if not isinstance(error, DriverError):
+                raise
             if error.out_of_memory:
                 raise _failure(shape, error) from error
             raise DeviceError(f"the driver refuses ({error})") from None
-        except UnsuitableWeightsError as error:
-            driver.close()
-            raise ModelError(f"does not fit its kernels ({error})", source.path) from None
-        except BaseException:
-            driver.close()
-            raise
         weakref.finalize(self, _DROPPED.append, driver)
 
     def run(self, tile: Floats) -> Floats:
@@ -194,6 +176,20 @@ class KernelSession:
                 return np.asarray(self._execution.run(tile[0, 0])[np.newaxis, np.newaxis])
         except DriverError as error:
             raise _failure(tile.shape, error) from error
+
+
+def _execution(source: ModelSource, shape: Shape5, driver: Driver, most_bytes: int) -> Execution:
+    kernels = read_kernels(kernels_beside(source.path), source.digest)
+    multiple = kernels.manifest.plan.multiple_zyx
+    if shape[:2] != (1, 1) or any(
+        size % each for size, each in zip(shape[2:], multiple, strict=True)
+    ):
+        raise DeviceError(f"the kernels take one channel and multiples of {multiple}, not {shape}")
+    try:
+        tensors = read_initialisers(source.content)
+        return Execution(driver, kernels, tensors, shape[2:], most_bytes)
+    except UnsuitableWeightsError as error:
+        raise ModelError(f"does not fit its kernels ({error})", source.path) from None
 
 
 def _failure(shape: tuple[int, ...], error: DriverError) -> RuntimeFailureError:

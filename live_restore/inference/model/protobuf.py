@@ -75,6 +75,20 @@ def text(value: int | memoryview) -> str:
     return bytes(message(value)).decode()
 
 
+def varints(data: memoryview) -> Iterator[int]:
+    """Yield whole numbers that stand one after the other; raises ``NotProtobufError``.
+
+    Examples
+    --------
+    >>> list(varints(memoryview(bytes([1, 0xAC, 2]))))
+    [1, 300]
+    """
+    at = 0
+    while at < len(data):
+        value, at = _varint(data, at)
+        yield value
+
+
 def _varint(data: memoryview, at: int) -> tuple[int, int]:
     value = 0
     for shift in range(0, 70, 7):

@@ -12,9 +12,7 @@ import errno
 import hashlib
 import os
 import re
-import struct
 import zipfile
-import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -22,6 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from live_restore.errors import ModelError
+from live_restore.files.archives import BAD_ZIP
 from live_restore.files.reading import open_regular, read_regular
 from live_restore.inference.model.card import ModelCard
 from live_restore.inference.model.plain_yaml import plain_yaml
@@ -35,12 +34,6 @@ _MAX_DESCRIPTION_BYTES = 1 << 17
 _MAX_WEIGHTS_BYTES = 1 << 29
 _MAX_NODES = 100_000
 _MAX_RATIO = 200
-_BAD_ZIP = (
-    OSError, EOFError, ValueError, struct.error, OverflowError, NotImplementedError,
-    zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
-"""What the standard library raises for damaged archives; its ``UnicodeDecodeError`` is a
-``ValueError``."""
 _AXES = ("batch", "channel", "z", "y", "x")
 _SHORT_AXES = {"b": "batch", "c": "channel", "z": "z", "y": "y", "x": "x"}
 
@@ -54,7 +47,7 @@ def is_package(path: Path) -> bool:
     try:
         with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             return any(name in archive.namelist() for name in DESCRIPTIONS)
-    except _BAD_ZIP:
+    except BAD_ZIP:
         return True  # looks like one; what is wrong with it is read_package's to say
 
 
@@ -120,7 +113,7 @@ class _Archive:
                 return archive.read(entry)
         except KeyError:
             raise ModelError(f"this package holds no {name}", self.path) from None
-        except _BAD_ZIP as error:
+        except BAD_ZIP as error:
             raise ModelError("is not a zip, or damaged", self.path, "download it again") from error
         except RuntimeError as error:
             raise ModelError(f"{name} is encrypted", self.path) from error
@@ -129,7 +122,7 @@ class _Archive:
         try:
             with open_regular(self.path) as file, zipfile.ZipFile(file) as archive:
                 return archive.namelist()
-        except _BAD_ZIP as error:
+        except BAD_ZIP as error:
             raise ModelError("is not a zip, or damaged", self.path, "download it again") from error
 
 

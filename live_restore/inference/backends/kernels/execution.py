@@ -28,7 +28,7 @@ class Execution:
     Parameters
     ----------
     driver
-        The card; closed here only where this fails.
+        The card; whoever opened it closes it, also where this fails.
     kernels
         What is run.
     tensors
@@ -59,53 +59,49 @@ class Execution:
     ) -> None:
         self._driver = driver
         self._zyx = zyx
-        try:
-            plan = kernels.manifest.plan
-            if plan.too_large(zyx):
-                raise DriverError("the tile is too large for the kernels", out_of_memory=True)
-            for end in (plan.given, plan.made):
-                held = plan.buffer(end).size.of(zyx)
-                if held != math.prod(zyx):  # the host copies a whole tile there, and from there
-                    raise DeviceError(
-                        f"{kernels.path.name} is damaged ({end} has {held} values, a tile "
-                        f"{math.prod(zyx)})",
-                        None,
-                        kernels.remedy,
-                    )
-            wanted = sum(each.nbytes(zyx) for each in plan.buffers)
-            wanted += sum(_aligned(each.nbytes) for each in plan.weights)
-            if wanted > most_bytes:
-                raise DriverError(
-                    f"it takes {wanted >> 20} MiB of {most_bytes >> 20}", out_of_memory=True
+        plan = kernels.manifest.plan
+        if plan.too_large(zyx):
+            raise DriverError("the tile is too large for the kernels", out_of_memory=True)
+        for end in (plan.given, plan.made):
+            held = plan.buffer(end).size.of(zyx)
+            if held != math.prod(zyx):  # the host copies a whole tile there, and from there
+                raise DeviceError(
+                    f"{kernels.path.name} is damaged ({end} has {held} values, a tile "
+                    f"{math.prod(zyx)})",
+                    None,
+                    kernels.remedy,
                 )
-            capability = kernels.capability_for(driver.capability)
-            loaded = {
-                each.name: driver.load(
-                    Kernel(
-                        each.symbol,
-                        each.threads,
-                        each.cubins[capability].shared,
-                        each.parameters,
-                        kernels.cubin(each, capability),
-                    )
+        wanted = sum(each.nbytes(zyx) for each in plan.buffers)
+        wanted += sum(_aligned(each.nbytes) for each in plan.weights)
+        if wanted > most_bytes:
+            raise DriverError(
+                f"it takes {wanted >> 20} MiB of {most_bytes >> 20}", out_of_memory=True
+            )
+        capability = kernels.capability_for(driver.capability)
+        loaded = {
+            each.name: driver.load(
+                Kernel(
+                    each.symbol,
+                    each.threads,
+                    each.cubins[capability].shared,
+                    each.parameters,
+                    kernels.cubin(each, capability),
                 )
-                for each in kernels.manifest.programs
-            }
-            addresses = self._weights(kernels, tensors)
-            for buffer in plan.buffers:
-                addresses[buffer.name] = driver.allocate(max(1, buffer.nbytes(zyx)))
-            self._given, self._made = addresses[plan.given], addresses[plan.made]
-            self._launches = [
-                (
-                    loaded[launch.program],
-                    launch.grid_for(zyx),
-                    [self._number(each, addresses) for each in launch.arguments],
-                )
-                for launch in plan.launches
-            ]
-        except BaseException:
-            driver.close()
-            raise
+            )
+            for each in kernels.manifest.programs
+        }
+        addresses = self._weights(kernels, tensors)
+        for buffer in plan.buffers:
+            addresses[buffer.name] = driver.allocate(max(1, buffer.nbytes(zyx)))
+        self._given, self._made = addresses[plan.given], addresses[plan.made]
+        self._launches = [
+            (
+                loaded[launch.program],
+                launch.grid_for(zyx),
+                [self._number(each, addresses) for each in launch.arguments],
+            )
+            for launch in plan.launches
+        ]
 
     def run(self, tile: Floats) -> Floats:
         """Return what the network makes of a tile (Z, Y, X), both in network units.

@@ -9,15 +9,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
-import struct
 import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from live_restore.errors import DeviceError
+from live_restore.files.archives import BAD_ZIP
 from live_restore.files.reading import read_regular
 from live_restore.files.values import NotJsonError, json_object
 from live_restore.inference.backends.kernels.plan import FORMAT, MANIFEST, Manifest, Program
@@ -26,11 +25,6 @@ SUFFIX = ".kernels.zip"
 # Those of `fast` and `standard` have 2 MB; the plan of 100 groups of 100 blocks would have 20.
 _MOST_BYTES = 1 << 27
 _MOST_MANIFEST_BYTES = 1 << 25
-# What the standard library raises for damaged archives.
-_BAD_ZIP = (
-    OSError, EOFError, ValueError, struct.error, OverflowError, NotImplementedError, RuntimeError,
-    zipfile.BadZipFile, zlib.error,
-)  # fmt: skip
 
 
 def kernels_beside(model: Path) -> Path:
@@ -120,37 +114,24 @@ def read_kernels(path: Path, model_digest: str) -> KernelFile:
     again = _remedy(path)
     try:
         members = _members(read_regular(path, _MOST_BYTES))
-        manifest = Manifest.model_validate_json(_manifest(members))
+        manifest = _manifest(members)
+        if manifest.model_sha256 != model_digest:
+            raise DeviceError(
+                f"{path.name} holds kernels of another model, {manifest.model_sha256[:12]}, not "
+                f"{model_digest[:12]}",
+                None,
+                again,
+            )
+        _check_programs(manifest, members)
     except FileNotFoundError:
         raise DeviceError(
             f"{path.name} is not beside the model", None, again.replace("it again", "it")
         ) from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        said = first["msg"].removeprefix("Value error, ")
-        why = f"{where}: {said}" if where else said
-        raise DeviceError(f"{path.name} is damaged ({why[:200]})", None, again) from None
     except _DamagedError as error:
         raise DeviceError(f"{path.name} is damaged ({error})", None, again) from None
     except OSError as error:
         why = "too large" if error.errno == errno.EFBIG else str(error.strerror)
         raise DeviceError(f"{path.name} cannot be read ({why})", None, again) from None
-    if manifest.model_sha256 != model_digest:
-        raise DeviceError(
-            f"{path.name} holds kernels of another model, {manifest.model_sha256[:12]}, not "
-            f"{model_digest[:12]}",
-            None,
-            again,
-        )
-    for program in manifest.programs:
-        for cubin in program.cubins.values():
-            if cubin.file not in members:
-                raise DeviceError(f"{path.name} is damaged ({cubin.file} is missing)", None, again)
-            if hashlib.sha256(members[cubin.file]).hexdigest() != cubin.sha256:
-                raise DeviceError(
-                    f"{path.name} is damaged ({cubin.file} has another digest)", None, again
-                )
     return KernelFile(path, manifest, members)
 
 
@@ -170,7 +151,7 @@ class _DamagedError(Exception):
     """Why, in a few words."""
 
 
-def _manifest(members: dict[str, bytes]) -> bytes:
+def _manifest(members: dict[str, bytes]) -> Manifest:
     content = members.get(MANIFEST, b"")
     if len(content) > _MOST_MANIFEST_BYTES:
         raise _DamagedError(f"{MANIFEST} is too large")
@@ -180,7 +161,22 @@ def _manifest(members: dict[str, bytes]) -> bytes:
         raise _DamagedError(f"{MANIFEST}: {error}") from None
     if said != FORMAT:
         raise _DamagedError(f"its format is {str(said)[:40]!r}, not {FORMAT}")
-    return content
+    try:
+        return Manifest.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        why = first["msg"].removeprefix("Value error, ")
+        raise _DamagedError((f"{where}: {why}" if where else why)[:200]) from None
+
+
+def _check_programs(manifest: Manifest, members: dict[str, bytes]) -> None:
+    for program in manifest.programs:
+        for cubin in program.cubins.values():
+            if cubin.file not in members:
+                raise _DamagedError(f"{cubin.file} is missing")
+            if hashlib.sha256(members[cubin.file]).hexdigest() != cubin.sha256:
+                raise _DamagedError(f"{cubin.file} has another digest")
 
 
 def _members(data: bytes) -> dict[str, bytes]:
@@ -194,6 +190,6 @@ def _members(data: bytes) -> dict[str, bytes]:
             if sum(each.file_size for each in entries) > len(data):
                 raise _DamagedError("it claims more than it has")
             return {each.filename: archive.read(each) for each in entries}
-    except _BAD_ZIP as error:
+    except (*BAD_ZIP, RuntimeError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:120]
         raise _DamagedError(reason) from None

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from live_restore.inference.backends.kernels.plan import Weight
-from live_restore.inference.model.protobuf import NotProtobufError, fields, message, text
+from live_restore.inference.model.protobuf import NotProtobufError, fields, message, text, varints
 
 _TYPES: dict[int, np.dtype[Any]] = {1: np.dtype("<f4"), 10: np.dtype("<f2")}
 
@@ -97,7 +97,7 @@ def _tensor(held: memoryview) -> dict[str, NDArray[Any]]:
     kind, name, raw = 0, "", memoryview(b"")
     for number, value, _ in fields(held):
         if number == 1:
-            dims += [value] if isinstance(value, int) else _packed(value)
+            dims += [value] if isinstance(value, int) else varints(value)
         elif number == 2 and isinstance(value, int):
             kind = value
         elif number == 8:
@@ -109,17 +109,3 @@ def _tensor(held: memoryview) -> dict[str, NDArray[Any]]:
     if math.prod(dims) * _TYPES[kind].itemsize != len(raw) or len(dims) > 8:
         raise UnsuitableWeightsError(f"its weights {name} are torn, or not in one piece")
     return {name: np.frombuffer(raw, _TYPES[kind]).reshape(dims)}
-
-
-def _packed(value: memoryview) -> list[int]:
-    """Return whole numbers that stand one after the other."""
-    found, number, shift = [], 0, 0
-    for byte in value:
-        number |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            found.append(number)
-            number, shift = 0, 0
-        elif shift > 63:
-            raise NotProtobufError
-    return found
