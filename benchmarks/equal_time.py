@@ -6,9 +6,12 @@
 The forms cost about as much per voxel as ``fast``: wider and shallower, narrower and deeper,
 without folding, folded twice as far, told the noise, and two small networks of which the second
 sees what the first made of the stack. All begin with random weights, take the same batches
-(``fast.toml``) in the same order, each for as many minutes of processor time (of the clock on a
-GPU), and are judged by kinds that no training draws (``judges.py``, another field than that of the
-tables). Who is the best after minutes need not be the best after hours.
+(``fast.toml``) in the same order and in the same precision, each for as many minutes of processor
+time (of the clock on a GPU), and are judged by kinds that no training draws (``judges.py``, another
+field than that of the tables). Who is the best after minutes need not be the best after hours.
+
+Forms can learn side by side, each command with its own ``--only`` and ``--threads 1`` and all with
+the same table. Processor time is only comparable where no other work takes the processors away.
 """
 
 from __future__ import annotations
@@ -26,12 +29,18 @@ from typing import Any
 import judges
 import numpy as np
 import torch
+from live_restore_export.cli.parsing import positive
 from live_restore_export.network import RCAN, RCANConfig, begin_near_identity
 from live_restore_export.quality.gain import PEAKS_E
 from live_restore_export.training.bank import SubjectBank
 from live_restore_export.training.batches import Batch, batches
 from live_restore_export.training.config import TrainConfig
-from live_restore_export.training.optimisation import loss_of, make_optimiser
+from live_restore_export.training.optimisation import (
+    gradients,
+    loss_of,
+    make_optimiser,
+    precision_of,
+)
 from numpy.typing import NDArray
 from quality import photographed
 from torch import Tensor
@@ -57,6 +66,8 @@ FORMS: dict[str, tuple[RCANConfig, ...]] = {
 _FIELD = 1
 _SEED = 2_400_000_000
 _TIMED_ZYX = (16, 128, 128)
+_WARM_UP_STEPS = 50
+_PARTS = 1_000_000
 
 
 class Form(torch.nn.Module):
@@ -69,9 +80,10 @@ class Form(torch.nn.Module):
         for network in self.passes:
             begin_near_identity(network)
 
-    def forward(self, noisy: Tensor, noise: Tensor) -> Tensor:
-        """Return what it makes of (N, 1, Z, Y, X), whose noise is (N, 1, 1, 1, 1)."""
-        given = torch.cat((noisy, noise.expand_as(noisy)), 1) if self.told_noise else noisy
+    def forward(self, given: Tensor) -> Tensor:
+        """Return (N, 1, Z, Y, X) of (N, 2, Z, Y, X): the noisy stack, and how noisy it is."""
+        noisy = given[:, :1]
+        given = given if self.told_noise else noisy
         made: Tensor = self.passes[0](given)
         for network in self.passes[1:]:
             made = network(torch.cat((noisy, made), 1))
@@ -98,19 +110,22 @@ def learn(form: Form, seen: list[Batch], config: TrainConfig, options: argparse.
     """Train for the minutes given, the rate falling with what is left; return the steps."""
     training = config.training
     optimiser = make_optimiser(form, training)
+    scaler = torch.amp.GradScaler(options.device, enabled=training.precision == "float16")
     clock = time.process_time if options.device == "cpu" else time.perf_counter
     began, step = clock(), 0
     form.train()
     while (part := (clock() - began) / (60 * options.minutes)) < 1:
         batch = seen[step % len(seen)]
         noisy, truth = (torch.from_numpy(each).to(options.device) for each in batch)
-        rate = training.learning_rate * min(1.0, (step + 1) / 50)
+        rate = training.learning_rate * min(1.0, (step + 1) / _WARM_UP_STEPS)
         optimiser.param_groups[0]["lr"] = rate * (0.01 + 0.495 * (1 + math.cos(math.pi * part)))
-        optimiser.zero_grad(set_to_none=True)
-        loss = loss_of(form(noisy, rms(noisy, truth)), noisy, truth, training)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(form.parameters(), training.gradient_clip)
-        optimiser.step()
+        gradients(
+            form, optimiser, scaler, torch.cat((noisy, rms(noisy, truth).expand_as(noisy)), 1),
+            functools.partial(loss_of, noisy=noisy, truth=truth, options=training),
+            precision_of(int(part * _PARTS), _PARTS, training), training.gradient_clip,
+        )  # fmt: skip
+        scaler.step(optimiser)
+        scaler.update()
         step += 1
     return step
 
@@ -133,7 +148,8 @@ def judged(form: Form, kinds: list[str], device: str) -> dict[str, dict[str, flo
                 for each in (case.raw, case.truth)
             ]
             with torch.inference_mode():
-                made = form(given[0], rms(*given))[0, 0].float().cpu().numpy()
+                noise = rms(*given).expand_as(given[0])
+                made = form(torch.cat((given[0], noise), 1))[0, 0].float().cpu().numpy()
             score = psnr(scale.restore(made), case.truth)
             found.setdefault(f"{case.peak_e:g}", {})[kind] = score
     return found
@@ -142,15 +158,29 @@ def judged(form: Form, kinds: list[str], device: str) -> dict[str, dict[str, flo
 def seconds(forms: dict[str, Form], device: str, rounds: int = 5) -> dict[str, float]:
     """Return how long each takes for a stack, in turns (median)."""
     image: NDArray[np.float32] = np.random.default_rng(0).random(_TIMED_ZYX, np.float32)
-    given = torch.from_numpy(image)[None, None].to(device)
+    given = torch.from_numpy(image).expand(1, 2, *image.shape).to(device)
     took: dict[str, list[float]] = {name: [] for name in forms}
     with torch.inference_mode():
         for _ in range(rounds + 1):
             for name, form in forms.items():
                 began = time.perf_counter()
-                float(form(given, torch.ones(1, 1, 1, 1, 1, device=device)).sum())
+                float(form(given).sum())
                 took[name].append(time.perf_counter() - began)
     return {name: float(np.median(each[1:])) for name, each in took.items()}
+
+
+def rows_of(path: Path) -> dict[str, Any]:
+    """Return what the table file holds, in the order of ``FORMS``."""
+    found = json.loads(path.read_text()) if path.exists() else {}
+    return {name: found[name] for name in FORMS if name in found}
+
+
+def add(path: Path, found: dict[str, dict[str, Any]]) -> None:
+    """Add to the rows of the table file, read anew: another command may have added to it."""
+    rows = rows_of(path)
+    for name, row in found.items():
+        rows[name] = rows.get(name, {}) | row
+    publish_text(path, json.dumps(rows, indent=1) + "\n")
 
 
 def table(rows: dict[str, Any]) -> str:
@@ -175,33 +205,51 @@ def table(rows: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def count(text: str) -> int:
+    """Return a whole number from 1 on."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("table", type=Path, help="JSON file that is added to")
-    parser.add_argument("--minutes", type=float, default=10, help="that each learns")
-    parser.add_argument("--batches", type=int, default=400, help="that are drawn, and seen in turn")
+    parser.add_argument("--minutes", type=positive, default=10, help="that each learns")
+    parser.add_argument(
+        "--batches", type=count, default=400, help="that are drawn, and seen in turn"
+    )
     parser.add_argument("--only", action="append", choices=list(FORMS))
     parser.add_argument("--kind", action="append", choices=list(judges.KINDS), help="of the judges")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--threads", type=count, help="of the processor, instead of all")
     options = parser.parse_args()
+    if options.threads:
+        torch.set_num_threads(options.threads)
     config = TrainConfig.load(CONFIG)
     seen = drawn(config, options.batches)
-    rows = json.loads(options.table.read_text()) if options.table.exists() else {}
     names, kinds = options.only or list(FORMS), options.kind or list(judges.KINDS)
-    torch.manual_seed(config.seed)
-    forms = {name: Form(FORMS[name]).to(options.device) for name in names}
-    for name, form in forms.items():
+    for name in names:
+        torch.manual_seed(config.seed)
+        form = Form(FORMS[name]).to(options.device)
         steps = learn(form, seen, config, options)
-        rows[name] = {
+        row = {
             "weights": sum(each.numel() for each in form.parameters()),
             "steps": steps, "minutes": options.minutes, "psnr": judged(form, kinds, options.device),
         }  # fmt: skip
-        publish_text(options.table, json.dumps(rows, indent=1) + "\n")
+        add(options.table, {name: row})
         print(name, steps, flush=True)
-    for name, took in seconds(forms, options.device).items():
-        rows[name]["seconds"] = took
-    publish_text(options.table, json.dumps(rows, indent=1) + "\n")
-    print(table(rows))
+    every = {
+        name: Form(FORMS[name]).to(options.device)
+        for name in FORMS
+        if name in rows_of(options.table)
+    }
+    add(
+        options.table,
+        {name: {"seconds": took} for name, took in seconds(every, options.device).items()},
+    )
+    print(table(rows_of(options.table)))
 
 
 if __name__ == "__main__":
