@@ -24,7 +24,7 @@ from live_restore.inference.backends.kernels.plan import FORMAT, MANIFEST, Manif
 SUFFIX = ".kernels.zip"
 # Those of `fast` and `standard` have 2 MB; the plan of 100 groups of 100 blocks would have 20.
 _MOST_BYTES = 1 << 27
-_MOST_MANIFEST_BYTES = 1 << 25
+_MOST_MANIFEST_BYTES = 1 << 22
 
 
 def kernels_beside(model: Path) -> Path:
