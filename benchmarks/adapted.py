@@ -30,7 +30,6 @@ from live_restore_export.adaptation.judge import left_of_noise
 from live_restore_export.adaptation.options import AdaptOptions
 from live_restore_export.adaptation.run_stacks import RunStack
 from live_restore_export.network import RCAN, begin_near_identity
-from live_restore_export.onnx.export import load_model, read_card
 from live_restore_export.quality.gain import TEST_CAMERA as CAMERA
 from live_restore_export.simulator.simulate import expected_electrons
 from live_restore_export.training.start import find_start
@@ -38,8 +37,7 @@ from numpy.typing import NDArray
 from quality import BACKGROUND_FRACTION, bm4d_method
 
 from live_restore.files.publish import publishing
-from live_restore.inference.image.intensity_of_stack import scale_of
-from live_restore.inference.load import find_model
+from live_restore.inference.image.intensity import scale_from_percentiles
 from live_restore.settings.camera import CameraSettings
 from live_restore.simulation.quality import best_gaussian, psnr
 
@@ -68,14 +66,9 @@ def exposure(kind: str, number: int, peak_e: float) -> tuple[NDArray[Any], NDArr
     return CAMERA.expose(expected, rng), CAMERA.noiseless_adu(expected)
 
 
-def brightest_units(name: str) -> float | None:
-    """Return what the card of a bundled model says."""
-    return read_card(load_model(find_model(name))).brightest_units
-
-
-def restored(network: RCAN, raw: NDArray[Any], units: float | None) -> NDArray[np.float32]:
+def restored(network: RCAN, raw: NDArray[Any]) -> NDArray[np.float32]:
     """Return what a network makes of a raw stack, not rounded (ADU)."""
-    scale = scale_of(raw[None], PERCENTILES, any_unit=False, brightest_units=units).scale
+    scale = scale_from_percentiles(raw, *PERCENTILES)
     return scale.restore(as_network(network, torch.device("cpu"))(scale.normalise(raw)))
 
 
@@ -88,9 +81,7 @@ def measure(kind: str, peak_e: float, options: argparse.Namespace, row: dict[str
         row["raw"] = psnr(raw, truth)
         row["Gaussian"] = psnr(best_gaussian(raw, truth)[0], truth)
         for name in ("fast", "standard"):
-            row[name] = psnr(
-                restored(find_start(name).network.eval(), raw, brightest_units(name)), truth
-            )
+            row[name] = psnr(restored(find_start(name).network.eval(), raw), truth)
     denoise = bm4d_method()
     if denoise is not None and "BM4D" not in row:
         row["BM4D"] = psnr(denoise(raw, truth), truth)
@@ -111,12 +102,8 @@ def measure(kind: str, peak_e: float, options: argparse.Namespace, row: dict[str
         for number, each in enumerate(quarters(exposure(kind, options.number + field, peak_e)[0]))
     ]
     began = time.process_time()
-    units = brightest_units(options.model)
-    adapted = adapt(
-        start, PERCENTILES, [*stacks[:3], *others], stacks[3:], told, lambda _: None,
-        brightest_units=units,
-    )  # fmt: skip
-    made = restored(adapted.network, raw, units)
+    adapted = adapt(start, PERCENTILES, [*stacks[:3], *others], stacks[3:], told, lambda _: None)
+    made = restored(adapted.network, raw)
     noise = NoisyStack(raw, made, TOLD, PERCENTILES)
     row[name] = psnr(made, truth)
     row[f"{name}: verdict"] = adapted.verdict.refused_because or adapted.verdict.in_words

@@ -10,8 +10,9 @@ sees what the first made of the stack. All begin with random weights, take the s
 time (of the clock on a GPU), and are judged by kinds that no training draws (``judges.py``, another
 field than that of the tables). Who is the best after minutes need not be the best after hours.
 
-Forms can learn side by side, each command with its own ``--only`` and ``--threads 1`` and all with
-the same table. Processor time is only comparable where no other work takes the processors away.
+Forms can learn side by side, each command with its own table, ``--only`` and ``--threads 1``; a
+command that is given the other tables, too, prints and times all of them. Processor time is only
+comparable where no other work takes the processors away.
 """
 
 from __future__ import annotations
@@ -181,18 +182,17 @@ def seconds(forms: dict[str, Form], rounds: int = 5) -> dict[str, float]:
     return {name: float(np.median(each[1:])) for name, each in took.items()}
 
 
-def rows_of(path: Path) -> dict[str, Any]:
-    """Return what the table file holds, in the order of ``FORMS``."""
-    found = json.loads(path.read_text()) if path.exists() else {}
-    return {name: found[name] for name in FORMS if name in found}
+def rows_of(paths: list[Path]) -> dict[str, Any]:
+    """Return what table files hold together, in the order of ``FORMS``."""
+    found: dict[str, Any] = {}
+    for path in paths:
+        found |= json.loads(path.read_text()) if path.exists() else {}
+    return dict(sorted(found.items(), key=lambda each: [*FORMS, each[0]].index(each[0])))
 
 
-def add(path: Path, found: dict[str, dict[str, Any]]) -> None:
-    """Add to the rows of the table file, read anew: another command may have added to it."""
-    rows = rows_of(path)
-    for name, row in found.items():
-        rows[name] = rows.get(name, {}) | row
-    publish_text(path, json.dumps(rows, indent=1) + "\n")
+def add(path: Path, name: str, row: dict[str, Any]) -> None:
+    """Add a row to a table file."""
+    publish_text(path, json.dumps(rows_of([path]) | {name: row}, indent=1) + "\n")
 
 
 def table(rows: dict[str, Any]) -> str:
@@ -227,7 +227,9 @@ def count(text: str) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("table", type=Path, help="JSON file that is added to")
+    parser.add_argument(
+        "tables", type=Path, nargs="+", help="JSON file that is added to, and others, also shown"
+    )
     parser.add_argument("--minutes", type=positive, default=10, help="that each learns")
     parser.add_argument(
         "--batches", type=count, default=400, help="that are drawn, and seen in turn"
@@ -250,12 +252,12 @@ def main() -> None:
             "weights": sum(each.numel() for each in form.parameters()),
             "steps": steps, "minutes": options.minutes, "psnr": judged(form, kinds, options.device),
         }  # fmt: skip
-        add(options.table, {name: row})
+        add(options.tables[0], name, row)
         print(name, steps, flush=True)
-    learnt = {name: Form(FORMS[name]).eval() for name in rows_of(options.table)}
-    timed = seconds(learnt)
-    add(options.table, {name: {"seconds": took} for name, took in timed.items()})
-    print(table(rows_of(options.table)))
+    rows = {name: row for name, row in rows_of(options.tables).items() if name in FORMS}
+    for name, took in seconds({each: Form(FORMS[each]).eval() for each in rows}).items():
+        rows[name]["seconds"] = took
+    print(table(rows))
 
 
 if __name__ == "__main__":

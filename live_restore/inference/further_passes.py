@@ -19,7 +19,6 @@ from live_restore.inference.image.gain import (
     variance_of,
 )
 from live_restore.inference.image.intensity import IntensityScale, scale_from_percentiles
-from live_restore.inference.image.intensity_of_stack import ScaleOfStack
 from live_restore.inference.image.less_light import SHARES, Dealt, LessLight, less_light
 from live_restore.inference.image.residual import GivenBack
 from live_restore.inference.image.thinning import thinned
@@ -112,7 +111,7 @@ class FurtherPasses:
         camera: CameraSettings | None,
         raw: Volume,
         restored: _Floats,
-        scaling: ScaleOfStack,
+        scale: IntensityScale,
         network: Network,
     ) -> Further | None:
         """Return what there is to find out about the next stack; ``None`` where it is not due.
@@ -123,7 +122,7 @@ class FurtherPasses:
             What made the stack; ``None``: nothing can be found out.
         raw, restored
             (Z, Y, X) in ADU; ``restored`` as the network gave it.
-        scaling
+        scale
             With which it was made.
         network
             To make another.
@@ -138,18 +137,16 @@ class FurtherPasses:
         before, after = raw[part], np.ascontiguousarray(restored[part])
         # What the network makes depends on the size that it is given.
         if after.shape != raw.shape:
-            after = network(before.astype(np.float32), scaling.scale)
+            after = network(before.astype(np.float32), scale)
         variance = variance_of(camera, after, rounded=raw.dtype.kind in "iu")
         added = probe(variance)
-        arrived = network(before.astype(np.float32) + added, scaling.scale) - after
+        arrived = network(before.astype(np.float32) + added, scale) - after
         gain = gain_over_raw(before, after, camera, variance, added, arrived)
         seconds = {"gain": time.perf_counter() - began}
         if not less_light_due:
             return Further(gain, None, seconds)
         began = time.perf_counter()
-        less = self._less_light(
-            camera, raw, restored, (before, after), gain, scaling.raised, network
-        )
+        less = self._less_light(camera, raw, restored, (before, after), gain, network)
         return Further(gain, less, {**seconds, "less_light": time.perf_counter() - began})
 
     def _less_light(
@@ -159,7 +156,6 @@ class FurtherPasses:
         restored: _Floats,
         part: tuple[Volume, _Floats],
         gain: Gain,
-        raised: float,
         network: Network,
     ) -> LessLight:
         before, after = part
@@ -176,5 +172,5 @@ class FurtherPasses:
             if not scale.high_adu > scale.low_adu:
                 return LessLight((), "so little light has no contrast")
             dealt = thinned(before, after, share, camera, rng)
-            found.append(Dealt(share, dealt, network(dealt.raw, scale.raised(raised))))
+            found.append(Dealt(share, dealt, network(dealt.raw, scale)))
         return less_light(before, after, found, gain, camera)

@@ -41,12 +41,9 @@ class Restored:
         ``less_light`` if those were estimated;
         and, where it was any, ``waited`` for whoever was asked before a tile.
     brightest
-        How often the brightest voxel of the raw stack, but for its defects, is as bright as its
-        upper percentile.
+        The brightest voxel of the raw stack but for its defects (network units).
     percentiles
         Of the raw stack, that were to be 0 and 1 in network units.
-    scale_raised
-        How often the scale's 1 is as bright as that.
     scale_from_extremes
         Whether those were equal, so that its lowest and highest voxel had to do.
     tiles_reduced
@@ -79,7 +76,6 @@ class Restored:
     seconds: dict[str, float]
     brightest: float
     percentiles: tuple[float, float]
-    scale_raised: float = 1.0
     scale_from_extremes: bool = False
     tiles_reduced: str = ""
     given_back: GivenBack | None = None

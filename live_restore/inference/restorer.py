@@ -17,7 +17,7 @@ from live_restore.inference.image.finished import finished_volume
 from live_restore.inference.image.flux import add_light_back
 from live_restore.inference.image.grey_values import GreyValues
 from live_restore.inference.image.intensity import IntensityScale
-from live_restore.inference.image.intensity_of_stack import ScaleOfStack, require_float32, scale_of
+from live_restore.inference.image.intensity_of_stack import require_float32, scale_of
 from live_restore.inference.image.residual import give_back
 from live_restore.inference.model.model import Model
 from live_restore.inference.network_runs import NetworkRuns
@@ -155,8 +155,7 @@ class Restorer:
         defects, map_not_used = self._find_defects(raw, grey_values)
         channels = without_defects(raw, defects)
         known = grey_values[0] if channels is raw and len(raw) == 1 else None
-        scaling = self._scale(channels, known)
-        scale = scaling.scale
+        scale, brightest, scale_from_extremes = self._scale(channels, known)
         scaled = time.perf_counter()
         run = self._network.in_counts(channels, scale, asked) if self._as_it_comes else None
         if run is None:
@@ -175,9 +174,7 @@ class Restorer:
                     self._network.run(other[np.newaxis], scale, cancelled).voxels[0]
                 )
 
-            further = self._further.of_next(
-                self._camera, channels[0], in_channels[0], scaling, again
-            )
+            further = self._further.of_next(self._camera, channels[0], in_channels[0], scale, again)
             estimated = time.perf_counter()
             if self._camera is not None:
                 given_back = give_back(channels, in_channels, self._camera)
@@ -226,10 +223,9 @@ class Restorer:
             tile_zyx=run.tile_zyx,
             tile_count=run.tile_count,
             seconds=seconds,
-            brightest=scaling.brightest,
+            brightest=brightest,
             percentiles=self._percentiles,
-            scale_raised=scaling.raised,
-            scale_from_extremes=scaling.from_extremes,
+            scale_from_extremes=scale_from_extremes,
             tiles_reduced=run.reduced_because,
             given_back=given_back,
             defects=defects,
@@ -256,18 +252,11 @@ class Restorer:
             return (), ""
         return defects_of(channels, self._bad_pixels, [each.highest for each in known])
 
-    def _scale(self, stack: Volume, known: GreyValues | None) -> ScaleOfStack:
+    def _scale(self, stack: Volume, known: GreyValues | None) -> tuple[IntensityScale, float, bool]:
+        """Return scale, brightest voxel in its units, and whether the stack's extremes are it."""
         # Counts are counts; and reference tiling is asked for to get the published numbers.
-        published = self._settings.tiling == "reference"
-        # Percentiles that a person chose, and network units, are what they are said to be.
-        as_said = published or self._units == "network" or self._settings.percentiles is not None
-        return scale_of(
-            stack,
-            self._percentiles,
-            known,
-            any_unit=stack.dtype.kind == "f" and not published,
-            brightest_units=None if as_said else self.model.card.brightest_units,
-        )
+        any_unit = stack.dtype.kind == "f" and self._settings.tiling != "reference"
+        return scale_of(stack, self._percentiles, known, any_unit=any_unit)
 
 
 def _channels(stack: Volume) -> Volume:

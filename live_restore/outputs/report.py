@@ -123,8 +123,6 @@ class Report:
     def _add_restored(self, line: dict[str, Any], restored: Restored, model: Model) -> None:
         line["model"] = model.card.name
         line["intensity_scale_adu"] = [restored.scale.low_adu, restored.scale.high_adu]
-        if restored.scale_raised > 1:
-            line["intensity_scale_raised"] = restored.scale_raised
         line["clipped_voxels"] = restored.clipped_voxels
         line["device"] = model.session.device.name
         line["tiles"] = {"count": restored.tile_count, "shape_zyx": list(restored.tile_zyx)}

@@ -9,28 +9,7 @@ _FLUX = "tests/inference/test_flux.py"
 _THINNING = "tests/inference/test_thinning.py"
 _LESS_LIGHT = "tests/inference/test_less_light.py"
 
-_BRIGHT = "tests/inference/test_bright_spots.py"
-
 IMAGE = (
-    Mutant(
-        HOUSE,
-        "a-raised-scale-has-an-end",
-        "a scale is not raised beyond what dim structure bears",
-        "np.clip(units / brightest_units, 1.0, _MOST_RAISED)",
-        "np.clip(units / brightest_units, 1.0, 99.0)",
-        (f"{_BRIGHT}::test_a_scale_is_not_raised_beyond_what_dim_structure_bears",),
-    ),
-    Mutant(
-        HOUSE,
-        "defects-raise-no-scale",
-        "what no optics made raises no scale",
-        "tops = np.minimum(v[bright], floor + _SHARED * (beside - floor))",
-        "tops = v[bright]",
-        (
-            f"{_BRIGHT}::test_defects_that_nobody_looked_for_raise_no_scale",
-            f"{_BRIGHT}::test_photons_of_an_em_camera_raise_no_scale",
-        ),
-    ),
     Mutant(
         8,
         "rounded",

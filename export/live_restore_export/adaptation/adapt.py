@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from live_restore.errors import StackRefusedError
-from live_restore.inference.image.intensity_of_stack import scale_of
+from live_restore.inference.image.intensity import scale_from_percentiles
 from live_restore.stack import Volume
 from live_restore_export.adaptation.examples import SHARES, NoisyStack
 from live_restore_export.adaptation.fine_tune import Look, as_network, fine_tune
@@ -38,8 +38,6 @@ def adapt(
     report: Callable[[Look], None],
     pause: Callable[[], None] = lambda: None,
     progress: Callable[[int, float], None] | None = None,
-    *,
-    brightest_units: float | None = None,
 ) -> Adapted:
     """Adapt a network to the stacks of a run, and judge it on others of that run.
 
@@ -49,8 +47,6 @@ def adapt(
         The network to begin with, and the percentiles of a stack that are 0 and 1 to it.
     learning, held_out
         See :class:`~live_restore_export.adaptation.run_stacks.RunStacks`.
-    brightest_units
-        As in the card of the model to begin with.
     options, report, pause, progress
         As for :func:`~live_restore_export.adaptation.fine_tune.fine_tune`.
 
@@ -65,8 +61,7 @@ def adapt(
     options = _fitting(options, start, [each.raw for each in learning])
     before = _between_pauses(as_network(start.to(device), device), pause)
     known, judged = (
-        [_noisy(each, before, percentiles, brightest_units) for each in stacks]
-        for stacks in (learning, held_out)
+        [_noisy(each, before, percentiles) for each in stacks] for stacks in (learning, held_out)
     )
     network, looks = fine_tune(start, known, judged, options, report, pause, progress)
     after = _between_pauses(as_network(network.to(device), device), pause)
@@ -91,17 +86,10 @@ def _between_pauses(network: Network, pause: Callable[[], None]) -> Network:
     return run
 
 
-def _noisy(
-    stack: RunStack,
-    network: Network,
-    percentiles: tuple[float, float],
-    brightest_units: float | None,
-) -> NoisyStack:
-    scaling = scale_of(
-        stack.raw[None], percentiles, any_unit=False, brightest_units=brightest_units
-    )
-    made = scaling.scale.restore(network(scaling.scale.normalise(stack.raw)))
-    noisy = NoisyStack(stack.raw, made, stack.camera, percentiles, scaling.raised)
+def _noisy(stack: RunStack, network: Network, percentiles: tuple[float, float]) -> NoisyStack:
+    scale = scale_from_percentiles(stack.raw, *percentiles)
+    made = scale.restore(network(scale.normalise(stack.raw)))
+    noisy = NoisyStack(stack.raw, made, stack.camera, percentiles)
     try:
         for share in (*SHARES, NEARLY_ALL):
             noisy.scale(share)

@@ -47,15 +47,12 @@ class NoisyStack:
         That recorded it.
     percentiles
         Of a stack, that are 0 and 1 to the network.
-    raised
-        How often the scale's 1 is as bright as the upper one, whatever the share of the light.
     """
 
     raw: Volume
     expected: _Floats
     camera: CameraSettings
     percentiles: tuple[float, float]
-    raised: float = 1.0
     _scales: dict[float, IntensityScale] = field(default_factory=dict)
 
     def scale(self, share: float) -> IntensityScale:
@@ -74,7 +71,7 @@ class NoisyStack:
             found = scale_from_percentiles(dealt.raw, *self.percentiles)
             if not found.high_adu > found.low_adu:
                 raise StackRefusedError(f"has no contrast with {share:.0%} of its light")
-            self._scales[share] = found.raised(self.raised)
+            self._scales[share] = found
         return self._scales[share]
 
 

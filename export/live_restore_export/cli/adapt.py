@@ -132,7 +132,6 @@ def run(arguments: argparse.Namespace) -> int:
         report,
         pause,
         progress,
-        brightest_units=card.brightest_units,
     )
     reason = adapted.verdict.refused_because
     if reason:
@@ -174,7 +173,6 @@ def _card(begun: ModelCard, adapted: Adapted, stacks: RunStacks, source: Path) -
         "licence": begun.licence,
         "channel_meaning": begun.channel_meaning,
         "percentiles": begun.percentiles,
-        "brightest_units": begun.brightest_units,
         "overlap_zyx": begun.overlap_zyx,
         "trained_patch_zyx": begun.trained_patch_zyx,
         "trained_voxel_um": stacks.voxel_um or begun.trained_voxel_um,

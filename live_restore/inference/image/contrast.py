@@ -1,4 +1,4 @@
-"""What stands out from its neighbours in a plane: where defects are looked for. Pure."""
+"""What stands out in a plane along one axis at least: where defects are looked for. Pure."""
 
 from __future__ import annotations
 
@@ -15,9 +15,6 @@ _CONTRAST_RANK = 95.0
 _CONTRAST_FACTOR = 3.0
 _CONTRAST_OVER_NOISE = 3 * 1.88
 _CONTRAST_SAMPLE = 2**13
-# A point of 0.55 voxels standard deviation, integrated over square pixels, has at its sides 0.28 of
-# what it has in its middle.
-_SHARED = 4.0
 
 
 class Room:
@@ -44,31 +41,6 @@ def candidates_of(
     """Return :func:`candidates` of each plane of a stack (Z, Y, X), which ends at ``highest``."""
     room = Room(_compared(stack[0]), highest)
     return [candidates(plane, room) for plane in stack]
-
-
-def brightest_structure(stack: NDArray[np.generic], floor: float, above: float) -> float:
-    """Return how bright (ADU) the brightest structure of a stack (Z, Y, X) is.
-
-    A lone voxel, or a line one voxel wide, is none of the optics' making, and the photons of an EM
-    camera stand alone, too. So a voxel counts for no more than ``_SHARED`` times what it has in
-    common, over ``floor`` (ADU), with neighbours along both axes of its plane.
-
-    Returns
-    -------
-    float
-        ``above`` where nothing is brighter than that, and in planes of less than 2 x 2 voxels.
-    """
-    if min(stack.shape[1:]) < 2:
-        return above
-    room, brightest = Room(_compared(stack[0]), math.inf), above
-    for plane in stack:
-        v = _compared(plane)
-        bright = v > above
-        if bright.any():
-            beside = _lower_of_higher_neighbours(v, room)[bright].astype(np.float64)
-            tops = np.minimum(v[bright], floor + _SHARED * (beside - floor))
-            brightest = max(brightest, float(tops.max()))
-    return brightest
 
 
 def candidates(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
@@ -47,11 +47,6 @@ class IntensityScale:
         """
         small = 0 < self.high_adu - self.low_adu < _SMALL_SPAN_ADU
         return IntensityScale(self.low_adu, self.high_adu, 0.0) if small else self
-
-    def raised(self, factor: float) -> IntensityScale:
-        """Return the scale whose 1 is so many times as far above its 0."""
-        high = self.low_adu + factor * (self.high_adu - self.low_adu)
-        return replace(self, high_adu=high)
 
     @property
     def divisor_adu(self) -> float:

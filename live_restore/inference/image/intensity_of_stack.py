@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from live_restore.errors import StackRefusedError
-from live_restore.inference.image.contrast import brightest_structure
 from live_restore.inference.image.grey_values import GreyValues
 from live_restore.inference.image.intensity import IntensityScale, scale_from_percentiles
 from live_restore.stack import MOST_ADU, Volume
@@ -15,33 +12,8 @@ from live_restore.stack import MOST_ADU, Volume
 # Spots brighter than 4 network units are rare (``trust.doubts``); the rest is for networks that
 # overshoot.
 _MOST_UNITS = 16.0
-# Further, the rest of a stack becomes so dim that it loses more than its spots gain
-# (docs/decisions/0024-the-scale-of-a-stack-with-bright-spots.md).
-_MOST_RAISED = 4.0
 _LARGEST_IN = 1e30
 """In network units: sums over the channels of a network are float32, up to 3e38."""
-
-
-@dataclass(frozen=True)
-class ScaleOfStack:
-    """The intensity scale of a stack, and what is odd about it.
-
-    Parameters
-    ----------
-    scale
-        Its grey values that are 0 and 1 to the network.
-    brightest
-        How often its brightest voxel is as bright as its upper percentile.
-    raised
-        How often the scale's 1 is as bright as that.
-    from_extremes
-        Whether its percentiles are equal, so that its extremes are the scale.
-    """
-
-    scale: IntensityScale
-    brightest: float
-    raised: float
-    from_extremes: bool
 
 
 def scale_of(
@@ -50,9 +22,8 @@ def scale_of(
     known: GreyValues | None = None,
     *,
     any_unit: bool,
-    brightest_units: float | None = None,
-) -> ScaleOfStack:
-    """Return a stack's intensity scale, and what is odd about it.
+) -> tuple[IntensityScale, float, bool]:
+    """Return scale, brightest voxel in its units, and whether the stack's extremes are it.
 
     Parameters
     ----------
@@ -64,8 +35,6 @@ def scale_of(
         Its grey values, where they have been looked at.
     any_unit
         Whether its values may be of any size, as those of floating point are.
-    brightest_units
-        As in the model's card.
 
     Raises
     ------
@@ -86,15 +55,7 @@ def scale_of(
             )
         scale = IntensityScale(lowest, highest)
     brightest = (highest - scale.low_adu) / (scale.high_adu - scale.low_adu)
-    scale = scale.of_any_unit() if any_unit else scale
-    raised = 1.0
-    if brightest_units is not None and brightest > brightest_units and not from_extremes:
-        floor, span = scale.low_adu, scale.high_adu - scale.low_adu
-        limit = floor + brightest_units * span
-        top = max(brightest_structure(channel, floor, limit) for channel in stack)
-        units = (top - floor) / span
-        raised = float(np.clip(units / brightest_units, 1.0, _MOST_RAISED))
-    return ScaleOfStack(scale.raised(raised), brightest, raised, from_extremes)
+    return scale.of_any_unit() if any_unit else scale, brightest, from_extremes
 
 
 def require_float32(stack: Volume, scale: IntensityScale) -> None:

@@ -43,9 +43,6 @@ class ModelCard(BaseModel):
     channel_meaning: tuple[str, ...] = ()
     percentiles: tuple[float, float] = (2.0, 99.9)
     """Percentiles of the raw stack that are 0 and 1 in network units."""
-    brightest_units: float | None = Field(None, ge=1, allow_inf_nan=False)
-    """Structure that is brighter (network units) comes out too dim: where a stack holds some, 1 is
-    raised until it is that bright, but to four times the percentile at most. ``None``: never."""
     shape_multiple_zyx: tuple[_Multiple, _Multiple, _Multiple] = (1, 1, 1)
     """Z, Y and X of every input must be multiples of these."""
     overlap_zyx: tuple[_Overlap, _Overlap, _Overlap] = (4, 16, 16)
