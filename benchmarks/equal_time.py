@@ -20,7 +20,6 @@ from __future__ import annotations
 import argparse
 import functools
 import json
-import math
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -30,7 +29,7 @@ from typing import Any
 import judges
 import numpy as np
 import torch
-from live_restore_export.cli.parsing import positive
+from live_restore_export.cli.parsing import positive, whole
 from live_restore_export.network import RCAN, RCANConfig, begin_near_identity
 from live_restore_export.onnx.graph import build_model
 from live_restore_export.quality.gain import PEAKS_E
@@ -39,6 +38,7 @@ from live_restore_export.training.batches import Batch, batches
 from live_restore_export.training.config import TrainConfig
 from live_restore_export.training.optimisation import (
     gradients,
+    learning_rate,
     loss_of,
     make_optimiser,
     precision_of,
@@ -46,8 +46,12 @@ from live_restore_export.training.optimisation import (
 from numpy.typing import NDArray
 from quality import photographed
 from torch import Tensor
+from turns import in_turns, times_as_fast
 
 from live_restore.files.publish import publish_text
+from live_restore.inference.backends.backend import Limits, ModelSource
+from live_restore.inference.backends.onnx_cpu import OnnxCpu
+from live_restore.inference.backends.session import Floats
 from live_restore.inference.image.intensity import scale_from_percentiles
 from live_restore.simulation.quality import psnr
 
@@ -69,7 +73,6 @@ _FIELD = 1
 _SEED = 2_400_000_000
 _TIMED_ZYX = (16, 128, 128)
 _WARM_UP_STEPS = 50
-_PARTS = 1_000_000
 
 
 class Form(torch.nn.Module):
@@ -110,21 +113,21 @@ def drawn(config: TrainConfig, count: int) -> list[Batch]:
 
 def learn(form: Form, seen: list[Batch], config: TrainConfig, options: argparse.Namespace) -> int:
     """Train for the minutes given, the rate falling with what is left; return the steps."""
-    training = config.training
+    training = config.training.model_copy(update={"warmup_steps": _WARM_UP_STEPS})
     optimiser = make_optimiser(form, training)
     scaler = torch.amp.GradScaler(options.device, enabled=training.precision == "float16")
     clock = time.process_time if options.device == "cpu" else time.perf_counter
     began, step = clock(), 0
     form.train()
     while (part := (clock() - began) / (60 * options.minutes)) < 1:
+        total = max(1.0, step / max(part, 1e-9))  # the steps that there will be at this pace
         batch = seen[step % len(seen)]
         noisy, truth = (torch.from_numpy(each).to(options.device) for each in batch)
-        rate = training.learning_rate * min(1.0, (step + 1) / _WARM_UP_STEPS)
-        optimiser.param_groups[0]["lr"] = rate * (0.01 + 0.495 * (1 + math.cos(math.pi * part)))
+        optimiser.param_groups[0]["lr"] = learning_rate(step, total, training)
         gradients(
             form, optimiser, scaler, torch.cat((noisy, rms(noisy, truth).expand_as(noisy)), 1),
             functools.partial(loss_of, noisy=noisy, truth=truth, options=training),
-            precision_of(int(part * _PARTS), _PARTS, training), training.gradient_clip,
+            precision_of(step, total, training), training.gradient_clip,
         )  # fmt: skip
         scaler.step(optimiser)
         scaler.update()
@@ -157,37 +160,30 @@ def judged(form: Form, kinds: list[str], device: str) -> dict[str, dict[str, flo
     return found
 
 
-def seconds(forms: dict[str, Form], rounds: int = 5) -> dict[str, float]:
-    """Return the seconds that ONNX Runtime takes for a stack with each, in turns (median)."""
-    import onnxruntime as runtime  # after live_restore, which turns its telemetry off
+class Passes:
+    """A form in ONNX Runtime, as users run it."""
 
-    sessions = {
-        name: [
-            (network.config.in_channels, runtime.InferenceSession(
-                build_model(network).SerializeToString(), providers=["CPUExecutionProvider"]
-            ))
-            for network in form.passes
-        ]
-        for name, form in forms.items()
-    }  # fmt: skip
-    rng = np.random.default_rng(0)
-    took: dict[str, list[float]] = {name: [] for name in forms}
-    for _ in range(rounds + 1):
-        for name, passes in sessions.items():
-            began = time.perf_counter()
-            for channels, session in passes:
-                given = rng.random((1, channels, *_TIMED_ZYX), np.float32)
-                session.run(None, {session.get_inputs()[0].name: given})
-            took[name].append(time.perf_counter() - began)
-    return {name: float(np.median(each[1:])) for name, each in took.items()}
+    def __init__(self, form: Form) -> None:
+        self._sessions = []
+        for network in form.passes:
+            source = ModelSource.of(
+                Path("equal_time.onnx"), build_model(network).SerializeToString()
+            )
+            shape = (1, network.config.in_channels, *_TIMED_ZYX)
+            self._sessions.append((shape[1], OnnxCpu().open(source, shape, "fp32", 0, Limits())))
+
+    def run(self, tile: Floats) -> None:
+        """Run each network on as many channels of (1, 2, Z, Y, X) as it takes."""
+        for channels, session in self._sessions:
+            session.run(tile[:, :channels])
 
 
 def rows_of(paths: list[Path]) -> dict[str, Any]:
-    """Return what table files hold together, in the order of ``FORMS``."""
+    """Return what table files hold together."""
     found: dict[str, Any] = {}
     for path in paths:
         found |= json.loads(path.read_text()) if path.exists() else {}
-    return dict(sorted(found.items(), key=lambda each: [*FORMS, each[0]].index(each[0])))
+    return found
 
 
 def add(path: Path, name: str, row: dict[str, Any]) -> None:
@@ -195,9 +191,9 @@ def add(path: Path, name: str, row: dict[str, Any]) -> None:
     publish_text(path, json.dumps(rows_of([path]) | {name: row}, indent=1) + "\n")
 
 
-def table(rows: dict[str, Any]) -> str:
+def table(rows: dict[str, Any], taken: dict[str, list[float]]) -> str:
     """Return it for people and for the documentation."""
-    first = next(iter(rows.values()))
+    named_first, first = next(iter(rows.items()))
     lines = [
         "| form | weights | time for a stack | steps | "
         + " | ".join(f"{peak:g} e-" for peak in PEAKS_E) + " |",
@@ -210,19 +206,12 @@ def table(rows: dict[str, Any]) -> str:
             f"{mean:.2f}" if row is first else f"{mean - of_first:+.2f}"
             for mean, of_first in zip(means, base, strict=True)
         )
+        longer = 1 / times_as_fast(taken[name], taken[named_first])
         lines.append(
-            f"| {name} | {row['weights']:,} | {row['seconds'] / first['seconds']:.2f} x | "
+            f"| {name} | {row['weights']:,} | {longer:.2f} x | "
             f"{row['steps']:,} | " + " | ".join(told) + " |"
         )
     return "\n".join(lines)
-
-
-def count(text: str) -> int:
-    """Return a whole number from 1 on."""
-    number = int(text)
-    if number < 1:
-        raise ValueError(text)
-    return number
 
 
 def main() -> None:
@@ -232,12 +221,12 @@ def main() -> None:
     )
     parser.add_argument("--minutes", type=positive, default=10, help="that each learns")
     parser.add_argument(
-        "--batches", type=count, default=400, help="that are drawn, and seen in turn"
+        "--batches", type=whole, default=400, help="that are drawn, and seen in turn"
     )
     parser.add_argument("--only", action="append", choices=list(FORMS))
     parser.add_argument("--kind", action="append", choices=list(judges.KINDS), help="of the judges")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--threads", type=count, help="of the processor, instead of all")
+    parser.add_argument("--threads", type=whole, help="of the processor, instead of all")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -254,10 +243,11 @@ def main() -> None:
         }  # fmt: skip
         add(options.tables[0], name, row)
         print(name, steps, flush=True)
-    rows = {name: row for name, row in rows_of(options.tables).items() if name in FORMS}
-    for name, took in seconds({each: Form(FORMS[each]).eval() for each in rows}).items():
-        rows[name]["seconds"] = took
-    print(table(rows))
+    found = rows_of(options.tables)
+    rows = {name: found[name] for name in FORMS if name in found}
+    sessions = {name: Passes(Form(FORMS[name])) for name in rows}
+    tile = np.random.default_rng(0).random((1, 2, *_TIMED_ZYX), np.float32)
+    print(table(rows, in_turns(sessions, tile, rounds=5)))
 
 
 if __name__ == "__main__":

@@ -5,16 +5,21 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from live_restore.inference.backends.session import Floats, Session
+from live_restore.inference.backends.session import Floats
 
 _Key = TypeVar("_Key")
 
 
-def in_turns(
-    sessions: Mapping[_Key, Session], tile: Floats, rounds: int
-) -> dict[_Key, list[float]]:
+class Runs(Protocol):
+    """A session, or several as one."""
+
+    def run(self, tile: Floats) -> object:
+        """Run a tile."""
+
+
+def in_turns(sessions: Mapping[_Key, Runs], tile: Floats, rounds: int) -> dict[_Key, list[float]]:
     """Return the seconds of each session in each round; one more round before them warms."""
     taken: dict[_Key, list[float]] = {name: [] for name in sessions}
     for number in range(rounds + 1):

@@ -32,6 +32,14 @@ def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forms, "_TILES_ZYX", ((16, 128, 128), (16, 96, 96)))
 
 
+@pytest.fixture
+def free(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return the GPU's free memory (MiB), in a list, so that a test can change it."""
+    mib = [8000]
+    monkeypatch.setattr(forms, "nvidia_gpu", lambda _: ("card", mib[0] << 20))
+    return mib
+
+
 class Starts:
     """Starts one after the other, on a clock that stands still between trials."""
 
@@ -95,10 +103,8 @@ def test_where_the_ordinary_ones_take_all_the_time_the_next_starts_go_on(tmp_pat
 
 
 def test_what_was_short_of_memory_is_tried_again_when_more_is_free(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, free: list[int]
 ) -> None:
-    free = [8000]
-    monkeypatch.setattr(forms, "nvidia_gpu", lambda _: ("card", free[0] << 20))
     run = hungry(free, 100_000)
     others = {"hungry": form(run), "modest": form()}
     starts = Starts(tmp_path, others)
@@ -115,10 +121,8 @@ def test_what_was_short_of_memory_is_tried_again_when_more_is_free(
 
 
 def test_a_large_tile_is_tried_again_when_more_memory_is_free(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, free: list[int]
 ) -> None:
-    free = [8000]
-    monkeypatch.setattr(forms, "nvidia_gpu", lambda _: ("card", free[0] << 20))
     run = hungry(free, 200_000)
     starts = Starts(tmp_path, {"a": form(run)})
     starts._backend._function = run
@@ -128,11 +132,8 @@ def test_a_large_tile_is_tried_again_when_more_memory_is_free(
     assert starts.start()[0].tried.tile_zyx == (16, 128, 128)
 
 
-def test_memory_that_was_short_counts_as_it_was_then(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    free = [40_000]
-    monkeypatch.setattr(forms, "nvidia_gpu", lambda _: ("card", free[0] << 20))
+def test_memory_that_was_short_counts_as_it_was_then(tmp_path: Path, free: list[int]) -> None:
+    free[0] = 40_000
     run = hungry(free, 100_000)
     others: dict[str, FakeBackend] = {}
     starts = Starts(tmp_path, others)
@@ -147,10 +148,9 @@ def test_memory_that_was_short_counts_as_it_was_then(
 
 @pytest.mark.parametrize("now", [0, 4000])
 def test_where_free_memory_is_unknown_what_was_short_is_tried_at_each_start_after_all_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, now: int
+    tmp_path: Path, free: list[int], now: int
 ) -> None:
-    free, short = [0], [True]
-    monkeypatch.setattr(forms, "nvidia_gpu", lambda _: ("card", free[0] << 20))
+    free[0], short = 0, [True]
 
     def run(tile: Floats) -> Floats:
         if short[0] and tile.size > 100_000:

@@ -46,14 +46,14 @@ def choose_device(wanted: str) -> torch.device:
     return torch.device(wanted)
 
 
-def learning_rate(step: int, total: int, options: TrainingOptions) -> float:
+def learning_rate(step: int, total: float, options: TrainingOptions) -> float:
     """Return the rate at ``step``: linear warm-up, then a half cosine down to 1 %."""
     warm = min(1.0, (step + 1) / options.warmup_steps)
     decay = 0.5 * (1 + math.cos(math.pi * min(1.0, step / total)))
     return options.learning_rate * warm * (0.01 + 0.99 * decay)
 
 
-def precision_of(step: int, total: int, options: TrainingOptions) -> str:
+def precision_of(step: int, total: float, options: TrainingOptions) -> str:
     """Return what ``step`` computes in: a key of ``AUTOCAST_TYPES``."""
     return "float32" if step >= (1 - options.float32_share) * total else options.precision
 
